@@ -1,0 +1,136 @@
+package cloud
+
+import "time"
+
+// App is a name in a group, and which of its releases the name stands for.
+type App struct {
+	AppRef
+	Created time.Time `json:"created"`
+	// Last is the highest number that a release of the app ever had.
+	Last int `json:"last"`
+	// Current is the release that the app's own address follows, 0 for none yet.
+	Current int `json:"current"`
+	// History has the releases that were current before, the latest last.
+	History []int `json:"history,omitempty"`
+	// Rollout is the switch to another release that is under way.
+	Rollout *Rollout `json:"rollout,omitempty"`
+}
+
+// Rollout is a switch of an app's current release that is under way.
+type Rollout struct {
+	To      int       `json:"to"`
+	Started time.Time `json:"started"`
+	// Released says that the release command has ended well, or that there is none.
+	Released bool `json:"released"`
+	// Strategy is the release's own, or what the command that began the switch asked for.
+	Strategy Strategy `json:"strategy"`
+}
+
+// Release is an immutable Spec, and what may change beside it.
+type Release struct {
+	ReleaseRef
+	Created time.Time `json:"created"`
+	By      string    `json:"by"`    // who made it
+	Cause   string    `json:"cause"` // the verb that made it: push, env, bind …
+	// Parent is the release that this one took environment, bindings and formation from, 0 for none.
+	Parent int  `json:"parent,omitempty"`
+	Spec   Spec `json:"spec"`
+
+	Formation Formation `json:"formation"`
+	// Generation counts what makes running instances out of date (restart, a change of memory): those of
+	// an older one are replaced, one batch at a time.
+	Generation int `json:"generation"`
+	// Staged releases run at their own address although no route leads to them.
+	Staged bool `json:"staged,omitempty"`
+	// Stopped releases run nothing, whatever leads to them.
+	Stopped bool `json:"stopped,omitempty"`
+	// Warm is until when a release that was current goes on running, for a quick way back; the leader
+	// clears it when the time has come.
+	Warm *time.Time `json:"warm,omitempty"`
+	// Up says that the release has been ready once: it may be rolled back to.
+	Up bool `json:"up,omitempty"`
+	// Failure is why the release never came up.
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Failure is why a deploy failed, as the person who pushed needs to know it.
+type Failure struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`          // one sentence
+	Hint   string    `json:"hint,omitempty"`  // the next thing to try
+	Lines  []string  `json:"lines,omitempty"` // what the app logged last, at most 20 lines
+}
+
+// Phase is where a release stands.
+type Phase string
+
+// The phases of a release.
+const (
+	PhaseStarting   Phase = "starting"   // being switched to, or staged and not up yet
+	PhaseCurrent    Phase = "current"    // the app's address follows it
+	PhaseStaged     Phase = "staged"     // runs at its own address
+	PhaseRouted     Phase = "routed"     // a target of some route by its number
+	PhaseWarm       Phase = "warm"       // was current, and runs on for a quick way back
+	PhaseRetired    Phase = "retired"    // was up, runs no more
+	PhaseStopped    Phase = "stopped"    // ended by a person
+	PhaseFailed     Phase = "failed"     // never came up
+	PhaseSuperseded Phase = "superseded" // a newer push came before it was up
+)
+
+// PhaseOf says where a release stands.
+func (s *State) PhaseOf(r *Release) Phase {
+	app, ok := s.App(r.AppRef)
+	switch {
+	case r.Failure != nil:
+		return PhaseFailed
+	case r.Stopped:
+		return PhaseStopped
+	case ok && app.Current == r.N:
+		return PhaseCurrent
+	case ok && app.Rollout != nil && app.Rollout.To == r.N:
+		return PhaseStarting
+	case r.Staged && r.Up:
+		return PhaseStaged
+	case r.Staged:
+		return PhaseStarting
+	case s.routed(r.ReleaseRef):
+		return PhaseRouted
+	case r.Warm != nil:
+		return PhaseWarm
+	case r.Up:
+		return PhaseRetired
+	}
+	return PhaseSuperseded
+}
+
+// Runs says whether instances of the release are to run: it is current, on its way to be, staged, kept
+// warm or a target of a route, and neither stopped nor failed.
+func (s *State) Runs(r *Release) bool {
+	switch s.PhaseOf(r) {
+	case PhaseStarting, PhaseCurrent, PhaseStaged, PhaseRouted, PhaseWarm:
+		return true
+	case PhaseRetired, PhaseStopped, PhaseFailed, PhaseSuperseded:
+		return false
+	}
+	return false
+}
+
+// routed says whether a route names the release by number.
+func (s *State) routed(ref ReleaseRef) bool {
+	for h := range s.HostsOf(ref.AppRef) {
+		for _, route := range h.Routes {
+			for _, t := range route.Targets {
+				if t.ReleaseRef == ref {
+					return true
+				}
+			}
+			if route.Mirror != nil && route.Mirror.To == ref {
+				return true
+			}
+			if route.Crossfade != nil && (route.Crossfade.To == ref || route.Crossfade.From == ref) {
+				return true
+			}
+		}
+	}
+	return false
+}

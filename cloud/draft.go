@@ -1,0 +1,169 @@
+package cloud
+
+import (
+	"maps"
+	"strconv"
+	"time"
+)
+
+// Draft is what a person asks for with a push, read from a manifest and flags, before there is an image.
+// What is nil or empty was not said: it comes from the parent release, then from the defaults.
+type Draft struct {
+	Processes   map[ProcessName]DraftProcess `json:"processes,omitempty"`
+	Env         map[string]string            `json:"env,omitempty"`
+	Volumes     []Volume                     `json:"volumes,omitempty"`
+	Strategy    *Strategy                    `json:"strategy,omitempty"`
+	Overlap     *bool                        `json:"overlap,omitempty"`
+	Routes      []DraftRoute                 `json:"routes,omitempty"`
+	Labels      map[string]string            `json:"labels,omitempty"`
+	Annotations map[string]string            `json:"annotations,omitempty"`
+}
+
+// DraftProcess is what is said of one process.
+type DraftProcess struct {
+	Command   *string   `json:"command,omitempty"`
+	Instances *int      `json:"instances,omitempty"`
+	Memory    *int64    `json:"memory,omitempty"`
+	CPU       *int64    `json:"cpu,omitempty"`
+	Port      *int      `json:"port,omitempty"`
+	Startup   *Duration `json:"startup,omitempty"`
+	StopGrace *Duration `json:"stop_grace,omitempty"`
+	Liveness  *Check    `json:"liveness,omitempty"`
+	Readiness *Check    `json:"readiness,omitempty"`
+}
+
+// DraftRoute is a host and path to map the app to.
+type DraftRoute struct {
+	Host   Host    `json:"host"`
+	Path   string  `json:"path"`
+	Public bool    `json:"public,omitempty"`
+	Sticky *Sticky `json:"sticky,omitempty"`
+}
+
+// Defaults of what neither manifest nor parent says.
+const (
+	DefaultPort      = 8080
+	DefaultMemory    = 1 << 30
+	DefaultStartup   = Duration(60 * time.Second)
+	DefaultStopGrace = Duration(10 * time.Second)
+	DefaultInterval  = Duration(30 * time.Second)
+	DefaultTimeout   = Duration(time.Second)
+)
+
+// Limits of what may be asked for.
+const (
+	MaxInstances = 1000
+	MinMemory    = 4 << 20
+	MaxEnvBytes  = 128 << 10
+)
+
+// Built is the image that a release is to run, as far as a release depends on it.
+type Built struct {
+	Image Image
+	Ports []int // exposed over TCP, ascending
+}
+
+// Resolve makes a spec and a formation of the draft: what is said beats the parent's (which may be nil),
+// and that beats the defaults. Removing a key of the environment does not unset it.
+func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
+	spec := Spec{Image: b.Image, Processes: map[ProcessName]Process{}, Env: map[string]string{}, Strategy: Strategy{Kind: Rolling}, Overlap: true}
+	formation := Formation{}
+	if parent != nil {
+		maps.Copy(spec.Env, parent.Spec.Env)
+		spec.Volumes, spec.Strategy, spec.Overlap = parent.Spec.Volumes, parent.Spec.Strategy, parent.Spec.Overlap
+		maps.Copy(formation, parent.Formation)
+	}
+	maps.Copy(spec.Env, d.Env)
+	spec.Labels, spec.Annotations = d.Labels, d.Annotations
+	if d.Volumes != nil {
+		spec.Volumes = d.Volumes
+	}
+	if d.Overlap != nil {
+		spec.Overlap = *d.Overlap
+	}
+	if len(spec.Volumes) > 0 {
+		// One writer: two releases must not hold a volume at the same time.
+		spec.Strategy = Strategy{Kind: Recreate}
+	}
+	if d.Strategy != nil {
+		if len(spec.Volumes) > 0 && d.Strategy.Kind != Recreate {
+			return spec, nil, Errorf(Invalid, "strategy %s would run two releases on volume %q at once", d.Strategy.Kind, spec.Volumes[0].Name).WithHint("use --strategy recreate")
+		}
+		spec.Strategy = *d.Strategy
+	}
+	said := maps.Clone(d.Processes)
+	if said == nil {
+		said = map[ProcessName]DraftProcess{}
+	}
+	if _, ok := said[Web]; !ok {
+		said[Web] = DraftProcess{}
+	}
+	for name, p := range said {
+		spec.Processes[name] = p.resolve(name, b, spec.Env)
+		formation[name] = p.scale(name, formation)
+	}
+	for name := range formation {
+		if _, ok := spec.Processes[name]; !ok {
+			delete(formation, name) // the parent's, of a process that is no more
+		}
+	}
+	return spec, formation, errorsOf(spec, formation)
+}
+
+func (p DraftProcess) resolve(name ProcessName, b Built, env map[string]string) Process {
+	out := Process{
+		Command:   or(p.Command, ""),
+		Startup:   or(p.Startup, DefaultStartup),
+		StopGrace: or(p.StopGrace, DefaultStopGrace),
+		Liveness:  Check{Type: CheckProcess},
+		Readiness: Check{Type: CheckProcess},
+	}
+	if name == Web {
+		port := DefaultPort
+		if len(b.Ports) > 0 {
+			port = b.Ports[0]
+		}
+		if n, err := strconv.Atoi(env["PORT"]); err == nil {
+			port = n
+		}
+		out.Port = or(p.Port, port)
+		out.Liveness = Check{Type: CheckPort}
+	}
+	out.Liveness = or(p.Liveness, out.Liveness).withDefaults()
+	out.Readiness = or(p.Readiness, out.Readiness).withDefaults()
+	return out
+}
+
+func (p DraftProcess) scale(name ProcessName, parent Formation) Scale {
+	s, ok := parent[name]
+	if !ok {
+		s = Scale{Memory: DefaultMemory}
+		if name == Web || name == ReleaseCommand {
+			s.Instances = 1
+		}
+	}
+	s.Instances = or(p.Instances, s.Instances)
+	s.Memory = or(p.Memory, s.Memory)
+	s.CPU = or(p.CPU, s.CPU)
+	return s
+}
+
+func (c Check) withDefaults() Check {
+	if c.Type == CheckHTTP && c.Path == "" {
+		c.Path = "/"
+	}
+	if c.Interval == 0 {
+		c.Interval = DefaultInterval
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	return c
+}
+
+func or[T any](p *T, otherwise T) T {
+	if p != nil {
+		return *p
+	}
+	return otherwise
+}

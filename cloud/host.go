@@ -1,0 +1,121 @@
+package cloud
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Exposure says which listeners a host answers on.
+type Exposure string
+
+// The exposures. A public host answers on the internal listeners too.
+const (
+	ExposedInternal Exposure = "internal"
+	ExposedPublic   Exposure = "public"
+)
+
+// Site is a mapped host name and the routes under it. Owner and exposure belong to the host, not to its
+// routes. One without routes is kept by its owner and answers 503.
+type Site struct {
+	Host     Host      `json:"host"`
+	Group    GroupName `json:"group"`
+	Exposure Exposure  `json:"exposure"`
+	Created  time.Time `json:"created"`
+	Routes   []Route   `json:"routes"` // longer paths first
+}
+
+// Route leads a path of a host, and all below it, to weighted targets.
+type Route struct {
+	Path      string     `json:"path"` // "/" or "/a/b", no slash at the end
+	Targets   []Target   `json:"targets"`
+	Sticky    *Sticky    `json:"sticky,omitempty"`
+	Mirror    *Mirror    `json:"mirror,omitempty"`
+	Crossfade *Crossfade `json:"crossfade,omitempty"`
+	// Headers adds X-Micro-Release and X-Micro-Instance to answers.
+	Headers bool `json:"headers,omitempty"`
+}
+
+// Target is a release that a route leads to, or whatever is current where N is 0.
+type Target struct {
+	ReleaseRef
+	// Weighted targets take Weight: relative to each other where all of a route's targets are weighted,
+	// percent otherwise. The others share the rest by their ready instances.
+	Weighted bool `json:"weighted,omitempty"`
+	Weight   int  `json:"weight,omitempty"`
+}
+
+// StickyBy says what a client is known by.
+type StickyBy string
+
+// The ways to know a client again.
+const (
+	StickyCookie StickyBy = "cookie"
+	StickyHeader StickyBy = "header"
+	StickyClient StickyBy = "client" // its address
+)
+
+// Sticky keeps a client with its release.
+type Sticky struct {
+	By     StickyBy `json:"by"`
+	Header string   `json:"header,omitempty"` // the header's name, for StickyHeader
+}
+
+// Mirror sends copies of safe requests to a release and throws the answers away.
+type Mirror struct {
+	To      ReleaseRef `json:"to"`
+	Percent int        `json:"percent"` // 1 to 100
+}
+
+// Crossfade is a move of a route from one release to another, in steps.
+type Crossfade struct {
+	From    ReleaseRef `json:"from"`
+	To      ReleaseRef `json:"to"`
+	Steps   []int      `json:"steps"` // shares of To in percent, rising to 100
+	Step    int        `json:"step"`  // index into Steps of the step that holds now
+	Over    Duration   `json:"over"`
+	Started time.Time  `json:"started"`
+	Since   time.Time  `json:"since"` // when Step began
+	Paused  bool       `json:"paused,omitempty"`
+}
+
+// Route returns the route of exactly this path.
+func (s *Site) Route(path string) (*Route, bool) {
+	for i := range s.Routes {
+		if s.Routes[i].Path == path {
+			return &s.Routes[i], true
+		}
+	}
+	return nil, false
+}
+
+// With returns a copy of the site in which r takes the place of the route with its path.
+func (s *Site) With(r Route) *Site {
+	c := s.Without(r.Path)
+	c.Routes = append(c.Routes, r)
+	slices.SortFunc(c.Routes, func(a, b Route) int {
+		if d := len(b.Path) - len(a.Path); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	return c
+}
+
+// Without returns a copy of the site without the route of the path.
+func (s *Site) Without(path string) *Site {
+	c := *s
+	c.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Path == path })
+	return &c
+}
+
+// ParsePath reads a route's path: "" and "/" are the root.
+func ParsePath(s string) (string, error) {
+	p := "/" + strings.Trim(s, "/")
+	for _, seg := range strings.Split(p[1:], "/") {
+		if seg == "." || seg == ".." || seg == "" && p != "/" || strings.ContainsAny(seg, "?#%\\ \x00") {
+			return "", Errorf(Invalid, "path %q is no route's path", s).WithHint("write plain segments, for example /api/v2")
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,110 @@
+package cloud
+
+// Spec is what a release runs. Nothing of it changes once the release exists.
+type Spec struct {
+	Image     Image                   `json:"image"`
+	Processes map[ProcessName]Process `json:"processes"`
+	Env       map[string]string       `json:"env,omitempty"`
+	Volumes   []Volume                `json:"volumes,omitempty"`
+	Strategy  Strategy                `json:"strategy"`
+	// Overlap is false for an app whose releases can't serve side by side.
+	Overlap     bool              `json:"overlap"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Image is what a release was made from. It runs by digest; Name is for people.
+type Image struct {
+	Digest string `json:"digest"`
+	Name   string `json:"name"`
+}
+
+// Process is one kind of process of a release: "web", "worker" ….
+type Process struct {
+	Command   string   `json:"command,omitempty"` // for a shell; "" is the image's own
+	Port      int      `json:"port,omitempty"`    // where it listens, 1 to 65535; 0 for one that nothing is routed to
+	Startup   Duration `json:"startup"`           // how long it may take to become ready
+	StopGrace Duration `json:"stop_grace"`        // between SIGTERM and SIGKILL
+	Liveness  Check    `json:"liveness"`          // failing replaces the instance
+	Readiness Check    `json:"readiness"`         // failing takes it out of routing
+}
+
+// CheckType says how a process is found to be well.
+type CheckType string
+
+// The types of checks. CheckProcess asks no more than that the process runs.
+const (
+	CheckPort    CheckType = "port"
+	CheckHTTP    CheckType = "http"
+	CheckProcess CheckType = "process"
+)
+
+// Check is a health check.
+type Check struct {
+	Type     CheckType `json:"type"`
+	Path     string    `json:"path,omitempty"`     // of an HTTP check, which wants a 200
+	Interval Duration  `json:"interval,omitempty"` // between two checks
+	Timeout  Duration  `json:"timeout,omitempty"`  // of one check
+}
+
+// Volume is a folder that outlives instances and releases.
+type Volume struct {
+	Name string `json:"name"`
+	Path string `json:"path"` // inside
+}
+
+// StrategyKind says how a new release takes over.
+type StrategyKind string
+
+// The strategies. With Rolling new instances join as they become ready; with Cutover none joins before
+// all are; with Recreate the old ones end first.
+const (
+	Rolling  StrategyKind = "rolling"
+	Cutover  StrategyKind = "cutover"
+	Recreate StrategyKind = "recreate"
+)
+
+// Strategy is how a release takes over from the one before.
+type Strategy struct {
+	Kind  StrategyKind `json:"kind"`
+	Batch int          `json:"batch,omitempty"` // instances started at a time; 0 is all
+}
+
+// Scale is how much of a process runs.
+type Scale struct {
+	Instances int   `json:"instances"`
+	Memory    int64 `json:"memory"`        // bytes an instance, a limit
+	CPU       int64 `json:"cpu,omitempty"` // thousandths of a core an instance, a limit; 0 is all of the node's
+}
+
+// Formation is how much of each process of a release runs. It changes in place and stays with its release.
+type Formation map[ProcessName]Scale
+
+// Instances is the sum over all processes that stay up.
+func (f Formation) Instances() int {
+	n := 0
+	for name, s := range f {
+		if name != ReleaseCommand {
+			n += s.Instances
+		}
+	}
+	return n
+}
+
+// AtLeast raises every process to what other has of it, and leaves the rest.
+func (f Formation) AtLeast(other Formation) Formation {
+	raised := make(Formation, len(f))
+	for name, s := range f {
+		o := other[name]
+		s.Instances = max(s.Instances, o.Instances)
+		s.Memory = max(s.Memory, o.Memory)
+		if s.CPU != 0 && o.Instances > 0 {
+			if o.CPU == 0 {
+				s.CPU = 0
+			}
+			s.CPU = max(s.CPU, o.CPU)
+		}
+		raised[name] = s
+	}
+	return raised
+}

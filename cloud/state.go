@@ -1,0 +1,234 @@
+package cloud
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// Revision counts the changes of what is desired, from 1; 0 is a cloud in which nothing was ever written.
+type Revision uint64
+
+// State is what is desired of a cloud, at a revision. It never changes; Apply makes the next one, which
+// shares all that stayed the same.
+type State struct {
+	rev     Revision
+	objects *iradix.Tree[Object]
+	// byTarget finds the sites that lead to an app: "GROUP/APP/HOST".
+	byTarget *iradix.Tree[*Site]
+	journal  journal[Key]
+}
+
+// NewState is the empty state of revision 0.
+func NewState() *State {
+	return &State{objects: iradix.New[Object](), byTarget: iradix.New[*Site]()}
+}
+
+// Rev is the state's revision.
+func (s *State) Rev() Revision { return s.rev }
+
+// Apply returns the state of revision rev, which has the changes applied in order.
+func (s *State) Apply(rev Revision, changes []Change) *State {
+	objects, byTarget := s.objects.Txn(), s.byTarget.Txn()
+	keys := make([]Key, 0, len(changes))
+	for _, c := range changes {
+		if old, ok := objects.Get([]byte(c.Key)); ok {
+			if site, ok := old.(*Site); ok {
+				for app := range site.apps() {
+					byTarget.Delete(targetKey(app, site.Host))
+				}
+			}
+		}
+		keys = append(keys, c.Key)
+		if c.Object == nil {
+			objects.Delete([]byte(c.Key))
+			continue
+		}
+		objects.Insert([]byte(c.Key), c.Object)
+		if site, ok := c.Object.(*Site); ok {
+			for app := range site.apps() {
+				byTarget.Insert(targetKey(app, site.Host), site)
+			}
+		}
+	}
+	return &State{rev: rev, objects: objects.Commit(), byTarget: byTarget.Commit(), journal: s.journal.add(uint64(s.rev), uint64(rev), keys)}
+}
+
+// Since returns the keys of all that changed between old and s, some perhaps more than once; ok is false
+// where that is not known any more and everything must be looked at.
+func (s *State) Since(old *State) (keys []Key, ok bool) {
+	if old == nil {
+		return nil, false
+	}
+	return s.journal.since(uint64(old.rev), uint64(s.rev))
+}
+
+func get[T Object](s *State, k Key) (T, bool) {
+	o, ok := s.objects.Get([]byte(k))
+	if !ok {
+		var none T
+		return none, false
+	}
+	t, ok := o.(T)
+	return t, ok
+}
+
+func all[T Object](s *State, prefix string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		it := s.objects.Root().Iterator()
+		it.SeekPrefix([]byte(prefix))
+		for _, o, ok := it.Next(); ok; _, o, ok = it.Next() {
+			if t, is := o.(T); is && !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// Objects yields every object by its key, in the keys' order.
+func (s *State) Objects() iter.Seq2[Key, Object] {
+	return func(yield func(Key, Object) bool) {
+		it := s.objects.Root().Iterator()
+		for k, o, ok := it.Next(); ok; k, o, ok = it.Next() {
+			if !yield(Key(k), o) {
+				return
+			}
+		}
+	}
+}
+
+// Group returns the group of the name.
+func (s *State) Group(n GroupName) (*Group, bool) { return get[*Group](s, groupKey(n)) }
+
+// Groups yields all groups by name.
+func (s *State) Groups() iter.Seq[*Group] { return all[*Group](s, "groups/") }
+
+// App returns an app.
+func (s *State) App(r AppRef) (*App, bool) { return get[*App](s, appKey(r)) }
+
+// Apps yields the apps of a group, or of all groups for "", by group and name.
+func (s *State) Apps(g GroupName) iter.Seq[*App] {
+	if g == "" {
+		return all[*App](s, "apps/")
+	}
+	return all[*App](s, "apps/"+string(g)+"/")
+}
+
+// Release returns a release by number; N 0 is the current one.
+func (s *State) Release(r ReleaseRef) (*Release, bool) {
+	if r.N == 0 {
+		app, ok := s.App(r.AppRef)
+		if !ok || app.Current == 0 {
+			return nil, false
+		}
+		r.N = app.Current
+	}
+	return get[*Release](s, releaseKey(r))
+}
+
+// Releases yields the releases of an app by number.
+func (s *State) Releases(r AppRef) iter.Seq[*Release] {
+	return all[*Release](s, "releases/"+string(r.Group)+"/"+string(r.App)+"/")
+}
+
+// AllReleases yields every release of the cloud, by app and number.
+func (s *State) AllReleases() iter.Seq[*Release] { return all[*Release](s, "releases/") }
+
+// Site returns a mapped host.
+func (s *State) Site(h Host) (*Site, bool) { return get[*Site](s, siteKey(h)) }
+
+// Sites yields all mapped hosts by name.
+func (s *State) Sites() iter.Seq[*Site] { return all[*Site](s, "sites/") }
+
+// HostsOf yields the mapped hosts that have a route to the app.
+func (s *State) HostsOf(r AppRef) iter.Seq[*Site] {
+	return func(yield func(*Site) bool) {
+		it := s.byTarget.Root().Iterator()
+		it.SeekPrefix(targetKey(r, ""))
+		for _, site, ok := it.Next(); ok; _, site, ok = it.Next() {
+			if !yield(site) {
+				return
+			}
+		}
+	}
+}
+
+func targetKey(r AppRef, h Host) []byte {
+	return []byte(string(r.Group) + "/" + string(r.App) + "/" + string(h))
+}
+
+// apps yields every app that a route of the site leads to, mirrors and cross-fades too.
+func (s *Site) apps() iter.Seq[AppRef] {
+	return func(yield func(AppRef) bool) {
+		for _, r := range s.Routes {
+			for _, t := range r.Targets {
+				if !yield(t.AppRef) {
+					return
+				}
+			}
+			if r.Mirror != nil && !yield(r.Mirror.To.AppRef) {
+				return
+			}
+			if c := r.Crossfade; c != nil && (!yield(c.From.AppRef) || !yield(c.To.AppRef)) {
+				return
+			}
+		}
+	}
+}
+
+// MustApp returns an app, or an error that a person can use.
+func (s *State) MustApp(r AppRef) (*App, error) {
+	app, ok := s.App(r)
+	if !ok {
+		return nil, Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithHint("micro apps")
+	}
+	return app, nil
+}
+
+// MustRelease returns an app and its release, the current one for N 0, or an error that a person can use.
+func (s *State) MustRelease(r ReleaseRef) (*App, *Release, error) {
+	app, err := s.MustApp(r.AppRef)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.N == 0 && app.Current == 0 {
+		return app, nil, Errorf(NotFound, "app %s has no current release yet", r.AppRef).WithHint("micro releases %s", r.AppRef)
+	}
+	rel, ok := s.Release(r)
+	if !ok {
+		return app, nil, Errorf(NotFound, "no release r%d of app %s", r.N, r.AppRef).WithHint("micro releases %s", r.AppRef)
+	}
+	return app, rel, nil
+}
+
+func (k Key) split() (kind string, rest []string) {
+	parts := strings.Split(string(k), "/")
+	return parts[0], parts[1:]
+}
+
+// App returns the app that an object of this key belongs to: an app's own key, or a release's.
+func (k Key) App() (AppRef, bool) {
+	kind, rest := k.split()
+	if (kind == "apps" || kind == "releases") && len(rest) >= 2 {
+		return AppRef{GroupName(rest[0]), AppName(rest[1])}, true
+	}
+	return AppRef{}, false
+}
+
+// Host returns the host of a site's key.
+func (k Key) Host() (Host, bool) {
+	kind, rest := k.split()
+	if kind == "sites" && len(rest) == 1 {
+		return Host(rest[0]), true
+	}
+	return "", false
+}
+
+func groupKey(n GroupName) Key { return Key("groups/" + string(n)) }
+func appKey(r AppRef) Key      { return Key("apps/" + string(r.Group) + "/" + string(r.App)) }
+func siteKey(h Host) Key       { return Key("sites/" + string(h)) }
+func releaseKey(r ReleaseRef) Key {
+	return Key(fmt.Sprintf("releases/%s/%s/%08d", r.Group, r.App, r.N))
+}

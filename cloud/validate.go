@@ -1,0 +1,99 @@
+package cloud
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+// errorsOf reports everything that is wrong with what a release is to run, all at once.
+func errorsOf(s Spec, f Formation) error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, Errorf(Invalid, format, args...)) }
+	for _, name := range sortedKeys(s.Processes) {
+		p := s.Processes[name]
+		if err := name.Validate(); err != nil {
+			errs = append(errs, err)
+		}
+		if p.Port < 0 || p.Port > 65535 || name == Web && p.Port == 0 {
+			bad("process %s: port %d is not between 1 and 65535", name, p.Port)
+		}
+		for kind, c := range map[string]Check{"health": p.Liveness, "readiness health": p.Readiness} {
+			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckProcess}, c.Type) {
+				bad("process %s: %s check type %q is none of port, http, process", name, kind, c.Type)
+			}
+			if c.Type != CheckProcess && p.Port == 0 {
+				bad("process %s: %s check of type %s needs a port", name, kind, c.Type)
+			}
+			if c.Type == CheckHTTP && !strings.HasPrefix(c.Path, "/") {
+				bad("process %s: %s check endpoint %q does not start with /", name, kind, c.Path)
+			}
+			if c.Interval < 0 || c.Timeout < 0 {
+				bad("process %s: %s check has a negative time", name, kind)
+			}
+		}
+		if p.Startup <= 0 {
+			bad("process %s: timeout must be more than 0", name)
+		}
+		if p.StopGrace < 0 {
+			bad("process %s: stop grace must not be negative", name)
+		}
+	}
+	errs = append(errs, f.Validate())
+	bytes := 0
+	for _, k := range sortedKeys(s.Env) {
+		if !envName.MatchString(k) {
+			bad("environment variable %q: a name has letters, digits and _ only", k)
+		}
+		if strings.ContainsRune(s.Env[k], 0) {
+			bad("environment variable %s has a NUL byte", k)
+		}
+		bytes += len(k) + len(s.Env[k]) + 2
+	}
+	if bytes > MaxEnvBytes {
+		bad("the environment has %d bytes, at most %d are allowed", bytes, MaxEnvBytes)
+	}
+	if !slices.Contains([]StrategyKind{Rolling, Cutover, Recreate}, s.Strategy.Kind) {
+		bad("strategy %q is none of rolling, cutover, recreate", s.Strategy.Kind)
+	}
+	if s.Strategy.Batch < 0 {
+		bad("strategy batch %d is negative", s.Strategy.Batch)
+	}
+	return joinInvalid(errs)
+}
+
+// Validate reports everything that is wrong with a formation.
+func (f Formation) Validate() error {
+	var errs []error
+	for _, name := range sortedKeys(f) {
+		s := f[name]
+		if s.Instances < 0 || s.Instances > MaxInstances {
+			errs = append(errs, Errorf(Invalid, "process %s: %d instances are not between 0 and %d", name, s.Instances, MaxInstances))
+		}
+		if s.Memory < MinMemory {
+			errs = append(errs, Errorf(Invalid, "process %s: memory %s is less than %s", name, FormatSize(s.Memory), FormatSize(MinMemory)))
+		}
+		if s.CPU != 0 && s.CPU < 10 {
+			errs = append(errs, Errorf(Invalid, "process %s: %d thousandths of a core are less than 10", name, s.CPU))
+		}
+	}
+	return joinInvalid(errs)
+}
+
+// joinInvalid makes one error of many, a line each; nil of none.
+func joinInvalid(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	err := errors.Join(errs...)
+	joined := Errorf(Invalid, "%w", err)
+	joined.Hint = HintOf(errs[0])
+	return joined
+}
