@@ -32,6 +32,8 @@ type Release struct {
 	Created time.Time `json:"created"`
 	By      string    `json:"by"`    // who made it
 	Cause   string    `json:"cause"` // the verb that made it: push, env, bind …
+	// Push is the ID of the push that made it: whoever lost the connection finds the outcome by it.
+	Push string `json:"push,omitempty"`
 	// Parent is the release that this one took environment, bindings and formation from, 0 for none.
 	Parent int  `json:"parent,omitempty"`
 	Spec   Spec `json:"spec"`

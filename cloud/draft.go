@@ -74,7 +74,7 @@ func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 		maps.Copy(formation, parent.Formation)
 	}
 	maps.Copy(spec.Env, d.Env)
-	spec.Labels, spec.Annotations = d.Labels, d.Annotations
+	spec.Labels, spec.Annotations, spec.Routes = d.Labels, d.Annotations, d.Routes
 	if d.Volumes != nil {
 		spec.Volumes = d.Volumes
 	}

@@ -7,6 +7,8 @@ type Spec struct {
 	Env       map[string]string       `json:"env,omitempty"`
 	Volumes   []Volume                `json:"volumes,omitempty"`
 	Strategy  Strategy                `json:"strategy"`
+	// Routes are what the manifest asks to be mapped, once the release has come up.
+	Routes []DraftRoute `json:"routes,omitempty"`
 	// Overlap is false for an app whose releases can't serve side by side.
 	Overlap     bool              `json:"overlap"`
 	Labels      map[string]string `json:"labels,omitempty"`

@@ -21,7 +21,8 @@ func errorsOf(s Spec, f Formation) error {
 		if p.Port < 0 || p.Port > 65535 || name == Web && p.Port == 0 {
 			bad("process %s: port %d is not between 1 and 65535", name, p.Port)
 		}
-		for kind, c := range map[string]Check{"health": p.Liveness, "readiness health": p.Readiness} {
+		for i, c := range []Check{p.Liveness, p.Readiness} {
+			kind := [...]string{"health", "readiness health"}[i]
 			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckProcess}, c.Type) {
 				bad("process %s: %s check type %q is none of port, http, process", name, kind, c.Type)
 			}

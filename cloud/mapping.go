@@ -1,0 +1,203 @@
+package cloud
+
+import "slices"
+
+// Map is a host and path to lead to a target.
+type Map struct {
+	Host   Host
+	Path   string
+	Target Target
+	Public bool
+	Force  bool // also to a release that was superseded
+}
+
+// Map returns the changes that add a target to a route, which is made where it is new. A host belongs
+// to the group that mapped it first.
+func (s *State) Map(m Map, at Stamp) ([]Change, error) {
+	app, err := s.MustApp(m.Target.AppRef)
+	if err != nil {
+		return nil, err
+	}
+	if m.Target.N != 0 {
+		_, rel, err := s.MustRelease(m.Target.ReleaseRef)
+		if err != nil {
+			return nil, err
+		}
+		if rel.Failure != nil {
+			return nil, Errorf(Conflict, "release %s failed: %s", rel.ReleaseRef, rel.Failure.Reason).WithHint("micro releases %s", app.AppRef)
+		}
+		if newer := s.stagedAfter(rel); newer != nil && !m.Force {
+			return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("add --yes")
+		}
+	}
+	if m.Target.Weight < 0 || m.Target.Weight > 100 {
+		return nil, Errorf(Invalid, "weight %d is not between 0 and 100 percent", m.Target.Weight)
+	}
+	site, ok := s.Site(m.Host)
+	switch {
+	case !ok:
+		site = &Site{Host: m.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
+	case site.Group != app.Group:
+		return nil, Errorf(Conflict, "host %s belongs to another group", m.Host).WithHint("choose another host")
+	}
+	route := Route{Path: m.Path}
+	if r, ok := site.Route(m.Path); ok {
+		route = *r
+	}
+	route.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == m.Target.ReleaseRef })
+	route.Targets = append(route.Targets, m.Target)
+	next := site.With(route)
+	if m.Public {
+		next.Exposure = ExposedPublic
+	}
+	return []Change{Put(next)}, nil
+}
+
+// mapDraft maps an app to the routes of its manifest, as far as it is not already.
+func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, error) {
+	sites := map[Host]*Site{}
+	for _, d := range routes {
+		site, ok := sites[d.Host]
+		if !ok {
+			site, ok = s.Site(d.Host)
+		}
+		switch {
+		case !ok:
+			site = &Site{Host: d.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
+		case site.Group != app.Group:
+			return nil, Errorf(Conflict, "host %s belongs to another group", d.Host).WithHint("choose another host in the manifest")
+		}
+		route := Route{Path: d.Path, Sticky: d.Sticky}
+		if r, ok := site.Route(d.Path); ok {
+			route = *r
+		}
+		if !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.AppRef == app }) {
+			route.Targets = append(slices.Clone(route.Targets), Target{ReleaseRef: app.Release(0)})
+		}
+		next := site.With(route)
+		if d.Public {
+			next.Exposure = ExposedPublic
+		}
+		sites[d.Host] = next
+	}
+	var changes []Change
+	for _, h := range sortedKeys(sites) {
+		changes = append(changes, Put(sites[h]))
+	}
+	return changes, nil
+}
+
+// Unmap returns the changes that take a target from a route. Taking the last one needs force: the host
+// then answers 503 until something is mapped to it.
+func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Change, error) {
+	site, err := s.mustSite(h)
+	if err != nil {
+		return nil, err
+	}
+	route, ok := site.Route(path)
+	if !ok || !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.ReleaseRef == target }) {
+		return nil, Errorf(NotFound, "%s%s does not lead to %s", h, path, target).WithHint("micro routes")
+	}
+	next := *route
+	next.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == target })
+	if f := next.Crossfade; f != nil && (f.From == target || f.To == target) {
+		return nil, Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
+	}
+	if len(next.Targets) > 0 {
+		return []Change{Put(site.With(next))}, nil
+	}
+	if !force {
+		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithHint("add --yes")
+	}
+	return []Change{Put(site.Without(path))}, nil
+}
+
+// Release gives a host up: it is unknown afterwards.
+func (s *State) ReleaseHost(h Host) ([]Change, error) {
+	site, err := s.mustSite(h)
+	if err != nil {
+		return nil, err
+	}
+	return []Change{Delete(site)}, nil
+}
+
+// Traffic returns the changes that replace all weights of a route in one step. Every target must be named.
+func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Change, error) {
+	site, err := s.mustSite(h)
+	if err != nil {
+		return nil, err
+	}
+	route, ok := site.Route(path)
+	if !ok {
+		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+	}
+	if route.Crossfade != nil {
+		return nil, Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
+	}
+	sum := 0
+	next := *route
+	next.Targets = nil
+	for _, ref := range sortedRefs(weights) {
+		w := weights[ref]
+		if w < 0 || w > 1_000_000 {
+			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and 1000000", w, ref)
+		}
+		if _, err := s.MustApp(ref.AppRef); err != nil {
+			return nil, err
+		}
+		if ref.N != 0 {
+			if _, _, err := s.MustRelease(ref); err != nil {
+				return nil, err
+			}
+		}
+		if ref.Group != site.Group {
+			return nil, Errorf(Conflict, "%s is not of the group that owns %s", ref, h)
+		}
+		sum += w
+		next.Targets = append(next.Targets, Target{ReleaseRef: ref, Weighted: true, Weight: w})
+	}
+	if sum == 0 {
+		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithHint("micro unmap")
+	}
+	return []Change{Put(site.With(next))}, nil
+}
+
+// Swap returns the changes that exchange the routes of two hosts; owner and exposure stay.
+func (s *State) Swap(a, b Host) ([]Change, error) {
+	x, err := s.mustSite(a)
+	if err != nil {
+		return nil, err
+	}
+	y, err := s.mustSite(b)
+	if err != nil {
+		return nil, err
+	}
+	if a == b || x.Group != y.Group {
+		return nil, Errorf(Invalid, "%s and %s can't be swapped: two hosts of one group are needed", a, b)
+	}
+	nx, ny := *x, *y
+	nx.Routes, ny.Routes = y.Routes, x.Routes
+	return []Change{Put(&nx), Put(&ny)}, nil
+}
+
+func (s *State) mustSite(h Host) (*Site, error) {
+	site, ok := s.Site(h)
+	if !ok {
+		return nil, Errorf(NotFound, "no host %q is mapped", h).WithHint("micro routes")
+	}
+	return site, nil
+}
+
+func sortedRefs[V any](m map[ReleaseRef]V) []ReleaseRef {
+	refs := make([]ReleaseRef, 0, len(m))
+	for r := range m {
+		refs = append(refs, r)
+	}
+	slices.SortFunc(refs, func(a, b ReleaseRef) int {
+		if a.String() < b.String() {
+			return -1
+		}
+		return 1
+	})
+	return refs
+}

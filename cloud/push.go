@@ -1,0 +1,190 @@
+package cloud
+
+import "time"
+
+// Stamp is who changes something, and when.
+type Stamp struct {
+	At time.Time
+	By string
+}
+
+// Init is the change that a cloud begins with: the default group.
+func (s *State) Init(at Stamp) []Change {
+	if _, ok := s.Group(DefaultGroup); ok {
+		return nil
+	}
+	return []Change{Put(&Group{Name: DefaultGroup, Created: at.At, Number: 0})}
+}
+
+// Push is a new release of an app.
+type Push struct {
+	App   AppRef
+	Draft Draft
+	Built Built
+	// Stage keeps the release from becoming current: it runs at its own address alone.
+	Stage bool
+	// ID is the push's own, by which its outcome is found.
+	ID string
+}
+
+// Push returns the changes that make a release, and its name. The app is made where it is new. A push
+// that is still under way is superseded.
+func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
+	if err := s.checkNewApp(p.App); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	app, ok := s.App(p.App)
+	if !ok {
+		app = &App{AppRef: p.App, Created: at.At}
+	}
+	parent, _ := s.Release(p.App.Release(0))
+	spec, formation, err := p.Draft.Resolve(p.Built, parent)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	if _, err := s.mapDraft(p.App, p.Draft.Routes, at); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	changes, rel := s.derive(app, parent, spec, formation, p.Stage, "push", at)
+	rel.Push = p.ID
+	return changes, rel.ReleaseRef, nil
+}
+
+// CheckPush reports what keeps a push from being accepted, as far as that is known without an image.
+func (s *State) CheckPush(app AppRef, d Draft) error {
+	if err := s.checkNewApp(app); err != nil {
+		return err
+	}
+	parent, _ := s.Release(app.Release(0))
+	_, _, err := d.Resolve(Built{}, parent)
+	if err != nil {
+		return err
+	}
+	_, err = s.mapDraft(app, d.Routes, Stamp{})
+	return err
+}
+
+func (s *State) checkNewApp(r AppRef) error {
+	if err := r.App.Validate(); err != nil {
+		return err
+	}
+	if _, ok := s.Group(r.Group); !ok {
+		return Errorf(NotFound, "no group %q", r.Group).WithHint("micro group list")
+	}
+	if r.Group == DefaultGroup {
+		if _, ok := s.Group(GroupName(r.App)); ok && GroupName(r.App) != DefaultGroup {
+			return Errorf(Conflict, "app name %q is that of a group", r.App).WithHint("choose another name: their addresses would be the same")
+		}
+	}
+	return nil
+}
+
+// derive makes the next release of an app and, unless it is staged, begins the switch to it.
+func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage bool, cause string, at Stamp) ([]Change, *Release) {
+	next := *app
+	next.Last++
+	rel := &Release{
+		ReleaseRef: app.Release(next.Last),
+		Created:    at.At,
+		By:         at.By,
+		Cause:      cause,
+		Spec:       spec,
+		Formation:  f,
+		Staged:     stage,
+	}
+	if parent != nil {
+		rel.Parent = parent.N
+	}
+	if !stage {
+		next.Rollout = rel.rollout(at)
+	}
+	return []Change{Put(&next), Put(rel)}, rel
+}
+
+func (r *Release) rollout(at Stamp) *Rollout {
+	_, has := r.Spec.Processes[ReleaseCommand]
+	return &Rollout{To: r.N, Started: at.At, Released: !has || r.Up, Strategy: r.Spec.Strategy}
+}
+
+// settle returns the changes that make release n the app's current one, and keep the one before warm
+// until the given time.
+func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
+	next := *app
+	next.Rollout = nil
+	changes := []Change{}
+	if app.Current != 0 && app.Current != n {
+		next.History = append(withoutRelease(app.History, n), app.Current)
+		if old, ok := s.Release(app.Release(app.Current)); ok {
+			cooled := *old
+			cooled.Warm = &warm
+			cooled.Staged = false
+			changes = append(changes, Put(&cooled))
+		}
+	}
+	next.Current = n
+	if rel, ok := s.Release(app.Release(n)); ok {
+		if !rel.Up || rel.Staged {
+			// A host that somebody else took meanwhile is no reason to fail what runs.
+			mapped, err := s.mapDraft(app.AppRef, rel.Spec.Routes, at)
+			if err == nil {
+				changes = append(changes, mapped...)
+			}
+		}
+		up := *rel
+		up.Up, up.Staged, up.Warm, up.Stopped = true, false, nil, false
+		changes = append(changes, Put(&up))
+	}
+	return append([]Change{Put(&next)}, changes...)
+}
+
+// maxHistory bounds how many releases an app remembers as having been current.
+const maxHistory = 50
+
+func withoutRelease(history []int, n int) []int {
+	kept := make([]int, 0, len(history)+1)
+	for _, h := range history {
+		if h != n {
+			kept = append(kept, h)
+		}
+	}
+	return kept[max(0, len(kept)-maxHistory+1):]
+}
+
+// Settle ends the app's roll-out well: its target becomes current. warm is until when the release that
+// was current runs on.
+func (s *State) Settle(r AppRef, warm time.Time, at Stamp) []Change {
+	app, ok := s.App(r)
+	if !ok || app.Rollout == nil {
+		return nil
+	}
+	return s.settle(app, app.Rollout.To, warm, at)
+}
+
+// MarkUp notes that a release has been ready once.
+func (s *State) MarkUp(r ReleaseRef) []Change {
+	rel, ok := s.Release(r)
+	if !ok || rel.Up {
+		return nil
+	}
+	next := *rel
+	next.Up = true
+	return []Change{Put(&next)}
+}
+
+// Fail ends the app's roll-out to release n badly: the app is as it was before. Without a roll-out it
+// marks a staged release as failed.
+func (s *State) Fail(r ReleaseRef, f Failure) []Change {
+	var changes []Change
+	if app, ok := s.App(r.AppRef); ok && app.Rollout != nil && app.Rollout.To == r.N {
+		next := *app
+		next.Rollout = nil
+		changes = append(changes, Put(&next))
+	}
+	if rel, ok := s.Release(r); ok && r.N != 0 && !rel.Up {
+		failed := *rel
+		failed.Failure = &f
+		failed.Staged = false
+		changes = append(changes, Put(&failed))
+	}
+	return changes
+}
