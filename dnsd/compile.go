@@ -1,0 +1,184 @@
+package dnsd
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Compile returns the zone of a view, given the zone of an older one. It looks at what differs between
+// the two alone and shares the rest with prev; where the difference is not known any more it starts
+// from nothing.
+func Compile(prev *Zone, old, new cloud.View) *Zone {
+	apps, hosts, ok := new.Touched(old)
+	b := builder{domain: cloud.Domain(prev.domain)}
+	if !ok {
+		prev, old = prev.empty(), cloud.NewView()
+		apps, hosts = everything(new.State)
+	}
+	// A route keeps the release running that it names.
+	for host := range hosts {
+		for _, s := range []*cloud.State{old.State, new.State} {
+			if site, ok := s.Site(host); ok {
+				addTargets(apps, site)
+			}
+		}
+	}
+	b.hosts, b.services, b.groups = prev.hosts.Txn(), prev.services.Txn(), prev.groups.Txn()
+	// Everything old goes before anything new comes: an address may have moved between two apps.
+	for ref := range apps {
+		b.removeApp(old, new, ref)
+	}
+	for ref := range apps {
+		b.addApp(new, ref)
+	}
+	for host := range hosts {
+		_, exists := new.State.Site(host)
+		b.own(host, ownHost, exists)
+	}
+	z := *prev
+	z.hosts, z.services, z.groups = b.hosts.Commit(), b.services.Commit(), b.groups.Commit()
+	z.setSerial(uint32(new.State.Rev()))
+	return &z
+}
+
+// empty is the zone of the same domain with nothing in it but the node's own names.
+func (z *Zone) empty() *Zone {
+	e, err := NewZone(z.domain)
+	if err != nil {
+		panic(err) // it was a domain before
+	}
+	return e
+}
+
+func everything(s *cloud.State) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
+	apps, hosts := map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
+	for app := range s.Apps("") {
+		apps[app.AppRef] = true
+	}
+	for site := range s.Sites() {
+		hosts[site.Host] = true
+	}
+	return apps, hosts
+}
+
+func addTargets(apps map[cloud.AppRef]bool, site *cloud.Site) {
+	for _, route := range site.Routes {
+		for _, t := range route.Targets {
+			apps[t.AppRef] = true
+		}
+		if route.Mirror != nil {
+			apps[route.Mirror.To.AppRef] = true
+		}
+		if c := route.Crossfade; c != nil {
+			apps[c.From.AppRef], apps[c.To.AppRef] = true, true
+		}
+	}
+}
+
+// builder changes a zone's trees.
+type builder struct {
+	domain   cloud.Domain
+	hosts    *iradix.Txn[owners]
+	services *iradix.Txn[*endpoints]
+	groups   *iradix.Txn[string]
+}
+
+// own gives a host in the private domain one more reason to exist, or takes it away.
+func (b *builder) own(host cloud.Host, by owners, exists bool) {
+	key, in := hostKey(string(host), string(b.domain))
+	if !in {
+		return
+	}
+	was, _ := b.hosts.Get(key)
+	now := was &^ by
+	if exists {
+		now |= by
+	}
+	switch {
+	case now == was:
+	case now == 0:
+		b.hosts.Delete(key)
+	default:
+		b.hosts.Insert(key, now)
+	}
+}
+
+// removeApp takes away what an app had and has no more.
+func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
+	for i := range old.Instances.OfApp(ref) {
+		if key, ok := clientKey(i); ok {
+			b.groups.Delete(key)
+		}
+	}
+	for r := range old.State.Releases(ref) {
+		now, ok := new.State.Release(r.ReleaseRef)
+		if old.State.Runs(r) && (!ok || !new.State.Runs(now) || !now.Created.Equal(r.Created)) {
+			b.own(b.domain.Release(r.ReleaseRef, r.Created), ownRelease, false)
+		}
+	}
+	if _, ok := new.State.App(ref); !ok {
+		b.own(b.domain.App(ref), ownApp, false)
+		b.services.Delete(serviceKey(ref))
+	}
+}
+
+func (b *builder) addApp(v cloud.View, ref cloud.AppRef) {
+	for i := range v.Instances.OfApp(ref) {
+		if key, ok := clientKey(i); ok {
+			b.groups.Insert(key, string(ref.Group))
+		}
+	}
+	app, ok := v.State.App(ref)
+	if !ok {
+		return
+	}
+	b.own(b.domain.App(ref), ownApp, true)
+	for r := range v.State.Releases(ref) {
+		if v.State.Runs(r) {
+			b.own(b.domain.Release(r.ReleaseRef, r.Created), ownRelease, true)
+		}
+	}
+	key, next := serviceKey(ref), newEndpoints(v, app)
+	if was, ok := b.services.Get(key); !ok || !was.equal(next) {
+		b.services.Insert(key, next)
+	}
+}
+
+// clientKey is how the group of an instance's queries is found: as long as it may send some.
+func clientKey(i *cloud.Instance) ([]byte, bool) {
+	if !i.Addr.Addr().IsValid() || i.Phase == cloud.InstanceExited {
+		return nil, false
+	}
+	return i.Addr.Addr().Unmap().AsSlice(), true
+}
+
+// serviceKey is the key of APP.GROUP.internal.
+func serviceKey(ref cloud.AppRef) []byte {
+	key := append([]byte{byte(len(ref.Group))}, ref.Group...)
+	return append(append(key, byte(len(ref.App))), ref.App...)
+}
+
+// newEndpoints gathers the instances that a request to the app may go to.
+func newEndpoints(v cloud.View, app *cloud.App) *endpoints {
+	set := &endpoints{ports: map[netip.Addr]uint16{}}
+	for _, ref := range v.Serving(app) {
+		for _, i := range v.Pool(ref) {
+			set.ports[i.Addr.Addr().Unmap()] = i.Addr.Port()
+		}
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(set.ports), netip.Addr.Compare) {
+		if a.Is4() {
+			set.v4 = append(set.v4, a)
+		} else {
+			set.v6 = append(set.v6, a)
+		}
+	}
+	return set
+}
+
+func (e *endpoints) equal(other *endpoints) bool { return maps.Equal(e.ports, other.ports) }

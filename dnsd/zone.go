@@ -1,0 +1,177 @@
+package dnsd
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+const (
+	ttl = 5 // seconds; how long a client may go on using an instance that was taken out
+
+	negativePrivate  = 5  // seconds; a name that is looked up just before its push
+	negativeInternal = 10 // seconds
+	negativeLocal    = 3600
+)
+
+// Zone is everything that we answer for, at one revision. It is never changed: see Compile.
+type Zone struct {
+	domain   string // the private one, lower case, no dot at the end
+	private  authority
+	internal authority
+	local    authority
+
+	hosts    *iradix.Tree[owners]     // names in the private domain
+	services *iradix.Tree[*endpoints] // names in "internal"
+	groups   *iradix.Tree[string]     // an instance's address → its group
+}
+
+// authority is the top of one of our zones.
+type authority struct {
+	origin   []byte // wire form
+	labels   int
+	soa, ns  []byte // RDATA
+	negative uint32 // seconds
+}
+
+// owners says why a name exists in the private domain: one bit for each kind of thing that can own it,
+// so that the last of them to go takes the name with it.
+type owners uint8
+
+const (
+	ownApp owners = 1 << iota
+	ownRelease
+	ownHost
+	ownNode // the node's own names
+)
+
+// endpoints is what a name in ".internal" stands for: the healthy instances, in the order of their addresses.
+type endpoints struct {
+	v4, v6 []netip.Addr
+	ports  map[netip.Addr]uint16
+}
+
+// NewZone returns the zone of an empty cloud. The domain has two labels or more: with one, every look-up
+// of a bare name in some search list would end here.
+func NewZone(domain string) (*Zone, error) {
+	origin, err := wireName(domain)
+	if err != nil {
+		return nil, err
+	}
+	if countLabels(origin) < 2 || origin[1] == '*' {
+		return nil, cloud.Errorf(cloud.Invalid, "private domain %q: it has two labels or more", domain).WithHint("--domain micro.test")
+	}
+	z := &Zone{
+		domain:   hostText(origin),
+		hosts:    iradix.New[owners](),
+		services: iradix.New[*endpoints](),
+		groups:   iradix.New[string](),
+	}
+	z.private, z.internal, z.local = authority{origin: origin}, authority{origin: []byte("\x08internal\x00")}, authority{origin: []byte("\x09localhost\x00")}
+	z.setSerial(0)
+	z.hosts, _, _ = z.hosts.Insert([]byte("\x02ns"), ownNode)
+	z.hosts, _, _ = z.hosts.Insert([]byte("\x03api"), ownNode)
+	return z, nil
+}
+
+// Domain is the private domain, without a dot at the end.
+func (z *Zone) Domain() string { return z.domain }
+
+// Names is the number of names in the private domain.
+func (z *Zone) Names() int { return z.hosts.Len() }
+
+func (z *Zone) setSerial(serial uint32) {
+	ns := append([]byte("\x02ns"), z.private.origin...)
+	mail := append([]byte("\x0ahostmaster"), z.private.origin...)
+	z.private = newAuthority(z.private.origin, ns, mail, serial, negativePrivate)
+	z.internal = newAuthority(z.internal.origin, ns, mail, serial, negativeInternal)
+	z.local = newAuthority(z.local.origin, z.local.origin, append([]byte("\x04root"), z.local.origin...), 1, negativeLocal)
+}
+
+func newAuthority(origin, ns, mail []byte, serial, negative uint32) authority {
+	soa := append(append([]byte{}, ns...), mail...)
+	for _, n := range []uint32{serial, 3600, 600, 86400, negative} { // nobody transfers: only the last counts
+		soa = binary.BigEndian.AppendUint32(soa, n)
+	}
+	return authority{origin: origin, labels: countLabels(origin), soa: soa, ns: ns, negative: negative}
+}
+
+// holds reports whether a wire name in lower case is the zone's top or below it.
+func (a *authority) holds(name []byte) bool {
+	cut := len(name) - len(a.origin)
+	if cut < 0 || string(name[cut:]) != string(a.origin) {
+		return false
+	}
+	i := 0 // the suffix must begin where a label does
+	for i < cut {
+		i += int(name[i]) + 1
+	}
+	return i == cut
+}
+
+// existence of a name in a tree.
+type existence uint8
+
+const (
+	absent    existence = iota
+	between             // something exists below it (an empty non-terminal, RFC 8020)
+	synthetic           // a wildcard stands for it (RFC 4592)
+	present
+)
+
+// find looks a key up as RFC 1034, section 4.3.2 and RFC 4592 say.
+func find[T any](tree *iradix.Tree[T], key []byte) (T, existence) {
+	if v, ok := tree.Get(key); ok {
+		return v, present
+	}
+	var none T
+	if len(key) == 0 || hasBelow(tree, key) {
+		return none, between
+	}
+	// The closest ancestor that exists is the only one whose wildcard may stand in.
+	for cut := lastLabel(key); ; cut = lastLabel(key[:cut]) {
+		ancestor := key[:cut]
+		_, exists := tree.Get(ancestor)
+		if !exists && cut > 0 && !hasBelow(tree, ancestor) {
+			continue
+		}
+		var room [maxName + 2]byte
+		if v, ok := tree.Get(append(append(room[:0], ancestor...), "\x01*"...)); ok {
+			return v, synthetic
+		}
+		return none, absent
+	}
+}
+
+// lastLabel returns the offset of a key's last label.
+func lastLabel(key []byte) int {
+	at := 0
+	for i := 0; i < len(key); i += int(key[i]) + 1 {
+		at = i
+	}
+	return at
+}
+
+func hasBelow[T any](tree *iradix.Tree[T], key []byte) bool {
+	it := tree.Root().Iterator()
+	it.SeekPrefix(key)
+	_, _, ok := it.Next()
+	return ok
+}
+
+// GroupOf returns the group of the instance with an address, "" where there is none.
+func (z *Zone) GroupOf(client netip.Addr) string {
+	var room [16]byte
+	client = client.Unmap()
+	if client.Is4() {
+		a := client.As4()
+		group, _ := z.groups.Get(append(room[:0], a[:]...))
+		return group
+	}
+	room = client.As16()
+	group, _ := z.groups.Get(room[:])
+	return group
+}

@@ -1,0 +1,278 @@
+package dnsd
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+var born = time.Date(2026, 11, 22, 23, 30, 0, 0, time.UTC)
+
+// The views of the tests' clients.
+var (
+	loopback = View{Class: Loopback, A: netip.MustParseAddr("127.0.0.1"), Recurse: true}
+	lan      = View{Class: Local, A: netip.MustParseAddr("192.168.1.5"), AAAA: netip.MustParseAddr("fd00::5"), Recurse: true}
+	inGroup  = View{Class: Container, A: netip.MustParseAddr("10.77.0.1"), Group: "default", Recurse: true}
+	inQA     = View{Class: Container, A: netip.MustParseAddr("10.77.0.1"), Group: "qa", Recurse: true}
+	newborn  = View{Class: Container, A: netip.MustParseAddr("10.77.0.1"), Recurse: true}
+	outside  = View{A: netip.MustParseAddr("127.0.0.1")}
+)
+
+func app(group, name string, current int) *cloud.App {
+	return &cloud.App{AppRef: cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(name)}, Created: born, Last: current, Current: current}
+}
+
+func release(a *cloud.App, n int) *cloud.Release {
+	return &cloud.Release{ReleaseRef: a.Release(n), Created: born, Up: true}
+}
+
+func instance(r *cloud.Release, index int, addr string, phase cloud.InstancePhase) *cloud.Instance {
+	id := cloud.InstanceID(string(r.Group) + "-" + string(r.App) + "-" + addr)
+	return &cloud.Instance{ID: id, Slot: cloud.Slot{ReleaseRef: r.ReleaseRef, Process: cloud.Web, Index: index}, Phase: phase, Addr: netip.MustParseAddrPort(addr)}
+}
+
+func site(host string) *cloud.Site { return &cloud.Site{Host: cloud.Host(host), Group: "default"} }
+
+// shopView is a small cloud with a bit of everything.
+func shopView() cloud.View {
+	shop, blog, tool := app("default", "shop", 7), app("default", "blog", 1), app("qa", "tool", 2)
+	r6, r7, staged := release(shop, 6), release(shop, 7), release(shop, 8)
+	staged.Staged = true
+	b1, t2 := release(blog, 1), release(tool, 2)
+	v := cloud.NewView()
+	v.State = v.State.Apply(42, []cloud.Change{
+		cloud.Put(shop), cloud.Put(blog), cloud.Put(tool), cloud.Put(r6), cloud.Put(r7), cloud.Put(staged), cloud.Put(b1), cloud.Put(t2),
+		cloud.Put(site("www.micro.test")), cloud.Put(site("*.dev.micro.test")), cloud.Put(site("a.b.deep.micro.test")), cloud.Put(site("www.example.com")),
+	})
+	for _, i := range []*cloud.Instance{
+		instance(r7, 0, "10.77.0.5:8080", cloud.InstanceReady), instance(r7, 1, "10.77.0.6:8080", cloud.InstanceReady),
+		instance(r7, 2, "10.77.0.7:8080", cloud.InstanceUnready), instance(r7, 3, "[fd77::8]:8080", cloud.InstanceReady),
+		instance(staged, 0, "10.77.0.9:8080", cloud.InstanceReady), instance(t2, 0, "10.77.1.5:80", cloud.InstanceReady),
+	} {
+		v.Instances = v.Instances.With(i)
+	}
+	return v
+}
+
+func compiled(t testing.TB, v cloud.View) *Zone {
+	t.Helper()
+	z, err := NewZone("micro.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Compile(z, cloud.View{}, v)
+}
+
+// ask puts one question to the zone as the wire would; change may alter the message before.
+func ask(t testing.TB, z *Zone, question string, v View, change func(*dns.Msg)) (*dns.Msg, bool) {
+	t.Helper()
+	f := strings.Fields(question)
+	m := new(dns.Msg)
+	m.Id, m.RecursionDesired = 4711, true
+	m.Question = []dns.Question{{Name: f[0], Qclass: dns.StringToClass[f[1]], Qtype: dns.StringToType[f[2]]}}
+	if change != nil {
+		change(m)
+	}
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var q Query
+	if !q.Parse(wire) {
+		t.Fatalf("%s: not a query", question)
+	}
+	b, ours := z.Answer(nil, &q, v)
+	if !ours {
+		return nil, false
+	}
+	r := new(dns.Msg)
+	if err := r.Unpack(b); err != nil {
+		t.Fatalf("%s: %v in % x", question, err, b)
+	}
+	if r.Id != m.Id || !r.Response || r.Opcode != m.Opcode {
+		t.Errorf("%s: header %v", question, r.MsgHdr)
+	}
+	return r, true
+}
+
+// text is an answer as a zone file has it: records of the answer section; of an answer without, its
+// rcode and what its authority section says.
+func text(r *dns.Msg) string {
+	var lines []string
+	for _, rr := range r.Answer {
+		lines = append(lines, strings.Join(strings.Fields(rr.String()), " "))
+	}
+	if len(lines) == 0 || r.Rcode != dns.RcodeSuccess {
+		lines = append(lines, dns.RcodeToString[r.Rcode])
+		for _, rr := range r.Ns {
+			lines = append(lines, strings.Join(strings.Fields(rr.String()), " "))
+		}
+	}
+	if r.Truncated {
+		lines = append(lines, "TC")
+	}
+	return strings.Join(lines, "\n")
+}
+
+const (
+	soa         = "micro.test. 5 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 5"
+	soaInternal = "internal. 10 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 10"
+	soaLocal    = "localhost. 3600 IN SOA localhost. root.localhost. 1 3600 600 86400 3600"
+)
+
+func TestAnswer(t *testing.T) {
+	z := compiled(t, shopView())
+	f := func(question string, v View, want ...string) {
+		t.Helper()
+		r, ours := ask(t, z, question, v, nil)
+		got := "forwarded"
+		if ours {
+			got = text(r)
+		}
+		if w := strings.Join(want, "\n"); got != w {
+			t.Errorf("%s\n got %s\nwant %s", question, got, w)
+		}
+	}
+
+	// An app, as each kind of client reaches it.
+	f("shop.micro.test. IN A", loopback, "shop.micro.test. 5 IN A 127.0.0.1")
+	f("shop.micro.test. IN A", inGroup, "shop.micro.test. 5 IN A 10.77.0.1")
+	f("shop.micro.test. IN A", inQA, "shop.micro.test. 5 IN A 10.77.0.1")
+	f("shop.micro.test. IN A", lan, "shop.micro.test. 5 IN A 192.168.1.5")
+	f("shop.micro.test. IN AAAA", lan, "shop.micro.test. 5 IN AAAA fd00::5")
+	f("shop.micro.test. IN AAAA", loopback, "NOERROR", soa)
+	f("shop.micro.test. IN HTTPS", loopback, "NOERROR", soa)
+	f("sHoP.MICRO.test. IN A", loopback, "sHoP.MICRO.test. 5 IN A 127.0.0.1")
+	f("tool.qa.micro.test. IN A", loopback, "tool.qa.micro.test. 5 IN A 127.0.0.1")
+	f("api.micro.test. IN A", loopback, "api.micro.test. 5 IN A 127.0.0.1")
+	f("ns.micro.test. IN A", loopback, "ns.micro.test. 5 IN A 127.0.0.1")
+
+	// Releases that run, and one that does not.
+	f("shop-20261122-r7.micro.test. IN A", loopback, "shop-20261122-r7.micro.test. 5 IN A 127.0.0.1")
+	f("shop-20261122-r8.micro.test. IN A", loopback, "shop-20261122-r8.micro.test. 5 IN A 127.0.0.1")
+	f("tool-20261122-r2.qa.micro.test. IN A", loopback, "tool-20261122-r2.qa.micro.test. 5 IN A 127.0.0.1")
+	f("shop-20261122-r6.micro.test. IN A", loopback, "NXDOMAIN", soa)
+
+	// Mapped hosts; wildcards stand in for what is not there, at any depth (RFC 4592).
+	f("www.micro.test. IN A", loopback, "www.micro.test. 5 IN A 127.0.0.1")
+	f("any.dev.micro.test. IN A", loopback, "any.dev.micro.test. 5 IN A 127.0.0.1")
+	f("a.b.c.dev.micro.test. IN A", loopback, "a.b.c.dev.micro.test. 5 IN A 127.0.0.1")
+	f("*.dev.micro.test. IN A", loopback, "*.dev.micro.test. 5 IN A 127.0.0.1")
+	f("any.dev.micro.test. IN MX", loopback, "NOERROR", soa)
+	f("dev.micro.test. IN A", loopback, "NOERROR", soa)
+
+	// What is not there, and empty non-terminals (RFC 8020).
+	f("nope.micro.test. IN A", loopback, "NXDOMAIN", soa)
+	f("x.shop.micro.test. IN A", loopback, "NXDOMAIN", soa)
+	f("shop\\000x.micro.test. IN A", loopback, "NXDOMAIN", soa)
+	f("qa.micro.test. IN A", loopback, "NOERROR", soa)
+	f("deep.micro.test. IN A", loopback, "NOERROR", soa)
+	f("b.deep.micro.test. IN TXT", loopback, "NOERROR", soa)
+	f("c.deep.micro.test. IN A", loopback, "NXDOMAIN", soa)
+	f("c.b.deep.micro.test. IN A", loopback, "NXDOMAIN", soa)
+
+	// The top of the zone.
+	f("micro.test. IN SOA", loopback, strings.Replace(soa, " 5 IN", " 5 IN", 1))
+	f("micro.test. IN NS", loopback, "micro.test. 5 IN NS ns.micro.test.")
+	f("micro.test. IN A", loopback, "NOERROR", soa)
+	f("shop.micro.test. IN NS", loopback, "NOERROR", soa)
+	f("shop.micro.test. IN SOA", loopback, "NOERROR", soa)
+	f("notmicro.test. IN A", loopback, "NXDOMAIN")
+	f("omicro.test. IN A", loopback, "NXDOMAIN")
+
+	// Refused to all, or answered with as little as allowed.
+	f("micro.test. IN AXFR", loopback, "REFUSED")
+	f("micro.test. IN IXFR", loopback, "REFUSED")
+	f("shop.micro.test. IN ANY", loopback, `shop.micro.test. 5 IN HINFO "RFC8482" ""`)
+	f("nope.micro.test. IN ANY", loopback, "NXDOMAIN", soa)
+	f("www.example.com. IN ANY", loopback, "REFUSED")
+	f("shop.micro.test. CH A", loopback, "REFUSED")
+	f("version.bind. CH TXT", loopback, "REFUSED")
+	f("shop.micro.test. IN OPT", loopback, "NOTIMP")
+	f("shop.micro.test. IN MAILB", loopback, "NOTIMP")
+
+	// Outside clients learn nothing.
+	for _, q := range []string{"shop.micro.test. IN A", "nope.micro.test. IN A", "micro.test. IN SOA", "shop.default.internal. IN A", "localhost. IN A", "example.com. IN A", "shop.micro.test. IN ANY"} {
+		f(q, outside, "REFUSED")
+	}
+
+	// Between containers, each group for itself.
+	f("shop.default.internal. IN A", inGroup, "shop.default.internal. 5 IN A 10.77.0.5", "shop.default.internal. 5 IN A 10.77.0.6")
+	f("shop.default.internal. IN AAAA", inGroup, "shop.default.internal. 5 IN AAAA fd77::8")
+	f("SHOP.Default.internal. IN SRV", inGroup,
+		"SHOP.Default.internal. 5 IN SRV 0 0 8080 10-77-0-5.shop.default.internal.",
+		"SHOP.Default.internal. 5 IN SRV 0 0 8080 10-77-0-6.shop.default.internal.",
+		"SHOP.Default.internal. 5 IN SRV 0 0 8080 fd77--8.shop.default.internal.")
+	f("10-77-0-6.shop.default.internal. IN A", inGroup, "10-77-0-6.shop.default.internal. 5 IN A 10.77.0.6")
+	f("10-77-0-6.shop.default.internal. IN AAAA", inGroup, "NOERROR", soaInternal)
+	f("fd77--8.shop.default.internal. IN AAAA", inGroup, "fd77--8.shop.default.internal. 5 IN AAAA fd77::8")
+	f("10-77-0-7.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("10-77-0-9.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("blog.default.internal. IN A", inGroup, "NOERROR", soaInternal)
+	f("nope.default.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("default.internal. IN A", inGroup, "NOERROR", soaInternal)
+	f("internal. IN NS", inGroup, "internal. 5 IN NS ns.micro.test.")
+	f("internal. IN A", inGroup, "NOERROR", soaInternal)
+	f("tool.qa.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("qa.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("tool.qa.internal. IN A", inQA, "tool.qa.internal. 5 IN A 10.77.1.5")
+	f("shop.default.internal. IN A", inQA, "NXDOMAIN", soaInternal)
+	f("shop.default.internal. IN ANY", inQA, "NXDOMAIN", soaInternal)
+	f("10-77-0-5.shop.default.internal. IN A", inQA, "NXDOMAIN", soaInternal)
+	f("shop.default.internal. IN A", newborn, "SERVFAIL")
+	f("shop.default.internal. IN A", loopback, "NXDOMAIN", soaInternal)
+	f("shop.default.internal. IN A", lan, "NXDOMAIN", soaInternal)
+	f("metadata.google.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+
+	// Names that stay on the machine.
+	f("localhost. IN A", loopback, "localhost. 5 IN A 127.0.0.1")
+	f("shop.localhost. IN A", loopback, "shop.localhost. 5 IN A 127.0.0.1")
+	f("shop.localhost. IN AAAA", inGroup, "shop.localhost. 5 IN AAAA ::1")
+	f("shop.localhost. IN TXT", loopback, "NOERROR", soaLocal)
+	for _, name := range []string{"printer.local.", "x.onion.", "other.test.", "x.invalid.", "test."} {
+		f(name+" IN A", loopback, "NXDOMAIN")
+	}
+
+	// The rest is for the forwarder, where the client may use it.
+	f("www.example.com. IN A", loopback, "forwarded")
+	f("example.com. IN TXT", inGroup, "forwarded")
+	f(". IN NS", inGroup, "forwarded")
+	f("www.example.com. IN A", View{Class: Local}, "REFUSED")
+}
+
+func TestRotation(t *testing.T) {
+	z := compiled(t, shopView())
+	var firsts []string
+	for turn := range uint32(4) {
+		m := new(dns.Msg).SetQuestion("shop.default.internal.", dns.TypeA)
+		wire, _ := m.Pack()
+		q := Query{Turn: turn}
+		q.Parse(wire)
+		b, _ := z.Answer(nil, &q, inGroup)
+		r := new(dns.Msg)
+		if err := r.Unpack(b); err != nil || len(r.Answer) != 2 {
+			t.Fatal(err, r)
+		}
+		firsts = append(firsts, r.Answer[0].(*dns.A).A.String())
+	}
+	if want := []string{"10.77.0.5", "10.77.0.6", "10.77.0.5", "10.77.0.6"}; !slices.Equal(firsts, want) {
+		t.Errorf("first addresses %v, want %v", firsts, want)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	for _, bad := range []string{"", "test", ".", "a..b", "*.micro.test", "mi cro.test", strings.Repeat("a", 64) + ".test"} {
+		if _, err := NewZone(bad); cloud.CodeOf(err) != cloud.Invalid {
+			t.Errorf("NewZone(%q): %v", bad, err)
+		}
+	}
+	if z, err := NewZone("Corp.Example.ORG."); err != nil || z.Domain() != "corp.example.org" {
+		t.Errorf("NewZone: %v", err)
+	}
+}
