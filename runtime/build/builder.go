@@ -1,0 +1,264 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+// Config says what a Builder works with. Folders are absolute.
+type Config struct {
+	Executable string // program that calls child.Main first; "" is this one
+	Root       string // on disk; holds BuildKit's cache index
+	State      string // short path for sockets, at most 80 characters
+	Cgroup     string // "/micro/build"; this Builder's alone
+
+	Containerd  func() (string, error) // path of the socket with containerd's services
+	Namespace   string                 // containerd's
+	Snapshotter string
+	ImageName   string // images are recorded as this, "@" and their digest
+	Images      images
+	Runc        string // program
+
+	Sandboxes Sandboxes    // nil: steps have no network
+	Resolvers []netip.Addr // name servers as seen by a step; none: the host's
+
+	CertsDir     string // see remote.Config
+	DockerConfig string
+
+	Limits      Limits
+	IdleTimeout time.Duration // the process ends after so long without a build; 0 is 60 s
+	Logger      *slog.Logger
+}
+
+// images is the node's store of images, where a build's result is looked up.
+type images interface {
+	Get(ctx context.Context, digest string) (runtime.Image, error)
+}
+
+// Builder is a runtime.Builder on BuildKit.
+type Builder struct {
+	cfg       Config
+	log       *slog.Logger
+	sandboxes *net.UnixListener // nil without Config.Sandboxes
+
+	mu      sync.Mutex // guards the fields below
+	child   *process
+	using   int         // builds on child
+	idle    *time.Timer // stops child; running while using is 0
+	stopped bool
+}
+
+var _ runtime.Builder = (*Builder)(nil)
+
+// New checks the configuration, ends what a node that was killed may have left, and binds the socket
+// that build steps get their networks from.
+func New(cfg Config) (*Builder, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{cfg.Root, cfg.State} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("builder: %w", err)
+		}
+	}
+	if err := sweepCgroup(cfg.Cgroup); err != nil {
+		return nil, fmt.Errorf("builder: end the build process of an earlier run: %w", err)
+	}
+	b := &Builder{cfg: cfg, log: cfg.Logger}
+	if cfg.Sandboxes != nil {
+		l, err := listenPrivate(filepath.Join(cfg.State, "net.sock"))
+		if err != nil {
+			return nil, fmt.Errorf("builder: %w", err)
+		}
+		b.sandboxes = l
+	}
+	return b, nil
+}
+
+func (c *Config) complete() error {
+	var errs []error
+	for _, f := range []struct{ name, value string }{{"root", c.Root}, {"state", c.State}, {"cgroup", c.Cgroup}} {
+		if !filepath.IsAbs(f.value) || filepath.Clean(f.value) != f.value || f.value == "/" {
+			errs = append(errs, fmt.Errorf("%s %q is not an absolute, clean path", f.name, f.value))
+		}
+	}
+	if len(c.State) > 80 {
+		errs = append(errs, fmt.Errorf("state %q is longer than 80 characters", c.State))
+	}
+	if c.Containerd == nil || c.Images == nil || c.Namespace == "" || c.Snapshotter == "" || c.ImageName == "" || c.Runc == "" {
+		errs = append(errs, errors.New("containerd, images, namespace, snapshotter, image name and runc must be set"))
+	}
+	if c.Executable == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			errs = append(errs, err)
+		}
+		c.Executable = exe
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Limits = c.Limits.withDefaults(c.Root)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("builder: %w", err)
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then stops the build process and what still builds on it.
+func (b *Builder) Run(ctx context.Context) error {
+	var serving sync.WaitGroup
+	if b.sandboxes != nil {
+		serving.Go(func() { b.acceptSandboxes(ctx, &serving) })
+	}
+	<-ctx.Done()
+	b.mu.Lock()
+	b.stopped = true
+	p := b.child
+	b.child = nil
+	if b.idle != nil {
+		b.idle.Stop()
+	}
+	b.mu.Unlock()
+	if p != nil {
+		p.stop()
+	}
+	if b.sandboxes != nil {
+		b.sandboxes.Close()
+	}
+	serving.Wait()
+	return nil
+}
+
+func (b *Builder) acceptSandboxes(ctx context.Context, serving *sync.WaitGroup) {
+	for {
+		conn, err := b.sandboxes.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			b.log.Error("accept a build step's request for a network", "err", err)
+			return
+		}
+		serving.Go(func() { b.serveSandbox(ctx, conn) })
+	}
+}
+
+// Build is runtime.Builder's.
+func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, error) {
+	request, err := newRequest(r)
+	if err != nil {
+		return runtime.Image{}, err
+	}
+	ctx, cancel := b.cfg.Limits.guard(ctx, b.cfg.Root)
+	defer cancel()
+	p, err := b.acquire()
+	if err != nil {
+		return runtime.Image{}, err
+	}
+	defer b.release(p)
+	digest, err := p.build(ctx, request, r.Progress)
+	if err != nil {
+		return runtime.Image{}, err
+	}
+	img, err := b.cfg.Images.Get(ctx, digest)
+	if err != nil {
+		return runtime.Image{}, fmt.Errorf("build of %s: %w", r.Name, err)
+	}
+	img.Name = r.Name
+	return img, nil
+}
+
+func newRequest(r runtime.Build) (Request, error) {
+	file := r.Dockerfile
+	if file == "" {
+		file = "Dockerfile"
+	}
+	root, err := os.OpenRoot(r.Source)
+	if err != nil {
+		return Request{}, cloud.Errorf(cloud.Invalid, "build: open the source folder: %w", err)
+	}
+	defer root.Close()
+	info, err := root.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Request{}, cloud.Errorf(cloud.Invalid, "build: no %s in the source folder", file).
+			WithHint("add a Dockerfile, or check that no ignore file leaves it out")
+	case err != nil:
+		return Request{}, cloud.Errorf(cloud.Invalid, "build: Dockerfile %q: %w", file, err)
+	case !info.Mode().IsRegular():
+		return Request{}, cloud.Errorf(cloud.Invalid, "build: Dockerfile %q is not a file", file)
+	}
+	return Request{
+		Name: r.Name, Source: r.Source, Dockerfile: filepath.ToSlash(filepath.Clean(file)), Target: r.Target,
+		Args: r.Args, Labels: r.Labels, NoCache: r.NoCache,
+	}, nil
+}
+
+// acquire returns the build process, a new one where there is none or it has died.
+func (b *Builder) acquire() (*process, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped {
+		return nil, cloud.Errorf(cloud.Unavailable, "build: the node is stopping")
+	}
+	if b.idle != nil {
+		b.idle.Stop()
+	}
+	if b.child == nil || b.child.ended() {
+		p, err := b.start()
+		if err != nil {
+			return nil, cloud.Errorf(cloud.Unavailable, "build: start the build process: %w", err).WithHint("micro doctor")
+		}
+		b.child, b.using = p, 0
+	}
+	b.using++
+	return b.child, nil
+}
+
+func (b *Builder) release(p *process) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p != b.child {
+		return // it died, and the builds since are on another
+	}
+	if b.using--; b.using == 0 {
+		b.idle = time.AfterFunc(b.cfg.IdleTimeout, b.stopIdle)
+	}
+}
+
+func (b *Builder) stopIdle() {
+	b.mu.Lock()
+	p := b.child
+	if p == nil || b.using > 0 {
+		b.mu.Unlock()
+		return
+	}
+	// A build that comes now waits for the lock: two processes can't share BuildKit's files.
+	defer b.mu.Unlock()
+	b.child = nil
+	p.stop()
+}
+
+// listenPrivate listens on a unix socket in a folder of 0700.
+func listenPrivate(path string) (*net.UnixListener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+}

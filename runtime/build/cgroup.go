@@ -1,0 +1,94 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/cgroups/manager"
+)
+
+// The build process and its steps have a cgroup each: a step that takes all memory there is ends, and
+// the process lives to tell.
+const (
+	processGroup = "/process"
+	stepsGroup   = "/steps"
+)
+
+// makeCgroups makes both with their limits and puts the process, which waits, into its own.
+func makeCgroups(parent string, pid int, l Limits) error {
+	process, err := newCgroup(parent+processGroup, cgroups.Resources{Memory: processMemory, PidsLimit: ptr(int64(processPids))})
+	if err != nil {
+		return err
+	}
+	steps, err := newCgroup(parent+stepsGroup, cgroups.Resources{
+		Memory: l.Memory, PidsLimit: ptr(l.Pids), CpuPeriod: 100_000, CpuQuota: l.CPU * 100,
+	})
+	if err != nil {
+		return err
+	}
+	for _, g := range []struct {
+		cgroups.Manager
+		pid int
+	}{{process, pid}, {steps, -1}} {
+		if err := g.Apply(g.pid); err != nil {
+			return fmt.Errorf("make cgroup: %w", err)
+		}
+		if err := g.Set(nil); err != nil {
+			return fmt.Errorf("set the limits of a cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+func newCgroup(path string, r cgroups.Resources) (cgroups.Manager, error) {
+	r.SkipDevices = true
+	m, err := manager.New(&cgroups.Cgroup{Path: path, Resources: &r})
+	if err != nil {
+		return nil, fmt.Errorf("cgroup %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// sweepCgroup ends every process in both cgroups, waits until they are gone, and removes the cgroups.
+func sweepCgroup(parent string) error {
+	var errs []error
+	for _, path := range []string{parent + processGroup, parent + stepsGroup, parent} {
+		m, err := newCgroup(path, cgroups.Resources{})
+		if err == nil {
+			err = emptyCgroup(m)
+		}
+		if err == nil {
+			err = m.Destroy()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func emptyCgroup(m cgroups.Manager) error {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		pids, err := m.GetAllPids()
+		if err != nil || len(pids) == 0 {
+			if errors.Is(err, os.ErrNotExist) {
+				err = nil
+			}
+			return err
+		}
+		for _, pid := range pids {
+			// ESRCH: it has ended since.
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("kill %d: %w", pid, err)
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %v do not end", pids)
+		}
+		time.Sleep(5 * time.Millisecond) // the kernel has no event for "gone"
+	}
+}
+
+func ptr[T any](v T) *T { return &v }

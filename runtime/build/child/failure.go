@@ -1,0 +1,79 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime/build"
+)
+
+// explain makes of what BuildKit returns what a person wants to know: which step, how it ended, what it
+// said last.
+func (t *track) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return cloud.Errorf(cloud.Interrupted, "build: given up")
+	}
+	var known *cloud.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
+	if strings.Contains(text, "no space left on device") {
+		return cloud.Errorf(cloud.Unavailable, "build%s: the disk is full", t.where()).WithHint("micro prune")
+	}
+	var exit *gatewayapi.ExitError
+	if errors.As(err, &exit) {
+		how := fmt.Sprintf("exited with code %d", exit.ExitCode)
+		hint := "run the step's command where you develop, or read its output above"
+		if exit.ExitCode == gatewayapi.UnknownExitStatus {
+			how = "could not be run: " + text
+		}
+		if strings.Contains(text, "cannot allocate memory") {
+			how, hint = "ran out of memory", "let the step use less memory, with fewer parallel jobs"
+		}
+		msg := fmt.Sprintf("build%s %s", t.where(), how)
+		if t.failed != nil {
+			if out := t.failed.last(); out != "" {
+				msg += "\n" + out
+			}
+			if strings.Contains(strings.ToLower(t.failed.last()), "no space left on device") {
+				hint = "the disk is full, or the step writes to a small one: micro prune"
+			}
+		}
+		return cloud.Errorf(cloud.DeployFailed, "%s", msg).WithHint("%s", hint)
+	}
+	return cloud.Errorf(cloud.DeployFailed, "build%s: %s", t.where(), text).WithHint("%s", hintFor(text))
+}
+
+func (t *track) where() string {
+	if t.failed == nil || t.failed.name == "" {
+		return ""
+	}
+	return ": " + t.failed.name
+}
+
+func hintFor(text string) string {
+	switch {
+	case strings.Contains(text, "dial tcp"), strings.Contains(text, "failed to resolve source metadata"),
+		strings.Contains(text, "no such host"), strings.Contains(text, "i/o timeout"):
+		return "the base image is not on this node and its registry gave none: check its name and this node's way out"
+	case strings.Contains(text, "dockerfile parse error"), strings.Contains(text, "unknown instruction"):
+		return "correct the Dockerfile at that line"
+	case strings.Contains(text, "failed to calculate checksum of ref"), strings.Contains(text, "not found"):
+		return "check the path against the folder and its .dockerignore"
+	}
+	return "correct the Dockerfile and push again"
+}
+
+func failure(err error) *build.Failure {
+	var e *cloud.Error
+	if !errors.As(err, &e) {
+		e = cloud.Errorf(cloud.Internal, "build: %w", err)
+	}
+	return &build.Failure{Code: e.Code, Msg: e.Msg, Hint: e.Hint}
+}

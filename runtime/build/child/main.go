@@ -1,0 +1,87 @@
+// Package child is the build process: BuildKit's solver on the node's own containerd, so that a build
+// needs neither push nor pull. It is the node's program run again under a hidden argument, with a
+// process and a mount namespace of its own: when it ends, however it ends, the kernel takes every step
+// it ran and every mount it made with it.
+package child
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/runtime/build"
+)
+
+// runcState is where runc keeps what it knows of containers, unless told otherwise, as root.
+const runcState = "/run/runc"
+
+// Main is the whole program if args (os.Args) ask for the build process: it blocks until the node has
+// gone or says stop, and returns the exit code and true. Call it before anything else.
+func Main(args []string) (code int, ours bool) {
+	if len(args) != 2 || args[1] != build.ChildArg {
+		return 0, false
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build process:", err)
+		return 1, true
+	}
+	return 0, true
+}
+
+func run() error {
+	settings, err := build.ReadSettings(os.Stdin)
+	if err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // ends when the node does
+		stop()
+	}()
+	if err := isolate(); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	f := os.NewFile(build.ListenerFD, "builds")
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("take over the socket: %w", err)
+	}
+	f.Close()
+	s, err := newServer(ctx, settings, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.serve(ctx, l)
+}
+
+// isolate finishes what the namespaces that the node started us in need: mounts of ours must not show
+// outside, /proc must be that of our own processes, by which runc finds its containers, and what runc
+// remembers of them must not outlive them.
+func isolate() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("started without a process namespace of its own")
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	if err := os.MkdirAll(runcState, 0o700); err != nil {
+		return fmt.Errorf("runc's folder: %w", err)
+	}
+	if err := unix.Mount("runc", runcState, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+		return fmt.Errorf("mount runc's folder: %w", err)
+	}
+	return nil
+}

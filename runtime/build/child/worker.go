@@ -1,0 +1,141 @@
+package child
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/diff/apply"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/executor/resources"
+	"github.com/moby/buildkit/executor/runcexecutor"
+	"github.com/moby/buildkit/frontend"
+	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/gateway/forwarder"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/bboltcachestorage"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/network"
+	"github.com/moby/buildkit/util/network/netproviders"
+	"github.com/moby/buildkit/worker"
+	"github.com/moby/buildkit/worker/base"
+	ctdworker "github.com/moby/buildkit/worker/containerd"
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/protoduction/micro/runtime/build"
+)
+
+// newController puts BuildKit together: its worker shares content, snapshots and images with the node.
+func newController(ctx context.Context, s build.Settings) (*control.Controller, error) {
+	if err := os.MkdirAll(s.Root, 0o700); err != nil {
+		return nil, fmt.Errorf("make BuildKit's folder: %w", err)
+	}
+	w, opt, err := newWorker(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	workers := &worker.Controller{}
+	if err := workers.Add(w); err != nil {
+		return nil, fmt.Errorf("add the worker: %w", err)
+	}
+	sessions, err := session.NewManager()
+	if err != nil {
+		return nil, fmt.Errorf("make the session manager: %w", err)
+	}
+	cache, err := bboltcachestorage.NewStore(filepath.Join(s.Root, "cache.db"))
+	if err != nil {
+		return nil, fmt.Errorf("open the build cache: %w", err)
+	}
+	history, err := boltutil.SafeOpen(filepath.Join(s.Root, "history.db"), 0o600,
+		&bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	if err != nil {
+		return nil, fmt.Errorf("open the build history: %w", err)
+	}
+	return control.NewController(control.Opt{
+		SessionManager:   sessions,
+		WorkerController: workers,
+		Frontends: map[string]frontend.Frontend{
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+		},
+		CacheManager:   solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
+		CacheStore:     cache,
+		HistoryDB:      history,
+		LeaseManager:   opt.LeaseManager,
+		ContentStore:   opt.ContentStore,
+		GarbageCollect: w.GarbageCollect,
+	})
+}
+
+func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.WorkerOpt, error) {
+	dns := &oci.DNSConfig{}
+	for _, r := range s.Resolvers {
+		dns.Nameservers = append(dns.Nameservers, r.String())
+	}
+	opt, err := ctdworker.NewWorkerOpt(ctdworker.WorkerOptions{
+		Root:            s.Root,
+		Address:         s.Containerd,
+		SnapshotterName: s.Snapshotter,
+		Namespace:       s.Namespace,
+		// Replaced below: no step ever gets the host's network.
+		NetworkOpt:     netproviders.Opt{Mode: "host"},
+		DNS:            dns,
+		ParallelismSem: semaphore.NewWeighted(int64(max(s.Parallel, 1))),
+	}, containerd.WithTimeout(10*time.Second))
+	if err != nil {
+		return nil, opt, fmt.Errorf("connect to containerd at %s: %w", s.Containerd, err)
+	}
+	networks := map[pb.NetMode]network.Provider{
+		pb.NetMode_UNSET: network.NewNoneProvider(),
+		pb.NetMode_NONE:  network.NewNoneProvider(),
+	}
+	if s.Sandbox != "" {
+		networks[pb.NetMode_UNSET] = sandboxes{socket: s.Sandbox}
+	}
+	monitor, err := resources.NewMonitor() // without one the executor panics at the first step
+	if err != nil {
+		return nil, opt, fmt.Errorf("start the resource monitor: %w", err)
+	}
+	opt.NetworkProviders, opt.ProxyProvider, opt.ResourceMonitor = networks, nil, monitor
+	opt.Executor, err = runcexecutor.New(runcexecutor.Opt{
+		Root:                filepath.Join(s.Root, "run"),
+		CommandCandidates:   []string{s.Runc},
+		DefaultCgroupParent: s.Cgroup,
+		DNS:                 dns,
+		ResourceMonitor:     monitor,
+	}, networks)
+	if err != nil {
+		return nil, opt, fmt.Errorf("make the executor: %w", err)
+	}
+	// Layers are made and unpacked here, at this process's expense, not in the node.
+	opt.Applier, opt.Differ = apply.NewFileSystemApplier(opt.ContentStore), walking.NewWalkingDiff(opt.ContentStore)
+	opt.RegistryHosts = registryHosts(ctx, s)
+	opt.GCPolicy = cachePolicy(s)
+	w, err := base.NewWorker(ctx, opt)
+	if err != nil {
+		return nil, opt, fmt.Errorf("make the worker: %w", err)
+	}
+	return w, opt, nil
+}
+
+// cachePolicy lets go first of what is cheap to make again, then of what has not been used for long.
+func cachePolicy(s build.Settings) []client.PruneInfo {
+	return []client.PruneInfo{
+		{
+			Filter:       []string{"type==source.local", "type==exec.cachemount", "type==source.git.checkout"},
+			KeepDuration: 48 * time.Hour,
+			MaxUsedSpace: s.CacheKeep / 4,
+		},
+		{KeepDuration: 30 * 24 * time.Hour, ReservedSpace: s.CacheKeep, MaxUsedSpace: s.CacheMax},
+		{ReservedSpace: s.CacheKeep, MaxUsedSpace: s.CacheMax},
+		{All: true, ReservedSpace: s.CacheKeep, MaxUsedSpace: s.CacheMax},
+	}
+}

@@ -1,0 +1,146 @@
+// Command sh is the shell of the tests' images: one static program that runs the few commands that
+// Dockerfiles of the tests have, joined by && or ;.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 2 && args[0] == "-c" {
+		os.Exit(script(args[1]))
+	}
+	os.Exit(run(args))
+}
+
+func script(text string) int {
+	code := 0
+	for part := range strings.SplitSeq(strings.ReplaceAll(strings.ReplaceAll(text, "&&", ";"), "\n", ";"), ";") {
+		if fields := strings.Fields(part); len(fields) > 0 {
+			if code = run(fields); code != 0 {
+				return code
+			}
+		}
+	}
+	return code
+}
+
+func run(a []string) int {
+	if err := command(a); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", a[0], err)
+		return 1
+	}
+	return 0
+}
+
+func command(a []string) error {
+	switch a[0] {
+	case "echo":
+		to, words := io.Writer(os.Stdout), a[1:]
+		if len(a) > 3 && a[len(a)-2] == ">" {
+			f, err := os.Create(a[len(a)-1])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			to, words = f, a[1:len(a)-2]
+		}
+		for i, w := range words {
+			words[i] = os.ExpandEnv(w)
+		}
+		_, err := fmt.Fprintln(to, strings.Join(words, " "))
+		return err
+	case "cat":
+		b, err := os.ReadFile(a[1])
+		os.Stdout.Write(b)
+		return err
+	case "test": // test -e PATH | test ! -e PATH
+		_, err := os.Stat(a[len(a)-1])
+		if (a[1] == "!") == (err != nil) {
+			return nil
+		}
+		return fmt.Errorf("%v is not so", a[1:])
+	case "exit":
+		code, err := strconv.Atoi(a[1])
+		if err == nil {
+			os.Exit(code)
+		}
+		return err
+	case "lines":
+		n, err := strconv.Atoi(a[1])
+		for i := range n {
+			fmt.Println("line", i+1)
+		}
+		return err
+	case "sleep":
+		d, err := time.ParseDuration(a[1])
+		time.Sleep(d)
+		return err
+	case "fill": // fill PATH MEBIBYTES
+		n, err := strconv.Atoi(a[2])
+		if err != nil {
+			return err
+		}
+		f, err := os.Create(a[1])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for block := make([]byte, 1<<20); n > 0; n-- {
+			if _, err := f.Write(block); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "eat": // eat MEBIBYTES of memory
+		n, err := strconv.Atoi(a[1])
+		var all [][]byte
+		for range n {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			all = append(all, b)
+		}
+		fmt.Println(len(all))
+		return err
+	case "fork": // fork N processes that sleep
+		n, err := strconv.Atoi(a[1])
+		if err != nil {
+			return err
+		}
+		for range n {
+			if err := exec.Command("/bin/sh", "sleep", "5s").Start(); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "dial": // dial HOST:PORT
+		c, err := net.DialTimeout("tcp", a[1], 2*time.Second)
+		if err != nil {
+			return err
+		}
+		fmt.Println("connected to", a[1])
+		return c.Close()
+	case "ifs":
+		names, err := filepath.Glob("/sys/class/net/*")
+		for _, n := range names {
+			fmt.Println("interface", filepath.Base(n))
+		}
+		return err
+	case "mkdir":
+		return os.MkdirAll(a[len(a)-1], 0o755)
+	case "true":
+		return nil
+	}
+	return exec.ErrNotFound
+}

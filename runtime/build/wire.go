@@ -1,0 +1,76 @@
+package build
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+// ChildArg is the first argument of the program when it is to be the build process.
+const ChildArg = "__build"
+
+// ListenerFD is where the build process finds the socket that builds are asked for on.
+const ListenerFD = 3
+
+// Settings reach the build process as one line of JSON on its standard input. That stays open for as
+// long as the node lives: at its end the process ends too.
+type Settings struct {
+	Root         string       `json:"root"`       // BuildKit's own state; absolute
+	Containerd   string       `json:"containerd"` // address of its gRPC socket
+	Namespace    string       `json:"namespace"`
+	Snapshotter  string       `json:"snapshotter"`
+	Runc         string       `json:"runc"`
+	Cgroup       string       `json:"cgroup,omitempty"`  // parent of the steps' cgroups
+	Sandbox      string       `json:"sandbox,omitempty"` // socket that hands out networks; "" means that steps have none
+	Resolvers    []netip.Addr `json:"resolvers,omitempty"`
+	CertsDir     string       `json:"certs_dir,omitempty"`
+	DockerConfig string       `json:"docker_config,omitempty"`
+	CacheKeep    int64        `json:"cache_keep"` // bytes
+	CacheMax     int64        `json:"cache_max"`  // bytes
+	Parallel     int          `json:"parallel"`   // steps at a time
+	ImageName    string       `json:"image_name"` // images are recorded as this, "@" and the digest
+}
+
+// Request opens a connection to the build process. To close the connection is to give up.
+type Request struct {
+	Name       string            `json:"name"`
+	Source     string            `json:"source"`
+	Dockerfile string            `json:"dockerfile"`
+	Target     string            `json:"target,omitempty"`
+	Args       map[string]string `json:"args,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	NoCache    bool              `json:"no_cache,omitempty"`
+}
+
+// Event is an answer, one of its fields set. Digest or Failure is the last.
+type Event struct {
+	Progress *runtime.Progress `json:"progress,omitempty"`
+	Digest   string            `json:"digest,omitempty"`
+	Failure  *Failure          `json:"failure,omitempty"`
+}
+
+// Failure is a *cloud.Error on the wire.
+type Failure struct {
+	Code cloud.Code `json:"code"`
+	Msg  string     `json:"msg"`
+	Hint string     `json:"hint,omitempty"`
+}
+
+func (f *Failure) err() error {
+	return &cloud.Error{Code: f.Code, Msg: f.Msg, Hint: f.Hint}
+}
+
+// network is what the node says about a network that it made: the namespace's descriptor travels beside it.
+type network struct {
+	Error string `json:"error,omitempty"`
+}
+
+// ReadSettings takes the settings' line off f and nothing more.
+func ReadSettings(f *os.File) (Settings, error) {
+	var s Settings
+	err := json.NewDecoder(f).Decode(&s)
+	return s, err
+}
