@@ -51,6 +51,8 @@ type Release struct {
 	Warm *time.Time `json:"warm,omitempty"`
 	// Up says that the release has been ready once: it may be rolled back to.
 	Up bool `json:"up,omitempty"`
+	// Ran says that the release command has ended well: it is run once.
+	Ran bool `json:"ran,omitempty"`
 	// Failure is why the release never came up.
 	Failure *Failure `json:"failure,omitempty"`
 }

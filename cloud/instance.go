@@ -78,12 +78,14 @@ type Exit struct {
 // Crashes is what is known of a slot whose instances ended by themselves.
 type Crashes struct {
 	Slot
-	Generation int       `json:"generation"` // of the instance that crashed last; a newer one starts afresh
-	Count      int       `json:"count"`      // in a row
-	Total      int       `json:"total"`      // ever
-	Last       Exit      `json:"last"`
-	Reason     string    `json:"reason,omitempty"`
-	NextTry    time.Time `json:"next_try"`
+	Generation int    `json:"generation"` // of the instance that crashed last; a newer one starts afresh
+	Count      int    `json:"count"`      // in a row
+	Total      int    `json:"total"`      // ever
+	Last       Exit   `json:"last"`
+	Reason     string `json:"reason,omitempty"`
+	// Fatal says that another try right away would end the same: a start that ran out of time, a missing image.
+	Fatal   bool      `json:"fatal,omitempty"`
+	NextTry time.Time `json:"next_try"`
 }
 
 // Instances is what was observed of a cloud's instances, at a sequence number. It never changes.

@@ -103,7 +103,7 @@ func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage 
 
 func (r *Release) rollout(at Stamp) *Rollout {
 	_, has := r.Spec.Processes[ReleaseCommand]
-	return &Rollout{To: r.N, Started: at.At, Released: !has || r.Up, Strategy: r.Spec.Strategy}
+	return &Rollout{To: r.N, Started: at.At, Released: !has || r.Ran, Strategy: r.Spec.Strategy}
 }
 
 // settle returns the changes that make release n the app's current one, and keep the one before warm
@@ -116,7 +116,9 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 		next.History = append(withoutRelease(app.History, n), app.Current)
 		if old, ok := s.Release(app.Release(app.Current)); ok {
 			cooled := *old
-			cooled.Warm = &warm
+			if cooled.Spec.Strategy.Kind != Recreate {
+				cooled.Warm = &warm
+			}
 			cooled.Staged = false
 			changes = append(changes, Put(&cooled))
 		}
@@ -158,6 +160,24 @@ func (s *State) Settle(r AppRef, warm time.Time, at Stamp) []Change {
 		return nil
 	}
 	return s.settle(app, app.Rollout.To, warm, at)
+}
+
+// MarkReleased notes that the release command of the app's roll-out has ended well.
+func (s *State) MarkReleased(r ReleaseRef) []Change {
+	app, ok := s.App(r.AppRef)
+	if !ok || app.Rollout == nil || app.Rollout.To != r.N {
+		return nil
+	}
+	next, rollout := *app, *app.Rollout
+	rollout.Released = true
+	next.Rollout = &rollout
+	changes := []Change{Put(&next)}
+	if rel, ok := s.Release(r); ok {
+		ran := *rel
+		ran.Ran = true
+		changes = append(changes, Put(&ran))
+	}
+	return changes
 }
 
 // MarkUp notes that a release has been ready once.

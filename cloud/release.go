@@ -80,6 +80,7 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 	target.Stopped = false
 	next := *app
 	next.Rollout = target.rollout(at)
+	next.Rollout.Released = true // what it migrated is as it left it
 	return []Change{Put(&next), Put(&target)}, rel.ReleaseRef, nil
 }
 

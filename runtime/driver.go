@@ -14,13 +14,15 @@ type Container struct {
 	Image  string            // digest of an image in the store, "sha256:…"
 	Shim   string            // instances with the same value share one shim process: an app's release
 
-	Args     []string // replaces the image's entrypoint and command; empty keeps them
-	Command  string   // a command line for a shell, as manifests have it; exclusive with Args
-	Env      []string // K=V, after (and over) the image's own
-	User     string   // "" is the image's
-	Dir      string   // "" is the image's
-	Hostname string
-	Search   []string // search domains of its resolv.conf
+	Args    []string // replaces the image's entrypoint and command; empty keeps them
+	Command string   // a command line for a shell, as manifests have it; exclusive with Args
+	Env     []string // K=V, after (and over) the image's own
+	// AddressEnv is the environment that depends on the address, which Start chooses; nil for none.
+	AddressEnv func(netip.Addr) []string
+	User       string // "" is the image's
+	Dir        string // "" is the image's
+	Hostname   string
+	Search     []string // search domains of its resolv.conf
 
 	Tenant uint32  // the group's number: its range of 65,536 ids and its side of the network's walls
 	Memory int64   // limit in bytes, more than 0
@@ -51,6 +53,7 @@ type Exit struct {
 	Code   int // as a shell reports it: 128+N for signal N
 	OOM    bool
 	At     time.Time
+	Lost   bool   // it went with its shim or its machine: how, nobody knows
 	Reason string // what the runtime said, where it never came to run
 }
 

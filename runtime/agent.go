@@ -1,0 +1,217 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// router is how the agent takes an instance out of service: Drain returns when nothing is in flight to
+// it any more and nothing can be, or when ctx ends.
+type router interface {
+	Drain(ctx context.Context, id cloud.InstanceID) error
+}
+
+// logs keeps what instances print. Open returns the file that an instance's output goes to and begins
+// to read it; Done says that nothing more will come.
+type logs interface {
+	Open(i *cloud.Instance) (path string, err error)
+	Done(id cloud.InstanceID)
+}
+
+// memory keeps what must outlive a restart of the node and is nobody else's business.
+type memory interface {
+	Save(ctx context.Context, c *cloud.Crashes) error
+	Forget(ctx context.Context, s cloud.Slot) error
+	Load(ctx context.Context) ([]*cloud.Crashes, error)
+}
+
+// imageStore has the images that releases run.
+type imageStore interface {
+	Get(ctx context.Context, digest string) (Image, error)
+}
+
+// Config is what an agent needs. All of it is required.
+type Config struct {
+	Node   cloud.NodeName
+	Domain cloud.Domain
+	Cores  int // of the machine
+	Driver Driver
+	Images imageStore
+	Board  *cloud.Board
+	Router router
+	Logs   logs
+	Memory memory
+	// Volume is the folder of an app's volume on this node; it is there when Volume returns.
+	Volume func(cloud.AppRef, cloud.Volume) string
+	Log    *slog.Logger
+	Now    func() time.Time
+	// Suffix makes instance IDs unique: four or more of [a-z0-9].
+	Suffix func() string
+}
+
+// Agent makes the instances of its node be what the state asks for. It is the one writer of what is
+// observed of them.
+type Agent struct {
+	Config
+	site    site
+	slots   chan struct{} // bounds how many containers start at a time
+	mu      sync.Mutex
+	workers map[cloud.InstanceID]*worker
+	running sync.WaitGroup
+}
+
+// startsAtOnce is how many containers a node starts at a time: more only take turns on the disk.
+const startsAtOnce = 8
+
+// NewAgent returns an agent that does nothing yet.
+func NewAgent(c Config) *Agent {
+	return &Agent{
+		Config:  c,
+		site:    site{domain: c.Domain, cores: int64(c.Cores) * 1000, volumes: c.Volume},
+		slots:   make(chan struct{}, startsAtOnce),
+		workers: map[cloud.InstanceID]*worker{},
+	}
+}
+
+// Run takes over the instances that run already, says so by calling adopted, and then keeps the node
+// as the state wants it until ctx ends. Instances run on after that.
+func (a *Agent) Run(ctx context.Context, ready func()) error {
+	defer a.running.Wait()
+	if err := a.adopt(ctx); err != nil {
+		return err
+	}
+	ready()
+	view := a.Board.View()
+	for {
+		steps, again := Plan(view, a.Node, a.Now())
+		for _, s := range steps {
+			a.do(ctx, s)
+		}
+		a.forget(ctx, view)
+		var err error
+		if view, err = changedWithin(ctx, a.Board, view, until(again, a.Now())); err != nil {
+			return nil
+		}
+	}
+}
+
+// do begins a step. What it begins is seen on the board before do returns.
+func (a *Agent) do(ctx context.Context, s Step) {
+	switch s.Do {
+	case Start:
+		i := &cloud.Instance{
+			ID: a.newID(s.Slot), Slot: s.Slot, Generation: s.Generation, Node: a.Node,
+			Phase: cloud.InstanceStarting, Since: a.Now(),
+		}
+		a.see(i)
+		a.work(ctx, i, false)
+	case Drain:
+		a.mu.Lock()
+		w := a.workers[s.ID]
+		a.mu.Unlock()
+		if w != nil {
+			w.drain(s.Linger)
+		}
+	case Remove:
+		a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(s.ID) })
+	}
+}
+
+// newID is "shop-r7-web-0-k3x9", with the group in front outside the default one.
+func (a *Agent) newID(s cloud.Slot) cloud.InstanceID {
+	name := fmt.Sprintf("%s-r%d-%s-%d", s.App, s.N, s.Process, s.Index)
+	if s.Group != cloud.DefaultGroup {
+		name = string(s.Group) + "-" + name
+	}
+	suffix := a.Suffix()
+	if room := 62 - len(suffix); len(name) > room {
+		name = strings.TrimRight(name[:room], "-")
+	}
+	return cloud.InstanceID(name + "-" + suffix)
+}
+
+// see shows an instance on the board.
+func (a *Agent) see(i *cloud.Instance) {
+	a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(i) })
+}
+
+// work gives an instance a worker of its own, which stays with it to its end.
+func (a *Agent) work(ctx context.Context, i *cloud.Instance, adopted bool) {
+	w := newWorker(a, i)
+	a.mu.Lock()
+	a.workers[i.ID] = w
+	a.mu.Unlock()
+	a.running.Go(func() {
+		w.run(ctx, adopted)
+		a.mu.Lock()
+		delete(a.workers, i.ID)
+		a.mu.Unlock()
+	})
+}
+
+// adopt takes over the containers that are there, and returns when each has been asked once whether it
+// is well: a node that has just come back knows where to send requests before it takes any.
+func (a *Agent) adopt(ctx context.Context) error {
+	crashes, err := a.Memory.Load(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := a.Driver.List(ctx)
+	if err != nil {
+		return err
+	}
+	a.Board.Observe(func(o *cloud.Instances) *cloud.Instances {
+		for _, c := range crashes {
+			o = o.WithCrashes(c)
+		}
+		return o
+	})
+	var asked sync.WaitGroup
+	for _, r := range list {
+		i, ok := adopted(r, a.Node)
+		if !ok {
+			continue
+		}
+		i.Since = a.Now()
+		if r.Exit != nil {
+			a.see(i)
+			a.running.Go(func() { newWorker(a, i).exited(ctx, *r.Exit, "", false) })
+			continue
+		}
+		asked.Go(func() {
+			seen := *i
+			if rel, ok := a.Board.View().State.Release(i.ReleaseRef); ok {
+				p := rel.Spec.Processes[i.Process]
+				if probe(ctx, p.Liveness, i.Addr) == nil && probe(ctx, p.Readiness, i.Addr) == nil {
+					seen.Phase = cloud.InstanceReady
+				}
+			}
+			a.see(&seen)
+			a.work(ctx, &seen, true)
+		})
+	}
+	asked.Wait()
+	a.Log.Info("adopted instances", "count", len(list))
+	return nil
+}
+
+// forget drops what is known of the crashes of slots that are no more.
+func (a *Agent) forget(ctx context.Context, v cloud.View) {
+	for c := range v.Instances.AllCrashes() {
+		rel, ok := v.State.Release(c.ReleaseRef)
+		if ok && c.Generation == rel.Generation && (c.Index < rel.Formation[c.Process].Instances || v.State.Runs(rel)) {
+			continue
+		}
+		if err := a.Memory.Forget(ctx, c.Slot); err != nil {
+			a.Log.Error("cannot forget the crashes of a slot that is gone", "slot", c.Slot.String(), "err", err)
+			continue
+		}
+		a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithoutCrashes(c.Slot) })
+	}
+}

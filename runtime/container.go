@@ -1,0 +1,166 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// pids is how many processes and threads an instance may have.
+const pids = 512
+
+// Labels of a container: all that a restarted node knows of it beside the state.
+const (
+	labelGroup      = "micro.group"
+	labelApp        = "micro.app"
+	labelRelease    = "micro.release"
+	labelProcess    = "micro.process"
+	labelIndex      = "micro.index"
+	labelGeneration = "micro.generation"
+	labelPort       = "micro.port"
+)
+
+// site is what a node adds to every container.
+type site struct {
+	domain  cloud.Domain
+	cores   int64 // thousandths
+	volumes func(cloud.AppRef, cloud.Volume) string
+}
+
+// container says how an instance of a release runs. It looks at nothing but its arguments.
+func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instance, image Image, log string) Container {
+	p := rel.Spec.Processes[i.Process]
+	scale := rel.Formation[i.Process]
+	c := Container{
+		ID: string(i.ID),
+		Labels: map[string]string{
+			labelGroup: string(rel.Group), labelApp: string(rel.App), labelRelease: strconv.Itoa(rel.N),
+			labelProcess: string(i.Process), labelIndex: strconv.Itoa(i.Index), labelGeneration: strconv.Itoa(i.Generation),
+			labelPort: strconv.Itoa(p.Port),
+		},
+		Image:    rel.Spec.Image.Digest,
+		Shim:     fmt.Sprintf("%s.%s.r%d", rel.Group, rel.App, rel.N),
+		Command:  p.Command,
+		Hostname: string(i.ID),
+		Search:   []string{string(rel.Group) + ".internal"},
+		Tenant:   group.Number,
+		Memory:   scale.Memory,
+		CPU:      scale.CPU,
+		Pids:     pids,
+		Log:      log,
+	}
+	if c.CPU == 0 || c.CPU > n.cores {
+		c.CPU = n.cores
+	}
+	for _, v := range rel.Spec.Volumes {
+		c.Mounts = append(c.Mounts, Mount{Source: n.volumes(rel.AppRef, v), Target: v.Path})
+	}
+	c.Env = n.env(rel, i, p, scale, image)
+	c.AddressEnv = func(ip netip.Addr) []string { return addressEnv(ip, p.Port) }
+	return c
+}
+
+// env is the environment of an instance: defaults, then the image's, then the release's, then what
+// micro alone can know.
+func (n site) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale, image Image) []string {
+	env := map[string]string{"LANG": "C.UTF-8", "TMPDIR": "/tmp", "MEMORY_LIMIT": fmt.Sprintf("%dm", scale.Memory>>20)}
+	for _, kv := range image.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	if p.Port != 0 {
+		env["PORT"] = strconv.Itoa(p.Port)
+	}
+	maps.Copy(env, rel.Spec.Env)
+	if p.Port != 0 {
+		env["PORT"] = strconv.Itoa(p.Port)
+	}
+	maps.Copy(env, map[string]string{
+		"MICRO_APP":         string(rel.App),
+		"MICRO_GROUP":       string(rel.Group),
+		"MICRO_RELEASE":     fmt.Sprintf("r%d", rel.N),
+		"MICRO_INSTANCE":    string(i.ID),
+		"CF_INSTANCE_GUID":  string(i.ID),
+		"CF_INSTANCE_INDEX": strconv.Itoa(i.Index),
+		"VCAP_APPLICATION":  n.vcapApplication(rel, i, p, scale),
+		"VCAP_SERVICES":     "{}",
+	})
+	out := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, k+"="+env[k])
+	}
+	return out
+}
+
+// vcapApplication is the variable of that name, as Cloud Foundry's apps know it.
+func (n site) vcapApplication(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale) string {
+	uris := []string{string(n.domain.App(rel.AppRef)), string(n.domain.Release(rel.ReleaseRef, rel.Created))}
+	b, err := json.Marshal(map[string]any{
+		"application_id":      rel.AppRef.String(),
+		"application_name":    rel.App,
+		"application_uris":    uris,
+		"application_version": fmt.Sprintf("r%d", rel.N),
+		"name":                rel.App,
+		"uris":                uris,
+		"version":             fmt.Sprintf("r%d", rel.N),
+		"space_name":          rel.Group,
+		"organization_name":   "micro",
+		"instance_id":         i.ID,
+		"instance_index":      i.Index,
+		"process_type":        i.Process,
+		"host":                "0.0.0.0",
+		"port":                p.Port,
+		"limits":              map[string]any{"mem": scale.Memory >> 20, "fds": 16384},
+	})
+	if err != nil {
+		return "{}" // nothing of it can fail to encode
+	}
+	return string(b)
+}
+
+// addressEnv is the part of the environment that depends on the instance's address.
+func addressEnv(ip netip.Addr, port int) []string {
+	addr := netip.AddrPortFrom(ip, uint16(port))
+	env := []string{"CF_INSTANCE_IP=" + ip.String(), "CF_INSTANCE_INTERNAL_IP=" + ip.String()}
+	if port == 0 {
+		return append(env, "CF_INSTANCE_PORTS=[]")
+	}
+	return append(env,
+		fmt.Sprintf("CF_INSTANCE_PORT=%d", port),
+		"CF_INSTANCE_ADDR="+addr.String(),
+		fmt.Sprintf(`CF_INSTANCE_PORTS=[{"external":%d,"internal":%d}]`, port, port))
+}
+
+// adopted reads back from its labels what a container is an instance of; ok is false for one that is
+// none of ours to look after.
+func adopted(r Running, node cloud.NodeName) (i *cloud.Instance, ok bool) {
+	number := func(label string) int {
+		v, err := strconv.Atoi(r.Labels[label])
+		if err != nil {
+			ok = false
+		}
+		return v
+	}
+	ok = r.Labels[labelApp] != "" && r.Labels[labelProcess] != ""
+	i = &cloud.Instance{
+		ID: cloud.InstanceID(r.ID),
+		Slot: cloud.Slot{
+			ReleaseRef: cloud.AppRef{Group: cloud.GroupName(r.Labels[labelGroup]), App: cloud.AppName(r.Labels[labelApp])}.Release(number(labelRelease)),
+			Process:    cloud.ProcessName(r.Labels[labelProcess]),
+			Index:      number(labelIndex),
+		},
+		Generation: number(labelGeneration),
+		Node:       node,
+		Phase:      cloud.InstanceStarting,
+		Addr:       netip.AddrPortFrom(r.IP, uint16(number(labelPort))),
+		PID:        r.PID,
+		Started:    r.Started,
+	}
+	return i, ok
+}

@@ -1,0 +1,86 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// probe asks an instance once whether it is well. A nil error is yes.
+func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
+	timeout := time.Duration(c.Timeout)
+	if timeout <= 0 {
+		timeout = time.Duration(cloud.DefaultTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	switch c.Type {
+	case cloud.CheckPort:
+		return probePort(ctx, addr)
+	case cloud.CheckHTTP:
+		return probeHTTP(ctx, addr, c.Path)
+	case cloud.CheckProcess:
+	}
+	return nil
+}
+
+func probePort(ctx context.Context, addr netip.AddrPort) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return fmt.Errorf("does not answer on port %d", addr.Port())
+	}
+	return conn.Close()
+}
+
+func probeHTTP(ctx context.Context, addr netip.AddrPort, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "micro-health-check")
+	// One connection a check: it must not be kept in a pool of a process that lives for months, nor
+	// follow a redirect to somewhere else.
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("GET %s on port %d had no answer in time", path, addr.Port())
+		}
+		return fmt.Errorf("GET %s on port %d failed", path, addr.Port())
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	return fmt.Errorf("GET %s on port %d answered %d: %q", path, addr.Port(), resp.StatusCode, strings.TrimSpace(string(said)))
+}
+
+// elsewhere says where an instance listens that does not answer where it should; "" where that helps nobody.
+func elsewhere(port uint16, listening []Listener) string {
+	var at []string
+	for _, l := range listening {
+		if l.Port() == port && l.Addr().IsLoopback() {
+			return fmt.Sprintf("listens on %s only: it must listen on 0.0.0.0:%d", l, port)
+		}
+		if l.Port() != port {
+			at = append(at, l.String())
+		}
+	}
+	slices.Sort(at)
+	if at = slices.Compact(at); len(at) == 0 {
+		return "listens on no port"
+	}
+	return fmt.Sprintf("listens on %s instead: it must listen on 0.0.0.0:$PORT, and PORT is %d", strings.Join(at, ", "), port)
+}

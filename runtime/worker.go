@@ -1,0 +1,399 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+const (
+	// drainLimit is how long requests in flight to an instance may take to end.
+	drainLimit = 30 * time.Second
+	// dnsTTL is how long others may hold the address of an instance that they asked for by name.
+	dnsTTL = 5 * time.Second
+	// livenessFailures is how many checks in a row must fail for an instance to be replaced.
+	livenessFailures = 3
+	// firstProbe is the pause after the first probe of a start; it grows to lastProbe.
+	firstProbe = 2 * time.Millisecond
+	lastProbe  = 250 * time.Millisecond
+)
+
+// worker stays with one instance from its start to its end. It alone changes what is shown of it.
+type worker struct {
+	*Agent
+	i        cloud.Instance // what is shown; a copy goes to the board at each change
+	log      *slog.Logger
+	readied  time.Time // when it first was ready
+	draining chan struct{}
+	once     sync.Once
+	linger   bool // set before draining is closed
+}
+
+func newWorker(a *Agent, i *cloud.Instance) *worker {
+	return &worker{
+		Agent: a, i: *i, draining: make(chan struct{}),
+		log: a.Log.With("app", i.AppRef.String(), "release", i.N, "instance", string(i.ID)),
+	}
+}
+
+// drain asks the worker to bring its instance to an end.
+func (w *worker) drain(linger bool) {
+	w.once.Do(func() {
+		w.linger = linger
+		close(w.draining)
+	})
+}
+
+// show puts the instance on the board in a phase.
+func (w *worker) show(p cloud.InstancePhase, reason string) {
+	if w.i.Phase != p {
+		w.i.Phase, w.i.Since = p, w.Now()
+		w.log.Info("instance "+string(p), "reason", reason)
+	}
+	w.i.Reason = reason
+	i := w.i
+	w.see(&i)
+}
+
+func (w *worker) run(ctx context.Context, adopted bool) {
+	p, ok := w.process()
+	if !ok {
+		// Of a release that is no more: Plan wants its end, and there is nothing to check until then.
+		p = cloud.Process{Liveness: cloud.Check{Type: cloud.CheckProcess}, Readiness: cloud.Check{Type: cloud.CheckProcess}}
+	}
+	if adopted {
+		if _, err := w.Logs.Open(&w.i); err != nil {
+			w.log.Error("the instance's output is not read", "err", err)
+		}
+	} else if !w.start(ctx, p) {
+		return
+	}
+	exit := w.wait(ctx)
+	if w.i.Phase == cloud.InstanceReady || w.up(ctx, p, exit) {
+		w.watch(ctx, p, exit)
+	}
+}
+
+func (w *worker) process() (cloud.Process, bool) {
+	rel, ok := w.Board.View().State.Release(w.i.ReleaseRef)
+	if !ok {
+		return cloud.Process{}, false
+	}
+	p, ok := rel.Spec.Processes[w.i.Process]
+	return p, ok
+}
+
+// start makes the container. After false there is none, and the board knows why.
+func (w *worker) start(ctx context.Context, p cloud.Process) bool {
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.draining:
+			cancel()
+		case <-starting.Done():
+		}
+	}()
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-starting.Done():
+		w.gone(ctx)
+		return false
+	}
+	r, err := w.create(starting)
+	switch {
+	case err == nil:
+		w.i.PID, w.i.Started = r.PID, r.Started
+		w.i.Addr = netip.AddrPortFrom(r.IP, uint16(p.Port))
+		w.show(cloud.InstanceStarting, "")
+		return true
+	case ctx.Err() != nil:
+	case starting.Err() != nil:
+		w.gone(ctx)
+	default:
+		code := cloud.CodeOf(err)
+		w.exited(ctx, Exit{Code: 128, At: w.Now()}, "could not be started: "+err.Error(), code == cloud.Invalid || code == cloud.NotFound)
+	}
+	return false
+}
+
+// create asks the driver for the container that the state wants.
+func (w *worker) create(ctx context.Context) (Running, error) {
+	state := w.Board.View().State
+	rel, ok := state.Release(w.i.ReleaseRef)
+	if !ok {
+		return Running{}, fmt.Errorf("release %s is gone", w.i.ReleaseRef)
+	}
+	group, ok := state.Group(rel.Group)
+	if !ok {
+		return Running{}, fmt.Errorf("group %s is gone", rel.Group)
+	}
+	image, err := w.Images.Get(ctx, rel.Spec.Image.Digest)
+	if err != nil {
+		return Running{}, err
+	}
+	path, err := w.Logs.Open(&w.i)
+	if err != nil {
+		return Running{}, err
+	}
+	return w.Driver.Start(ctx, w.site.container(group, rel, &w.i, image, path))
+}
+
+// wait hands on how the container ends.
+func (w *worker) wait(ctx context.Context) <-chan Exit {
+	exit := make(chan Exit, 1)
+	go func() {
+		for ctx.Err() == nil {
+			e, err := w.Driver.Wait(ctx, string(w.i.ID))
+			if err == nil {
+				exit <- e
+				return
+			}
+			if ctx.Err() == nil {
+				w.log.Error("cannot wait for the instance", "err", err)
+				exit <- Exit{Lost: true, At: w.Now(), Reason: "was lost: " + err.Error()}
+				return
+			}
+		}
+	}()
+	return exit
+}
+
+// up waits until the instance is well. After false it has ended, is about to, or ctx has.
+func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool {
+	if w.i.Process == cloud.ReleaseCommand {
+		select {
+		case e := <-exit:
+			w.exited(ctx, e, "", false)
+		case <-w.draining:
+			w.end(ctx, p, exit)
+		case <-ctx.Done():
+		}
+		return false
+	}
+	limit := time.NewTimer(time.Duration(p.Startup))
+	defer limit.Stop()
+	lookAround := time.NewTicker(2 * time.Second)
+	defer lookAround.Stop()
+	pause := firstProbe
+	for {
+		err := probe(ctx, p.Liveness, w.i.Addr)
+		if err == nil {
+			err = probe(ctx, p.Readiness, w.i.Addr)
+		}
+		if err == nil {
+			w.readied = w.Now()
+			w.show(cloud.InstanceReady, "")
+			return true
+		}
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+			pause = min(pause*3/2, lastProbe)
+		case <-lookAround.C:
+			w.show(cloud.InstanceStarting, w.unwell(ctx, p, err))
+		case <-limit.C:
+			again.Stop()
+			w.giveUp(ctx, p, exit, fmt.Sprintf("was not well within %s: %s", p.Startup, w.unwell(ctx, p, err)))
+			return false
+		case e := <-exit:
+			again.Stop()
+			w.exited(ctx, e, e.Reason, false)
+			return false
+		case <-w.draining:
+			again.Stop()
+			w.end(ctx, p, exit)
+			return false
+		case <-ctx.Done():
+			again.Stop()
+			return false
+		}
+		again.Stop()
+	}
+}
+
+// unwell says why an instance is not well, with where it listens instead if that is it.
+func (w *worker) unwell(ctx context.Context, p cloud.Process, err error) string {
+	if p.Port == 0 {
+		return err.Error()
+	}
+	listening, lerr := w.Driver.Listening(ctx, string(w.i.ID))
+	if lerr != nil {
+		return err.Error()
+	}
+	for _, l := range listening {
+		if int(l.Port()) == p.Port && !l.Addr().IsLoopback() {
+			return err.Error()
+		}
+	}
+	return elsewhere(uint16(p.Port), listening)
+}
+
+// watch keeps an eye on an instance that came up, until it ends or is to end.
+func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
+	if w.readied.IsZero() {
+		w.readied = w.Now()
+	}
+	live, ready := ticker(p.Liveness), ticker(p.Readiness)
+	defer live.Stop()
+	defer ready.Stop()
+	failures := 0
+	for {
+		select {
+		case <-live.C:
+			err := probe(ctx, p.Liveness, w.i.Addr)
+			if err == nil {
+				failures = 0
+				continue
+			}
+			if failures++; failures >= livenessFailures && ctx.Err() == nil {
+				w.giveUp(ctx, p, exit, "failed its health check: "+err.Error())
+				return
+			}
+		case <-ready.C:
+			err := probe(ctx, p.Readiness, w.i.Addr)
+			switch {
+			case ctx.Err() != nil:
+			case err == nil && w.i.Phase == cloud.InstanceUnready:
+				w.show(cloud.InstanceReady, "")
+			case err != nil && w.i.Phase == cloud.InstanceReady:
+				w.show(cloud.InstanceUnready, err.Error())
+			}
+		case e := <-exit:
+			w.exited(ctx, e, e.Reason, false)
+			return
+		case <-w.draining:
+			w.end(ctx, p, exit)
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ticker ticks at a check's interval, a tenth more or less, so that checks spread in time; never for a
+// check that asks nothing.
+func ticker(c cloud.Check) *time.Ticker {
+	d := time.Duration(c.Interval)
+	if c.Type == cloud.CheckProcess || d <= 0 {
+		d = never
+	}
+	return time.NewTicker(d*9/10 + rand.N(d/5))
+}
+
+// giveUp ends an instance that is not well, and counts it as crashed.
+func (w *worker) giveUp(ctx context.Context, p cloud.Process, exit <-chan Exit, reason string) {
+	fatal := w.i.Phase == cloud.InstanceStarting
+	w.stop(ctx, p, exit)
+	w.exited(ctx, Exit{Code: 143, At: w.Now()}, reason, fatal)
+}
+
+// end brings an instance to its end as the plan wants it: out of routing first, then SIGTERM, then SIGKILL.
+func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
+	if w.i.Phase != cloud.InstanceStarting {
+		w.show(cloud.InstanceDraining, "")
+		limited, cancel := context.WithTimeout(ctx, drainLimit)
+		defer cancel()
+		var lingered <-chan time.Time
+		if w.linger {
+			lingered = time.After(dnsTTL)
+		}
+		if err := w.Router.Drain(limited, w.i.ID); err != nil && ctx.Err() == nil {
+			w.log.Warn("requests were still in flight when the instance had to end", "err", err)
+		}
+		if lingered != nil {
+			select {
+			case <-lingered:
+			case <-ctx.Done():
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return // micro ends; the instance is adopted, and drained again, by the next one
+	}
+	w.stop(ctx, p, exit)
+	w.gone(ctx)
+}
+
+// stop ends the container's process.
+func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
+	w.show(cloud.InstanceStopping, w.i.Reason)
+	if err := w.Driver.Signal(ctx, string(w.i.ID), int(syscall.SIGTERM)); err != nil {
+		w.log.Warn("cannot signal the instance", "err", err)
+		return
+	}
+	grace := time.NewTimer(time.Duration(p.StopGrace))
+	defer grace.Stop()
+	select {
+	case <-exit:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
+}
+
+// gone clears away an instance that was to end.
+func (w *worker) gone(ctx context.Context) {
+	if w.remove(ctx) {
+		w.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(w.i.ID) })
+	}
+}
+
+// exited clears away an instance that ended although it was not to, and counts that against its slot.
+// What is left on the board goes with the plan's next step.
+func (w *worker) exited(ctx context.Context, e Exit, reason string, fatal bool) {
+	end := cloud.Exit{Code: e.Code, OOM: e.OOM, At: e.At}
+	w.show(cloud.InstanceStopping, reason)
+	if !w.remove(ctx) {
+		return
+	}
+	i := w.i
+	i.Phase, i.Since, i.Reason, i.Exit = cloud.InstanceExited, w.Now(), reason, &end
+	before, _ := w.Board.View().Instances.Crashes(i.Slot)
+	count := !e.Lost && i.Process != cloud.ReleaseCommand
+	var ran time.Duration
+	if !w.readied.IsZero() {
+		ran = e.At.Sub(w.readied)
+	}
+	c := crashed(before, &i, end, reason, ran, fatal)
+	if count {
+		if err := w.Memory.Save(ctx, c); err != nil {
+			w.log.Error("cannot remember the crash", "err", err)
+		}
+	}
+	w.Board.Observe(func(o *cloud.Instances) *cloud.Instances {
+		if count {
+			o = o.WithCrashes(c)
+		}
+		return o.With(&i)
+	})
+	w.log.Warn("instance ended", "code", e.Code, "oom", e.OOM, "reason", reason)
+}
+
+// remove clears away the container, however long that takes; false only when ctx ends.
+func (w *worker) remove(ctx context.Context) bool {
+	for {
+		err := w.Driver.Remove(ctx, string(w.i.ID))
+		if err == nil {
+			w.Logs.Done(w.i.ID)
+			return true
+		}
+		if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+			return false
+		}
+		w.log.Error("cannot remove the container", "err", err)
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
