@@ -1,0 +1,27 @@
+package handler
+
+// Actor is who asks.
+type Actor struct {
+	Name      string // a user's name
+	Role      Role
+	Source    string // where from: "socket uid=1000 pid=4711"
+	RequestID string
+}
+
+// Role says what an actor may do. Each may do all that those before it may.
+type Role string
+
+// The roles, the least first.
+const (
+	RoleNone      Role = ""
+	RoleAuditor   Role = "auditor"   // reads, never secrets
+	RoleTester    Role = "tester"    // scale, logs, exec
+	RoleDeveloper Role = "developer" // push, environment, internal routes
+	RoleReleaser  Role = "releaser"  // public hosts
+	RoleAdmin     Role = "admin"     // the node itself
+)
+
+var ranks = map[Role]int{RoleNone: 0, RoleAuditor: 1, RoleTester: 2, RoleDeveloper: 3, RoleReleaser: 4, RoleAdmin: 5}
+
+// Allows says whether the role is enough where least is needed.
+func (r Role) Allows(least Role) bool { return ranks[r] >= ranks[least] && ranks[r] > 0 }

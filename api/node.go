@@ -1,0 +1,82 @@
+package api
+
+import (
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Version is what runs.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Built   string `json:"built,omitempty" doc:"RFC 3339"`
+	Go      string `json:"go"`
+	API     string `json:"api" doc:"v1"`
+}
+
+// Node is a node's own account of itself.
+type Node struct {
+	Name    cloud.NodeName `json:"name"`
+	Version string         `json:"version"`
+	PID     int            `json:"pid"`
+	Data    string         `json:"data" doc:"The data folder"`
+	Domain  cloud.Domain   `json:"domain" doc:"The private domain"`
+	HTTP    []string       `json:"http" nullable:"false" doc:"Addresses that the router answers on, IP:port"`
+	DNS     []string       `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
+	Socket  string         `json:"socket" doc:"Where the API is"`
+	Gateway string         `json:"gateway,omitempty" doc:"The node's address as containers see it"`
+	Subnet  string         `json:"subnet,omitempty" doc:"The range of the containers' addresses"`
+	Started time.Time      `json:"started"`
+	Ready   bool           `json:"ready" doc:"All parts run, and instances found at the start are routed to"`
+	Waiting string         `json:"waiting,omitempty" doc:"What is not ready yet"`
+	Memory  int64          `json:"memory,omitempty" doc:"Bytes of the node that are in memory (RSS)"`
+}
+
+// CheckStatus is how a check of doctor ended.
+type CheckStatus string
+
+// The ends of a check.
+const (
+	OK   CheckStatus = "ok"
+	Warn CheckStatus = "warn"
+	Fail CheckStatus = "fail"
+)
+
+// Check is one thing that doctor looked at.
+type Check struct {
+	Name   string      `json:"name" doc:"What was looked at"`
+	Status CheckStatus `json:"status" enum:"ok,warn,fail"`
+	Text   string      `json:"text" doc:"What was found"`
+	Hint   string      `json:"hint,omitempty" doc:"What to do about it"`
+}
+
+// Disk is what takes room on a node's disk.
+type Disk struct {
+	Path  string     `json:"path" doc:"The data folder"`
+	Total int64      `json:"total" doc:"Bytes of the file system"`
+	Free  int64      `json:"free" doc:"Bytes"`
+	Parts []DiskPart `json:"parts" nullable:"false"`
+}
+
+// DiskPart is what one kind of thing takes.
+type DiskPart struct {
+	Name  string `json:"name" doc:"images, build cache, logs, volumes, store, …"`
+	Bytes int64  `json:"bytes"`
+	Free  int64  `json:"free" doc:"Bytes that prune would give back"`
+	Count int    `json:"count,omitempty"`
+}
+
+// Pruned is what prune gave back.
+type Pruned struct {
+	Bytes int64 `json:"bytes"`
+}
+
+// Image is an image in the node's store.
+type Image struct {
+	Name    string    `json:"name" doc:"What it was asked for by, or was made from"`
+	Digest  string    `json:"digest"`
+	Size    int64     `json:"size" doc:"Bytes, compressed as stored"`
+	Created time.Time `json:"created"`
+	Used    []string  `json:"used" nullable:"false" doc:"Releases that have it"`
+}

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// PushDraft asks for a push. Exactly one of the sources is named: Image, Source or Archive. The two
+// latter are uploaded once the draft has been accepted.
+type PushDraft struct {
+	Draft   cloud.Draft `json:"draft" doc:"What the manifest and flags say of the release"`
+	Stage   bool        `json:"stage,omitempty" doc:"Run at its own address alone, do not become current"`
+	Image   string      `json:"image,omitempty" doc:"Pull this reference"`
+	Source  *Source     `json:"source,omitempty" doc:"Build the folder that is uploaded next"`
+	Archive bool        `json:"archive,omitempty" doc:"Run the image of the OCI or docker archive that is uploaded next"`
+	Name    string      `json:"name,omitempty" doc:"For people: where it came from, for example the folder or file name"`
+}
+
+// Source says how to build an uploaded folder.
+type Source struct {
+	Dockerfile string            `json:"dockerfile,omitempty" doc:"Path in the folder; missing: Dockerfile"`
+	Target     string            `json:"target,omitempty" doc:"Stage to stop at"`
+	Args       map[string]string `json:"args,omitempty"`
+	NoCache    bool              `json:"no_cache,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty" doc:"OCI annotations to set, for example the revision"`
+	Files      []File            `json:"files,omitempty" maxItems:"200000" doc:"All that the folder has. The answer names what has to be uploaded; missing: everything is"`
+}
+
+// File is an entry of a folder that is about to be uploaded.
+type File struct {
+	Path   string `json:"path" doc:"Below the folder, with /"`
+	Mode   uint32 `json:"mode" doc:"Permission bits"`
+	Size   int64  `json:"size,omitempty"`
+	Digest string `json:"digest,omitempty" doc:"sha256:… of a regular file's content"`
+	Link   string `json:"link,omitempty" doc:"Target of a symbolic link"`
+	Dir    bool   `json:"dir,omitempty"`
+}
+
+// PushPhase is how far a push has come.
+type PushPhase string
+
+// The phases of a push, in order. Done, PushFailed and Cancelled are ends.
+const (
+	PushUploading PushPhase = "uploading"
+	PushImage     PushPhase = "image" // building, pulling or importing
+	PushStarting  PushPhase = "starting"
+	PushDone      PushPhase = "done"
+	PushFailed    PushPhase = "failed"
+	PushCancelled PushPhase = "cancelled"
+)
+
+// Ended says whether nothing more will happen.
+func (p PushPhase) Ended() bool { return p == PushDone || p == PushFailed || p == PushCancelled }
+
+// Push is a push as it stands.
+type Push struct {
+	ID      string          `json:"id" doc:"Finds the push again, also after a restart of the node"`
+	Group   cloud.GroupName `json:"group"`
+	App     cloud.AppName   `json:"app"`
+	Phase   PushPhase       `json:"phase" enum:"uploading,image,starting,done,failed,cancelled"`
+	Created time.Time       `json:"created"`
+	By      string          `json:"by"`
+	Release int             `json:"release,omitempty" doc:"The release's number, once there is one"`
+	Events  int             `json:"events" doc:"How many events there have been"`
+	Missing []string        `json:"missing,omitempty" doc:"In the answer to a push of files: paths that have to be uploaded, the others are known"`
+	Outcome *Outcome        `json:"outcome,omitempty" doc:"How it ended well"`
+	Failure *Problem        `json:"failure,omitempty" doc:"How it ended badly"`
+}
+
+// PushEvent is something that happened to a push; exactly one of the fields after Seq is set. The last
+// event is an Outcome or a Failure.
+type PushEvent struct {
+	Seq      int       `json:"seq" doc:"From 1; ask for from=seq+1 to go on after it"`
+	Phase    PushPhase `json:"phase,omitempty" doc:"A phase has begun"`
+	Progress *Progress `json:"progress,omitempty" doc:"A step of a build or pull"`
+	Release  int       `json:"release,omitempty" doc:"The release was made"`
+	Rollout  *Rollout  `json:"rollout,omitempty" doc:"How far its instances are"`
+	Note     string    `json:"note,omitempty" doc:"Something to know"`
+	Outcome  *Outcome  `json:"outcome,omitempty"`
+	Failure  *Problem  `json:"failure,omitempty"`
+}
+
+// Progress is a step of a pull, import or build. It is sent again whenever something of it changed.
+type Progress struct {
+	ID       string     `json:"id"`
+	Name     string     `json:"name,omitempty"`
+	Started  *time.Time `json:"started,omitempty"`
+	Ended    *time.Time `json:"ended,omitempty"`
+	Cached   bool       `json:"cached,omitempty"`
+	Error    string     `json:"error,omitempty"`
+	Current  int64      `json:"current,omitempty" doc:"Bytes"`
+	Total    int64      `json:"total,omitempty" doc:"Bytes"`
+	Log      []byte     `json:"log,omitempty" doc:"Output of the step since the last time, base64"`
+	LogToErr bool       `json:"log_to_err,omitempty"`
+}
+
+// size is about what the event takes in memory.
+func (e PushEvent) Size() int {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return 0
+	}
+	return len(b)
+}

@@ -1,0 +1,67 @@
+package api
+
+import "github.com/protoduction/micro/cloud"
+
+// Route is a path of a mapped host and where it leads.
+type Route struct {
+	Host      cloud.Host       `json:"host"`
+	Path      string           `json:"path"`
+	Group     cloud.GroupName  `json:"group" doc:"Owns the host"`
+	Exposure  cloud.Exposure   `json:"exposure" enum:"internal,public"`
+	Targets   []Target         `json:"targets" nullable:"false"`
+	Sticky    *cloud.Sticky    `json:"sticky,omitempty"`
+	Mirror    *cloud.Mirror    `json:"mirror,omitempty"`
+	Crossfade *cloud.Crossfade `json:"crossfade,omitempty"`
+	Addresses []string         `json:"addresses" nullable:"false" doc:"URLs"`
+	Own       bool             `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
+}
+
+// Target is a release that a route leads to.
+type Target struct {
+	Group   cloud.GroupName `json:"group"`
+	App     cloud.AppName   `json:"app"`
+	Release int             `json:"release,omitempty" doc:"Missing: whatever is current"`
+	Weight  *int            `json:"weight,omitempty" doc:"Missing: a share by its ready instances"`
+	Ready   int             `json:"ready" doc:"Instances that requests may go to"`
+}
+
+// Mapping leads a path of a host to an app or release.
+type Mapping struct {
+	Host    string        `json:"host" minLength:"1" maxLength:"254"`
+	Path    string        `json:"path,omitempty" maxLength:"2048" doc:"Missing: /"`
+	App     cloud.AppName `json:"app"`
+	Release int           `json:"release,omitempty" doc:"Missing: whatever is current"`
+	Weight  *int          `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent; missing: a share by its ready instances"`
+	Public  bool          `json:"public,omitempty" doc:"Answer on the public listeners too"`
+	Force   bool          `json:"force,omitempty" doc:"Also to a release that was superseded"`
+}
+
+// Unmapping takes a target from a route, or gives a host up.
+type Unmapping struct {
+	Host        string        `json:"host" minLength:"1" maxLength:"254"`
+	Path        string        `json:"path,omitempty" maxLength:"2048"`
+	App         cloud.AppName `json:"app,omitempty"`
+	Release     int           `json:"release,omitempty"`
+	Force       bool          `json:"force,omitempty" doc:"Also the last target of the route, which then answers 503"`
+	ReleaseHost bool          `json:"release_host,omitempty" doc:"Give the host up with all its routes; app is left out"`
+}
+
+// Weights replaces all weights of a route.
+type Weights struct {
+	Host    string   `json:"host" minLength:"1" maxLength:"254"`
+	Path    string   `json:"path,omitempty" maxLength:"2048"`
+	Targets []Weight `json:"targets" minItems:"1" maxItems:"100"`
+}
+
+// Weight is a target's share, relative to the others.
+type Weight struct {
+	App     cloud.AppName `json:"app"`
+	Release int           `json:"release,omitempty"`
+	Weight  int           `json:"weight" minimum:"0" maximum:"1000000"`
+}
+
+// Swap exchanges the routes of two hosts.
+type Swap struct {
+	A string `json:"a" minLength:"1"`
+	B string `json:"b" minLength:"1"`
+}
