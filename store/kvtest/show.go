@@ -1,0 +1,34 @@
+package kvtest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/protoduction/micro/store/kv"
+)
+
+// showPairs writes pairs as "a=1@7 b=2@9".
+func showPairs(pairs []kv.Pair) string {
+	var words []string
+	for _, p := range pairs {
+		words = append(words, fmt.Sprintf("%s=%s@%d", p.Key, p.Value, p.Rev))
+	}
+	return strings.Join(words, " ")
+}
+
+// showBatches writes batches as "7: a=1 -b; 8: c=".
+func showBatches(batches []kv.Batch) string {
+	var lines []string
+	for _, b := range batches {
+		line := fmt.Sprintf("%d:", b.Rev)
+		for _, c := range b.Changes {
+			if c.Value == nil {
+				line += " -" + c.Key
+				continue
+			}
+			line += fmt.Sprintf(" %s=%s", c.Key, c.Value)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "; ")
+}
