@@ -1,0 +1,253 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// DefaultLimit is how many bytes of log are kept of an app.
+const DefaultLimit = 64 << 20
+
+// Config is where logs are kept, and how much of them.
+type Config struct {
+	Dir   string // made where it is missing, for root alone
+	Limit int64  // bytes an app; 0 is DefaultLimit
+	Log   *slog.Logger
+	Now   func() time.Time
+}
+
+// Logs keeps the logs of a node's apps.
+type Logs struct {
+	Config
+	inotify *os.File
+
+	mu       sync.Mutex
+	raws     map[cloud.InstanceID]*raw
+	journals map[cloud.AppRef]*journal
+	pending  map[cloud.AppRef][]Line // of Append, until the next flush
+	dropped  map[cloud.AppRef]int
+}
+
+const (
+	// settle is how long to wait after a write to a raw file before it is copied: a busy app costs a
+	// copy each time, not one a line.
+	settle = 10 * time.Millisecond
+	// sweep is how often all raw files are looked at, should a notice have been lost.
+	sweep = 5 * time.Second
+	// maxPending is how many lines of micro's own wait for a flush, an app; more are counted and dropped.
+	maxPending = 10_000
+)
+
+// New opens the logs.
+func New(c Config) (*Logs, error) {
+	if c.Limit == 0 {
+		c.Limit = DefaultLimit
+	}
+	l := &Logs{Config: c, raws: map[cloud.InstanceID]*raw{}, journals: map[cloud.AppRef]*journal{}, pending: map[cloud.AppRef][]Line{}, dropped: map[cloud.AppRef]int{}}
+	if err := os.MkdirAll(l.rawDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the folder for logs: %w", err)
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the logs: %w", err)
+	}
+	if _, err := unix.InotifyAddWatch(fd, l.rawDir(), unix.IN_MODIFY); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot watch the logs: %w", err)
+	}
+	l.inotify = os.NewFile(uintptr(fd), "inotify")
+	return l, nil
+}
+
+func (l *Logs) rawDir() string { return filepath.Join(l.Dir, "raw") }
+
+func (l *Logs) rawPath(id cloud.InstanceID) string { return filepath.Join(l.rawDir(), string(id)) }
+
+// Open returns the file that an instance's output goes to, and begins to copy it to the app's log.
+func (l *Logs) Open(i *cloud.Instance) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	path := l.rawPath(i.ID)
+	if _, ok := l.raws[i.ID]; ok {
+		return path, nil
+	}
+	j, err := l.journal(i.AppRef)
+	if err != nil {
+		return "", err
+	}
+	r, err := openRaw(path, *i, j)
+	if err != nil {
+		return "", fmt.Errorf("cannot open the instance's log: %w", err)
+	}
+	l.raws[i.ID] = r
+	return path, nil
+}
+
+// journal returns an app's journal. mu is held.
+func (l *Logs) journal(app cloud.AppRef) (*journal, error) {
+	if j, ok := l.journals[app]; ok {
+		return j, nil
+	}
+	j, err := openJournal(filepath.Join(l.Dir, string(app.Group), string(app.App)), l.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the log of app %s: %w", app, err)
+	}
+	l.journals[app] = j
+	return j, nil
+}
+
+// Done copies the last of an instance's output, also a line without an end, and removes its raw file.
+func (l *Logs) Done(id cloud.InstanceID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.raws[id]
+	if !ok {
+		return
+	}
+	delete(l.raws, id)
+	l.copy(r, true)
+	r.journal.forget(id)
+	if err := errors.Join(r.file.Close(), os.Remove(r.file.Name())); err != nil {
+		l.Log.Warn("cannot remove an instance's raw log", "instance", string(id), "err", err)
+	}
+}
+
+// Drop removes all that is kept of an app.
+func (l *Logs) Drop(app cloud.AppRef) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if j, ok := l.journals[app]; ok {
+		delete(l.journals, app)
+		j.close()
+	}
+	delete(l.pending, app)
+	return os.RemoveAll(filepath.Join(l.Dir, string(app.Group), string(app.App)))
+}
+
+// Append adds a line of micro's own to an app's log, soon. It never blocks: what is too much is dropped,
+// and the log says how much that was.
+func (l *Logs) Append(app cloud.AppRef, line Line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.pending[app]) >= maxPending {
+		l.dropped[app]++
+		return
+	}
+	l.pending[app] = append(l.pending[app], line)
+}
+
+// Run copies until ctx ends; then all that has been written by then is copied.
+func (l *Logs) Run(ctx context.Context) error {
+	defer l.close()
+	noticed := make(chan cloud.InstanceID, 256)
+	go l.notice(noticed)
+	due := map[cloud.InstanceID]bool{}
+	timer := time.NewTimer(sweep)
+	defer timer.Stop()
+	swept := l.Now()
+	for {
+		select {
+		case id, ok := <-noticed:
+			if !ok {
+				return fmt.Errorf("the watch of the logs has ended")
+			}
+			if len(due) == 0 {
+				timer.Reset(settle)
+			}
+			due[id] = true
+		case <-timer.C:
+			if len(due) == 0 || l.Now().Sub(swept) >= sweep {
+				l.copyAll(nil)
+				swept = l.Now()
+			} else {
+				l.copyAll(due)
+			}
+			clear(due)
+			timer.Reset(flushEvery)
+		case <-ctx.Done():
+			l.copyAll(nil)
+			return nil
+		}
+	}
+}
+
+// flushEvery is how long a line of Append may wait.
+const flushEvery = 200 * time.Millisecond
+
+func (l *Logs) copyAll(due map[cloud.InstanceID]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for app, lines := range l.pending {
+		if n := l.dropped[app]; n > 0 {
+			lines = append(lines, Line{Time: l.Now().UTC(), Stream: API, Text: fmt.Sprintf("%d lines were dropped: they came faster than they could be written", n)})
+			delete(l.dropped, app)
+		}
+		j, err := l.journal(app)
+		if err == nil {
+			err = j.append(lines)
+		}
+		if err != nil {
+			l.Log.Warn("cannot write an app's log", "app", app.String(), "err", err)
+		}
+		delete(l.pending, app)
+	}
+	for id, r := range l.raws {
+		if due == nil || due[id] {
+			l.copy(r, false)
+		}
+	}
+}
+
+func (l *Logs) copy(r *raw, all bool) {
+	for {
+		more, err := r.copy(l.Now().UTC(), all)
+		if err != nil {
+			l.Log.Warn("cannot copy an instance's log", "instance", string(r.instance.ID), "err", err)
+		}
+		if !more || err != nil {
+			return
+		}
+	}
+}
+
+// notice reads from inotify which raw files were written to.
+func (l *Logs) notice(noticed chan<- cloud.InstanceID) {
+	defer close(noticed)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := l.inotify.Read(buf)
+		if err != nil {
+			return
+		}
+		for off := 0; off+unix.SizeofInotifyEvent <= n; {
+			size := int(binary.NativeEndian.Uint32(buf[off+12:])) // struct inotify_event, its len
+			name := buf[off+unix.SizeofInotifyEvent : off+unix.SizeofInotifyEvent+size]
+			noticed <- cloud.InstanceID(bytes.TrimRight(name, "\x00"))
+			off += unix.SizeofInotifyEvent + size
+		}
+	}
+}
+
+func (l *Logs) close() {
+	l.inotify.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.raws {
+		r.file.Close()
+	}
+	for _, j := range l.journals {
+		j.close()
+	}
+}

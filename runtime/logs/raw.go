@@ -1,0 +1,100 @@
+package logs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+const (
+	// punchEvery is how many copied bytes are given back at a time.
+	punchEvery = 1 << 20
+	// chunk is how much of a raw file is copied by one write to the journal.
+	chunk = 256 << 10
+)
+
+// raw is the file that one instance writes to, being copied to its app's journal.
+type raw struct {
+	file     *os.File
+	journal  *journal
+	instance cloud.Instance
+	copied   int64 // offset behind the last line in the journal
+	punched  int64
+	lateTo   int64 // lines that end before here were written while micro was down
+}
+
+// openRaw opens, or makes, an instance's raw file and finds where copying must go on.
+func openRaw(path string, i cloud.Instance, j *journal) (*raw, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	from := j.end(i.ID)
+	return &raw{file: f, journal: j, instance: i, copied: from, punched: from &^ (punchEvery - 1), lateTo: info.Size()}, nil
+}
+
+// copy appends what has been written since to the journal; with all, also a last line without an end.
+// more says that there is more to copy at once.
+func (r *raw) copy(now time.Time, all bool) (more bool, err error) {
+	buf := make([]byte, chunk)
+	n, err := r.file.ReadAt(buf, r.copied)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	atEnd := errors.Is(err, io.EOF)
+	lines, taken := r.split(buf[:n], now, all && atEnd)
+	if err := r.journal.append(lines); err != nil {
+		return false, err
+	}
+	r.copied += int64(taken)
+	if r.copied-r.punched >= punchEvery {
+		r.punch()
+	}
+	return !atEnd && taken > 0, nil
+}
+
+// split cuts whole lines off b, and says how many bytes they took.
+func (r *raw) split(b []byte, now time.Time, all bool) (lines []Line, taken int) {
+	for taken < len(b) {
+		rest := b[taken:]
+		end := bytes.IndexByte(rest, '\n')
+		var text []byte
+		switch {
+		case end > maxLine || end < 0 && len(rest) > maxLine:
+			text, end = rest[:maxLine], maxLine
+		case end >= 0:
+			text, end = rest[:end], end+1
+		case all:
+			text, end = rest, len(rest)
+		default:
+			return lines, taken
+		}
+		taken += end
+		at := r.copied + int64(taken)
+		lines = append(lines, Line{
+			Time: now, Stream: App, Release: r.instance.N, Process: r.instance.Process, Index: r.instance.Index, Instance: r.instance.ID,
+			Late: at <= r.lateTo, Text: string(bytes.TrimSuffix(text, []byte("\r"))), end: at,
+		})
+	}
+	return lines, taken
+}
+
+// punch gives the space of what is copied back to the filesystem. Where that does not work the file
+// just stays as large as it is.
+func (r *raw) punch() {
+	to := r.copied &^ (punchEvery - 1)
+	if err := unix.Fallocate(int(r.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, r.punched, to-r.punched); err == nil {
+		r.punched = to
+	}
+}
