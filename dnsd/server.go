@@ -1,0 +1,205 @@
+package dnsd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Recorder counts answers. It is called once an answer, by several goroutines, and must be quick.
+type Recorder interface {
+	// Query is told the answer's rcode and the type asked for, 0 where none could be read: see
+	// RcodeLabel and TypeLabel.
+	Query(rcode int, qtype uint16)
+}
+
+// Config is what a server needs. Listen and Zone are required.
+type Config struct {
+	Listen   []netip.AddrPort // each by UDP and TCP; port 0 takes a free one
+	Networks []Network        // who is served; everyone else is Outside
+	Zone     *Zone            // until the first Swap
+
+	// Forward looks up the names that are not ours for clients that are not Outside; nil: nobody does.
+	Forward *Forwarder
+	// Rate limits the UDP answers a second to each source prefix (/24, /56) that is neither loopback
+	// nor a container: those can't be made up. 0 is 200, below 0 none.
+	Rate int
+
+	Recorder Recorder // may be nil
+	Log      *slog.Logger
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	if len(c.Listen) == 0 {
+		errs = append(errs, cloud.Errorf(cloud.Invalid, "dns: no address to listen on").WithHint("--dns 127.0.0.1:53"))
+	}
+	if c.Zone == nil {
+		errs = append(errs, cloud.Errorf(cloud.Internal, "dns: no zone to start with"))
+	}
+	for _, n := range c.Networks {
+		if !n.Prefix.IsValid() || n.Class == Outside || n.A.IsValid() && !n.A.Is4() || n.AAAA.IsValid() && !n.AAAA.Is6() {
+			errs = append(errs, cloud.Errorf(cloud.Invalid, "dns: network %v has no class or addresses of the wrong family", n))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Server answers queries on its addresses.
+type Server struct {
+	cfg   Config
+	views Views
+	limit *limiter
+	zone  atomic.Pointer[Zone]
+	udp   []*udpSocket
+	tcp   []*net.TCPListener
+
+	closing atomic.Bool
+	conns   connections
+	work    sync.WaitGroup
+}
+
+// New validates the configuration and binds all addresses, or none: a *cloud.Error of code Conflict
+// names the one that is taken.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, views: NewViews(cfg.Networks), limit: newLimiter(cfg.Rate, time.Now)}
+	s.conns.open, s.conns.of = map[*net.TCPConn]bool{}, map[netip.Addr]int{}
+	s.zone.Store(cfg.Zone)
+	for _, addr := range cfg.Listen {
+		u, t, err := bind(addr)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.udp, s.tcp = append(s.udp, u), append(s.tcp, t)
+	}
+	if f := cfg.Forward; f != nil {
+		f.avoid(s.Addrs())
+	}
+	return s, nil
+}
+
+// Addrs returns the addresses that the server is bound to, in the order of Config.Listen.
+func (s *Server) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.tcp))
+	for i, l := range s.tcp {
+		a := l.Addr().(*net.TCPAddr).AddrPort()
+		addrs[i] = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	return addrs
+}
+
+// Zone returns the zone that is served now.
+func (s *Server) Zone() *Zone { return s.zone.Load() }
+
+// Swap serves another zone, from the next query on.
+func (s *Server) Swap(z *Zone) { s.zone.Store(z) }
+
+// Run answers until ctx ends; it returns nil then, and the error where a socket fails before.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	serve := func(f func(context.Context) error) {
+		s.work.Go(func() {
+			if err := f(ctx); err != nil && !s.closing.Load() {
+				cancel(err)
+			}
+		})
+	}
+	for _, u := range s.udp {
+		serve(func(ctx context.Context) error { return s.serveUDP(ctx, u) })
+	}
+	for _, l := range s.tcp {
+		serve(func(ctx context.Context) error { return s.serveTCP(ctx, l) })
+	}
+	<-ctx.Done()
+	err := context.Cause(ctx)
+	s.Close()
+	s.work.Wait()
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// Close gives the addresses back. Run does so itself; this is for a server that never ran.
+func (s *Server) Close() {
+	s.closing.Store(true)
+	for _, u := range s.udp {
+		u.conn.Close()
+	}
+	for _, l := range s.tcp {
+		l.Close()
+	}
+	s.conns.closeAll()
+}
+
+// verdict is what becomes of a message.
+type verdict uint8
+
+const (
+	dropped verdict = iota
+	answered
+	forwarded // the name is not ours, and the client may ask
+)
+
+// handle answers one message out of the zone, into b.
+func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]byte, View, verdict) {
+	if !q.Parse(msg) {
+		return nil, View{}, dropped
+	}
+	v := s.views.Of(client)
+	if !q.Stream && (v.Class == Outside || v.Class == Local) {
+		switch s.limit.take(client) {
+		case spend:
+		case slip:
+			return s.record(q, truncated(b, q)), v, answered
+		case drop:
+			return nil, v, dropped
+		}
+	}
+	z := s.zone.Load()
+	if v.Class == Container {
+		v.Group = z.GroupOf(client)
+	}
+	v.Recurse = s.cfg.Forward != nil && v.Class != Outside
+	q.Turn = rand.Uint32()
+	b, ours := z.Answer(b, q, v)
+	if !ours {
+		return nil, v, forwarded
+	}
+	return s.record(q, b), v, answered
+}
+
+// record counts an answer that is about to be sent.
+func (s *Server) record(q *Query, b []byte) []byte {
+	if s.cfg.Recorder != nil {
+		rcode := int(b[3] & 0xf)
+		if q.rcode == 0 && q.Version != 0 {
+			rcode = 16 // the OPT record has the upper bits
+		}
+		s.cfg.Recorder.Query(rcode, q.Type)
+	}
+	return b
+}
+
+// truncated tells a client to come by TCP, which proves its address.
+func truncated(b []byte, q *Query) []byte {
+	m := newMessage(b, q)
+	m.flags |= flagTC
+	return m.finish()
+}
