@@ -16,13 +16,12 @@ const (
 	boltVersion = 2
 
 	pageHead   = 16 // id u64, flags u16, count u16, overflow u32
-	branchSize = 16 // pos u32, ksize u32, page u64
-	leafSize   = 16 // flags u32, pos u32, ksize u32, vsize u32
+	entrySize  = 16 // branch: pos u32, ksize u32, page u64; leaf: flags u32, pos u32, ksize u32, vsize u32
 	bucketHead = 16 // root u64, sequence u64
 	metaSize   = 64 // magic, version, page size, flags u32; root bucket; freelist, pages, tx, checksum u64
 
-	branchFlag, leafFlag, metaFlag, freelistFlag = 0x01, 0x02, 0x04, 0x10
-	bucketFlag                                   = 0x01
+	branchFlag, leafFlag, freelistFlag = 0x01, 0x02, 0x10
+	bucketFlag                         = 0x01
 
 	noFreelist = ^uint64(0)
 	maxDepth   = 64
@@ -53,7 +52,7 @@ func check(r io.ReaderAt, size int64) (checked, error) {
 	}
 	w := walk{r: r, head: h.head, used: make([]bool, h.pages)}
 	w.used[0], w.used[1] = true, true
-	if err := w.bucket(h.root, 0); err != nil {
+	if err := w.tree(h.root, keys{}, 0); err != nil {
 		return h, err
 	}
 	return h, w.freelist()
@@ -136,57 +135,53 @@ func (w *walk) page(id uint64) ([]byte, error) {
 	return p, nil
 }
 
-// bucket visits the tree below a page.
-func (w *walk) bucket(id uint64, depth int) error {
+// keys is the range that a branch leaves to a page: from first to before end; nil is unbounded.
+type keys struct{ first, end []byte }
+
+func (k keys) has(key []byte) bool {
+	return bytes.Compare(k.first, key) <= 0 && (k.end == nil || bytes.Compare(key, k.end) < 0)
+}
+
+// tree visits the tree below a page.
+func (w *walk) tree(id uint64, in keys, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("page %d is too deep", id)
+	}
 	p, err := w.page(id)
 	if err != nil {
 		return err
 	}
-	if err := w.tree(p, depth); err != nil {
+	if err := w.entries(p, in, depth); err != nil {
 		return fmt.Errorf("page %d: %w", id, err)
 	}
 	return nil
 }
 
-func (w *walk) tree(p []byte, depth int) error {
-	if depth > maxDepth {
-		return errors.New("the tree is too deep")
+// entry is one entry of a branch (page) or a leaf (value).
+type entry struct {
+	key, value []byte
+	page       uint64
+	bucket     bool
+}
+
+func (w *walk) entries(p []byte, in keys, depth int) error {
+	entries, err := parse(p)
+	if err != nil {
+		return err
 	}
-	le := binary.LittleEndian
-	flags, count := le.Uint16(p[8:]), int(le.Uint16(p[10:]))
-	if (flags != branchFlag && flags != leafFlag) || flags == branchFlag && count == 0 {
-		return fmt.Errorf("is neither branch nor leaf (flags %#x, %d entries)", flags, count)
-	}
-	if pageHead+count*leafSize > len(p) {
-		return fmt.Errorf("%d entries do not fit", count)
-	}
-	var last []byte
-	for i := range count {
-		at := pageHead + i*leafSize
-		e := p[at:]
-		var key, value []byte
-		var ok bool
-		if flags == branchFlag {
-			key, ok = slice(p, at, le.Uint32(e), le.Uint32(e[4:]))
-		} else {
-			key, ok = slice(p, at, le.Uint32(e[4:]), le.Uint32(e[8:]))
-			if ok {
-				value, ok = slice(p, at, le.Uint32(e[4:])+uint32(len(key)), le.Uint32(e[12:]))
-			}
-		}
-		if !ok {
-			return fmt.Errorf("entry %d reaches out of the page", i)
-		}
-		if i > 0 && bytes.Compare(last, key) >= 0 {
+	for i, e := range entries {
+		if !in.has(e.key) || i > 0 && bytes.Compare(entries[i-1].key, e.key) >= 0 {
 			return fmt.Errorf("entry %d is out of order", i)
 		}
-		last = key
-		var err error
 		switch {
-		case flags == branchFlag:
-			err = w.bucket(le.Uint64(e[8:]), depth+1)
-		case le.Uint32(e)&bucketFlag != 0:
-			err = w.sub(value, depth+1)
+		case e.value == nil:
+			below := keys{e.key, in.end}
+			if i+1 < len(entries) {
+				below.end = entries[i+1].key
+			}
+			err = w.tree(e.page, below, depth+1)
+		case e.bucket:
+			err = w.bucket(e.value, depth+1)
 		}
 		if err != nil {
 			return err
@@ -195,18 +190,48 @@ func (w *walk) tree(p []byte, depth int) error {
 	return nil
 }
 
-// sub visits a bucket in a leaf: it names a page, or a small one holds the page itself.
-func (w *walk) sub(value []byte, depth int) error {
-	if len(value) < bucketHead {
-		return errors.New("a bucket is cut off")
+func parse(p []byte) ([]entry, error) {
+	le := binary.LittleEndian
+	flags, count := le.Uint16(p[8:]), int(le.Uint16(p[10:]))
+	if (flags != branchFlag && flags != leafFlag) || flags == branchFlag && count == 0 {
+		return nil, fmt.Errorf("is neither branch nor leaf (flags %#x, %d entries)", flags, count)
+	}
+	if pageHead+count*entrySize > len(p) {
+		return nil, fmt.Errorf("%d entries do not fit", count)
+	}
+	entries := make([]entry, count)
+	for i := range entries {
+		at := pageHead + i*entrySize
+		b, e, ok := p[at:], &entries[i], false
+		if flags == branchFlag {
+			e.page = le.Uint64(b[8:])
+			e.key, ok = slice(p, at, le.Uint32(b), le.Uint32(b[4:]))
+		} else {
+			e.bucket = le.Uint32(b)&bucketFlag != 0
+			e.key, ok = slice(p, at, le.Uint32(b[4:]), le.Uint32(b[8:]))
+			if ok {
+				e.value, ok = slice(p, at, le.Uint32(b[4:])+uint32(len(e.key)), le.Uint32(b[12:]))
+			}
+		}
+		if !ok {
+			return nil, fmt.Errorf("entry %d reaches out of the page", i)
+		}
+	}
+	return entries, nil
+}
+
+// bucket visits a bucket in a leaf: it names a page, or a small one holds the page itself.
+func (w *walk) bucket(value []byte, depth int) error {
+	if len(value) < bucketHead || depth > maxDepth {
+		return errors.New("a bucket is cut off, or too deep")
 	}
 	if root := binary.LittleEndian.Uint64(value); root != 0 {
-		return w.bucket(root, depth)
+		return w.tree(root, keys{}, depth)
 	}
 	if len(value) < bucketHead+pageHead {
 		return errors.New("a bucket is cut off")
 	}
-	return w.tree(value[bucketHead:], depth)
+	return w.entries(value[bucketHead:], keys{}, depth)
 }
 
 // freelist looks for free pages that are in use: bbolt would overwrite them.
@@ -236,7 +261,7 @@ func (w *walk) freelist() error {
 	return nil
 }
 
-// slice returns n bytes at pos behind at, and whether they are in the page.
+// slice returns n bytes at pos behind at, never nil, and whether they are in the page.
 func slice(p []byte, at int, pos, n uint32) ([]byte, bool) {
 	from := uint64(at) + uint64(pos)
 	to := from + uint64(n)

@@ -79,7 +79,8 @@ func Open(cfg Config) (_ *DB, err error) {
 		}
 	}()
 	db.sweep()
-	if err := db.make(); err != nil {
+	made, err := db.make()
+	if err != nil {
 		return nil, err
 	}
 	if db.file, err = os.OpenFile(db.path, os.O_RDWR, 0); err != nil {
@@ -101,6 +102,9 @@ func Open(cfg Config) (_ *DB, err error) {
 		return nil, err
 	}
 	db.history = newHistory(db.rev)
+	if made {
+		return db, nil
+	}
 	if _, err := db.Backup(""); err != nil {
 		// A full disk is no reason not to start: apps are running.
 		db.log.Warn("back up the store", "err", err)
@@ -125,17 +129,17 @@ func prepare(dir string) error {
 // make creates the store's file if there never was one. It appears whole or not at all, so an empty
 // file is a damaged one; and where there are backups, a missing file is no new cloud: an empty store
 // would have every app stopped.
-func (db *DB) make() error {
+func (db *DB) make() (made bool, err error) {
 	if _, err := os.Stat(db.path); !errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if len(db.backups()) > 0 {
-		return db.corrupt(errors.New("the file is missing"))
+		return false, db.corrupt(errors.New("the file is missing"))
 	}
 	temp := db.path + ".new"
 	b, err := bbolt.Open(temp, 0o600, &bbolt.Options{NoSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
-		return cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
+		return false, cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
 	}
 	err = b.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{pairsBucket, localBucket, metaBucket} {
@@ -146,9 +150,9 @@ func (db *DB) make() error {
 		return errors.Join(setMeta(tx, metaFormat, format), setMeta(tx, metaEpoch, newEpoch()), setMeta(tx, metaRev, "0"))
 	})
 	if err := errors.Join(err, b.Sync(), b.Close()); err != nil {
-		return cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
+		return false, cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
 	}
-	return publish(temp, db.path)
+	return true, publish(temp, db.path)
 }
 
 // publish gives a synced file its name for good.
