@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Push creates a push; all that is wrong with the draft is reported before anything is sent. What the
+// draft says will be uploaded is expected within minutes.
+func (c *Client) Push(ctx context.Context, app cloud.AppRef, d PushDraft) (Push, error) {
+	return call[Push](ctx, c, http.MethodPost, appPath(app, "pushes"), nil, d)
+}
+
+// Upload sends what the push waits for: a tar stream of the folder, or the archive. It returns when all
+// has been received; Events tells the rest.
+func (c *Client) Upload(ctx context.Context, id string, content io.Reader) (Push, error) {
+	return call[Push](ctx, c, http.MethodPut, pushPath(id, "/upload"), nil, struct{ io.Reader }{content})
+}
+
+// PushByID shows a push.
+func (c *Client) PushByID(ctx context.Context, id string) (Push, error) {
+	return call[Push](ctx, c, http.MethodGet, pushPath(id, ""), nil, nil)
+}
+
+// CancelPush gives a push up, as long as its release is not current: the app is as it was before.
+func (c *Client) CancelPush(ctx context.Context, id string) (Push, error) {
+	return call[Push](ctx, c, http.MethodDelete, pushPath(id, ""), nil, nil)
+}
+
+// PushEvents yields what happens to a push, from event number from on (1 for all). The last event has the
+// Outcome; a push that fails ends with the error. After an Unavailable error the push goes on: ask again
+// from the number after the last one seen.
+func (c *Client) PushEvents(ctx context.Context, id string, from int) iter.Seq2[PushEvent, error] {
+	return func(yield func(PushEvent, error) bool) {
+		ended := false
+		q := url.Values(values{}.num("from", from))
+		for e, err := range stream[PushEvent](ctx, c, http.MethodGet, pushPath(id, "/events"), q, nil) {
+			if e.Failure != nil {
+				err = e.Failure.Err()
+			}
+			ended = ended || err != nil || e.Outcome != nil
+			if !yield(e, err) {
+				return
+			}
+		}
+		if !ended {
+			yield(PushEvent{}, cloud.Errorf(cloud.Unavailable, "the stream broke off before the push had ended"))
+		}
+	}
+}
+
+func pushPath(id, rest string) string { return "/v1/pushes/" + url.PathEscape(id) + rest }
