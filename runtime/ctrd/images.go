@@ -46,6 +46,8 @@ type Images struct {
 	log      *slog.Logger
 }
 
+var _ runtime.Images = (*Images)(nil)
+
 // ImagesConfig says how images are fetched and how much of them is accepted.
 type ImagesConfig struct {
 	Remote remote.Config

@@ -1,0 +1,76 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/errdefs"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// ErrStalled is the cause of a transfer's end where a registry sent nothing for too long.
+var ErrStalled = errors.New("no more data came")
+
+// Explain makes of what went wrong with an image at a registry an error that names both and says what to
+// check. host is the registry's name as in the image's, "docker.io".
+func Explain(ctx context.Context, image, host string, err error) error {
+	var known *cloud.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		if errors.As(cause, &known) {
+			return known
+		}
+		if errors.Is(cause, context.Canceled) {
+			return cloud.Errorf(cloud.Interrupted, "image %s: given up", image)
+		}
+		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s took too long: %w", image, host, err)
+	}
+	var status remoteserrors.ErrUnexpectedStatus
+	errors.As(err, &status)
+	var dns *net.DNSError
+	var network *net.OpError
+	switch {
+	case errors.Is(err, docker.ErrInvalidAuthorization), status.StatusCode == http.StatusUnauthorized, status.StatusCode == http.StatusForbidden:
+		return cloud.Errorf(cloud.Denied, "image %s: registry %s lets nobody have it without logging in, or has no such image: %w", image, host, err).
+			WithHint("check the name, then: docker login %s, as the user that micro runs as", host)
+	case status.StatusCode == http.StatusTooManyRequests:
+		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s limits how often it is asked: %w", image, host, err).
+			WithHint("wait, or: docker login %s", host)
+	case status.StatusCode >= 500:
+		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s fails: %w", image, host, err).
+			WithHint("try again later")
+	case errdefs.IsNotFound(err), status.StatusCode == http.StatusNotFound:
+		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has none by that name", image, host).
+			WithHint("check the name and the tag at %s", host)
+	case errors.As(err, &dns):
+		return cloud.Errorf(cloud.Unavailable, "image %s: no address for registry %s: %w", image, host, err).
+			WithHint("check the host's name, and this node's DNS")
+	case isCertificate(err):
+		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s shows a certificate that this node does not trust: %w", image, host, err).
+			WithHint("put its CA into /etc/containerd/certs.d/%s/ca.crt", host)
+	case errors.Is(err, syscall.ENOSPC):
+		return cloud.Errorf(cloud.Unavailable, "image %s: the disk is full", image).WithHint("micro prune")
+	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrStalled):
+		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s can't be reached: %w", image, host, err).
+			WithHint("check that %s is up, and this node's network and proxy settings (HTTPS_PROXY)", host)
+	}
+	return cloud.Errorf(cloud.Unavailable, "image %s: from registry %s: %w", image, host, err).
+		WithHint("check that %s is an image registry and that it is up", host)
+}
+
+func isCertificate(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &name)
+}
