@@ -1,0 +1,164 @@
+package boltkv
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// TestDiskFull fills the disk under a store. It refuses writes, answers reads, and goes on when there
+// is space again.
+func TestDiskFull(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=512k,mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := filepath.Join(mount, "s")
+	db := mustOpen(t, dir)
+	put := func(i int) error {
+		value := make([]byte, 8000)
+		_, err := db.Commit(t.Context(), kv.Txn{Put: []kv.Put{{Key: fmt.Sprint(i), Value: value}}})
+		return err
+	}
+	n := 0
+	var full error
+	for ; full == nil; n++ {
+		full = put(n)
+	}
+	n--
+	if cloud.CodeOf(full) != cloud.Unavailable || !errors.Is(full, syscall.ENOSPC) || !strings.Contains(cloud.HintOf(full), mount) {
+		t.Fatalf("got %v, hint %s", full, cloud.HintOf(full))
+	}
+	for range 3 {
+		if err := put(n); cloud.CodeOf(err) != cloud.Unavailable {
+			t.Fatalf("still full, yet %v", err)
+		}
+		if pairs, rev, err := db.List(t.Context(), ""); err != nil || len(pairs) != n || rev != int64(n) {
+			t.Fatalf("%d pairs at %d, %v; want %d", len(pairs), rev, err, n)
+		}
+	}
+	// A node starts on a full disk too, though without a new backup.
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = mustOpen(t, dir)
+	if err := unix.Mount("", mount, "", unix.MS_REMOUNT, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if err := put(n + i); err != nil {
+			t.Fatalf("space again, yet %v", err)
+		}
+	}
+	_ = db.Close()
+	db = mustOpen(t, dir)
+	if pairs, rev, err := db.List(t.Context(), ""); err != nil || len(pairs) != n+3 || rev != int64(n+3) {
+		t.Errorf("in the end %d pairs at %d, %v; want %d", len(pairs), rev, err, n+3)
+	}
+}
+
+const faultDir = "BOLTKV_FAULT_DIR"
+
+// TestSyncFails has the disk refuse one sync after the other, from each of the first: those of the data,
+// those of the heads, those of the repair. The writer under strace goes on, and tells what it was told.
+func TestSyncFails(t *testing.T) {
+	if os.Getenv(faultDir) != "" {
+		if err := faultWriter(os.Getenv(faultDir)); err != nil {
+			fmt.Println("fault writer:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	for _, call := range []string{"fdatasync", "pwrite64"} {
+		for _, when := range []string{"3", "4", "5", "6", "7", "5..6", "6..9", "3..20", "7+23"} {
+			t.Run(call+" "+when, func(t *testing.T) {
+				t.Parallel()
+				underStrace(t, call, when)
+			})
+		}
+	}
+}
+
+func underStrace(t *testing.T, call, when string) {
+	dir := filepath.Join(t.TempDir(), "s")
+	fill(t, dir, 5)
+	cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace="+call,
+		"-e", "inject="+call+":error=EIO:when="+when, os.Args[0], "-test.run=^TestSyncFails$")
+	cmd.Env = append(os.Environ(), faultDir+"="+dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	acked, failed, last := map[string]bool{}, 0, ""
+	for lines := bufio.NewScanner(strings.NewReader(string(out))); lines.Scan(); {
+		word, key, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case "ok":
+			acked[key] = true
+		case "failed":
+			failed++
+		default:
+			t.Fatalf("the writer said %q", lines.Text())
+		}
+		last = word
+	}
+	if failed == 0 || last != "ok" {
+		t.Fatalf("%d failed, the last was %s", failed, last)
+	}
+	db := mustOpen(t, dir)
+	pairs, _, err := db.List(t.Context(), "f")
+	if err != nil || len(pairs) != len(acked) {
+		t.Errorf("%d pairs, %v; acknowledged were %d", len(pairs), err, len(acked))
+	}
+	for _, p := range pairs {
+		if !acked[p.Key] {
+			t.Errorf("%s was refused, and is there", p.Key)
+		}
+	}
+}
+
+// faultWriter writes pairs, says of each whether it is written, and finds only those.
+func faultWriter(dir string) error {
+	db, err := Open(Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	ctx, acked := context.Background(), 0
+	for i, well := 0, false; i < 40 || !well && i < 80; i++ {
+		key := "f" + strconv.Itoa(i)
+		_, err := db.Commit(ctx, kv.Txn{Put: []kv.Put{{Key: key, Value: make([]byte, 900)}}})
+		well = err == nil
+		switch {
+		case well:
+			acked++
+			fmt.Println("ok", key)
+		case cloud.CodeOf(err) == cloud.Unavailable && errors.Is(err, syscall.EIO):
+			fmt.Println("failed", key)
+		default:
+			return fmt.Errorf("commit %s: %w", key, err)
+		}
+		if pairs, _, err := db.List(ctx, "f"); err == nil && len(pairs) != acked {
+			return fmt.Errorf("after %s: %d pairs, %d acknowledged", key, len(pairs), acked)
+		}
+	}
+	return nil
+}
