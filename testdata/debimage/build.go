@@ -1,6 +1,7 @@
 package debimage
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,11 +9,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Build returns the path of an archive of the recipe's image: an OCI layout in a tar, which Docker and
@@ -104,8 +107,8 @@ func (r Recipe) key() (string, error) {
 	}
 	hash := sha256.New()
 	fmt.Fprintln(hash, format, runtime.GOARCH, codename(), string(text))
-	for _, path := range slices.Sorted(maps.Keys(r.Files)) {
-		body, err := files.ReadFile("files/" + r.Files[path])
+	for _, target := range slices.Sorted(maps.Keys(r.Files)) {
+		body, err := files.ReadFile("files/" + r.Files[target])
 		if err != nil {
 			return "", err
 		}
@@ -131,4 +134,33 @@ func lock(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
 	}
 	return func() { file.Close() }, nil
+}
+
+// Scratch writes an archive of an image that has nothing but the given files in it: path in the image →
+// file on this host, with its mode. Of the recipe it takes what says how to run it.
+func Scratch(archive string, r Recipe, content map[string]string) error {
+	t := tree{}
+	for name, source := range content {
+		info, err := os.Stat(source)
+		if err != nil {
+			return err
+		}
+		body, err := os.ReadFile(source)
+		if err != nil {
+			return err
+		}
+		t[name] = &entry{tar.Header{Typeflag: tar.TypeReg, Mode: int64(info.Mode().Perm()), ModTime: time.Unix(0, 0)}, body}
+		for parent := path.Dir(name); parent != "."; parent = path.Dir(parent) {
+			t[parent] = &entry{Header: tar.Header{Typeflag: tar.TypeDir, Mode: 0o755, ModTime: time.Unix(0, 0)}}
+		}
+	}
+	file, err := os.Create(archive)
+	if err != nil {
+		return err
+	}
+	err = writeArchive(file, r, t)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
