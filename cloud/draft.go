@@ -17,6 +17,12 @@ type Draft struct {
 	Routes      []DraftRoute                 `json:"routes,omitempty"`
 	Labels      map[string]string            `json:"labels,omitempty"`
 	Annotations map[string]string            `json:"annotations,omitempty"`
+	// NoRoute takes the app out of every route that follows its current release, once the release has come up.
+	NoRoute bool `json:"no_route,omitempty"`
+	// EnvDefaults is the environment that a new app starts with; what was set since then stays.
+	EnvDefaults map[string]string `json:"env_defaults,omitempty"`
+	// EnvRequired are variables that must have a value from somewhere.
+	EnvRequired []string `json:"env_required,omitempty"`
 }
 
 // DraftProcess is what is said of one process.
@@ -68,13 +74,19 @@ type Built struct {
 func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	spec := Spec{Image: b.Image, Processes: map[ProcessName]Process{}, Env: map[string]string{}, Strategy: Strategy{Kind: Rolling}, Overlap: true}
 	formation := Formation{}
+	maps.Copy(spec.Env, d.EnvDefaults)
 	if parent != nil {
 		maps.Copy(spec.Env, parent.Spec.Env)
 		spec.Volumes, spec.Strategy, spec.Overlap = parent.Spec.Volumes, parent.Spec.Strategy, parent.Spec.Overlap
 		maps.Copy(formation, parent.Formation)
 	}
 	maps.Copy(spec.Env, d.Env)
-	spec.Labels, spec.Annotations, spec.Routes = d.Labels, d.Annotations, d.Routes
+	for _, name := range d.EnvRequired {
+		if _, ok := spec.Env[name]; !ok {
+			return spec, nil, Errorf(Invalid, "environment variable %s is required and has no value", name).WithHint("micro push --env %s=VALUE", name)
+		}
+	}
+	spec.Labels, spec.Annotations, spec.Routes, spec.NoRoute = d.Labels, d.Annotations, d.Routes, d.NoRoute
 	if d.Volumes != nil {
 		spec.Volumes = d.Volumes
 	}

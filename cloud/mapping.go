@@ -87,6 +87,29 @@ func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, e
 	return changes, nil
 }
 
+// unmapAll returns the changes that take an app out of the routes that follow its current release; one
+// that is being cross-faded stays. Its hosts stay its group's.
+func (s *State) unmapAll(app AppRef) []Change {
+	var changes []Change
+	follows := func(t Target) bool { return t.ReleaseRef == app.Release(0) }
+	for site := range s.HostsOf(app) {
+		next := site
+		for _, r := range site.Routes {
+			if r.Crossfade != nil || !slices.ContainsFunc(r.Targets, follows) {
+				continue
+			}
+			r.Targets = slices.DeleteFunc(slices.Clone(r.Targets), follows)
+			if next = next.Without(r.Path); len(r.Targets) > 0 {
+				next = next.With(r)
+			}
+		}
+		if next != site {
+			changes = append(changes, Put(next))
+		}
+	}
+	return changes
+}
+
 // Unmap returns the changes that take a target from a route. Taking the last one needs force: the host
 // then answers 503 until something is mapped to it.
 func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Change, error) {

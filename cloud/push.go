@@ -131,6 +131,9 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 			if err == nil {
 				changes = append(changes, mapped...)
 			}
+			if rel.Spec.NoRoute {
+				changes = append(changes, s.unmapAll(app.AppRef)...)
+			}
 		}
 		up := *rel
 		up.Up, up.Staged, up.Warm, up.Stopped = true, false, nil, false

@@ -9,6 +9,8 @@ type Spec struct {
 	Strategy  Strategy                `json:"strategy"`
 	// Routes are what the manifest asks to be mapped, once the release has come up.
 	Routes []DraftRoute `json:"routes,omitempty"`
+	// NoRoute has the app taken out of the routes that follow its current release, at the same time.
+	NoRoute bool `json:"no_route,omitempty"`
 	// Overlap is false for an app whose releases can't serve side by side.
 	Overlap     bool              `json:"overlap"`
 	Labels      map[string]string `json:"labels,omitempty"`
@@ -47,12 +49,6 @@ type Check struct {
 	Path     string    `json:"path,omitempty"`     // of an HTTP check, which wants a 200
 	Interval Duration  `json:"interval,omitempty"` // between two checks
 	Timeout  Duration  `json:"timeout,omitempty"`  // of one check
-}
-
-// Volume is a folder that outlives instances and releases.
-type Volume struct {
-	Name string `json:"name"`
-	Path string `json:"path"` // inside
 }
 
 // StrategyKind says how a new release takes over.

@@ -9,6 +9,14 @@ import (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
+// CheckEnvName reports what keeps a name from being a variable's of the environment.
+func CheckEnvName(name string) error {
+	if !envName.MatchString(name) {
+		return Errorf(Invalid, "environment variable %q: a name begins with a letter or _ and goes on with letters, digits and _ . -", name)
+	}
+	return nil
+}
+
 // errorsOf reports everything that is wrong with what a release is to run, all at once.
 func errorsOf(s Spec, f Formation) error {
 	var errs []error
@@ -46,8 +54,8 @@ func errorsOf(s Spec, f Formation) error {
 	errs = append(errs, f.Validate())
 	bytes := 0
 	for _, k := range sortedKeys(s.Env) {
-		if !envName.MatchString(k) {
-			bad("environment variable %q: a name has letters, digits and _ only", k)
+		if err := CheckEnvName(k); err != nil {
+			errs = append(errs, err)
 		}
 		if strings.ContainsRune(s.Env[k], 0) {
 			bad("environment variable %s has a NUL byte", k)
@@ -56,6 +64,14 @@ func errorsOf(s Spec, f Formation) error {
 	}
 	if bytes > MaxEnvBytes {
 		bad("the environment has %d bytes, at most %d are allowed", bytes, MaxEnvBytes)
+	}
+	names, paths := map[string]bool{}, map[string]bool{}
+	for _, v := range s.Volumes {
+		errs = append(errs, v.Validate())
+		if names[v.Name] || paths[v.Path] {
+			bad("volume %q at %q: name or path is there twice", v.Name, v.Path)
+		}
+		names[v.Name], paths[v.Path] = true, true
 	}
 	if !slices.Contains([]StrategyKind{Rolling, Cutover, Recreate}, s.Strategy.Kind) {
 		bad("strategy %q is none of rolling, cutover, recreate", s.Strategy.Kind)
