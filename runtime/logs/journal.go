@@ -169,6 +169,16 @@ type cursor struct {
 	offset  int64
 }
 
+func (c cursor) String() string { return fmt.Sprintf("%d:%d", c.segment, c.offset) }
+
+// parseCursor reads what String wrote; anything else is the beginning.
+func parseCursor(s string) (c cursor) {
+	if _, err := fmt.Sscanf(s, "%d:%d", &c.segment, &c.offset); err != nil || c.segment < 0 || c.offset < 0 {
+		return cursor{}
+	}
+	return c
+}
+
 // read calls use for every line from a place on and returns the place behind the last, with a channel
 // that is closed when there is more. Lines of segments that are gone meanwhile are passed over.
 func (j *journal) read(from cursor, use func(Line) bool) (cursor, <-chan struct{}, error) {
@@ -191,7 +201,7 @@ func (j *journal) read(from cursor, use func(Line) bool) (cursor, <-chan struct{
 			if next > limit {
 				return false
 			}
-			from.offset = next
+			from.offset, l.Cursor = next, cursor{n, next}.String()
 			if l.Stream != mark && !use(l) {
 				stopped = true
 			}

@@ -31,6 +31,8 @@ type Line struct {
 	// Late says that the line was written while micro was down: Time is when it was found.
 	Late bool
 	Text string // without the line's end; at most maxLine bytes
+	// Cursor is the line's place in its app's log, for Query.After; set on lines that were read.
+	Cursor string
 
 	end int64 // offset in the raw file just behind the line
 }

@@ -3,30 +3,24 @@ package logs
 import (
 	"context"
 	"iter"
-	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
 
-// Query chooses lines of one app's log. Zero fields choose all.
+// Query chooses lines of one app's log.
 type Query struct {
-	App     cloud.AppRef
-	Release int
-	Process cloud.ProcessName
-	Stream  Stream
-	Since   time.Time
-	// Tail is how many lines from the end to begin with; 0 is all, less than 0 none.
+	App cloud.AppRef
+	// Match says which lines; nil is all.
+	Match func(Line) bool
+	// After is the Cursor of a line: only what comes behind it is read.
+	After string
+	// Tail is how many lines from the end to begin with; below 0 is all.
 	Tail int
 	// Follow waits for more lines, until the reader stops.
 	Follow bool
 }
 
-func (q Query) matches(l Line) bool {
-	return (q.Release == 0 || l.Release == q.Release) &&
-		(q.Process == "" || l.Process == q.Process) &&
-		(q.Stream == "" || l.Stream == q.Stream) &&
-		!l.Time.Before(q.Since)
-}
+func (q Query) matches(l Line) bool { return q.Match == nil || q.Match(l) }
 
 // Read yields lines in the order in which they were collected. The error is the last thing it yields,
 // none where ctx ends.
@@ -61,11 +55,12 @@ func (l *Logs) Read(ctx context.Context, q Query) iter.Seq2[Line, error] {
 
 // begin hands over the lines that there are, the last q.Tail of them where that is set.
 func (j *journal) begin(q Query, hand func(Line) bool) (cursor, <-chan struct{}, error) {
-	if q.Tail == 0 {
-		return j.read(cursor{}, hand)
+	from := parseCursor(q.After)
+	if q.Tail < 0 {
+		return j.read(from, hand)
 	}
 	var last []Line
-	at, more, err := j.read(cursor{}, func(line Line) bool {
+	at, more, err := j.read(from, func(line Line) bool {
 		if q.Tail > 0 && q.matches(line) {
 			if last = append(last, line); len(last) >= 2*q.Tail {
 				last = append(last[:0], last[len(last)-q.Tail:]...)
@@ -73,7 +68,7 @@ func (j *journal) begin(q Query, hand func(Line) bool) (cursor, <-chan struct{},
 		}
 		return true
 	})
-	for _, line := range last[max(0, len(last)-max(q.Tail, 0)):] {
+	for _, line := range last[max(0, len(last)-q.Tail):] {
 		if !hand(line) {
 			break
 		}
@@ -85,7 +80,10 @@ func (j *journal) begin(q Query, hand func(Line) bool) (cursor, <-chan struct{},
 func (l *Logs) Tail(r cloud.ReleaseRef, n int) []string {
 	l.copyAll(nil)
 	var texts []string
-	for line, err := range l.Read(context.Background(), Query{App: r.AppRef, Release: r.N, Stream: App, Tail: n}) {
+	for line, err := range l.Read(context.Background(), Query{
+		App: r.AppRef, Tail: n,
+		Match: func(l Line) bool { return l.Release == r.N && l.Stream == App },
+	}) {
 		if err != nil {
 			l.Log.Warn("cannot read an app's log", "app", r.AppRef.String(), "err", err)
 			break

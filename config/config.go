@@ -1,0 +1,162 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// DefaultData is where a node keeps its things.
+const DefaultData = "/var/lib/micro"
+
+// DefaultDomain is the private domain; ".test" is for such use (RFC 6761, section 6.2).
+const DefaultDomain cloud.Domain = "micro.test"
+
+// Node is how a node is set up. Zero fields were not said, and are the node's to choose and remember.
+type Node struct {
+	Data   string
+	Name   cloud.NodeName
+	Domain cloud.Domain
+	HTTP   []netip.AddrPort // internal listeners
+	DNS    []netip.AddrPort
+	Subnet netip.Prefix
+}
+
+// Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
+func Keys() []string {
+	return []string{"data", "name", "domain", "http", "https", "public-http", "public-https", "dns", "subnet", "join", "containerd"}
+}
+
+// notYet are settings that are known and not carried out: asking for one is refused, never ignored.
+var notYet = map[string]string{
+	"https":        "internal HTTPS",
+	"public-http":  "the public listener",
+	"public-https": "the public TLS listener",
+	"join":         "joining a cloud of several nodes",
+	"containerd":   "using the host's containerd",
+}
+
+// Source gives the values of a setting, and where they come from as a person calls it; nil where it says
+// nothing.
+type Source func(key string) (values []string, from string)
+
+// Env reads MICRO_* variables by a function such as os.LookupEnv.
+func Env(lookup func(string) (string, bool)) Source {
+	return func(key string) ([]string, string) {
+		name := "MICRO_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+		v, ok := lookup(name)
+		if !ok || v == "" {
+			return nil, ""
+		}
+		return strings.Split(v, ","), name
+	}
+}
+
+// Load asks the sources in order; the first one that says something of a setting is heard.
+func Load(sources ...Source) (Node, error) {
+	n := Node{Data: DefaultData, Domain: DefaultDomain}
+	var errs []error
+	for _, key := range Keys() {
+		for _, source := range sources {
+			values, from := source(key)
+			if values == nil {
+				continue
+			}
+			if err := n.set(key, values); err != nil {
+				errs = append(errs, in(from, err))
+			}
+			break
+		}
+	}
+	if n.Name == "" {
+		n.Name = hostName()
+	}
+	if err := errors.Join(errs...); err != nil {
+		joined := cloud.Errorf(cloud.Invalid, "%w", err)
+		joined.Hint = cloud.HintOf(errs[0])
+		return n, joined
+	}
+	return n, nil
+}
+
+// in says where a wrong value stands.
+func in(from string, err error) error {
+	wrapped := cloud.Errorf(cloud.Invalid, "%s: %w", from, err)
+	wrapped.Hint = cloud.HintOf(err)
+	return wrapped
+}
+
+func (n *Node) set(key string, values []string) error {
+	if what, ok := notYet[key]; ok {
+		return cloud.Errorf(cloud.Invalid, "%s is not carried out yet", what).WithHint("leave %s out", key)
+	}
+	one := strings.TrimSpace(values[len(values)-1])
+	switch key {
+	case "data":
+		if !filepath.IsAbs(one) {
+			return cloud.Errorf(cloud.Invalid, "data folder %q is not an absolute path", one).WithHint("for example %s", DefaultData)
+		}
+		n.Data = filepath.Clean(one)
+	case "name":
+		if err := cloud.ProcessName(one).Validate(); err != nil {
+			return cloud.Errorf(cloud.Invalid, "node name %q is no DNS label", one)
+		}
+		n.Name = cloud.NodeName(one)
+	case "domain":
+		n.Domain = cloud.Domain(strings.TrimSuffix(strings.ToLower(one), "."))
+		return n.Domain.Validate()
+	case "http":
+		return addresses(&n.HTTP, values, 80)
+	case "dns":
+		return addresses(&n.DNS, values, 53)
+	case "subnet":
+		p, err := netip.ParsePrefix(one)
+		if err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29 || !p.Addr().IsPrivate() {
+			return cloud.Errorf(cloud.Invalid, "subnet %q is no private IPv4 network of /8 to /29", one).WithHint("for example 10.88.0.0/20")
+		}
+		n.Subnet = p.Masked()
+	}
+	return nil
+}
+
+// addresses reads "IP:port", "IP" or ":port", the last on 127.0.0.1.
+func addresses(to *[]netip.AddrPort, values []string, port uint16) error {
+	*to = nil
+	for _, v := range values {
+		v = strings.TrimSpace(v)
+		if strings.HasPrefix(v, ":") {
+			v = "127.0.0.1" + v
+		}
+		if ip, err := netip.ParseAddr(strings.Trim(v, "[]")); err == nil {
+			*to = append(*to, netip.AddrPortFrom(ip, port))
+			continue
+		}
+		a, err := netip.ParseAddrPort(v)
+		if err != nil {
+			return cloud.Errorf(cloud.Invalid, "address %q is no IP:port", v).WithHint("for example 127.0.0.1:%d", port)
+		}
+		if a.Addr().IsUnspecified() {
+			return cloud.Errorf(cloud.Invalid, "address %s is every address of this machine, and internal names are for named ones only", a).
+				WithHint("for example 127.0.0.1:%d", a.Port())
+		}
+		*to = append(*to, a)
+	}
+	return nil
+}
+
+// hostName is the machine's own name as a label, "node" where it has none that is one.
+func hostName() cloud.NodeName {
+	h, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	h, _, _ = strings.Cut(strings.ToLower(h), ".")
+	if cloud.ProcessName(h).Validate() != nil {
+		return "node"
+	}
+	return cloud.NodeName(h)
+}
