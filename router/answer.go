@@ -1,0 +1,395 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/protoduction/micro/router/h1"
+)
+
+// answerRoom is kept free before an answer in its block: the head, written anew, goes right before the
+// body, so that both leave in one system call.
+const answerRoom = 1024
+
+// maxInterim bounds the interim answers (1xx) of one request.
+const maxInterim = 16
+
+// framing is how a body's end is known.
+type framing uint8
+
+const (
+	frameNone framing = iota
+	frameLength
+	frameChunks
+	frameClose // by the end of the connection
+)
+
+// answer passes an answer on, of which n bytes stand in b behind answerRoom.
+func (x *exchange) answer(b *block, n int) ending {
+	defer func() { x.c.r.bufs.put(b) }()
+	at, end := answerRoom, answerRoom+n
+	for interim := 0; ; interim++ {
+		size, f := x.readAnswerHead(b, at, &end)
+		if f.status == 0 && x.res.Parse(b.b[at:at+size]) != nil {
+			f = faultAnswer
+		}
+		if f.status == 0 && x.res.Status == 101 && !x.upgrade || interim > maxInterim {
+			f = faultAnswer
+		}
+		if f.status != 0 {
+			x.abandon()
+			x.stopUpload()
+			if x.upload != nil && x.upload.fault.status != 0 {
+				f = x.upload.fault
+			}
+			return x.refuse(f)
+		}
+		at += size
+		if x.res.Status == 101 {
+			return x.tunnel(b.b[at:end])
+		}
+		if x.res.Status >= 200 {
+			break
+		}
+		if err := x.sendInterim(); err != nil {
+			return x.lost()
+		}
+		end = answerRoom + copy(b.b[answerRoom:], b.b[at:end])
+		at = answerRoom
+	}
+	return x.passOn(b, at, end)
+}
+
+// readAnswerHead reads until a whole head stands at b.b[at:] and returns its length.
+func (x *exchange) readAnswerHead(b *block, at int, end *int) (int, fault) {
+	for seen := 0; ; {
+		if *end > at {
+			size, err := h1.End(b.b[at:*end], seen)
+			if err != nil {
+				return 0, faultAnswer
+			}
+			if size > 0 {
+				return size, fault{}
+			}
+			seen = *end - at
+		}
+		if *end == len(b.b) {
+			return 0, faultAnswer
+		}
+		x.watchClient()
+		n, err := x.up.Read(b.b[*end:])
+		if err != nil {
+			return 0, x.awaitFault(err)
+		}
+		*end += n
+	}
+}
+
+// sendInterim passes a 1xx on. HTTP/1.0 knows none.
+func (x *exchange) sendInterim() error {
+	if x.req.Minor == 0 {
+		return nil
+	}
+	x.buf = x.appendFields(x.appendStatus(x.buf[:0]))
+	x.buf = append(x.buf, "\r\n"...)
+	return x.write(x.buf)
+}
+
+func (x *exchange) write(b []byte) error {
+	c := x.c
+	if !c.w.write.arm(c.r.now() + int64(c.r.limits.Idle)) {
+		return os.ErrDeadlineExceeded
+	}
+	_, err := c.w.Write(b)
+	return err
+}
+
+// lost is the end of an exchange whose client takes no more.
+func (x *exchange) lost() ending {
+	x.Error = faultClientGone.code
+	x.abandon()
+	return closing
+}
+
+func (x *exchange) appendStatus(b []byte) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(x.res.Status), 10)
+	b = append(b, ' ')
+	b = append(b, x.res.Reason...)
+	return append(b, "\r\n"...)
+}
+
+// appendFields adds the fields that go on to the client, each anew.
+func (x *exchange) appendFields(b []byte) []byte {
+	s := &x.res
+	fields := s.Fields()
+	for i := range fields {
+		f := &fields[i]
+		switch f.Name {
+		case h1.ContentLength, h1.XMicroError:
+			continue
+		case h1.XMicroRelease, h1.XMicroInstance:
+			if x.route.headers {
+				continue
+			}
+		default:
+			if f.Name.Hop() {
+				continue
+			}
+		}
+		if s.Dropped(f) {
+			continue
+		}
+		b = appendField(b, s.NameOf(f), s.Value(f))
+	}
+	return b
+}
+
+// passOn sends the answer's head and body.
+func (x *exchange) passOn(b *block, at, end int) ending {
+	c, s := x.c, &x.res
+	x.Status = s.Status
+	x.First = time.Duration(c.r.now() - x.begun)
+
+	from := frameNone
+	switch {
+	case s.Bodyless(x.req.NoBody):
+	case s.Chunked:
+		from = frameChunks
+	case s.Length >= 0:
+		from = frameLength
+	default:
+		from = frameClose
+	}
+	to := from
+	if to == frameClose {
+		to = frameChunks // so that the client can tell the end from a break
+	}
+	if to == frameChunks && x.req.Minor == 0 {
+		to = frameClose
+	}
+	last := to == frameClose || x.req.Close || c.r.closing.Load()
+
+	h := x.appendFields(x.appendStatus(x.buf[:0]))
+	switch {
+	case to == frameChunks:
+		h = append(h, "Transfer-Encoding: chunked\r\n"...)
+	case s.Length >= 0 && !s.Chunked && s.Status >= 200 && s.Status != 204:
+		h = append(h, "Content-Length: "...)
+		h = strconv.AppendInt(h, s.Length, 10)
+		h = append(h, "\r\n"...)
+	}
+	switch {
+	case last:
+		h = append(h, "Connection: close\r\n"...)
+	case x.req.Minor == 0:
+		h = append(h, "Connection: keep-alive\r\n"...)
+	}
+	if x.route.headers {
+		h = append(h, "X-Micro-Release: "...)
+		h = append(h, x.Release...)
+		h = append(h, "\r\nX-Micro-Instance: "...)
+		h = append(h, x.Instance...)
+		h = append(h, "\r\n"...)
+	}
+	x.buf = append(h, "\r\n"...)
+	x.answered = true
+
+	reusable := !s.Close
+	var err error
+	switch from {
+	case frameNone:
+		err = x.sendHead(b, at, at)
+		reusable = reusable && at == end
+	case frameLength:
+		n := int(min(int64(end-at), s.Length))
+		reusable = reusable && int64(end-at) <= s.Length
+		if err = x.sendHead(b, at, at+n); err == nil {
+			x.Out = int64(n)
+			if rest := s.Length - x.Out; rest > 0 {
+				var k int64
+				x.watchClient()
+				k, err = x.relay(c.w, x.up, rest, false, c.r.limits.Stream)
+				x.Out += k
+				if errors.Is(err, errExtra) {
+					err, reusable = nil, false
+				}
+				// Nobody has looked at what may follow a body that the kernel moved.
+				reusable = reusable && (rest < spliceBytes || !x.up.stale())
+			}
+		}
+	case frameChunks, frameClose:
+		err = x.stream(b, at, end, from == frameChunks, to == frameChunks)
+		reusable = reusable && from == frameChunks && !x.extra
+	}
+	if err != nil {
+		return x.broken(err, to)
+	}
+	// The upstream's connection is free before the client could ask again.
+	if x.stopUpload() && reusable {
+		x.giveBack()
+	} else {
+		x.abandon()
+	}
+	if x.upload != nil && !x.upload.done {
+		return lingering
+	}
+	if !last {
+		return keepOpen
+	}
+	if c.at < c.n {
+		return lingering
+	}
+	return closing
+}
+
+// sendHead sends the head in x.buf and b.b[at:end] behind it, in one system call where it fits.
+func (x *exchange) sendHead(b *block, at, end int) error {
+	full := b.b[:cap(b.b)]
+	if start := at - len(x.buf); start >= 0 {
+		copy(full[start:], x.buf)
+		return x.write(full[start:end])
+	}
+	x.buf = append(x.buf, full[at:end]...)
+	return x.write(x.buf)
+}
+
+// broken ends an exchange in the middle of its answer, so that the client can tell.
+func (x *exchange) broken(err error, to framing) ending {
+	c := x.c
+	x.abandon()
+	x.stopUpload()
+	switch {
+	case errors.Is(err, errWrite) || c.w.gone.Load():
+		x.Error = faultClientGone.code
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.Error = faultTimeout.code
+	default:
+		x.Error = "endpoint_broke_off"
+	}
+	if to == frameClose && c.w.tcp != nil {
+		// Without a length only a reset tells a broken answer from a whole one.
+		_ = c.w.tcp.SetLinger(0)
+	}
+	return closing
+}
+
+// giveBack leaves the upstream's connection to the next request.
+func (x *exchange) giveBack() {
+	r := x.c.r
+	idle := r.limits.UpstreamIdle
+	if v := x.res.Get(h1.KeepAlive); v != nil {
+		idle = min(idle, keepAliveTimeout(v))
+	}
+	x.c.w.up.Store(nil)
+	x.ep.give(x.up, r.now()+int64(idle))
+	x.up = nil
+}
+
+// keepAliveTimeout is how long an upstream that says "timeout=5" may be kept: less, so that we are never
+// the ones who write to what it is just closing.
+func keepAliveTimeout(v []byte) time.Duration {
+	for t := range h1.Tokens(v) {
+		const name = "timeout="
+		if len(t) > len(name) && h1.EqualFold(t[:len(name)], name) {
+			if n, err := strconv.Atoi(string(t[len(name):])); err == nil && n >= 0 && n < 1<<20 {
+				return time.Duration(n) * time.Second * 4 / 5
+			}
+		}
+	}
+	return time.Hour
+}
+
+// stream passes on a body of unknown length as it comes, each piece at once. b.b[at:end] is there already.
+func (x *exchange) stream(b *block, at, end int, chunked, encode bool) error {
+	r := x.c.r
+	if chunked {
+		x.chunks.Reset()
+	}
+	if err := x.streamPiece(b, at, end, chunked, encode, true); err != nil {
+		return err
+	}
+	for !chunked || !x.chunks.Done() {
+		if !x.up.read.arm(r.now() + int64(r.limits.Stream)) {
+			return os.ErrDeadlineExceeded
+		}
+		x.watchClient()
+		next, n, err := x.up.first(largeBlock, h1.ChunkRoom, largeBlock)
+		if errors.Is(err, io.EOF) && !chunked {
+			if encode {
+				return x.writeBody(appendLastChunk(x.buf[:0], nil))
+			}
+			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		err = x.streamPiece(next, h1.ChunkRoom, h1.ChunkRoom+n, chunked, encode, false)
+		r.bufs.put(next)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// streamPiece passes on b.b[at:end], with the answer's head before the first piece.
+func (x *exchange) streamPiece(b *block, at, end int, chunked, encode, first bool) error {
+	full := b.b[:cap(b.b)]
+	start, stop := at, end
+	if chunked {
+		nd, ns, err := x.chunks.Decode(full[at:end], full[at:end])
+		if err != nil {
+			if first {
+				_ = x.sendHead(b, at, at) // the break that follows tells the client
+			}
+			return err
+		}
+		x.extra = ns < end-at
+		stop = at + nd
+	}
+	x.Out += int64(stop - start)
+	if encode && stop > start {
+		start, stop = h1.EncodeChunk(full, at, stop)
+	}
+	piece := full[start:stop]
+	if chunked && encode && x.chunks.Done() {
+		if t := x.chunks.Trailer(); len(t)+5 <= cap(full)-stop {
+			piece = appendLastChunk(piece, t)
+		} else {
+			if err := x.writePiece(full, piece, start, first); err != nil {
+				return err
+			}
+			return x.writeBody(appendLastChunk(x.buf[:0], t))
+		}
+	}
+	if len(piece) == 0 && !first {
+		return nil
+	}
+	return x.writePiece(full, piece, start, first)
+}
+
+func (x *exchange) writePiece(full, piece []byte, start int, first bool) error {
+	if !first {
+		return x.writeBody(piece)
+	}
+	if room := start - len(x.buf); room >= 0 {
+		copy(full[room:], x.buf)
+		return x.writeBody(full[room : start+len(piece)])
+	}
+	x.buf = append(x.buf, piece...)
+	return x.writeBody(x.buf)
+}
+
+func (x *exchange) writeBody(b []byte) error {
+	if err := x.write(b); err != nil {
+		return errors.Join(errWrite, err)
+	}
+	return nil
+}

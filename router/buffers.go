@@ -1,0 +1,40 @@
+package router
+
+import "sync"
+
+const (
+	smallBlock = 4 << 10
+	largeBlock = 64 << 10
+	// blockTail is capacity behind a block for what ends a chunk: nothing is read into it.
+	blockTail = 64
+)
+
+// block is a buffer that is held only while there is something in it: a connection that waits has none.
+type block struct{ b []byte }
+
+// buffers are the router's free blocks.
+type buffers struct{ small, large sync.Pool }
+
+func (p *buffers) get(size int) *block {
+	pool := &p.small
+	if size > smallBlock {
+		pool, size = &p.large, largeBlock
+	} else {
+		size = smallBlock
+	}
+	if b, ok := pool.Get().(*block); ok {
+		return b
+	}
+	return &block{make([]byte, size, size+blockTail)}
+}
+
+func (p *buffers) put(b *block) {
+	if b == nil {
+		return
+	}
+	if len(b.b) == smallBlock {
+		p.small.Put(b)
+	} else {
+		p.large.Put(b)
+	}
+}

@@ -1,0 +1,312 @@
+package router
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Compiler makes tables.
+type Compiler struct {
+	Domain cloud.Domain
+	Mounts []Mount
+	Seed   uint64 // where rounds of explicit weights begin
+}
+
+// emptyTable knows no host.
+func emptyTable() *Table {
+	return &Table{
+		view:   cloud.NewView(),
+		public: newShards[*site](), internal: newShards[*site](),
+		pools: newShards[*Pool](), endpoints: newShards[*Endpoint](),
+	}
+}
+
+// Compile makes the table of a view. prev is the table to go on from: what did not change is shared,
+// and endpoints keep what they know. With prev nil all is made anew; but for that the result is the same.
+func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
+	if prev == nil {
+		prev = emptyTable()
+	}
+	j := &compilation{
+		Compiler: c, prev: prev, now: now,
+		public: prev.public.edit(), internal: prev.internal.edit(),
+		pools: prev.pools.edit(), endpoints: prev.endpoints.edit(),
+	}
+	apps, sites, ok := now.Touched(prev.view)
+	if !ok || prev.domain != string(c.Domain) {
+		apps, sites = j.everything()
+	}
+	hosts := sites
+	for app := range apps {
+		j.app(app, hosts)
+	}
+	for h := range hosts {
+		j.host(h)
+	}
+	for _, m := range c.Mounts {
+		j.mount(m)
+	}
+	return &Table{
+		view: now, domain: string(c.Domain),
+		public: j.public.next, internal: j.internal.next, pools: j.pools.next, endpoints: j.endpoints.next,
+		base: prev, gone: j.gone,
+	}
+}
+
+// missing returns the endpoints of t that next does not have.
+func (t *Table) missing(next *Table) []*Endpoint {
+	var gone []*Endpoint
+	for id, e := range t.endpoints.all {
+		if o, _ := next.endpoints.lookup(id); o != e {
+			gone = append(gone, e)
+		}
+	}
+	return gone
+}
+
+// compilation is one run of a Compiler.
+type compilation struct {
+	*Compiler
+	prev             *Table
+	now              cloud.View
+	public, internal *edit[*site]
+	pools            *edit[*Pool]
+	endpoints        *edit[*Endpoint]
+	gone             []*Endpoint
+}
+
+// everything returns all that the table before or the view has.
+func (j *compilation) everything() (map[cloud.AppRef]bool, map[cloud.Host]bool) {
+	apps, hosts := map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
+	for a := range j.now.State.Apps("") {
+		apps[a.AppRef] = true
+	}
+	for a := range j.prev.view.State.Apps("") {
+		apps[a.AppRef] = true
+	}
+	for s := range j.now.State.Sites() {
+		hosts[s.Host] = true
+	}
+	for h := range j.prev.internal.all {
+		hosts[cloud.Host(h)] = true
+	}
+	return apps, hosts
+}
+
+// app makes the pools of an app anew and adds its own addresses, of before and of now, to hosts.
+func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
+	hosts[j.Domain.App(app)] = true
+	// Endpoints that are used no more leave: of those that stay, no request may see two.
+	before := map[string]*Endpoint{}
+	for r := range j.prev.view.State.Releases(app) {
+		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
+		if p, ok := j.prev.pools.lookup(r.ReleaseRef.String()); ok {
+			for _, e := range p.Endpoints {
+				before[e.ID] = e
+			}
+			j.pools.delete(r.ReleaseRef.String())
+		}
+	}
+	for r := range j.now.State.Releases(app) {
+		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
+		pool := &Pool{App: app.String(), Release: "r" + strconv.Itoa(r.N)}
+		for _, i := range j.now.Pool(r.ReleaseRef) {
+			e := before[string(i.ID)]
+			if e == nil || e.Addr != i.Addr {
+				e = newEndpoint(string(i.ID), i.Addr)
+			} else {
+				delete(before, e.ID)
+			}
+			j.endpoints.set(e.ID, e)
+			pool.Endpoints = append(pool.Endpoints, e)
+		}
+		j.pools.set(r.ReleaseRef.String(), pool)
+	}
+	for id, e := range before {
+		if now, _ := j.endpoints.next.lookup(id); now == e {
+			j.endpoints.delete(id)
+		}
+		j.gone = append(j.gone, e)
+	}
+}
+
+// host makes the routes of a host anew: those that it was mapped to, else those of the private domain.
+func (j *compilation) host(h cloud.Host) {
+	key := string(h)
+	s, ok := j.now.State.Site(h)
+	if !ok {
+		j.public.delete(key)
+		if target, ok := j.own(h); ok {
+			route := cloud.Route{Path: "/", Targets: []cloud.Target{{ReleaseRef: target}}}
+			j.internal.set(key, j.site(h, []cloud.Route{route}))
+		} else {
+			j.internal.delete(key)
+		}
+		return
+	}
+	made := j.site(h, s.Routes)
+	j.internal.set(key, made)
+	switch s.Exposure {
+	case cloud.ExposedPublic:
+		j.public.set(key, made)
+	case cloud.ExposedInternal:
+		j.public.delete(key)
+	}
+}
+
+// own returns what a host of the private domain leads to by its name: an app or one of its releases.
+func (j *compilation) own(h cloud.Host) (cloud.ReleaseRef, bool) {
+	name, ok := strings.CutSuffix(string(h), "."+string(j.Domain))
+	if !ok {
+		return cloud.ReleaseRef{}, false
+	}
+	label, group, ok := strings.Cut(name, ".")
+	if !ok {
+		group = string(cloud.DefaultGroup)
+	}
+	app := cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(label)}
+	if _, ok := j.now.State.App(app); ok && j.Domain.App(app) == h {
+		return cloud.ReleaseRef{AppRef: app}, true
+	}
+	// "shop-20261122-r7"
+	parts := strings.Split(label, "-")
+	if len(parts) < 3 {
+		return cloud.ReleaseRef{}, false
+	}
+	n, err := cloud.ParseRelease(parts[len(parts)-1])
+	if err != nil {
+		return cloud.ReleaseRef{}, false
+	}
+	app.App = cloud.AppName(strings.Join(parts[:len(parts)-2], "-"))
+	r, ok := j.now.State.Release(app.Release(n))
+	if !ok || j.Domain.Release(r.ReleaseRef, r.Created) != h {
+		return cloud.ReleaseRef{}, false
+	}
+	return r.ReleaseRef, true
+}
+
+func (j *compilation) site(h cloud.Host, routes []cloud.Route) *site {
+	before, _ := j.prev.internal.lookup(string(h))
+	s := &site{routes: make(map[string]*Route, len(routes))}
+	for _, r := range routes {
+		made := j.route(h, r)
+		if before != nil && before.routes[r.Path] != nil {
+			made.turns = before.routes[r.Path].turns
+		} else {
+			made.turns = &turns{seed: j.Seed}
+		}
+		s.routes[r.Path] = made
+		s.longest = max(s.longest, len(r.Path))
+	}
+	if len(routes) == 0 {
+		// A host without routes is kept by its owner: 503, and never another app.
+		s.routes["/"] = &Route{Host: string(h), Path: "/", turns: &turns{}}
+		s.longest = 1
+	}
+	return s
+}
+
+func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
+	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers}
+	var targets []target
+	for _, t := range r.Targets {
+		if made.app == "" {
+			made.app = t.AppRef.String()
+		}
+		made.explicit = made.explicit || t.Weighted
+		targets = append(targets, target{weighted: t.Weighted, weight: t.Weight, pools: j.serving(t.ReleaseRef)})
+	}
+	made.shares = shares(targets)
+	for _, s := range made.shares {
+		made.plan.total += s.weight
+	}
+	made.plan.stride = stride(made.plan.total)
+	return made
+}
+
+// serving returns the pools that a target leads to now.
+func (j *compilation) serving(r cloud.ReleaseRef) []*Pool {
+	refs := []cloud.ReleaseRef{r}
+	if r.N == 0 {
+		app, ok := j.now.State.App(r.AppRef)
+		if !ok {
+			return nil
+		}
+		refs = j.now.Serving(app)
+	}
+	var pools []*Pool
+	for _, ref := range refs {
+		if p, ok := j.pools.next.lookup(ref.String()); ok {
+			pools = append(pools, p)
+		}
+	}
+	return pools
+}
+
+// mount keeps a part of this process in the table.
+func (j *compilation) mount(m Mount) {
+	id := "mount:" + string(m.Host)
+	e, ok := j.endpoints.next.lookup(id)
+	if !ok {
+		e = newEndpoint(id, netip.AddrPort{})
+		e.dial = m.Dial
+		j.endpoints.set(id, e)
+	}
+	pool := &Pool{App: m.Name, Endpoints: []*Endpoint{e}}
+	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: Limits{Answer: 24 * time.Hour}}
+	j.internal.set(string(m.Host), &site{routes: map[string]*Route{"/": r}, longest: 1})
+	j.public.delete(string(m.Host))
+}
+
+// String shows the table as text, the same for equal tables: a line a route, sorted.
+func (t *Table) String() string {
+	var lines []string
+	for _, part := range []struct {
+		name  string
+		sites *shards[*site]
+	}{{"internal", t.internal}, {"public", t.public}} {
+		for _, s := range part.sites.all {
+			for _, r := range s.routes {
+				lines = append(lines, part.name+" "+r.String())
+			}
+		}
+	}
+	for _, ref := range slices.Sorted(maps.Keys(maps.Collect(t.pools.all))) {
+		p, _ := t.pools.lookup(ref)
+		lines = append(lines, fmt.Sprintf("pool %s %s", ref, p))
+	}
+	for _, id := range slices.Sorted(maps.Keys(maps.Collect(t.endpoints.all))) {
+		e, _ := t.endpoints.lookup(id)
+		lines = append(lines, fmt.Sprintf("endpoint %s %s", id, e.Addr))
+	}
+	slices.SortStableFunc(lines, cmp.Compare)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func (r *Route) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s", r.Host, r.Path)
+	for _, s := range r.shares {
+		fmt.Fprintf(&b, " %s@%s=%d", s.pool.App, s.pool.Release, s.weight)
+	}
+	if r.headers {
+		b.WriteString(" headers")
+	}
+	return b.String()
+}
+
+func (p *Pool) String() string {
+	ids := make([]string, 0, len(p.Endpoints))
+	for _, e := range p.Endpoints {
+		ids = append(ids, e.ID+"="+e.Addr.String())
+	}
+	return strings.Join(ids, " ")
+}

@@ -1,0 +1,170 @@
+package router
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync/atomic"
+
+	"github.com/protoduction/micro/router/h1"
+)
+
+// conn is a client's connection. One goroutine serves it, a request at a time.
+type conn struct {
+	r      *Router
+	w      *wire
+	peer   netip.AddrPort
+	client []byte // the peer's address as text
+	// "for=" of Forwarded: an IPv6 address in brackets and quotes.
+	forwardedFor []byte
+	scheme       string
+	internal     bool // the internal table is the one to ask
+	denied       bool // on an internal address, from a peer that has no business there
+	loopback     bool
+	trusted      bool // a proxy whose forwarding fields are believed
+
+	in    *block // bytes that have been read; nil while there are none
+	at, n int    // those of in.b[at:n] are still to be used
+	begun int64  // when the first byte of the request came
+	idle  atomic.Bool
+}
+
+// serve answers requests until the connection ends.
+func (c *conn) serve() {
+	defer c.r.conns.remove(c)
+	for {
+		head, err := c.head()
+		if err != nil {
+			var bad *h1.Error
+			if errors.As(err, &bad) {
+				c.refuseHead(bad)
+			}
+			break
+		}
+		if head == 0 {
+			break
+		}
+		end := c.exchange(c.in.b[c.at:c.at+head], head)
+		if c.at == c.n {
+			c.drop()
+		}
+		switch end {
+		case keepOpen:
+			continue
+		case lingering:
+			c.drop()
+			c.w.linger()
+			return
+		case closing:
+		}
+		break
+	}
+	c.drop()
+	c.w.close()
+}
+
+// ending is what becomes of a client's connection after an exchange.
+type ending uint8
+
+const (
+	keepOpen  ending = iota
+	closing          // nothing is owed
+	lingering        // the client may be sending still: let it read our answer
+)
+
+func (c *conn) drop() {
+	c.r.bufs.put(c.in)
+	c.in, c.at, c.n = nil, 0, 0
+}
+
+var errHeadTimeout = &h1.Error{Status: 408, Reason: "the request's head did not come in time"}
+
+// head reads until a whole head is there and returns its length; 0 is the end of the connection. While
+// nothing has come it holds no memory but the goroutine's.
+func (c *conn) head() (int, error) {
+	r := c.r
+	if c.in == nil {
+		if !c.w.read.arm(r.now() + int64(r.limits.Idle)) {
+			return 0, nil
+		}
+		// Idle is said before closing is asked, and closing before idle: one of us sees the other.
+		c.idle.Store(true)
+		if r.closing.Load() && c.begun != 0 {
+			return 0, nil
+		}
+		b, n, err := c.w.first(smallBlock, 0, smallBlock)
+		if err != nil {
+			return 0, nil // gone, or idle too long: nobody waits for an answer
+		}
+		c.idle.Store(false)
+		c.in, c.at, c.n = b, 0, n
+	}
+	c.begun = r.now()
+	// One limit for the whole head: a byte now and then does not extend it.
+	if !c.w.read.arm(c.begun + int64(r.limits.Head)) {
+		if !r.closing.Load() {
+			return 0, nil
+		}
+		// We began to close as the request came: it is answered still.
+		c.w.read.again(c.begun + int64(r.limits.Head))
+	}
+	for seen := 0; ; {
+		// An empty line before a request is ignored (RFC 9112, section 2.2).
+		for c.n-c.at >= 2 && c.in.b[c.at] == '\r' && c.in.b[c.at+1] == '\n' {
+			c.at += 2
+		}
+		if c.n > c.at {
+			end, err := h1.End(c.in.b[c.at:c.n], seen)
+			if end > 0 || err != nil {
+				return end, err
+			}
+			seen = c.n - c.at
+		}
+		c.makeRoom()
+		n, err := c.w.Read(c.in.b[c.n:])
+		switch {
+		case err == nil:
+			c.n += n
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.n > c.at:
+			return 0, errHeadTimeout
+		default:
+			return 0, nil
+		}
+	}
+}
+
+// makeRoom makes room for reading on.
+func (c *conn) makeRoom() {
+	if c.n < len(c.in.b) && c.n-c.at < smallBlock {
+		return
+	}
+	from := c.in
+	if len(from.b) == smallBlock && c.at == 0 {
+		c.in = c.r.bufs.get(largeBlock)
+	}
+	c.n = copy(c.in.b, from.b[c.at:c.n])
+	c.at = 0
+	if from != c.in {
+		c.r.bufs.put(from)
+	}
+}
+
+// refuseHead answers what is no request.
+func (c *conn) refuseHead(bad *h1.Error) {
+	x := c.r.exchange(c)
+	x.begun = c.begun
+	x.refuse(fault{status: bad.Status, code: "bad_request", text: bad.Reason})
+	x.end()
+	c.drop()
+	c.w.linger()
+}
+
+// exchange answers one request. Its head is the first size bytes of what is to be used.
+func (c *conn) exchange(head []byte, size int) ending {
+	x := c.r.exchange(c)
+	x.begun = c.begun
+	c.at += size
+	end := x.run(head)
+	x.end()
+	return end
+}

@@ -1,0 +1,98 @@
+package router
+
+import (
+	"context"
+	"sync"
+)
+
+// conns are the listeners' ends and the clients' connections.
+type conns struct {
+	mu     sync.Mutex
+	closed bool
+	stops  []context.CancelFunc // of the listeners
+	all    map[*conn]struct{}
+	none   chan struct{} // closed when the last connection has ended after close
+}
+
+// listening notes how a listener is stopped; false after a shutdown.
+func (r *Router) listening(stop context.CancelFunc) bool {
+	s := &r.conns
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stops = append(s.stops, stop)
+	return !s.closed
+}
+
+// add notes a connection; false after a shutdown.
+func (s *conns) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.all == nil {
+		s.all = map[*conn]struct{}{}
+	}
+	s.all[c] = struct{}{}
+	return true
+}
+
+func (s *conns) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, c)
+	if s.closed && len(s.all) == 0 {
+		s.ended()
+	}
+}
+
+func (s *conns) ended() {
+	select {
+	case <-s.none:
+	default:
+		close(s.none)
+	}
+}
+
+func (s *conns) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// close lets no connection in any more and returns what stops the listeners.
+func (s *conns) close() []context.CancelFunc {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed, s.none = true, make(chan struct{})
+		if len(s.all) == 0 {
+			s.ended()
+		}
+	}
+	return s.stops
+}
+
+// closeIdle ends connections between two requests and returns what is closed after the last connection.
+func (s *conns) closeIdle() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.idle.Load() {
+			c.w.expireRead()
+		}
+	}
+	return s.none
+}
+
+// kill ends all connections, whatever they are at.
+func (s *conns) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		_ = c.w.Conn.Close()
+		if up := c.w.up.Load(); up != nil {
+			_ = up.Conn.Close()
+		}
+	}
+}

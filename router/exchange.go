@@ -1,0 +1,73 @@
+package router
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/protoduction/micro/router/h1"
+)
+
+// Exchange is one request and what became of it. It is valid only while Record runs: what is kept must
+// be copied.
+type Exchange struct {
+	Start    time.Time     // when its first byte came
+	First    time.Duration // until the answer's head was there; 0 where none came
+	Duration time.Duration // until the last byte was sent
+
+	Client    netip.AddrPort
+	Internal  bool   // it came to an internal listener
+	Scheme    string // "http" or "https"
+	RequestID []byte
+	Method    []byte
+	Host      []byte // as it came
+	Target    []byte // path and query as they came
+
+	App      string // "shop", "qa/shop"; "" where no route was found
+	Release  string // "r7"
+	Instance string
+
+	Status   int   // 499 where the client went away before any answer
+	In, Out  int64 // bytes of the bodies
+	Attempts int   // endpoints that were tried
+	Upgraded bool
+	// Error is the code of the answer that micro gave itself, or why the answer broke off; "" is fine.
+	Error string
+}
+
+// Recorder is told of every exchange, by many goroutines at a time. It must be quick.
+type Recorder interface{ Record(*Exchange) }
+
+// exchange is an Exchange under way.
+type exchange struct {
+	Exchange
+	c   *conn
+	req h1.Request
+	res h1.Response
+
+	begun   int64  // on the router's clock
+	buf     []byte // the head being sent, with what of the body is sent along
+	scratch []byte
+	host    [maxHostKey + 1]byte
+	id      [2 * 16]byte
+	chunks  h1.Chunks
+	tried   []*Endpoint
+
+	table    *Table
+	route    *Route
+	pool     *Pool
+	ep       *Endpoint
+	up       *wire
+	upload   *upload // of a body that is sent while the answer is awaited
+	pinned   bool    // the client asked for this very release
+	upgrade  bool    // it asks for another protocol
+	extra    bool    // the upstream sent more than its answer
+	answered bool    // the answer's head has been written
+}
+
+func (x *exchange) reset(c *conn) {
+	clear(x.tried)
+	x.Exchange = Exchange{}
+	x.c, x.buf, x.tried = c, x.buf[:0], x.tried[:0]
+	x.route, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil
+	x.table, x.pinned, x.upgrade, x.extra, x.answered = nil, false, false, false, false
+}

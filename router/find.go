@@ -1,0 +1,103 @@
+package router
+
+import (
+	"time"
+
+	"github.com/protoduction/micro/router/h1"
+)
+
+// find looks the request's route up, in the table that holds for all of the request.
+func (x *exchange) find() fault {
+	c := x.c
+	if c.denied {
+		return faultNotExposed
+	}
+	x.table = c.r.table.Load()
+	if x.route = x.lookup(x.table); x.route == nil {
+		return faultUnknown
+	}
+	if c.internal {
+		if v := x.req.Get(h1.XMicroRelease); v != nil {
+			return x.pin(v)
+		}
+	}
+	return fault{}
+}
+
+func (x *exchange) lookup(t *Table) *Route {
+	host := hostKey(x.req.Host, &x.host)
+	if host == nil {
+		return nil
+	}
+	if n := len(x.req.Target); cap(x.scratch) < n+1 {
+		x.scratch = make([]byte, 0, n+1)
+	}
+	return t.find(x.c.internal, x.c.loopback, &x.host, host, x.req.Target, x.scratch)
+}
+
+// pin leads the request to the release that it asks for, of the app that the route leads to.
+func (x *exchange) pin(release []byte) fault {
+	var key [128]byte
+	b := append(append(append(key[:0], x.route.app...), '@'), release...)
+	pool, ok := x.table.pools.get(b)
+	if !ok {
+		return faultRelease
+	}
+	x.pool, x.pinned = pool, true
+	return fault{}
+}
+
+// claim counts the request in at an endpoint that has not been tried yet.
+func (x *exchange) claim() fault {
+	r := x.c.r
+	for {
+		if x.pool == nil {
+			x.pool = x.route.pool()
+		}
+		if x.claimIn(x.pool) {
+			return fault{}
+		}
+		if !x.pinned {
+			// Better another release that the route leads to than no answer.
+			for i := range x.route.shares {
+				if x.claimIn(x.route.shares[i].pool) {
+					return fault{}
+				}
+			}
+		}
+		// All of them may have left while we looked: then there is another table.
+		t := r.table.Load()
+		if t == x.table {
+			return faultNoEndpoints
+		}
+		pinned := x.pinned
+		x.pool, x.pinned = nil, false
+		if f := x.find(); f.status != 0 {
+			return f
+		}
+		if pinned != x.pinned {
+			return faultNoEndpoints
+		}
+	}
+}
+
+func (x *exchange) claimIn(p *Pool) bool {
+	if p == nil {
+		return false
+	}
+	r := x.c.r
+	e := p.claim(r.random(), r.now(), x.tried)
+	if e == nil {
+		return false
+	}
+	x.ep, x.pool = e, p
+	x.App, x.Release, x.Instance = p.App, p.Release, e.ID
+	return true
+}
+
+func (x *exchange) answerLimit() time.Duration {
+	if l := x.route.limits.Answer; l > 0 {
+		return l
+	}
+	return x.c.r.limits.Answer
+}

@@ -1,0 +1,123 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Listener says how the connections of a listening socket are treated.
+type Listener struct {
+	Internal bool   // asks the internal table, for local peers only; otherwise the public one
+	Scheme   string // "http" or "https"; "" is "http"
+	// Inside are local addresses of a public listener on which local peers get the internal table.
+	// The connection's own local address decides, nothing that the client says.
+	Inside []netip.Addr
+}
+
+// Serve accepts connections until ctx ends or Shutdown is called, and then returns nil; it closes ln.
+// Connections live on until Shutdown.
+func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
+	if l.Scheme == "" {
+		l.Scheme = "http"
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	if !r.listening(cancel) {
+		_ = ln.Close()
+		return nil
+	}
+	defer ln.Close()
+	for wait := time.Duration(0); ; {
+		nc, err := ln.Accept()
+		switch {
+		case err == nil:
+			wait = 0
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			// Connections that end give back what is short.
+			if wait = min(max(2*wait, 5*time.Millisecond), time.Second); wait == time.Second {
+				r.log.Warn("accepting no connections for a second", "addr", ln.Addr().String(), "err", err)
+			}
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
+			continue
+		default:
+			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
+		}
+		c := r.newConn(nc, &l)
+		if c == nil {
+			_ = nc.Close()
+			continue
+		}
+		go c.serve()
+	}
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+func (r *Router) newConn(nc net.Conn, l *Listener) *conn {
+	c := &conn{r: r, scheme: l.Scheme, peer: addrPort(nc.RemoteAddr())}
+	peer, local := c.peer.Addr(), addrPort(nc.LocalAddr()).Addr()
+	c.loopback = peer.IsLoopback()
+	known := c.loopback || r.local(peer)
+	c.internal = l.Internal || known && slices.Contains(l.Inside, local)
+	c.denied = c.internal && !known
+	c.trusted = slices.ContainsFunc(r.proxies, func(p netip.Prefix) bool { return p.Contains(peer) })
+	c.client = peer.AppendTo(nil)
+	if peer.Is4() {
+		c.forwardedFor = append([]byte("for="), c.client...)
+	} else {
+		c.forwardedFor = fmt.Appendf(nil, "for=\"[%s]\"", c.client)
+	}
+	c.w = newWire(nc, &r.bufs, &r.watch, nil)
+	if !r.conns.add(c) {
+		c.w.close()
+		return nil
+	}
+	return c
+}
+
+// Shutdown ends the router: no new connections, `Connection: close` on what is still answered, idle
+// connections closed at once, all others when their request has ended or when ctx ends, whichever is
+// first. It returns ctx's error where it cut requests off.
+func (r *Router) Shutdown(ctx context.Context) error {
+	r.closing.Store(true)
+	for _, stop := range r.conns.close() {
+		stop()
+	}
+	defer r.closeUpstreams()
+	none := r.conns.closeIdle()
+	select {
+	case <-none:
+		return nil
+	case <-ctx.Done():
+	}
+	r.conns.kill()
+	<-none
+	return ctx.Err()
+}
+
+func (r *Router) closeUpstreams() {
+	for _, e := range r.table.Load().endpoints.all {
+		e.drain()
+	}
+}

@@ -1,0 +1,126 @@
+package router
+
+import (
+	"slices"
+	"sync/atomic"
+)
+
+// turns counts a route's requests, so that its shares come out exact.
+type turns struct {
+	n    atomic.Uint64
+	seed uint64
+}
+
+// schedule gives each of n requests in a row a slot of total, every slot once in total requests, and
+// slots close to each other far apart in time: steps of about total/φ, the golden section.
+//
+// Explicit shares begin every round somewhere else, by the seed, or a client whose requests come in a
+// pattern as long as the round would always meet the same release.
+func schedule(n, total, stride, seed uint64, explicit bool) uint64 {
+	if total <= 1 {
+		return 0
+	}
+	slot := n % total * stride
+	if explicit {
+		slot += mix(seed+n/total) % total
+	}
+	return slot % total
+}
+
+// stride is the number nearest to total/φ that has no divisor in common with total.
+func stride(total uint64) uint64 {
+	if total <= 2 {
+		return 1
+	}
+	near := uint64(float64(total)*0.6180339887498949 + 0.5)
+	for d := uint64(0); ; d++ {
+		if near+d < total && gcd(near+d, total) == 1 {
+			return near + d
+		}
+		if near > d && gcd(near-d, total) == 1 {
+			return near - d
+		}
+	}
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// mix is the finisher of splitmix64.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// plan is a route's shares made ready for the schedule.
+type plan struct {
+	total, stride uint64
+}
+
+// pool returns whose turn it is, nil where no target takes requests.
+func (r *Route) pool() *Pool {
+	switch len(r.shares) {
+	case 0:
+		return nil
+	case 1:
+		return r.shares[0].pool
+	}
+	slot := schedule(r.turns.n.Add(1)-1, r.plan.total, r.plan.stride, r.turns.seed, r.explicit)
+	return r.at(slot)
+}
+
+// at returns the pool that has the slot.
+func (r *Route) at(slot uint64) *Pool {
+	for i := range r.shares {
+		s := &r.shares[i]
+		if slot < s.weight {
+			return s.pool
+		}
+		slot -= s.weight
+	}
+	return nil
+}
+
+// claim picks the less loaded of two endpoints at random and counts a request in. Endpoints that could
+// not be connected to a moment ago come last, those in tried not at all; nil where none is left.
+// random is any number, now the router's clock.
+func (p *Pool) claim(random uint64, now int64, tried []*Endpoint) *Endpoint {
+	n := uint64(len(p.Endpoints))
+	if n == 0 {
+		return nil
+	}
+	i := random % n
+	a := p.Endpoints[i]
+	if n > 1 {
+		j := (random >> 32) % (n - 1)
+		if j >= i {
+			j++
+		}
+		if b := p.Endpoints[j]; b.load(now) < a.load(now) {
+			a = b
+		}
+	}
+	if !a.ejected(now) && !slices.Contains(tried, a) && a.claim() {
+		return a
+	}
+	// Something is wrong with it: take the best of the others.
+	for range p.Endpoints {
+		var best *Endpoint
+		for k := range p.Endpoints {
+			e := p.Endpoints[(i+uint64(k))%n]
+			if !e.draining() && !slices.Contains(tried, e) && (best == nil || e.load(now) < best.load(now)) {
+				best = e
+			}
+		}
+		if best == nil || best.claim() {
+			return best
+		}
+	}
+	return nil
+}

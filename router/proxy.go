@@ -1,0 +1,220 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+)
+
+// inlineBody is up to which size a request's body is read whole before anything is sent. Larger ones,
+// and those of unknown size, are passed on as they come while the answer is awaited.
+const inlineBody = 32 << 10
+
+// resends is how often a request is sent again that an endpoint took and did not answer.
+const resends = 2
+
+// run answers the request whose head this is.
+func (x *exchange) run(head []byte) ending {
+	c := x.c
+	if err := x.req.Parse(head); err != nil {
+		return x.refuse(badRequest(err))
+	}
+	x.Method, x.Host, x.Target = x.req.Method, x.req.Host, x.req.Target
+	if f := x.find(); f.status != 0 {
+		return x.refuse(f)
+	}
+	limit := c.r.limits.Body
+	if l := x.route.limits.Body; l > 0 {
+		limit = l
+	}
+	if limit > 0 && x.req.Length > limit {
+		return x.refuse(faultTooLarge)
+	}
+	stream := x.req.Chunked || x.req.Length > inlineBody || x.req.Continue && x.req.Length > 0
+	x.writeRequest()
+	if !stream && x.req.Length > 0 {
+		if f := x.readBody(int(x.req.Length)); f.status != 0 {
+			return x.refuse(f)
+		}
+	}
+	return x.send(stream, limit)
+}
+
+// readBody reads a small body behind the head that is to be sent.
+func (x *exchange) readBody(length int) fault {
+	c := x.c
+	x.buf = slices.Grow(x.buf, length)
+	n := copy(x.buf[len(x.buf):len(x.buf)+length], c.in.b[c.at:c.n])
+	c.at += n
+	x.buf = x.buf[:len(x.buf)+n]
+	for x.In = int64(n); n < length; {
+		if !c.w.read.arm(c.r.now() + int64(c.r.limits.Idle)) {
+			return faultBodyTimeout
+		}
+		k, err := c.w.Read(x.buf[len(x.buf) : len(x.buf)+length-n])
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return faultBodyTimeout
+			}
+			return faultClientGone
+		}
+		n += k
+		x.In += int64(k)
+		x.buf = x.buf[:len(x.buf)+k]
+	}
+	return fault{}
+}
+
+// send sends the request to one endpoint after the other until one answers, where that is safe: to
+// another one only if nothing was sent, or if the request is idempotent, was sent whole and no byte of
+// an answer has come.
+func (x *exchange) send(stream bool, limit int64) ending {
+	var last fault
+	fresh := false // an idle connection failed: no other idle one
+	for sent := 0; ; {
+		if f := x.claim(); f.status != 0 {
+			if last.status != 0 {
+				f = last
+			}
+			return x.refuse(f)
+		}
+		w, reused := x.connect(fresh)
+		if w == nil {
+			x.leave()
+			last = faultConnect
+			continue
+		}
+		x.up = w
+		n, err := 0, error(nil)
+		if !w.write.arm(x.c.r.now() + int64(x.c.r.limits.Idle)) {
+			err = os.ErrDeadlineExceeded
+		} else {
+			n, err = w.Write(x.buf)
+		}
+		if err != nil && n == 0 {
+			// The kernel took none of it: to send it again is to send it once.
+			x.abandon()
+			last, fresh = faultBroken, reused
+			if !reused {
+				x.tried = append(x.tried, x.ep)
+			}
+			x.unclaim()
+			continue
+		}
+		if stream && err == nil {
+			x.startUpload(limit)
+		}
+		b, n, err := x.await()
+		if err == nil {
+			end := x.answer(b, n)
+			x.stopUpload()
+			if x.upload != nil && !x.upload.done && end == keepOpen {
+				end = lingering
+			}
+			return end
+		}
+		f := x.awaitFault(err)
+		x.abandon()
+		if f != faultBroken || stream || !x.req.Idempotent || sent == resends {
+			x.stopUpload()
+			if x.upload != nil && x.upload.fault.status != 0 {
+				f = x.upload.fault
+			}
+			return x.refuse(f)
+		}
+		sent++
+		last, fresh = f, reused
+		if !reused {
+			x.tried = append(x.tried, x.ep)
+		}
+		x.unclaim()
+	}
+}
+
+// connect returns a connection to the claimed endpoint, nil where there is none to be had.
+func (x *exchange) connect(fresh bool) (w *wire, reused bool) {
+	r := x.c.r
+	x.Attempts++
+	// What is sent twice does harm: look before the leap.
+	until := r.now() + int64(x.answerLimit())
+	if !fresh {
+		if w := x.ep.take(until, !x.req.Idempotent || x.req.Length > 0); w != nil {
+			return w, true
+		}
+	}
+	c, err := x.ep.connect(context.Background())
+	if err != nil {
+		x.ep.failed(r.now())
+		return nil, false
+	}
+	x.ep.connected()
+	w = newWire(c, &r.bufs, &r.watch, x.ep)
+	w.read.arm(until)
+	return w, false
+}
+
+// leave gives up an endpoint that can't be reached.
+func (x *exchange) leave() {
+	x.tried = append(x.tried, x.ep)
+	x.unclaim()
+}
+
+func (x *exchange) unclaim() {
+	if x.ep != nil {
+		x.ep.release()
+		x.ep = nil
+	}
+}
+
+// abandon closes the upstream connection.
+func (x *exchange) abandon() {
+	x.c.w.up.Store(nil)
+	if x.up != nil {
+		x.up.close()
+		x.up = nil
+	}
+}
+
+// await waits for the first bytes of the answer. They are in the block behind answerRoom.
+func (x *exchange) await() (*block, int, error) {
+	r := x.c.r
+	for {
+		x.watchClient()
+		b, n, err := x.up.first(largeBlock, answerRoom, largeBlock)
+		if err == nil || !x.up.read.expired() || x.c.w.gone.Load() || x.upload == nil {
+			return b, n, err
+		}
+		// The time for the answer runs from the end of the request.
+		until := r.now() + int64(x.answerLimit())
+		if ended := x.upload.ended.Load(); ended > 0 {
+			until = ended + int64(x.answerLimit())
+		} else if ended < 0 {
+			return b, n, err
+		}
+		if until <= r.now() {
+			return b, n, err
+		}
+		x.up.read.again(until)
+	}
+}
+
+// watchClient has the watch notice when the client goes away while we wait for the upstream.
+func (x *exchange) watchClient() {
+	x.c.w.up.Store(x.up)
+	x.c.w.waiting.Store(x.c.r.now())
+}
+
+func (x *exchange) awaitFault(err error) fault {
+	switch {
+	case x.c.w.gone.Load():
+		return faultClientGone
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return faultTimeout
+	case errors.Is(err, io.EOF):
+		return faultBroken
+	default:
+		return faultBroken
+	}
+}

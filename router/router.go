@@ -1,0 +1,196 @@
+package router
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what a Router needs; its zero value is fit for use.
+type Config struct {
+	Logger   *slog.Logger // nil: none
+	Recorder Recorder     // nil: none
+	// TrustedProxies are peers whose forwarding fields are believed.
+	TrustedProxies []netip.Prefix
+	// Local says which peers an internal listener answers; nil is loopback only.
+	Local func(netip.Addr) bool
+	// Random returns random numbers, called by many goroutines at a time; nil is the runtime's.
+	Random  func() uint64
+	Timeout Timeouts
+	MaxBody int64 // most bytes of a request's body, 0 for no limit but the route's
+}
+
+// Timeouts of connections; a zero takes the default.
+type Timeouts struct {
+	Head         time.Duration // from the first byte of a request's head to its last; 10 s
+	Idle         time.Duration // a client's connection between requests, and any stall in a transfer; 75 s
+	Answer       time.Duration // from the end of a request to the answer's head; 60 s
+	Stream       time.Duration // between two pieces of an answer; 15 min
+	Tunnel       time.Duration // an upgraded connection on which nothing moves; 1 h
+	UpstreamIdle time.Duration // an upstream connection between requests; 60 s
+}
+
+type limits struct {
+	Timeouts
+	Body int64
+}
+
+// Router proxies what its table says. It is made by New.
+type Router struct {
+	log      *slog.Logger
+	recorder Recorder
+	proxies  []netip.Prefix
+	local    func(netip.Addr) bool
+	random   func() uint64
+	limits   limits
+
+	epoch     time.Time
+	table     atomic.Pointer[Table]
+	closing   atomic.Bool
+	bufs      buffers
+	exchanges sync.Pool
+	watch     watch
+	conns     conns
+
+	mu      sync.Mutex
+	retired map[string][]*Endpoint // left the table with requests in flight
+}
+
+// New returns a router with an empty table.
+func New(cfg Config) *Router {
+	r := &Router{
+		log: cfg.Logger, recorder: cfg.Recorder, proxies: cfg.TrustedProxies,
+		local: cfg.Local, random: cfg.Random,
+		limits:  limits{cfg.Timeout, cfg.MaxBody},
+		epoch:   time.Now(),
+		retired: map[string][]*Endpoint{},
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.random == nil {
+		r.random = rand.Uint64
+	}
+	if r.local == nil {
+		r.local = netip.Addr.IsLoopback
+	}
+	for _, d := range []struct {
+		v *time.Duration
+		d time.Duration
+	}{
+		{&r.limits.Head, 10 * time.Second},
+		{&r.limits.Idle, 75 * time.Second},
+		{&r.limits.Answer, 60 * time.Second},
+		{&r.limits.Stream, 15 * time.Minute},
+		{&r.limits.Tunnel, time.Hour},
+		{&r.limits.UpstreamIdle, 60 * time.Second},
+	} {
+		if *d.v <= 0 {
+			*d.v = d.d
+		}
+	}
+	r.watch.now = r.now
+	r.exchanges.New = func() any { return &exchange{scratch: make([]byte, 0, 512), buf: make([]byte, 0, 2048)} }
+	r.table.Store(emptyTable())
+	return r
+}
+
+// now is the time on the router's own clock, which never goes back: nanoseconds since it was made, never 0.
+func (r *Router) now() int64 { return int64(time.Since(r.epoch)) | 1 }
+
+// Table returns the table in force.
+func (r *Router) Table() *Table { return r.table.Load() }
+
+// Swap puts a table in force. Requests under way end as they began; endpoints that it does not have
+// take no new ones.
+func (r *Router) Swap(t *Table) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.table.Swap(t)
+	gone := t.gone
+	if t.base != old {
+		gone = old.missing(t)
+	}
+	t.base, t.gone = nil, nil
+	for _, e := range gone {
+		e.drain()
+		r.retired[e.ID] = append(r.retired[e.ID], e)
+	}
+	for id, list := range r.retired {
+		list = slices.DeleteFunc(list, func(e *Endpoint) bool { return e.InFlight() == 0 })
+		if r.retired[id] = list; len(list) == 0 {
+			delete(r.retired, id)
+		}
+	}
+}
+
+// Drain keeps requests from the instance from now on, and returns when none is in flight to it,
+// upgraded connections included, or with ctx's error.
+func (r *Router) Drain(ctx context.Context, instance string) error {
+	r.mu.Lock()
+	wait := slices.Clone(r.retired[instance])
+	if e, ok := r.table.Load().endpoints.lookup(instance); ok {
+		e.drain()
+		wait = append(wait, e)
+	}
+	r.mu.Unlock()
+	for _, e := range wait {
+		select {
+		case <-e.drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (r *Router) exchange(c *conn) *exchange {
+	x := r.exchanges.Get().(*exchange)
+	x.reset(c)
+	x.Client, x.Internal, x.Scheme = c.peer, c.internal, c.scheme
+	return x
+}
+
+// maxKept is the largest head buffer that is kept for another request.
+const maxKept = 64 << 10
+
+// end records the exchange and gives back what it holds.
+func (x *exchange) end() {
+	c := x.c
+	r := c.r
+	c.w.waiting.Store(0)
+	x.abandon()
+	x.Duration = time.Duration(r.now() - x.begun)
+	if r.recorder != nil {
+		r.recorder.Record(&x.Exchange)
+	}
+	x.unclaim()
+	if cap(x.buf) > maxKept {
+		x.buf = make([]byte, 0, 2048)
+	}
+	x.Exchange = Exchange{}
+	x.c, x.route, x.pool, x.table, x.upload = nil, nil, nil, nil, nil
+	r.exchanges.Put(x)
+}
+
+// Stats is what a router does now.
+type Stats struct {
+	Connections int              // of clients
+	InFlight    map[string]int64 // requests by release, "shop@r7"; those without one are left out
+}
+
+// Stats counts what is under way.
+func (r *Router) Stats() Stats {
+	s := Stats{Connections: r.conns.len(), InFlight: map[string]int64{}}
+	for ref, p := range r.table.Load().pools.all {
+		for _, e := range p.Endpoints {
+			s.InFlight[ref] += e.InFlight()
+		}
+	}
+	return s
+}

@@ -1,0 +1,97 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/protoduction/micro/router/h1"
+)
+
+// tunnel passes bytes both ways after a 101, until both sides have ended. rest came along with the 101.
+func (x *exchange) tunnel(rest []byte) ending {
+	c, s := x.c, &x.res
+	r := c.r
+	x.Status, x.Upgraded, x.answered = s.Status, true, true
+	x.First = time.Duration(r.now() - x.begun)
+	b := x.appendFields(x.appendStatus(x.buf[:0]))
+	b = append(b, "Connection: Upgrade\r\n"...)
+	b = appendField(b, []byte("Upgrade"), s.Get(h1.Upgrade))
+	b = append(b, "\r\n"...)
+	b = append(b, rest...)
+	x.buf = b
+	if err := x.write(b); err != nil {
+		return x.lost()
+	}
+	x.Out = int64(len(rest))
+	// What the client sent before it knew.
+	if early := c.in.b[c.at:c.n]; len(early) > 0 {
+		if err := x.push(x.up, early); err != nil {
+			x.abandon()
+			return closing
+		}
+		x.In += int64(len(early))
+	}
+	c.drop()
+
+	c.w.waiting.Store(0)
+	p := &pipes{r: r, client: c.w, up: x.up}
+	p.seen.Store(r.now())
+	up := make(chan int64, 1)
+	go func() { up <- p.copy(p.up, p.client) }()
+	x.Out += p.copy(p.client, p.up)
+	x.In += <-up
+	x.abandon()
+	return closing
+}
+
+// pipes are the two directions of an upgraded connection.
+type pipes struct {
+	r          *Router
+	client, up *wire
+	seen       atomic.Int64 // when something last came, either way
+	broken     atomic.Bool
+}
+
+// copy passes on what src sends. Its end is passed on too, and the other direction goes on; an error
+// ends both.
+func (p *pipes) copy(dst, src *wire) (n int64) {
+	limit := int64(p.r.limits.Tunnel)
+	for {
+		if !src.read.arm(p.seen.Load() + limit) {
+			if until := p.seen.Load() + limit; until > p.r.now() && !p.broken.Load() {
+				src.read.again(until)
+			} else {
+				break
+			}
+		}
+		b, k, err := src.first(largeBlock, 0, largeBlock)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				dst.closeWrite()
+				return n
+			}
+			// The other direction may have been busy meanwhile.
+			if src.read.expired() && !p.broken.Load() && p.seen.Load()+limit > p.r.now() {
+				continue
+			}
+			break
+		}
+		p.seen.Store(p.r.now())
+		if dst.write.arm(p.r.now() + int64(p.r.limits.Idle)) {
+			_, err = dst.Write(b.b[:k])
+		} else {
+			err = errWrite
+		}
+		p.r.bufs.put(b)
+		if err != nil {
+			break
+		}
+		n += int64(k)
+	}
+	p.broken.Store(true)
+	p.client.expireRead()
+	p.up.expireRead()
+	return n
+}

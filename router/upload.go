@@ -1,0 +1,242 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/protoduction/micro/router/h1"
+)
+
+// upload passes a request's body on while the answer is awaited, so that an answer may come before the
+// body's end, or a body wait for a 100.
+type upload struct {
+	finished chan struct{}
+	ended    atomic.Int64 // when, on the router's clock; -1 for a failure; 0 while it goes on
+	// What follows may be read once finished is closed.
+	done  bool  // all of the body was sent
+	fault fault // what is the matter with the body, if anything
+}
+
+var errUpstream = errors.New("upstream takes no more")
+
+func (x *exchange) startUpload(limit int64) {
+	x.upload = &upload{finished: make(chan struct{})}
+	go x.runUpload(x.upload, x.up, limit)
+}
+
+func (x *exchange) runUpload(u *upload, up *wire, limit int64) {
+	var f fault
+	var err error
+	if x.req.Chunked {
+		f, err = x.sendChunks(up, limit)
+	} else {
+		err = x.sendLength(up)
+	}
+	switch {
+	case f.status == 0 && err == nil:
+		u.done = true
+		u.ended.Store(x.c.r.now())
+	case errors.Is(err, errUpstream):
+		// It may have answered before: whoever waits for the answer will see.
+		u.ended.Store(-1)
+	default:
+		if f.status == 0 {
+			f = faultClientGone
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				f = faultBodyTimeout
+			}
+		}
+		u.fault = f
+		u.ended.Store(-1)
+		up.expireRead()
+	}
+	close(u.finished)
+}
+
+// sendLength sends a body of known length.
+func (x *exchange) sendLength(up *wire) error {
+	c := x.c
+	rest := x.req.Length
+	if n := min(rest, int64(c.n-c.at)); n > 0 {
+		if err := x.push(up, c.in.b[c.at:c.at+int(n)]); err != nil {
+			return err
+		}
+		c.at += int(n)
+		rest -= n
+		x.In += n
+	}
+	n, err := x.relay(up, c.w, rest, true, c.r.limits.Idle)
+	x.In += n
+	if errors.Is(err, errWrite) {
+		return errUpstream
+	}
+	return err
+}
+
+// push writes to the upstream.
+func (x *exchange) push(up *wire, b []byte) error {
+	if !up.write.arm(x.c.r.now() + int64(x.c.r.limits.Idle)) {
+		return errUpstream
+	}
+	if _, err := up.Write(b); err != nil {
+		return errUpstream
+	}
+	return nil
+}
+
+// sendChunks sends a chunked body, chunked anew.
+func (x *exchange) sendChunks(up *wire, limit int64) (fault, error) {
+	c := x.c
+	x.chunks.Reset()
+	b, at, n := c.in, c.at, c.n // what was read along with the head
+	c.in, c.at, c.n = nil, 0, 0
+	defer func() { c.r.bufs.put(b) }()
+	out := c.r.bufs.get(largeBlock)
+	defer c.r.bufs.put(out)
+	for {
+		if b != nil {
+			// Decoded into another block: what follows the body is the next request.
+			nd, ns, err := x.chunks.Decode(out.b[h1.ChunkRoom:], b.b[at:n])
+			at += ns
+			x.In += int64(nd)
+			switch {
+			case err != nil:
+				return badRequest(err), err
+			case limit > 0 && x.In > limit:
+				return faultTooLarge, h1.ErrChunk
+			}
+			start, stop := h1.ChunkRoom, h1.ChunkRoom
+			if nd > 0 {
+				start, stop = h1.EncodeChunk(out.b[:cap(out.b)], h1.ChunkRoom, h1.ChunkRoom+nd)
+			}
+			piece := out.b[:cap(out.b)][start:stop]
+			if x.chunks.Done() {
+				piece = appendLastChunk(piece, x.chunks.Trailer())
+			}
+			if len(piece) > 0 {
+				if err := x.push(up, piece); err != nil {
+					return fault{}, err
+				}
+			}
+			if x.chunks.Done() {
+				if at < n {
+					c.in, c.at, c.n = b, at, n
+					b = nil
+				}
+				return fault{}, nil
+			}
+			c.r.bufs.put(b)
+			b = nil
+		}
+		if !c.w.read.arm(c.r.now() + int64(c.r.limits.Idle)) {
+			return fault{}, os.ErrDeadlineExceeded
+		}
+		// As much as fits decoded: data is never longer than its chunks.
+		next, k, err := c.w.first(largeBlock, h1.ChunkRoom, largeBlock)
+		if err != nil {
+			return fault{}, err
+		}
+		b, at, n = next, h1.ChunkRoom, h1.ChunkRoom+k
+	}
+}
+
+func appendLastChunk(b, trailer []byte) []byte {
+	b = append(b, "0\r\n"...)
+	b = append(b, trailer...)
+	return append(b, "\r\n"...)
+}
+
+// uploadGrace is how long after the answer's end the rest of a body may take. An upstream that answers
+// at once is often faster than our own look at what was sent.
+const uploadGrace = 100 * time.Millisecond
+
+// stopUpload returns when nothing is sent any more; false where some of the body was not.
+func (x *exchange) stopUpload() bool {
+	u := x.upload
+	if u == nil {
+		return true
+	}
+	select {
+	case <-u.finished:
+		return u.done
+	default:
+	}
+	if x.up != nil {
+		t := time.NewTimer(uploadGrace)
+		defer t.Stop()
+		select {
+		case <-u.finished:
+			return u.done
+		case <-t.C:
+		}
+		x.abandon()
+	}
+	x.c.w.expireRead()
+	<-u.finished
+	return u.done
+}
+
+// errWrite marks a failure to write, where the reader was fine.
+var errWrite = errors.New("write")
+
+const (
+	// From spliceBytes on the kernel moves a body from socket to socket, a piece at a time, so that a
+	// connection that stalls is noticed.
+	spliceBytes = 256 << 10
+	splicePiece = 1 << 20
+)
+
+// relay moves n bytes and returns how many it did. Each read may take as long as stall. With exact it
+// takes no more from src; without, more than n bytes are an error, after they were moved.
+func (x *exchange) relay(dst, src *wire, n int64, exact bool, stall time.Duration) (int64, error) {
+	r := x.c.r
+	var done int64
+	for done < n {
+		now := r.now()
+		if !src.read.arm(now+int64(stall)) || !dst.write.arm(now+int64(r.limits.Idle)) {
+			return done, os.ErrDeadlineExceeded
+		}
+		if rest := n - done; rest >= spliceBytes && dst.tcp != nil && src.tcp != nil {
+			k, err := dst.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: min(rest, splicePiece)})
+			done += k
+			switch {
+			case k == 0 && err == nil:
+				return done, io.ErrUnexpectedEOF
+			case errors.Is(err, os.ErrDeadlineExceeded) && !src.read.expired() && !dst.write.expired():
+				_ = src.SetReadDeadline(time.Time{})
+				_ = dst.SetWriteDeadline(time.Time{})
+			case err != nil:
+				return done, errors.Join(errWrite, err)
+			}
+			continue
+		}
+		most := largeBlock
+		if exact {
+			most = int(min(n-done, largeBlock))
+		}
+		b, k, err := src.first(largeBlock, 0, most)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return done, err
+		}
+		_, err = dst.Write(b.b[:min(int64(k), n-done)])
+		extra := int64(k) > n-done
+		done += min(int64(k), n-done)
+		r.bufs.put(b)
+		if err != nil {
+			return done, errors.Join(errWrite, err)
+		}
+		if extra {
+			return done, errExtra
+		}
+	}
+	return done, nil
+}
+
+// errExtra says that more came than was due.
+var errExtra = errors.New("more than its length")

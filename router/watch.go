@@ -1,0 +1,109 @@
+package router
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	tick = 250 * time.Millisecond
+	// A client that has closed its sending side may still want its answer, but most are gone.
+	halfClosedLimit = 10 * time.Second
+)
+
+// watch enforces the time limits of all connections, and notices clients that went away while they
+// waited. One look at ten thousand connections costs less than one timer per request.
+type watch struct {
+	now func() int64
+
+	mu      sync.Mutex
+	running bool
+	wires   []*wire
+}
+
+func (h *watch) add(w *wire) {
+	h.mu.Lock()
+	w.index = len(h.wires)
+	h.wires = append(h.wires, w)
+	if !h.running {
+		h.running = true
+		go h.run() // ends with the last connection
+	}
+	h.mu.Unlock()
+}
+
+func (h *watch) remove(w *wire) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if w.index < 0 {
+		return
+	}
+	last := h.wires[len(h.wires)-1]
+	h.wires[w.index], last.index = last, w.index
+	h.wires[len(h.wires)-1] = nil
+	h.wires = h.wires[:len(h.wires)-1]
+	w.index = -1
+}
+
+func (h *watch) run() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	var idle []*wire
+	for n := 0; ; n++ {
+		<-t.C
+		h.mu.Lock()
+		if len(h.wires) == 0 {
+			h.running = false
+			h.mu.Unlock()
+			return
+		}
+		now := h.now()
+		for _, w := range h.wires {
+			if w.read.pass(now) {
+				_ = w.SetReadDeadline(longAgo)
+				if w.owner != nil {
+					idle = append(idle, w)
+				}
+			}
+			if w.write.pass(now) {
+				_ = w.SetWriteDeadline(longAgo)
+			}
+			if since := w.waiting.Load(); n%4 == 0 && since > 0 && now-since > int64(time.Second) {
+				w.checkGone(since, now)
+			}
+		}
+		h.mu.Unlock()
+		for i, w := range idle {
+			w.owner.evict(w)
+			idle[i] = nil
+		}
+		idle = idle[:0]
+	}
+}
+
+// pass expires a limit that has passed.
+func (g *guard) pass(now int64) bool {
+	at := g.at.Load()
+	return at > 0 && at <= now && g.at.CompareAndSwap(at, expired)
+}
+
+// checkGone ends the wait of a client that has left.
+func (w *wire) checkGone(since, now int64) {
+	reset, half := w.left()
+	if !reset && (!half || now-since < int64(halfClosedLimit)) {
+		return
+	}
+	up := w.up.Load()
+	if up == nil {
+		return
+	}
+	// The upstream may be another client's by now: then its limit has changed too, and we do nothing.
+	at := up.read.at.Load()
+	if w.up.Load() != up || w.waiting.Load() != since {
+		return
+	}
+	if at >= 0 && up.read.at.CompareAndSwap(at, expired) {
+		w.gone.Store(true)
+		_ = up.SetReadDeadline(longAgo)
+	}
+}

@@ -1,0 +1,301 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// wire is a connection whose time limits cost no timer: the watch looks at all of them now and then.
+type wire struct {
+	net.Conn
+	raw         syscall.RawConn // nil for one that is no plain socket
+	tcp         *net.TCPConn    // nil for one that can't splice
+	bufs        *buffers
+	read, write guard
+	in          transfer
+	out         transfer
+
+	watch *watch
+	index int       // in the watch
+	owner *Endpoint // of an upstream connection
+
+	// Of a client's connection: since when it waits for which upstream, on the router's clock.
+	waiting atomic.Int64
+	up      atomic.Pointer[wire]
+	gone    atomic.Bool // the client went away while it waited
+}
+
+// transfer is one direction's system call under way, kept here so that it needs no closure of its own.
+type transfer struct {
+	try   func(fd uintptr) bool
+	b     []byte
+	n     int
+	errno syscall.Errno
+	held  *block // made when there is something to read
+	size  int
+	at    int
+	most  int
+}
+
+// guard is a time limit. Its owner arms it, the watch turns it into expired; whoever comes first wins.
+type guard struct {
+	at    atomic.Int64 // on the router's clock, 0 for none
+	armed int64        // what the owner set last
+}
+
+const expired = -1
+
+// arm sets the limit; false means that the one before has passed.
+func (g *guard) arm(at int64) bool {
+	if !g.at.CompareAndSwap(g.armed, at) {
+		return false
+	}
+	g.armed = at
+	return true
+}
+
+func (g *guard) expired() bool { return g.at.Load() == expired }
+
+// again sets a limit anew after it has expired.
+func (g *guard) again(at int64) {
+	g.at.Store(at)
+	g.armed = at
+}
+
+func newWire(c net.Conn, bufs *buffers, watch *watch, owner *Endpoint) *wire {
+	w := &wire{Conn: c, bufs: bufs, watch: watch, owner: owner}
+	w.tcp, _ = c.(*net.TCPConn)
+	switch c := c.(type) {
+	case *net.TCPConn:
+		w.raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		w.raw, _ = c.SyscallConn()
+	}
+	w.in.try, w.out.try = w.tryRead, w.tryWrite
+	watch.add(w)
+	return w
+}
+
+func (w *wire) close() {
+	w.watch.remove(w)
+	_ = w.Conn.Close() // nothing is left to lose
+}
+
+var longAgo = time.Unix(1, 0)
+
+// Read reads what there is into b.
+func (w *wire) Read(b []byte) (int, error) {
+	for {
+		n, err := w.readOnce(b)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.read.expired() {
+			return n, err
+		}
+		// The watch came late, for a limit that has been set anew since.
+		_ = w.SetReadDeadline(time.Time{})
+	}
+}
+
+func (w *wire) readOnce(b []byte) (int, error) {
+	if w.raw == nil {
+		return w.Conn.Read(b)
+	}
+	w.in.b = b
+	err := w.raw.Read(w.in.try)
+	w.in.b = nil
+	return w.in.result(err)
+}
+
+// first waits for something to read, and only then takes a block of the size to read it in, from at on
+// and at most most bytes.
+func (w *wire) first(size, at, most int) (*block, int, error) {
+	for {
+		b, n, err := w.firstOnce(size, at, most)
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.read.expired() {
+			return b, n, err
+		}
+		_ = w.SetReadDeadline(time.Time{})
+	}
+}
+
+func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
+	if w.raw == nil {
+		b := w.bufs.get(size)
+		n, err := w.Conn.Read(b.b[at:min(len(b.b), at+most)])
+		if n > 0 {
+			return b, n, nil
+		}
+		w.bufs.put(b)
+		return nil, 0, err
+	}
+	w.in.size, w.in.at, w.in.most = size, at, most
+	n, err := w.in.result(w.raw.Read(w.in.try))
+	b := w.in.held
+	w.in.held, w.in.size = nil, 0
+	if err != nil {
+		w.bufs.put(b)
+		return nil, 0, err
+	}
+	return b, n, nil
+}
+
+func (t *transfer) result(err error) (int, error) {
+	switch {
+	case err != nil:
+		return 0, err
+	case t.errno != 0:
+		return 0, os.NewSyscallError("read", t.errno)
+	case t.n == 0:
+		return 0, io.EOF
+	}
+	return t.n, nil
+}
+
+// tryRead reads once. The socket never blocks, so that the scheduler need not be told.
+func (w *wire) tryRead(fd uintptr) bool {
+	t := &w.in
+	b := t.b
+	if t.size > 0 {
+		if t.held == nil {
+			t.held = w.bufs.get(t.size)
+		}
+		b = t.held.b[t.at:min(len(t.held.b), t.at+t.most)]
+	}
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			if t.held != nil {
+				w.bufs.put(t.held)
+				t.held = nil
+			}
+			return false
+		case 0:
+			t.n, t.errno = int(n), 0
+		default:
+			t.n, t.errno = 0, errno
+		}
+		return true
+	}
+}
+
+// Write writes all of b. It returns how much the kernel has taken.
+func (w *wire) Write(b []byte) (int, error) {
+	done := 0
+	for {
+		n, err := w.writeOnce(b[done:])
+		if done += n; err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.write.expired() {
+			return done, err
+		}
+		_ = w.SetWriteDeadline(time.Time{})
+	}
+}
+
+func (w *wire) writeOnce(b []byte) (int, error) {
+	if w.raw == nil {
+		return w.Conn.Write(b)
+	}
+	t := &w.out
+	t.b, t.n, t.errno = b, 0, 0
+	err := w.raw.Write(t.try)
+	t.b = nil
+	if err == nil && t.errno != 0 {
+		err = os.NewSyscallError("write", t.errno)
+	}
+	return t.n, err
+}
+
+func (w *wire) tryWrite(fd uintptr) bool {
+	t := &w.out
+	for t.n < len(t.b) {
+		b := t.b[t.n:]
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		case 0:
+			t.n += int(n)
+		default:
+			t.errno = errno
+			return true
+		}
+	}
+	return true
+}
+
+// stale tells that an idle connection is of no use any more: the peer has closed it, or said something
+// unasked.
+func (w *wire) stale() bool {
+	if w.raw == nil {
+		return false
+	}
+	stale := true
+	err := w.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		stale = !errors.Is(err, unix.EAGAIN)
+	})
+	return stale || err != nil
+}
+
+// left tells how the peer has left: closed for good (an error or a reset), or for sending at least.
+func (w *wire) left() (reset, half bool) {
+	if w.raw == nil {
+		return false, false
+	}
+	_ = w.raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if n, err := unix.Poll(p, 0); n == 1 && err == nil {
+			reset = p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+			half = p[0].Revents&unix.POLLRDHUP != 0
+		}
+	})
+	return reset, half
+}
+
+// expireRead ends a read under way in another goroutine.
+func (w *wire) expireRead() {
+	w.read.at.Store(expired)
+	_ = w.SetReadDeadline(longAgo)
+}
+
+type closeWriter interface{ CloseWrite() error }
+
+// closeWrite ends the sending direction, where the connection has such.
+func (w *wire) closeWrite() {
+	if c, ok := w.Conn.(closeWriter); ok {
+		_ = c.CloseWrite() // the other side may be gone already
+	}
+}
+
+// linger closes so that the peer gets to read what was sent last, although it may be sending still:
+// closing with unread bytes would reset the connection and take our answer with it.
+func (w *wire) linger() {
+	w.closeWrite()
+	_ = w.SetReadDeadline(time.Now().Add(lingerLimit))
+	b := w.bufs.get(smallBlock)
+	defer w.bufs.put(b)
+	for left := lingerBytes; left > 0; {
+		n, err := w.Conn.Read(b.b)
+		if err != nil {
+			break
+		}
+		left -= n
+	}
+	w.close()
+}
+
+const (
+	lingerLimit = 2 * time.Second
+	lingerBytes = 1 << 20
+)
