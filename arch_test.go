@@ -1,0 +1,182 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/protoduction/micro/"
+
+// parts are what a node consists of. They know of cloud.State and not of each other: node joins them
+// through interfaces of one to three methods, which each part declares for itself.
+var parts = []string{"router", "dnsd", "runtime", "store", "cluster"}
+
+// walls say who may import what of others, tests apart.
+var walls = []struct {
+	library string
+	only    []string
+	why     string
+}{
+	{"github.com/containerd/", []string{"runtime"}, "what a container is made of is the runner's secret: the rest sees runtime.Driver, which a test can fake"},
+	{"github.com/moby/buildkit", []string{"runtime/build"}, "BuildKit runs in a process of its own; nothing else may come to need it in the node's"},
+	{"go.etcd.io/bbolt", []string{"store/boltkv", "runtime/build/child"}, "one package knows the engine, so that etcd can stand in for it (BuildKit's own index apart)"},
+	{"go.etcd.io/etcd", []string{"store/etcdkv", "cluster"}, "one node works without etcd"},
+	{"github.com/caddyserver/certmagic", []string{"router/certs"}, "the router takes a tls.Config, wherever it comes from"},
+	{"github.com/miekg/dns", []string{"dnsd"}, "the zone is ours; the wire format is dnsd's alone"},
+	{"github.com/danielgtaylor/huma", []string{"api"}, "the framework of the API is not the cloud's"},
+	{"github.com/urfave/cli", []string{"cli"}, "flags end where the command line ends"},
+}
+
+// depends says which packages of ours a package may need, however indirectly.
+var depends = []struct {
+	who  string
+	only []string
+	why  string
+}{
+	{"cloud", []string{"cloud"}, "the words stand on nothing: everything else is said in them"},
+	{"traffic", []string{"traffic", "cloud"}, "deciding is pure"},
+	{"api$", []string{"cloud"}, "the contract is what a client needs, and a client is not a node"},
+	{"api/handler", []string{"api", "cloud", "runtime$"}, "the server is told what to serve: it sees contracts, and no part that carries them out"},
+	{"config", []string{"config", "cloud"}, "settings are read before there is anything to set"},
+	{"cli", []string{"cli", "api$", "cloud", "config"}, "the command line has no way round the API"},
+}
+
+type pkg struct {
+	ImportPath, Name, Dir string
+	GoFiles               []string
+	Imports, Deps         []string
+}
+
+// rel is the package's folder in the module, "." for the module's own.
+func (p pkg) rel() string {
+	if rel, ok := strings.CutPrefix(p.ImportPath, module); ok {
+		return rel
+	}
+	return "."
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Dir,GoFiles,Imports,Deps", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
+		var p pkg
+		if err := decoder.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// within tells whether a folder is one of folders, or below one that does not end in "$".
+func within(folder string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool {
+		return folder == strings.TrimSuffix(f, "$") || strings.HasPrefix(folder, f+"/")
+	})
+}
+
+func TestWalls(t *testing.T) {
+	for _, p := range list(t) {
+		for _, w := range walls {
+			for _, imported := range p.Imports {
+				if within(imported, strings.TrimSuffix(w.library, "/")) && !within(p.rel(), w.only...) {
+					t.Errorf("%s imports %s, which only %s may: %s", p.rel(), imported, strings.Join(w.only, " and "), w.why)
+				}
+			}
+		}
+		for _, d := range depends {
+			for _, dep := range p.Deps {
+				if ours, ok := strings.CutPrefix(dep, module); ok && within(p.rel(), d.who) && !within(ours, d.only...) {
+					t.Errorf("%s needs %s; it may need only %s: %s", p.rel(), ours, strings.Join(d.only, ", "), d.why)
+				}
+			}
+		}
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, module+"testdata/") {
+				t.Errorf("%s needs %s, which is for tests", p.rel(), strings.TrimPrefix(dep, module))
+			}
+		}
+		for _, top := range []string{"cli", "node"} {
+			if p.rel() != "." && !within(p.rel(), top) && slices.Contains(p.Deps, module+top) {
+				t.Errorf("%s needs %s, which is above it: only main joins the two", p.rel(), top)
+			}
+		}
+		testParts(t, p)
+	}
+}
+
+func testParts(t *testing.T, p pkg) {
+	for _, part := range parts {
+		if !within(p.rel(), part) {
+			continue
+		}
+		for _, dep := range p.Deps {
+			ours, ok := strings.CutPrefix(dep, module)
+			if ok && within(ours, parts...) && !within(ours, part) {
+				t.Errorf("%s needs %s: parts of a node meet in node, through an interface that %s declares", p.rel(), ours, part)
+			}
+		}
+	}
+}
+
+// vague names say where code was put, not what it is. Ours have a reason each.
+var (
+	vague  = []string{"util", "utils", "common", "helper", "helpers", "types", "manager", "misc", "base", "shared", "lib"}
+	called = map[string]string{
+		"runtime/ctrd/helpers": "the design's word for the two programs that a release has on board",
+	}
+)
+
+func TestPackageNames(t *testing.T) {
+	for _, p := range list(t) {
+		if len(p.GoFiles) == 0 {
+			continue // nothing but tests
+		}
+		if slices.Contains(vague, path.Base(p.rel())) && called[p.rel()] == "" {
+			t.Errorf("%s: a package is called after what it provides; %q says nothing of that", p.rel(), path.Base(p.rel()))
+		}
+		if p.Name != "main" && !slices.Contains(p.GoFiles, "doc.go") {
+			t.Errorf("%s has no doc.go to say what it owns and what always holds there", p.rel())
+		}
+	}
+}
+
+// maxLines is where a file has long stopped being about one thing.
+const maxLines = 600
+
+func TestFileLengths(t *testing.T) {
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && file != "." && strings.HasPrefix(entry.Name(), "."):
+			return filepath.SkipDir
+		case entry.IsDir() || filepath.Ext(file) != ".go":
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		generated := bytes.HasPrefix(text, []byte("// Code generated "))
+		if lines := bytes.Count(text, []byte("\n")); lines > maxLines && !generated {
+			t.Errorf("%s has %d lines, %d at most: one file, one noun", file, lines, maxLines)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

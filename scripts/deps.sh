@@ -1,0 +1,67 @@
+#!/bin/sh
+# Installs what GROUP needs and this machine lacks, by apt-get; says what, and does nothing where all is
+# there. Groups: build, demo, test, bench.
+set -eu
+
+wanted=''
+want() { # want PACKAGE: it is missing
+	case " $wanted " in *" $1 "*) ;; *) wanted="$wanted $1" ;; esac
+}
+command_of() { # command_of COMMAND PACKAGE
+	command -v "$1" >/dev/null || want "$2"
+}
+
+PATH=$PATH:/usr/sbin:/sbin
+for group in "$@"; do
+	case $group in
+	build)
+		command_of gcc gcc
+		[ -e /usr/include/stdio.h ] || want libc6-dev
+		[ -e /usr/include/seccomp.h ] || want libseccomp-dev
+		;;
+	demo)
+		command_of curl curl
+		command_of dig bind9-dnsutils
+		command_of dpkg-deb dpkg
+		;;
+	test)
+		command_of systemd-analyze systemd
+		command_of setpriv util-linux
+		;;
+	bench)
+		command_of haproxy haproxy
+		command_of wrk wrk
+		;;
+	*)
+		echo "deps.sh: no group $group (build, demo, test, bench)" >&2
+		exit 2
+		;;
+	esac
+done
+
+if ! command -v go >/dev/null; then
+	echo "deps.sh: no go in PATH; micro needs Go $(sed -n 's/^go //p' go.mod) or newer (https://go.dev/dl/)" >&2
+	exit 1
+fi
+[ -n "$wanted" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "deps.sh: missing:$wanted (as Debian calls it), and there is no apt-get to install it with" >&2
+	exit 1
+fi
+as_root=''
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "deps.sh: missing:$wanted; run as root: apt-get install$wanted" >&2
+		exit 1
+	fi
+	as_root=sudo
+fi
+
+install() {
+	# shellcheck disable=SC2086  # a list of packages
+	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null
+}
+echo "installing with apt-get:$wanted" >&2
+# Package lists may be missing, or older than the mirror's packages.
+install 2>/dev/null || { $as_root apt-get update -qq && install; }
