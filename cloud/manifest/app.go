@@ -1,0 +1,181 @@
+package manifest
+
+import (
+	"encoding/json"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// app is one app of a manifest.
+type app struct {
+	at    *yaml.Node
+	asked log // what counts only if this is the app that is wanted
+
+	named    bool
+	name     cloud.AppName
+	pathAt   *yaml.Node
+	path     string
+	envs     map[string]string
+	docker   docker
+	metadata metadata
+	own      own
+	web      process
+	others   map[cloud.ProcessName]*process
+	listed   []*process // of processes
+	routing  routing
+}
+
+func newApp(at *yaml.Node) *app { return &app{at: at} }
+
+func (v value) appName(a *app) {
+	a.named = true
+	s, ok := v.word()
+	if !ok {
+		return
+	}
+	if err := cloud.AppName(s).Validate(); err != nil {
+		v.badErr(err)
+		return
+	}
+	a.name = cloud.AppName(s)
+}
+
+func (v value) path(a *app) {
+	if s, ok := v.word(); ok {
+		a.path, a.pathAt = s, v.node
+	}
+}
+
+func (v value) env(a *app) {
+	a.envs = map[string]string{}
+	for k, item := range v.pairs() {
+		if err := cloud.CheckEnvName(k.Value); err != nil {
+			v.reader.badErr(k, err)
+			continue
+		}
+		if s, ok := item.setting(); ok {
+			a.envs[k.Value] = s
+		}
+	}
+}
+
+// setting reads a value of the environment: a scalar as it is written, anything else as JSON.
+func (v value) setting() (string, bool) {
+	if v.isNull() {
+		v.bad("variable %s has no value: write \"\" for an empty one, or leave it out", v.name)
+		return "", false
+	}
+	if v.node.Kind == yaml.ScalarNode {
+		return v.text()
+	}
+	var tree any
+	if err := v.node.Decode(&tree); err != nil {
+		v.bad("variable %s: %s", v.name, yamlLine.ReplaceAllString(err.Error(), ""))
+		return "", false
+	}
+	b, err := json.Marshal(tree)
+	if err != nil {
+		v.bad("variable %s cannot be written as JSON, which it is for an app: %v", v.name, err)
+		return "", false
+	}
+	return string(b), true
+}
+
+func (v value) lifecycle(*app) {
+	if s, ok := v.oneOf("docker", "buildpack", "cnb"); ok && s != "docker" {
+		v.refuse("lifecycle %s", s)
+	}
+}
+
+type docker struct {
+	image string
+	at    *yaml.Node
+}
+
+func (v value) image(d *docker) {
+	s, ok := v.word()
+	if !ok {
+		return
+	}
+	if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f }) || strings.Contains(s, "://") {
+		v.bad("image %q is no reference: write it like registry.example.com/shop:1.2", abbreviate(s))
+		return
+	}
+	d.image, d.at = s, v.node
+}
+
+type metadata struct{ labels, annotations map[string]string }
+
+func (v value) processes(a *app) {
+	for item := range v.items() {
+		p := &process{at: item.node}
+		fill(item, p)
+		a.listed = append(a.listed, p)
+	}
+}
+
+// finish checks what the keys of the app mean together.
+func (a *app) finish(r *reader) {
+	a.web.name, a.web.at = cloud.Web, a.at
+	a.web.own.over(&a.own.web)
+	a.others = map[cloud.ProcessName]*process{}
+	for _, p := range a.listed {
+		switch {
+		case !p.named:
+			r.bad(p.at, "a process has no type")
+		case p.name == "": // and its type is wrong
+		case a.others[p.name] != nil:
+			r.bad(p.at, "process %s is there twice", p.name)
+		default:
+			a.others[p.name] = p
+		}
+	}
+	if p, ok := a.others[cloud.Web]; ok {
+		a.web.over(p)
+		delete(a.others, cloud.Web)
+	}
+	a.web.finish(r)
+	for _, name := range slices.Sorted(maps.Keys(a.others)) {
+		a.others[name].finish(r)
+	}
+	a.routing.finish(r)
+	a.own.finish(r)
+	if a.docker.image != "" && a.pathAt != nil {
+		r.bad(a.pathAt, "path and docker.image exclude each other: nothing is built of an image")
+	}
+	if a.docker.image != "" && a.own.buildAt != nil {
+		r.bad(a.own.buildAt, "build and docker.image exclude each other: nothing is built of an image")
+	}
+}
+
+func (a *app) draft() cloud.Draft {
+	d := cloud.Draft{
+		Env:         a.envs,
+		Routes:      a.routing.drafts,
+		NoRoute:     a.routing.none,
+		Labels:      a.metadata.labels,
+		Annotations: a.metadata.annotations,
+		Volumes:     a.own.drafts,
+		Strategy:    a.own.takeOver.draft(),
+		Overlap:     a.own.side,
+		Processes:   map[cloud.ProcessName]cloud.DraftProcess{},
+	}
+	for name, p := range a.others {
+		d.Processes[name] = p.draft
+	}
+	if a.web.draft != (cloud.DraftProcess{}) {
+		d.Processes[cloud.Web] = a.web.draft
+	}
+	return d
+}
+
+// inside says whether a path stays in the folder that it is relative to.
+func inside(p string) bool {
+	return p != "" && !path.IsAbs(p) && path.Clean(p) != ".." && !strings.HasPrefix(path.Clean(p), "../") && !strings.Contains(p, `\`)
+}

@@ -1,0 +1,212 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// appJSON is Heroku's app.json.
+type appJSON struct{ *cloud.Draft }
+
+// readAppJSON adds what an app.json says. Its environment is what a new app starts with: neither the
+// manifest nor what was set since is overwritten.
+func readAppJSON(r *reader, data []byte, d *cloud.Draft) {
+	root, err := r.parseJSON(data)
+	if err != nil {
+		return
+	}
+	fill(value{r, root, "app.json"}, &appJSON{d})
+}
+
+func (v value) jsonEnv(a *appJSON) {
+	for k, item := range v.pairs() {
+		if err := cloud.CheckEnvName(k.Value); err != nil {
+			v.reader.badErr(k, err)
+			continue
+		}
+		// Heroku asks for every variable that does not say otherwise.
+		jv := jsonVar{required: true}
+		if item.node.Kind == yaml.MappingNode {
+			fill(item, &jv)
+		} else {
+			item.jsonValue(&jv)
+		}
+		if jv.value != nil {
+			if a.EnvDefaults == nil {
+				a.EnvDefaults = map[string]string{}
+			}
+			a.EnvDefaults[k.Value] = *jv.value
+			continue
+		}
+		if jv.required && !jv.generated {
+			a.EnvRequired = append(a.EnvRequired, k.Value)
+		}
+	}
+}
+
+// jsonVar is a variable of the environment.
+type jsonVar struct {
+	value               *string
+	required, generated bool
+}
+
+func (v value) jsonValue(jv *jsonVar) {
+	if s, ok := v.text(); ok {
+		jv.value = &s
+	}
+}
+
+func (v value) jsonRequired(jv *jsonVar) { jv.required, _ = v.flag() }
+
+func (v value) generator(jv *jsonVar) {
+	_, jv.generated = v.oneOf("secret")
+}
+
+func (v value) jsonStack(*appJSON) {
+	if s, ok := v.word(); ok && s != "container" {
+		v.refuse("stack %s", abbreviate(s))
+	}
+}
+
+// formation says how many of each process run.
+func (v value) formation(a *appJSON) {
+	for k, item := range v.pairs() {
+		name := cloud.ProcessName(k.Value)
+		if err := name.Validate(); err != nil {
+			v.reader.badErr(k, err)
+			continue
+		}
+		var f jsonFormation
+		fill(item, &f)
+		p := a.Processes[name]
+		if p.Instances == nil {
+			p.Instances = f.quantity
+		}
+		a.Processes[name] = p
+	}
+}
+
+type jsonFormation struct{ quantity *int }
+
+func (v value) quantity(f *jsonFormation) {
+	if n, ok := v.number(0, cloud.MaxInstances); ok {
+		f.quantity = &n
+	}
+}
+
+var errReported = errors.New("reported")
+
+// parseJSON makes nodes of JSON, so that errors know their places and twins of keys are seen.
+func (r *reader) parseJSON(data []byte) (*yaml.Node, error) {
+	if len(data) > maxFile {
+		r.bad(nil, "the file has more than %d bytes", maxFile)
+		return nil, errReported
+	}
+	j := &jsonReader{reader: r, data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	j.dec.UseNumber()
+	n, err := j.next(0)
+	if err == nil {
+		if _, err = j.dec.Token(); errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		err = errors.New("more than one value")
+	}
+	at := j.at(j.dec.InputOffset())
+	if s := (*json.SyntaxError)(nil); errors.As(err, &s) {
+		at = j.at(s.Offset - 1)
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	r.bad(at, "no JSON: %v", err)
+	return nil, errReported
+}
+
+type jsonReader struct {
+	*reader
+	data []byte
+	dec  *json.Decoder
+
+	offset int64 // that line and start belong to
+	line   int
+	start  int64
+}
+
+// at is a node at an offset; offsets mostly ascend, so lines are counted on from the last one.
+func (j *jsonReader) at(offset int64) *yaml.Node {
+	offset = max(0, min(offset, int64(len(j.data))))
+	if offset < j.offset || j.line == 0 {
+		j.offset, j.line, j.start = 0, 1, 0
+	}
+	for ; j.offset < offset; j.offset++ {
+		if j.data[j.offset] == '\n' {
+			j.line++
+			j.start = j.offset + 1
+		}
+	}
+	return &yaml.Node{Line: j.line, Column: int(offset-j.start) + 1}
+}
+
+// next reads a value.
+func (j *jsonReader) next(depth int) (*yaml.Node, error) {
+	// The token begins behind white space and the separator before it.
+	begin := j.dec.InputOffset()
+	for begin < int64(len(j.data)) && bytes.IndexByte([]byte(" \t\r\n,:"), j.data[begin]) >= 0 {
+		begin++
+	}
+	token, err := j.dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	if depth > maxDepth {
+		return nil, fmt.Errorf("nested more than %d levels", maxDepth)
+	}
+	n := j.at(begin)
+	n.Kind = yaml.ScalarNode
+	switch t := token.(type) {
+	case nil:
+		n.Tag = "!!null"
+	case bool:
+		n.Tag, n.Value = "!!bool", fmt.Sprint(t)
+	case json.Number:
+		n.Tag, n.Value = "!!float", t.String()
+	case string:
+		n.Tag, n.Value = "!!str", t
+	case json.Delim:
+		n.Kind = yaml.SequenceNode
+		if t == '{' {
+			n.Kind = yaml.MappingNode
+		}
+		for j.dec.More() {
+			item, err := j.next(depth + 1)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, item)
+		}
+		if _, err := j.dec.Token(); err != nil {
+			return nil, err
+		}
+		j.twins(n)
+	}
+	return n, nil
+}
+
+// twins reports keys that are there twice.
+func (j *jsonReader) twins(n *yaml.Node) {
+	seen := map[string]bool{}
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i]; seen[k.Value] {
+			j.bad(k, "key %q is there twice", abbreviate(k.Value))
+		} else {
+			seen[k.Value] = true
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package manifest
+
+import (
+	"path"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// own is what an app has under x-micro.
+type own struct {
+	volumes  []*volume
+	side     *bool
+	takeOver strategy
+	image    build
+	buildAt  *yaml.Node
+	web      ownProcess
+
+	drafts []cloud.Volume
+}
+
+func (v value) overlap(o *own) {
+	if b, ok := v.flag(); ok {
+		o.side = &b
+	}
+}
+
+type strategy struct {
+	at    *yaml.Node
+	kind  cloud.StrategyKind
+	batch int
+}
+
+// strategy is a kind alone, or a mapping with a batch.
+func (v value) strategy(o *own) {
+	o.takeOver.at = v.node
+	if v.node.Kind == yaml.ScalarNode {
+		v.strategyKind(&o.takeOver)
+		return
+	}
+	fill(v, &o.takeOver)
+}
+
+func (v value) strategyKind(s *strategy) {
+	if k, ok := v.oneOf(string(cloud.Rolling), string(cloud.Cutover), string(cloud.Recreate)); ok {
+		s.kind = cloud.StrategyKind(k)
+	}
+}
+
+func (v value) strategyBatch(s *strategy) {
+	s.batch, _ = v.number(1, cloud.MaxInstances)
+}
+
+func (s *strategy) draft() *cloud.Strategy {
+	if s.at == nil {
+		return nil
+	}
+	d := &cloud.Strategy{Kind: s.kind, Batch: s.batch}
+	if d.Kind == "" {
+		d.Kind = cloud.Rolling
+	}
+	return d
+}
+
+type volume struct {
+	at *yaml.Node
+	cloud.Volume
+}
+
+func (v value) volumeName(vol *volume) { vol.Name, _ = v.word() }
+
+func (v value) volumePath(vol *volume) { vol.Path, _ = v.word() }
+
+type build struct{ Build }
+
+func (v value) build(o *own) {
+	o.buildAt = v.node
+	fill(v, &o.image)
+}
+
+func (v value) dockerfile(b *build) {
+	s, ok := v.word()
+	if ok && !inside(s) {
+		v.bad("dockerfile %q must lie in the folder that is pushed", abbreviate(s))
+		return
+	}
+	b.Dockerfile = s
+}
+
+func (v value) buildTarget(b *build) { b.Target, _ = v.word() }
+
+func (v value) buildArgs(b *build) { b.Args = v.texts() }
+
+// finish checks what the keys mean together.
+func (o *own) finish(r *reader) {
+	names, paths := map[string]bool{}, map[string]bool{}
+	for _, vol := range o.volumes {
+		if vol.Name == "" || vol.Path == "" {
+			r.bad(vol.at, "a volume needs a name and a path")
+			continue
+		}
+		vol.Path = path.Clean(vol.Path)
+		if err := vol.Validate(); err != nil {
+			r.badErr(vol.at, err)
+		}
+		if names[vol.Name] || paths[vol.Path] {
+			r.bad(vol.at, "volume %s at %s: the name or the path is there twice", vol.Name, vol.Path)
+		}
+		names[vol.Name], paths[vol.Path] = true, true
+		o.drafts = append(o.drafts, vol.Volume)
+	}
+	if len(o.drafts) > 0 && o.takeOver.at != nil && o.takeOver.kind != cloud.Recreate {
+		r.bad(o.takeOver.at, "an app with volumes needs strategy recreate: two releases must not write to one volume")
+	}
+}

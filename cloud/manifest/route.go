@@ -1,0 +1,226 @@
+package manifest
+
+import (
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// route is an item of routes.
+type route struct {
+	at      *yaml.Node
+	said    bool
+	draft   cloud.DraftRoute
+	options routeOptions
+	own     ownRoute
+}
+
+type (
+	routeOptions struct{}
+	ownRoute     struct {
+		public bool
+		sticky *cloud.Sticky
+	}
+)
+
+func (v value) address(rt *route) {
+	rt.said = true
+	if s, ok := v.word(); ok {
+		if d, ok := v.parseRoute(s); ok {
+			rt.draft = d
+		}
+	}
+}
+
+// parseRoute reads HOST[/PATH].
+func (v value) parseRoute(s string) (cloud.DraftRoute, bool) {
+	var d cloud.DraftRoute
+	if scheme, _, ok := strings.Cut(s, "://"); ok {
+		v.bad("route %q has a scheme: leave out %s://, both are answered", abbreviate(s), abbreviate(scheme))
+		return d, false
+	}
+	host, p, _ := strings.Cut(s, "/")
+	if host, port, ok := strings.Cut(host, ":"); ok {
+		v.refuse("a route with a port, %s:%s,", abbreviate(host), abbreviate(port))
+		return d, false
+	}
+	var err error
+	if d.Host, err = cloud.ParseHost(host); err != nil {
+		v.badErr(err)
+		return d, false
+	}
+	if !strings.Contains(string(d.Host), ".") {
+		v.bad("route %q has no domain: write it like www.example.com", abbreviate(s))
+		return d, false
+	}
+	if d.Path, err = cloud.ParsePath(p); err != nil {
+		v.badErr(err)
+		return d, false
+	}
+	return d, true
+}
+
+func (v value) protocol(*route) {
+	if s, ok := v.oneOf("http1", "http2", "tcp"); ok && s != "http1" {
+		v.refuse("protocol %s", s)
+	}
+}
+
+func (v value) loadBalancing(*routeOptions) { v.oneOf("round-robin", "least-connection", "hash") }
+
+func (v value) hashBalance(*routeOptions) { v.number(0, 10) }
+
+func (v value) public(o *ownRoute) { o.public, _ = v.flag() }
+
+// sticky reads cookie, client, or header:NAME.
+func (v value) sticky(o *ownRoute) {
+	s, ok := v.word()
+	if !ok {
+		return
+	}
+	by, header, named := strings.Cut(s, ":")
+	switch sticky := cloud.StickyBy(by); {
+	case sticky == cloud.StickyHeader && named && header != "",
+		!named && (sticky == cloud.StickyCookie || sticky == cloud.StickyClient):
+		o.sticky = &cloud.Sticky{By: sticky, Header: header}
+	default:
+		v.bad("sticky %q is none of cookie, client, header:NAME", abbreviate(s))
+	}
+}
+
+// routing is what an app's keys say of its routes, old ones too.
+type routing struct {
+	routes     []*route
+	none       bool
+	noneAt     *yaml.Node
+	standard   *yaml.Node // of default-route: true
+	domain     cloud.Domain
+	oldHosts   []old
+	oldDomains []old
+	bare       bool // no-hostname
+	bareAt     *yaml.Node
+
+	drafts []cloud.DraftRoute
+}
+
+// old is a text of an old key.
+type old struct {
+	value
+	text string
+}
+
+func (v value) noRoute(g *routing) {
+	if b, ok := v.flag(); ok && b {
+		g.none, g.noneAt = true, v.node
+	}
+}
+
+// defaultRoute asks for the address that every app has.
+func (v value) defaultRoute(g *routing) {
+	if b, ok := v.flag(); ok && b {
+		g.standard = v.node
+	}
+}
+
+func (v value) hosts(g *routing) { g.oldHosts = append(g.oldHosts, v.olds()...) }
+
+func (v value) domains(g *routing) { g.oldDomains = append(g.oldDomains, v.olds()...) }
+
+func (v value) noHostname(g *routing) {
+	g.bare, _ = v.flag()
+	g.bareAt = v.node
+}
+
+func (v value) urls(g *routing) {
+	for _, o := range v.olds() {
+		if d, ok := o.parseRoute(o.text); ok {
+			g.routes = append(g.routes, &route{at: o.node, draft: d})
+		}
+	}
+}
+
+// olds reads one text or a list of them.
+func (v value) olds() []old {
+	var all []old
+	if v.node.Kind != yaml.SequenceNode {
+		if s, ok := v.word(); ok {
+			all = append(all, old{v, s})
+		}
+		return all
+	}
+	for item := range v.items() {
+		if s, ok := item.word(); ok {
+			all = append(all, old{item, s})
+		}
+	}
+	return all
+}
+
+// finish makes the list of routes and checks what the keys mean together.
+func (g *routing) finish(r *reader) {
+	g.combine(r)
+	type place struct {
+		host cloud.Host
+		path string
+	}
+	seen := map[place]bool{}
+	for _, rt := range g.routes {
+		if rt.draft.Host == "" {
+			if !rt.said && rt.at.Kind == yaml.MappingNode {
+				r.bad(rt.at, "a route has no address: write it like route: www.example.com")
+			}
+			continue
+		}
+		rt.draft.Public, rt.draft.Sticky = rt.own.public, rt.own.sticky
+		p := place{rt.draft.Host, rt.draft.Path}
+		if seen[p] {
+			r.bad(rt.at, "route %s%s is there twice", p.host, strings.TrimSuffix(p.path, "/"))
+			continue
+		}
+		seen[p] = true
+		g.drafts = append(g.drafts, rt.draft)
+	}
+	if g.none && len(g.routes) > 0 {
+		r.bad(g.noneAt, "no-route and routes exclude each other")
+	}
+	if g.none && g.standard != nil {
+		r.bad(g.standard, "no-route and default-route exclude each other")
+	}
+}
+
+// combine makes routes of old hosts and domains: each host in each domain.
+func (g *routing) combine(r *reader) {
+	switch {
+	case g.bare && len(g.oldDomains) == 0:
+		r.bad(g.bareAt, "no-hostname needs a domain: write routes")
+		return
+	case g.bare:
+		for _, d := range g.oldDomains {
+			g.add(d, d.text)
+		}
+		return
+	}
+	for _, h := range g.oldHosts {
+		for _, d := range g.oldDomains {
+			g.add(h, h.text+"."+d.text)
+		}
+		switch {
+		case len(g.oldDomains) > 0:
+		case g.domain != "":
+			g.add(h, h.text+"."+string(g.domain))
+		default:
+			h.bad("host %s has no domain: write routes", abbreviate(h.text))
+		}
+	}
+	if len(g.oldHosts) == 0 && len(g.oldDomains) > 0 {
+		g.oldDomains[0].bad("a domain needs a host: write routes")
+	}
+}
+
+func (g *routing) add(o old, s string) {
+	if d, ok := o.parseRoute(s); ok {
+		g.routes = append(g.routes, &route{at: o.node, draft: d})
+	}
+}
