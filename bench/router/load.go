@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const host = "shop.micro.test"
+
+// drive sends requests over a number of connections, each with one at a time, and returns how many were answered.
+func drive(ctx context.Context, addr string, l load, length time.Duration, conns int) (int64, error) {
+	var head bytes.Buffer
+	method := "GET"
+	if l.upload > 0 {
+		method = "POST"
+	}
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\nAccept: text/html,*/*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-GB,en;q=0.5\r\nCookie: session=0123456789abcdef0123456789abcdef\r\n", method, l.path, host)
+	if l.upload > 0 {
+		fmt.Fprintf(&head, "Content-Length: %d\r\n", l.upload)
+	}
+	head.WriteString("\r\n")
+	head.Write(make([]byte, l.upload))
+	want, err := strconv.Atoi(l.path[1:])
+	if err != nil {
+		return 0, err
+	}
+	var n atomic.Int64
+	var first error
+	var once sync.Once
+	var all sync.WaitGroup
+	end := time.Now().Add(length)
+	for range conns {
+		all.Go(func() {
+			if err := one(ctx, addr, head.Bytes(), want, end, &n); err != nil {
+				once.Do(func() { first = err })
+			}
+		})
+	}
+	all.Wait()
+	return n.Load(), first
+}
+
+func one(ctx context.Context, addr string, request []byte, want int, end time.Time, n *atomic.Int64) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r := bufio.NewReaderSize(c, 128<<10)
+	for ctx.Err() == nil && time.Now().Before(end) {
+		if _, err := c.Write(request); err != nil {
+			return err
+		}
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+			return fmt.Errorf("answer %q", line)
+		}
+		for len(line) > 2 {
+			if line, err = r.ReadSlice('\n'); err != nil {
+				return err
+			}
+		}
+		if _, err := r.Discard(want); err != nil {
+			return err
+		}
+		n.Add(1)
+	}
+	return ctx.Err()
+}
+
+// serveBackend answers GET /N with N bytes, as cheaply as can be: it shares the machine with what is measured.
+func serveBackend(ctx context.Context, addr string) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { _ = ln.Close() })
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return nil
+		}
+		go answer(c)
+	}
+}
+
+func answer(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReaderSize(c, 64<<10)
+	answers := map[string][]byte{}
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		path := string(bytes.Fields(line)[1])
+		length := 0
+		for len(line) > 2 {
+			if line, err = r.ReadSlice('\n'); err != nil {
+				return
+			}
+			if name, value, ok := bytes.Cut(line, []byte(": ")); ok && bytes.EqualFold(name, []byte("Content-Length")) {
+				length, _ = strconv.Atoi(string(bytes.TrimSpace(value)))
+			}
+		}
+		if _, err := io.CopyN(io.Discard, r, int64(length)); err != nil {
+			return
+		}
+		a := answers[path]
+		if a == nil {
+			n, _ := strconv.Atoi(path[1:])
+			a = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nServer: bench\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n%s", n, bytes.Repeat([]byte("x"), n))
+			answers[path] = a
+		}
+		if _, err := c.Write(a); err != nil {
+			return
+		}
+	}
+}
+
+func freePorts(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer ln.Close()
+		addrs = append(addrs, ln.Addr().String())
+	}
+	return addrs, nil
+}
+
+func await(ctx context.Context, addr string) error {
+	var d net.Dialer
+	for range 200 {
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return c.Close()
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	return fmt.Errorf("nothing listens on %s", addr)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/pprof"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router"
+)
+
+// haproxyConfig is Debian's HAProxy with its defaults; it adds the forwarding fields that an app needs,
+// and spreads as the router does.
+func haproxyConfig(listen string, backends []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `global
+	maxconn 4096
+defaults
+	mode http
+	timeout connect 1s
+	timeout client 75s
+	timeout server 60s
+	timeout http-request 10s
+	option forwardfor
+frontend in
+	bind %s
+	http-request set-header X-Forwarded-Proto http
+	http-request set-header X-Forwarded-Host %%[req.hdr(Host)]
+	use_backend shop if { hdr(host) -i %s }
+backend shop
+	balance random(2)
+	http-reuse always
+`, listen, host)
+	for i, a := range backends {
+		fmt.Fprintf(&b, "\tserver s%d %s\n", i, a)
+	}
+	return b.String()
+}
+
+// serveRouter runs the router as a node does, with its figures.
+func serveRouter(ctx context.Context, listen string, backends []string, profile string) error {
+	app := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
+	view := cloud.NewView()
+	view.State = view.State.Apply(1, []cloud.Change{
+		cloud.Put(&cloud.App{AppRef: app, Current: 1, Last: 1}),
+		cloud.Put(&cloud.Release{ReleaseRef: app.Release(1)}),
+	})
+	for i, b := range backends {
+		addr, err := netip.ParseAddrPort(b)
+		if err != nil {
+			return err
+		}
+		view.Instances = view.Instances.With(&cloud.Instance{
+			ID:    cloud.InstanceID(fmt.Sprintf("shop-%d", i)),
+			Slot:  cloud.Slot{ReleaseRef: app.Release(1), Process: cloud.Web, Index: i},
+			Phase: cloud.InstanceReady, Addr: addr,
+		})
+	}
+	r := router.New(router.Config{})
+	compiler := router.Compiler{Domain: "micro.test"}
+	r.Swap(compiler.Compile(nil, view))
+	ln, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	if err := r.Serve(ctx, ln, router.Listener{Internal: true}); err != nil {
+		return err
+	}
+	end, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return r.Shutdown(end)
+}
