@@ -31,7 +31,7 @@ type Config struct {
 	Images      images
 	Runc        string // program
 
-	Sandboxes Sandboxes    // nil: steps have no network
+	Sandbox   NewSandbox   // nil: steps have no network
 	Resolvers []netip.Addr // name servers as seen by a step; none: the host's
 
 	CertsDir     string // see remote.Config
@@ -51,7 +51,7 @@ type images interface {
 type Builder struct {
 	cfg       Config
 	log       *slog.Logger
-	sandboxes *net.UnixListener // nil without Config.Sandboxes
+	sandboxes *net.UnixListener // nil without Config.Sandbox
 
 	mu      sync.Mutex // guards the fields below
 	child   *process
@@ -77,7 +77,7 @@ func New(cfg Config) (*Builder, error) {
 		return nil, fmt.Errorf("builder: end the build process of an earlier run: %w", err)
 	}
 	b := &Builder{cfg: cfg, log: cfg.Logger}
-	if cfg.Sandboxes != nil {
+	if cfg.Sandbox != nil {
 		l, err := listenPrivate(filepath.Join(cfg.State, "net.sock"))
 		if err != nil {
 			return nil, fmt.Errorf("builder: %w", err)
@@ -172,16 +172,29 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 		return runtime.Image{}, err
 	}
 	defer b.release(p)
-	digest, err := p.build(ctx, request, r.Progress)
+	answer, err := p.ask(ctx, request, r.Progress)
 	if err != nil {
 		return runtime.Image{}, err
 	}
+	digest := answer.Digest
 	img, err := b.cfg.Images.Get(ctx, digest)
 	if err != nil {
 		return runtime.Image{}, fmt.Errorf("build of %s: %w", r.Name, err)
 	}
 	img.Name = r.Name
 	return img, nil
+}
+
+// Prune empties the build cache but for what builds use now, and returns the bytes that came free. What
+// images need of it stays with them.
+func (b *Builder) Prune(ctx context.Context) (int64, error) {
+	p, err := b.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer b.release(p)
+	answer, err := p.ask(ctx, Request{Prune: true}, nil)
+	return answer.Freed, err
 }
 
 func newRequest(r runtime.Build) (Request, error) {

@@ -20,33 +20,32 @@ const (
 
 // makeCgroups makes both with their limits and puts the process, which waits, into its own.
 func makeCgroups(parent string, pid int, l Limits) error {
-	process, err := newCgroup(parent+processGroup, cgroups.Resources{Memory: processMemory, PidsLimit: ptr(int64(processPids))})
+	return errors.Join(
+		makeCgroup(parent+processGroup, pid, cgroups.Resources{Memory: processMemory, PidsLimit: ptr(int64(processPids))}),
+		makeCgroup(parent+stepsGroup, -1, cgroups.Resources{
+			Memory: l.Memory, PidsLimit: ptr(l.Pids), CpuPeriod: 100_000, CpuQuota: l.CPU * 100,
+		}),
+	)
+}
+
+// makeCgroup makes one for a process, or for none yet with -1.
+func makeCgroup(path string, pid int, r cgroups.Resources) error {
+	r.SkipDevices = true
+	m, err := newCgroup(path, &r)
 	if err != nil {
 		return err
 	}
-	steps, err := newCgroup(parent+stepsGroup, cgroups.Resources{
-		Memory: l.Memory, PidsLimit: ptr(l.Pids), CpuPeriod: 100_000, CpuQuota: l.CPU * 100,
-	})
-	if err != nil {
-		return err
+	if err := m.Apply(pid); err != nil {
+		return fmt.Errorf("make cgroup %s: %w", path, err)
 	}
-	for _, g := range []struct {
-		cgroups.Manager
-		pid int
-	}{{process, pid}, {steps, -1}} {
-		if err := g.Apply(g.pid); err != nil {
-			return fmt.Errorf("make cgroup: %w", err)
-		}
-		if err := g.Set(nil); err != nil {
-			return fmt.Errorf("set the limits of a cgroup: %w", err)
-		}
+	if err := m.Set(&r); err != nil {
+		return fmt.Errorf("set the limits of cgroup %s: %w", path, err)
 	}
 	return nil
 }
 
-func newCgroup(path string, r cgroups.Resources) (cgroups.Manager, error) {
-	r.SkipDevices = true
-	m, err := manager.New(&cgroups.Cgroup{Path: path, Resources: &r})
+func newCgroup(path string, r *cgroups.Resources) (cgroups.Manager, error) {
+	m, err := manager.New(&cgroups.Cgroup{Path: path, Resources: r})
 	if err != nil {
 		return nil, fmt.Errorf("cgroup %s: %w", path, err)
 	}
@@ -57,7 +56,7 @@ func newCgroup(path string, r cgroups.Resources) (cgroups.Manager, error) {
 func sweepCgroup(parent string) error {
 	var errs []error
 	for _, path := range []string{parent + processGroup, parent + stepsGroup, parent} {
-		m, err := newCgroup(path, cgroups.Resources{})
+		m, err := newCgroup(path, &cgroups.Resources{SkipDevices: true})
 		if err == nil {
 			err = emptyCgroup(m)
 		}

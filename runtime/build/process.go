@@ -163,28 +163,28 @@ func (p *process) stop() {
 	}
 }
 
-// build hands a build to the process and follows it to its end.
-func (p *process) build(ctx context.Context, r Request, report func(runtime.Progress)) (string, error) {
+// ask hands a request to the process and follows it to its end.
+func (p *process) ask(ctx context.Context, r Request, report func(runtime.Progress)) (Event, error) {
 	conn, err := net.Dial("unix", p.socket)
 	if err != nil {
-		return "", p.lost(ctx)
+		return Event{}, p.lost(ctx)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return "", p.lost(ctx)
+		return Event{}, p.lost(ctx)
 	}
 	answers := json.NewDecoder(conn)
 	for {
 		var e Event
 		if err := answers.Decode(&e); err != nil {
-			return "", p.lost(ctx)
+			return Event{}, p.lost(ctx)
 		}
 		switch {
 		case e.Failure != nil:
-			return "", e.Failure.err()
-		case e.Digest != "":
-			return e.Digest, nil
+			return Event{}, e.Failure.err()
+		case e.Done:
+			return e, nil
 		case e.Progress != nil && report != nil:
 			report(*e.Progress)
 		}

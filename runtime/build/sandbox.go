@@ -2,44 +2,40 @@ package build
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// Sandboxes makes networks for the steps of a build: a namespace each, with a way out to the internet
-// and none to the host, the node or its apps.
-type Sandboxes interface {
-	Sandbox(ctx context.Context) (Sandbox, error)
-}
+// A NewSandbox makes the network of a build's step: a namespace with a way out to the internet and none
+// to the host, the node or its apps. id is never used twice; the namespace's path comes back, and what
+// takes it away.
+type NewSandbox func(ctx context.Context, id string) (netns string, remove func() error, err error)
 
-// Sandbox is one such network; Close takes it away.
-type Sandbox interface {
-	Netns() string // path of the network namespace
-	Close() error
-}
-
-// serveSandboxes answers a connection with a network, and takes it away when the connection ends.
+// serveSandbox answers a connection with a network, and takes it away when the connection ends.
 func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	s, err := b.cfg.Sandboxes.Sandbox(ctx)
+	id := "build-" + strings.ToLower(rand.Text()[:12])
+	netns, remove, err := b.cfg.Sandbox(ctx, id)
 	if err != nil {
 		b.log.Error("make a network for a build step", "err", err)
 		sendNetwork(conn, nil, err)
 		return
 	}
 	defer func() {
-		if err := s.Close(); err != nil {
+		if err := remove(); err != nil {
 			b.log.Error("remove a build step's network", "err", err)
 		}
 	}()
-	f, err := os.Open(s.Netns())
+	f, err := os.Open(netns)
 	if err == nil {
 		err = sendNetwork(conn, f, nil)
 		f.Close()

@@ -43,12 +43,15 @@ type Request struct {
 	Args       map[string]string `json:"args,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	NoCache    bool              `json:"no_cache,omitempty"`
+	Prune      bool              `json:"prune,omitempty"` // no build at all: empty the cache
 }
 
-// Event is an answer, one of its fields set. Digest or Failure is the last.
+// Event is an answer: any number with Progress alone, then one that is Done or a Failure.
 type Event struct {
 	Progress *runtime.Progress `json:"progress,omitempty"`
+	Done     bool              `json:"done,omitempty"`
 	Digest   string            `json:"digest,omitempty"`
+	Freed    int64             `json:"freed,omitempty"` // bytes
 	Failure  *Failure          `json:"failure,omitempty"`
 }
 

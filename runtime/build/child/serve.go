@@ -3,6 +3,7 @@ package child
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/moby/buildkit/util/leaseutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -24,16 +27,19 @@ type server struct {
 	settings   build.Settings
 	log        *slog.Logger
 	controller *control.Controller
+	leases     *leaseutil.Manager
 	grpc       *grpc.Server
 	client     *client.Client
 }
 
 func newServer(ctx context.Context, s build.Settings, log *slog.Logger) (*server, error) {
-	c, err := newController(ctx, s)
+	c, leases, err := newController(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	gs := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+	gs := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		// Without these, errors would arrive as text alone.
+		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor), grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor))
 	c.Register(gs)
 	mem := bufconn.Listen(1 << 20)
 	go gs.Serve(mem) // ends with close
@@ -43,15 +49,32 @@ func newServer(ctx context.Context, s build.Settings, log *slog.Logger) (*server
 	if err != nil {
 		return nil, fmt.Errorf("connect to BuildKit: %w", err)
 	}
-	return &server{settings: s, log: log, controller: c, grpc: gs, client: bk}, nil
+	return &server{settings: s, log: log, controller: c, leases: leases, grpc: gs, client: bk}, nil
 }
 
 func (s *server) close() {
 	s.client.Close()
 	s.grpc.Stop()
+	if err := s.dropLeases(context.Background()); err != nil {
+		s.log.Warn("drop temporary leases", "err", err)
+	}
 	if err := s.controller.Close(); err != nil {
 		s.log.Warn("close BuildKit", "err", err)
 	}
+}
+
+// dropLeases lets go of what BuildKit holds only while it runs; where there is no time for it, the next
+// start of its worker does.
+func (s *server) dropLeases(ctx context.Context) error {
+	all, err := s.leases.List(ctx, `labels."buildkit/lease.temporary"`)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range all {
+		errs = append(errs, s.leases.Delete(ctx, l))
+	}
+	return errors.Join(errs...)
 }
 
 // serve answers one build a connection until ctx ends.
@@ -92,10 +115,32 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 			cancel()
 		}
 	}
-	digest, err := s.solve(ctx, r, func(p runtime.Progress) { send(build.Event{Progress: &p}) })
-	if err != nil {
-		send(build.Event{Failure: failure(err)})
-		return
+	answer := build.Event{Done: true}
+	var err error
+	if r.Prune {
+		answer.Freed, err = s.prune(ctx)
+	} else {
+		answer.Digest, err = s.solve(ctx, r, func(p runtime.Progress) { send(build.Event{Progress: &p}) })
 	}
-	send(build.Event{Digest: digest})
+	if err != nil {
+		answer = build.Event{Failure: failure(err)}
+	}
+	send(answer)
+}
+
+// prune empties the build cache but for what is in use.
+func (s *server) prune(ctx context.Context) (int64, error) {
+	var freed int64
+	gone := make(chan client.UsageInfo)
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		for u := range gone {
+			freed += u.Size
+		}
+	}()
+	err := s.client.Prune(ctx, gone, client.PruneAll)
+	close(gone)
+	<-counted
+	return freed, err
 }

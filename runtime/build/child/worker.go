@@ -23,6 +23,7 @@ import (
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/network/netproviders"
 	"github.com/moby/buildkit/worker"
@@ -35,32 +36,32 @@ import (
 )
 
 // newController puts BuildKit together: its worker shares content, snapshots and images with the node.
-func newController(ctx context.Context, s build.Settings) (*control.Controller, error) {
+func newController(ctx context.Context, s build.Settings) (*control.Controller, *leaseutil.Manager, error) {
 	if err := os.MkdirAll(s.Root, 0o700); err != nil {
-		return nil, fmt.Errorf("make BuildKit's folder: %w", err)
+		return nil, nil, fmt.Errorf("make BuildKit's folder: %w", err)
 	}
 	w, opt, err := newWorker(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	workers := &worker.Controller{}
 	if err := workers.Add(w); err != nil {
-		return nil, fmt.Errorf("add the worker: %w", err)
+		return nil, nil, fmt.Errorf("add the worker: %w", err)
 	}
 	sessions, err := session.NewManager()
 	if err != nil {
-		return nil, fmt.Errorf("make the session manager: %w", err)
+		return nil, nil, fmt.Errorf("make the session manager: %w", err)
 	}
 	cache, err := bboltcachestorage.NewStore(filepath.Join(s.Root, "cache.db"))
 	if err != nil {
-		return nil, fmt.Errorf("open the build cache: %w", err)
+		return nil, nil, fmt.Errorf("open the build cache: %w", err)
 	}
 	history, err := boltutil.SafeOpen(filepath.Join(s.Root, "history.db"), 0o600,
 		&bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
 	if err != nil {
-		return nil, fmt.Errorf("open the build history: %w", err)
+		return nil, nil, fmt.Errorf("open the build history: %w", err)
 	}
-	return control.NewController(control.Opt{
+	c, err := control.NewController(control.Opt{
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
@@ -73,6 +74,7 @@ func newController(ctx context.Context, s build.Settings) (*control.Controller, 
 		ContentStore:   opt.ContentStore,
 		GarbageCollect: w.GarbageCollect,
 	})
+	return c, opt.LeaseManager, err
 }
 
 func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.WorkerOpt, error) {
