@@ -85,6 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := prepareState(cfg.State); err != nil {
 		return nil, err
 	}
+	if err := keepExits(cfg); err != nil {
+		return nil, err
+	}
 	e := &Engine{cfg: cfg, log: cfg.Logger}
 	register()
 	redirectLogs(cfg.Logger)

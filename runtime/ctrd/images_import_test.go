@@ -105,7 +105,7 @@ func zst(t *testing.T, b []byte) []byte {
 	return buf.Bytes()
 }
 
-func dockerSave(t *testing.T, images map[string]v1.Image) []byte {
+func dockerSave(t testing.TB, images map[string]v1.Image) []byte {
 	t.Helper()
 	refs := map[name.Reference]v1.Image{}
 	for n, img := range images {

@@ -42,7 +42,7 @@ func openImages(t *testing.T, cfg ImagesConfig) (*Engine, *Images) {
 }
 
 // testImage is one of a single layer with these files, for a platform such as "amd64".
-func testImage(t *testing.T, arch string, files map[string]string) v1.Image {
+func testImage(t testing.TB, arch string, files map[string]string) v1.Image {
 	t.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -60,7 +60,7 @@ func testImage(t *testing.T, arch string, files map[string]string) v1.Image {
 	return layerImage(t, arch, buf.Bytes())
 }
 
-func layerImage(t *testing.T, arch string, layer []byte) v1.Image {
+func layerImage(t testing.TB, arch string, layer []byte) v1.Image {
 	t.Helper()
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil })
 	if err != nil {

@@ -1,0 +1,89 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+)
+
+// Remove ends what still runs and takes away all that Start made.
+func (d *Driver) Remove(ctx context.Context, id string) error {
+	if err := d.claim(id); err != nil {
+		return err
+	}
+	defer d.release(id)
+	return d.remove(d.e.ctx(ctx), id)
+}
+
+// rollBack removes what a failed Start made, also when its caller has given up.
+func (d *Driver) rollBack(ctx context.Context, id string) error {
+	ctx, cancel := d.detached(ctx)
+	defer cancel()
+	return d.remove(ctx, id)
+}
+
+// remove goes on after a fault: what can go, goes. The record is the last to go, and stays if anything
+// else did, so that List finds it and tries again.
+func (d *Driver) remove(ctx context.Context, id string) error {
+	// From here on it is a container that is not wholly there.
+	err := missing(os.Remove(filepath.Join(d.folder(id), startedFile)))
+	for _, part := range []struct {
+		name string
+		take func() error
+	}{
+		{"task", func() error { return d.removeTask(ctx, id) }},
+		{"cgroup", func() error { return d.cgroupOf(id).remove() }},
+		{"network", func() error { return d.net.Detach(id) }},
+		{"snapshot", func() error {
+			return missing(d.e.client.SnapshotService(Snapshotter).Remove(ctx, id))
+		}},
+		{"files", func() error { return os.RemoveAll(d.folder(id)) }},
+	} {
+		if e := part.take(); e != nil {
+			err = errors.Join(err, fmt.Errorf("its %s: %w", part.name, e))
+		}
+		err = errors.Join(err, d.step("remove "+part.name))
+	}
+	if err == nil {
+		err = missing(d.e.client.ContainerService().Delete(ctx, id))
+	}
+	if err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.instances, id)
+	return nil
+}
+
+func (d *Driver) removeTask(ctx context.Context, id string) error {
+	ctr, err := d.e.client.LoadContainer(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	task, err := ctr.Task(ctx, nil)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = task.Delete(ctx, client.WithProcessKill)
+	return missing(err)
+}
+
+// missing takes "it is not there" for success.
+func missing(err error) error {
+	if errdefs.IsNotFound(err) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,236 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/network"
+)
+
+// labelInstance marks snapshots that belong to a container of ours.
+const labelInstance = labelPrefix + "instance"
+
+// Start makes and starts a container. After an error nothing of it is left.
+func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Running, err error) {
+	if err := validate(c); err != nil {
+		return runtime.Running{}, err
+	}
+	if err := d.claim(c.ID); err != nil {
+		return runtime.Running{}, err
+	}
+	defer d.release(c.ID)
+	if _, err := d.lookup(c.ID); err == nil {
+		return runtime.Running{}, cloud.Errorf(cloud.Conflict, "container %q is there already", c.ID)
+	}
+	ctx = d.e.ctx(ctx)
+	image, err := d.images.get(ctx, d.e.client, c.Image)
+	if err != nil {
+		return runtime.Running{}, err
+	}
+	ep, err := d.net.Reserve(c.ID, c.Tenant)
+	if err != nil {
+		return runtime.Running{}, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.rollBack(ctx, c.ID))
+		}
+	}()
+	in, err := d.start(ctx, c, image, ep)
+	if err != nil {
+		return runtime.Running{}, fmt.Errorf("start container %s: %w", c.ID, err)
+	}
+	return in.running(), nil
+}
+
+func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint) (*instance, error) {
+	folder := d.folder(c.ID)
+	spec, err := d.spec(ctx, c, image, ep)
+	if err != nil {
+		return nil, err
+	}
+	// The record comes first: from here on the container is List's business, should we not get further.
+	if err := d.record(ctx, c, ep, spec); err != nil {
+		return nil, err
+	}
+	if err := d.step("record"); err != nil {
+		return nil, err
+	}
+	var g errgroup.Group
+	g.Go(func() error { return d.net.Attach(ctx, c.ID) })
+	g.Go(func() error {
+		if err := writeFiles(folder, c, ep, d.net.Gateway()); err != nil {
+			return err
+		}
+		return openLog(c.Log)
+	})
+	g.Go(func() error { return d.snapshot(ctx, c, image.chain) })
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if err := d.step("parts"); err != nil {
+		return nil, err
+	}
+	task, status, err := d.task(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.step("task"); err != nil {
+		return nil, err
+	}
+	if err := d.verifyLimits(task.Pid(), c); err != nil {
+		return nil, err
+	}
+	if err := task.Start(ctx); err != nil {
+		return nil, runcError(err)
+	}
+	if err := d.step("start"); err != nil {
+		return nil, err
+	}
+	in := &instance{
+		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(),
+		task: task, done: make(chan struct{}),
+	}
+	if err := writeJSON(filepath.Join(folder, startedFile), started{PID: in.pid, At: in.started}); err != nil {
+		return nil, err
+	}
+	d.net.Running(c.ID, int(in.pid))
+	d.mu.Lock()
+	d.instances[c.ID] = in
+	d.mu.Unlock()
+	go d.watch(in, status)
+	return in, nil
+}
+
+func (d *Driver) record(ctx context.Context, c runtime.Container, ep network.Endpoint, spec *specs.Spec) error {
+	anySpec, err := typeurl.MarshalAny(spec)
+	if err != nil {
+		return fmt.Errorf("encode its specification: %w", err)
+	}
+	base := network.Base(c.Tenant)
+	options, err := typeurl.MarshalAny(&runcoptions.Options{
+		BinaryName: d.helpers.Runc, Root: filepath.Join(d.e.cfg.State, "runc"), IoUid: base, IoGid: base,
+	})
+	if err != nil {
+		return fmt.Errorf("encode runc's options: %w", err)
+	}
+	labels := make(map[string]string, len(c.Labels)+3)
+	maps.Copy(labels, c.Labels)
+	labels[labelIP], labels[labelTenant], labels[labelBoot] = ep.IP.String(), strconv.FormatUint(uint64(c.Tenant), 10), d.boot
+	_, err = d.e.client.ContainerService().Create(ctx, containers.Container{
+		ID: c.ID, Labels: labels, Image: c.Image, Spec: anySpec,
+		Runtime:     containers.RuntimeInfo{Name: d.helpers.Shim, Options: options},
+		SnapshotKey: c.ID, Snapshotter: Snapshotter,
+	})
+	if err != nil {
+		return fmt.Errorf("record it: %w", err)
+	}
+	return nil
+}
+
+// snapshot makes the container's root file system. Nothing is copied or changed owner: the mount maps IDs.
+func (d *Driver) snapshot(ctx context.Context, c runtime.Container, chain string) error {
+	ids := mapping(c.Tenant)
+	_, err := d.e.client.SnapshotService(Snapshotter).Prepare(ctx, c.ID, chain,
+		client.WithUserNSRemapperLabels(ids, ids), snapshots.WithLabels(map[string]string{labelInstance: c.ID}))
+	if errdefs.IsNotFound(err) {
+		d.images.forget(c.Image)
+		return noImage(c.Image)
+	}
+	if err != nil {
+		return fmt.Errorf("its root file system: %w", err)
+	}
+	return nil
+}
+
+// task has the shim and runc make the container's process, up to where it would run.
+func (d *Driver) task(ctx context.Context, c runtime.Container) (client.Task, <-chan client.ExitStatus, error) {
+	ctr, err := d.e.client.LoadContainer(ctx, c.ID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("its record: %w", err)
+	}
+	output := cio.NullIO
+	if c.Log != "" {
+		output = cio.LogFile(c.Log)
+	}
+	task, err := ctr.NewTask(ctx, output)
+	if err != nil {
+		return nil, nil, runcError(err)
+	}
+	// Before it runs, so that no end, however early, is missed; and for as long as it runs.
+	status, err := task.Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, nil, fmt.Errorf("wait for it: %w", err)
+	}
+	return task, status, nil
+}
+
+// openLog makes the log private before the shim, which would make it for all to read, opens it.
+func openLog(file string) error {
+	if file == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("its log: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("its log: %w", err)
+	}
+	return f.Close()
+}
+
+var validID = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+
+func validate(c runtime.Container) error {
+	var errs []error
+	if !validID.MatchString(c.ID) {
+		errs = append(errs, errors.New("its ID is not of 1 to 63 of [a-z0-9.-]"))
+	}
+	if c.Tenant > network.MaxTenant {
+		errs = append(errs, fmt.Errorf("there are user IDs for groups up to number %d, not for %d", network.MaxTenant, c.Tenant))
+	}
+	if c.Memory < minMemory {
+		errs = append(errs, fmt.Errorf("it needs a memory limit of %d MiB at least", minMemory>>20))
+	}
+	if c.CPU < minCPU {
+		errs = append(errs, fmt.Errorf("it needs a CPU limit of %d thousandths at least", minCPU))
+	}
+	if c.Pids < 1 {
+		errs = append(errs, errors.New("it needs a limit on processes"))
+	}
+	if len(c.Args) > 0 && c.Command != "" {
+		errs = append(errs, errors.New("it has both arguments and a command line"))
+	}
+	for _, m := range c.Mounts {
+		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) || filepath.Clean(m.Target) == "/" {
+			errs = append(errs, fmt.Errorf("mount %q on %q: both have to be absolute paths", m.Source, m.Target))
+		}
+	}
+	if c.Log != "" && !filepath.IsAbs(c.Log) {
+		errs = append(errs, fmt.Errorf("log file %q is not absolute", c.Log))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return cloud.Errorf(cloud.Invalid, "container %q: %w", c.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+// Command probe is what the containers of the tests run: it does one thing that a test asks for and
+// says how it went.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	args := os.Args[1:]
+	if filepath.Base(os.Args[0]) == "sh" { // a shell, as far as "-c exec words" goes
+		args = strings.Fields(strings.TrimPrefix(args[1], "exec "))
+	}
+	if len(args) > 0 && args[0] == "/probe" {
+		args = args[1:]
+	}
+	verb := "serve"
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	do, ok := verbs[verb]
+	if !ok {
+		fmt.Fprintln(os.Stderr, "probe: no verb", verb)
+		os.Exit(2)
+	}
+	do(args)
+}
+
+var verbs = map[string]func([]string){
+	"serve":  serve,
+	"report": report,
+	"say":    func(a []string) { fmt.Println(strings.Join(a, " ")) },
+	"env":    func([]string) { fmt.Println(strings.Join(os.Environ(), "\n")) },
+	"exit":   func(a []string) { code, _ := strconv.Atoi(a[0]); os.Exit(code) },
+	"sleep":  func(a []string) { d, _ := time.ParseDuration(a[0]); time.Sleep(d) },
+	"eat":    eat,
+	"fork":   fork,
+	"cat":    cat,
+	"copy":   func([]string) { n, _ := io.Copy(os.Stdout, os.Stdin); fmt.Println("copied", n) },
+	"tty":    tty,
+	"spin": func([]string) {
+		for {
+		}
+	},
+	"drop": drop,
+	"dial": dial,
+	"flood": func(a []string) {
+		for i := range 1000 {
+			fmt.Println("line", i)
+		}
+	},
+	"child": child,
+}
+
+// serve answers "ok" on port 80 and on PORT until SIGTERM, and exits with 0 then.
+func serve([]string) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	ports := []string{"80"}
+	if p := os.Getenv("PORT"); p != "" {
+		ports = append(ports, p)
+	}
+	for _, p := range ports {
+		l, err := net.Listen("tcp", ":"+p)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				fmt.Fprint(c, "ok ", c.RemoteAddr())
+				c.Close()
+			}
+		}()
+	}
+	fmt.Println("serving")
+	<-stop
+	fmt.Println("stopping")
+}
+
+// report says what the process may and may not.
+func report([]string) {
+	fmt.Println("uid", os.Getuid(), "gid", os.Getgid())
+	groups, _ := os.Getgroups()
+	fmt.Println("groups", groups)
+	wd, _ := os.Getwd()
+	host, _ := os.Hostname()
+	fmt.Println("dir", wd, "host", host, "pid", os.Getpid())
+	for _, f := range []string{"/proc/self/uid_map", "/proc/self/gid_map", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/proc/self/cgroup", "/proc/self/oom_score_adj"} {
+		b, err := os.ReadFile(f)
+		fmt.Printf("%s: %s %v\n", f, strings.Join(strings.Fields(string(b)), " "), err)
+	}
+	status, _ := os.Open("/proc/self/status")
+	for s := bufio.NewScanner(status); s.Scan(); {
+		for _, k := range []string{"CapEff", "CapBnd", "CapPrm", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp:"} {
+			if strings.HasPrefix(s.Text(), k) {
+				fmt.Println(strings.Join(strings.Fields(s.Text()), " "))
+			}
+		}
+	}
+	var files syscall.Rlimit
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)
+	fmt.Println("nofile", files.Cur, files.Max)
+	try := func(what string, err error) { fmt.Printf("%s: %v\n", what, err) }
+	try("write /", os.WriteFile("/made", nil, 0o644))
+	try("write /vol", os.WriteFile("/vol/made", nil, 0o644))
+	try("chown", os.Chown("/made", 999, 999))
+	try("unshare user", syscall.Unshare(syscall.CLONE_NEWUSER))
+	try("mount", syscall.Mount("x", "/tmp", "tmpfs", 0, ""))
+	try("mknod", syscall.Mknod("/tmp/sda", syscall.S_IFBLK|0o600, 0x800))
+	_, _, e := syscall.Syscall(syscall.SYS_KEYCTL, 0, 0, 0)
+	try("keyctl", errno(e))
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW, syscall.IPPROTO_ICMP)
+	try("raw socket", err)
+	_ = syscall.Close(fd)
+	fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, syscall.IPPROTO_ICMP)
+	try("ping socket", err)
+	_ = syscall.Close(fd)
+	l, err := net.Listen("tcp", ":81")
+	try("listen 81", err)
+	if l != nil {
+		l.Close()
+	}
+	try("write sysctl", os.WriteFile("/proc/sys/kernel/hostname", []byte("x"), 0))
+	try("write cgroup", os.WriteFile("/sys/fs/cgroup/memory/memory.limit_in_bytes", []byte("-1"), 0))
+	_, err = os.ReadFile("/proc/kcore")
+	try("kcore", err)
+	links, _ := filepath.Glob("/sys/class/net/*")
+	fmt.Println("links", links)
+	var shm syscall.Statfs_t
+	_ = syscall.Statfs("/dev/shm", &shm)
+	fmt.Println("shm", int64(shm.Blocks)*shm.Bsize)
+	out, err := os.OpenFile("/dev/stdout", os.O_WRONLY|os.O_APPEND, 0)
+	try("reopen stdout", err)
+	out.Close()
+	for _, f := range []string{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max"} {
+		if b, err := os.ReadFile(f); err == nil {
+			fmt.Println("sees memory", strings.TrimSpace(string(b)))
+		}
+	}
+}
+
+func errno(e syscall.Errno) error {
+	if e == 0 {
+		return nil
+	}
+	return e
+}
+
+var kept [][]byte
+
+func eat([]string) {
+	for {
+		b := make([]byte, 1<<20)
+		for i := range b {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+	}
+}
+
+// child has a child eat, and fails for it.
+func child([]string) {
+	c := exec.Command("/probe", "eat")
+	fmt.Println(c.Run())
+	os.Exit(3)
+}
+
+// fork starts processes until it is refused.
+func fork([]string) {
+	for i := range 10000 {
+		c := exec.Command("/probe", "sleep", "1m")
+		if err := c.Start(); err != nil {
+			fmt.Println("refused after", i, errors.Is(err, syscall.EAGAIN))
+			return
+		}
+	}
+	fmt.Println("never refused")
+}
+
+func cat(files []string) {
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Stdout.Write(b)
+	}
+}
+
+// tty says how large the terminal is, at first and on every line of input.
+func tty([]string) {
+	for s := bufio.NewScanner(os.Stdin); ; {
+		rows, columns, err := size()
+		fmt.Println("size", rows, columns, err)
+		if !s.Scan() || s.Text() == "quit" {
+			os.Exit(7)
+		}
+	}
+}
+
+// drop does what official images do: root prepares, then leaves for a user of its own.
+func drop([]string) {
+	must := func(err error) {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	must(os.MkdirAll("/data", 0o700))
+	must(os.Chown("/data", 999, 999))
+	must(syscall.Setgroups([]int{999}))
+	must(syscall.Setgid(999))
+	must(syscall.Setuid(999))
+	must(os.WriteFile("/data/file", []byte("x"), 0o600))
+	if err := os.WriteFile("/etc/file", nil, 0o600); err == nil {
+		must(errors.New("still root"))
+	}
+	fmt.Println("dropped to", os.Getuid())
+}
+
+func dial(a []string) {
+	c, err := net.DialTimeout(a[0], a[1], time.Second)
+	if err != nil {
+		fmt.Println("no:", err)
+		os.Exit(1)
+	}
+	b, _ := io.ReadAll(c)
+	fmt.Println(string(b))
+}

@@ -1,0 +1,135 @@
+package network
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// routeProtocol marks the routes that are ours (rtm_protocol; values above 4 are free to use).
+const routeProtocol = 109
+
+func gateway(p netip.Prefix) netip.Addr { return p.Masked().Addr().Next() }
+
+// last is the subnet's highest address, not given out: some take it for a broadcast.
+func last(p netip.Prefix) netip.Addr {
+	a := p.Masked().Addr().As4()
+	v := binary.BigEndian.Uint32(a[:]) | (1<<(32-p.Bits()) - 1)
+	binary.BigEndian.PutUint32(a[:], v)
+	return netip.AddrFrom4(a)
+}
+
+// nextFree is the first address after the given one, going round, that is not used.
+func nextFree(p netip.Prefix, after netip.Addr, used map[netip.Addr]bool) (netip.Addr, bool) {
+	first, end := gateway(p).Next(), last(p)
+	ip := after.Next()
+	for range 1 << (32 - p.Bits()) {
+		if !ip.IsValid() || !ip.Less(end) || ip.Less(first) {
+			ip = first
+		}
+		if !used[ip] {
+			return ip, true
+		}
+		ip = ip.Next()
+	}
+	return netip.Addr{}, false
+}
+
+// randomAddr is where giving out addresses starts: after a restart not where it started before.
+func randomAddr(p netip.Prefix) netip.Addr {
+	a := p.Masked().Addr().As4()
+	v := binary.BigEndian.Uint32(a[:]) + rand.Uint32N(1<<(32-p.Bits()))
+	binary.BigEndian.PutUint32(a[:], v)
+	return netip.AddrFrom4(a)
+}
+
+// choose checks the wanted subnet against the host, or finds one where none is wanted.
+func (n *Network) choose(want netip.Prefix) (netip.Prefix, error) {
+	if want.IsValid() {
+		if !want.Addr().Is4() || want.Bits() > 29 || want.Bits() < 8 || want.Masked() != want {
+			return want, cloud.Errorf(cloud.Invalid, "subnet %s: it has to be an IPv4 network of /8 to /29, such as 10.88.0.0/20", want)
+		}
+		taken, err := n.collision(want)
+		if err != nil {
+			return want, err
+		}
+		if taken != "" {
+			return want, cloud.Errorf(cloud.Conflict, "subnet %s collides with %s of this machine", want, taken).
+				WithHint("micro up --subnet with a network that is not in use, such as %s", n.suggest())
+		}
+		return want, nil
+	}
+	if p := n.suggest(); p.IsValid() {
+		return p, nil
+	}
+	return want, cloud.Errorf(cloud.Conflict, "no free /20 in 10.88.0.0/16, 10.188.0.0/16 and 172.28.0.0/14").
+		WithHint("micro up --subnet CIDR")
+}
+
+// suggest is the network in use already, when a restart finds one, or else the first that is free.
+func (n *Network) suggest() netip.Prefix {
+	if p, ok := n.current(); ok {
+		return p
+	}
+	for _, pool := range []string{"10.88.0.0/16", "10.188.0.0/16", "172.28.0.0/14"} {
+		p := netip.MustParsePrefix(pool)
+		for a := p.Addr(); p.Contains(a); {
+			sub := netip.PrefixFrom(a, 20)
+			if taken, err := n.collision(sub); err == nil && taken == "" {
+				return sub
+			}
+			if a = last(sub).Next(); !a.IsValid() {
+				break
+			}
+		}
+	}
+	return netip.Prefix{}
+}
+
+// collision names the first address or route of the host that overlaps the subnet and isn't ours.
+func (n *Network) collision(p netip.Prefix) (string, error) {
+	addrs, err := netlink.AddrList(nil, unix.AF_INET)
+	if err != nil {
+		return "", fmt.Errorf("network: list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		if q, ok := prefixOf(a.IPNet); ok && q.Overlaps(p) && a.Label != n.gatewayLabel() {
+			return fmt.Sprintf("the address %s (%s)", a.IPNet, a.Label), nil
+		}
+	}
+	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return "", fmt.Errorf("network: list routes: %w", err)
+	}
+	gateways := map[netip.Prefix]bool{} // of this node's subnet, were it to run already
+	if cur, ok := n.current(); ok {
+		gateways[cur] = true
+	}
+	for _, r := range routes {
+		q, ok := prefixOf(r.Dst)
+		if !ok || q.Bits() == 0 || !q.Overlaps(p) {
+			continue
+		}
+		mine := r.Protocol == routeProtocol && (gateways[q] || n.ours(r.LinkIndex))
+		if !mine {
+			return fmt.Sprintf("the route to %s (%s)", q, deviceName(r)), nil
+		}
+	}
+	return "", nil
+}
+
+func deviceName(r netlink.Route) string {
+	if r.Type == unix.RTN_UNREACHABLE {
+		return "another micro's"
+	}
+	if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
+		return "dev " + l.Attrs().Name
+	}
+	return r.Gw.String()
+}

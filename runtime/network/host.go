@@ -1,0 +1,206 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const loopbackIndex = 1
+
+// gatewayLabel says in the kernel's own records whose gateway an address on lo is.
+func (n *Network) gatewayLabel() string { return "lo:" + n.prefix }
+
+// current is the subnet of this node that the host is set up for; there is one after a restart of micro.
+func (n *Network) current() (netip.Prefix, bool) {
+	addrs, err := netlink.AddrList(nil, unix.AF_INET)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	for _, a := range addrs {
+		if a.Label != n.gatewayLabel() {
+			continue
+		}
+		gw, ok := netip.AddrFromSlice(a.IP.To4())
+		routes, err := netlink.RouteListFiltered(unix.AF_INET,
+			&netlink.Route{Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol}, netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL)
+		if err != nil || !ok {
+			return netip.Prefix{}, false
+		}
+		for _, r := range routes {
+			if p, ok := prefixOf(r.Dst); ok && gateway(p) == gw {
+				return p, true
+			}
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+func (n *Network) prepareHost() error {
+	// A node that comes back with another subnet must not keep the old gateway.
+	if old, ok := n.current(); ok && old != n.subnet {
+		if err := n.restoreHost(); err != nil {
+			return err
+		}
+	}
+	lo, err := netlink.LinkByIndex(loopbackIndex)
+	if err != nil {
+		return fmt.Errorf("network: loopback: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("network: loopback up: %w", err)
+	}
+	if err := netlink.AddrReplace(lo, n.gatewayAddr()); err != nil {
+		return fmt.Errorf("network: gateway %s on lo: %w", n.Gateway(), err)
+	}
+	if err := netlink.RouteReplace(n.unreachable()); err != nil {
+		return fmt.Errorf("network: route %s: %w", n.subnet, err)
+	}
+	n.mtu = uplinkMTU()
+	return n.enableForwarding()
+}
+
+func (n *Network) restoreHost() error {
+	var errs []error
+	addrs, err := netlink.AddrList(nil, unix.AF_INET)
+	errs = append(errs, err)
+	for _, a := range addrs {
+		if a.Label != n.gatewayLabel() {
+			continue
+		}
+		if p, ok := n.current(); ok {
+			r := n.unreachable()
+			r.Dst = ipNet(p)
+			errs = append(errs, gone(netlink.RouteDel(r)))
+		}
+		lo, err := netlink.LinkByIndex(loopbackIndex)
+		if err == nil {
+			err = gone(netlink.AddrDel(lo, &a))
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, n.restoreForwarding())...)
+}
+
+func (n *Network) gatewayAddr() *netlink.Addr {
+	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(n.Gateway(), 32)), Label: n.gatewayLabel()}
+}
+
+// unreachable answers at once for addresses that no container has, instead of asking the host's default
+// gateway for them.
+func (n *Network) unreachable() *netlink.Route {
+	return &netlink.Route{Dst: ipNet(n.subnet), Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol}
+}
+
+// uplinkMTU is the smallest MTU of the host's default routes: what a container sends must fit.
+func uplinkMTU() int {
+	mtu := 1500
+	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+	if err != nil {
+		return mtu
+	}
+	for _, r := range routes {
+		if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil && l.Attrs().MTU >= 576 {
+			mtu = min(mtu, l.Attrs().MTU)
+		}
+	}
+	return mtu
+}
+
+const forwardFile = "/proc/sys/net/ipv4/ip_forward"
+
+// memory is the file that keeps what forwarding was before the first micro of this boot and this network
+// namespace changed it.
+func memory() (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("/run/micro/ip_forward.%.8s.%d", boot, st.Ino), nil
+}
+
+func (n *Network) enableForwarding() error {
+	old, err := os.ReadFile(forwardFile)
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	if strings.TrimSpace(string(old)) == "1" {
+		return nil
+	}
+	file, err := memory()
+	if err == nil {
+		err = os.MkdirAll("/run/micro", 0o711)
+	}
+	if err == nil {
+		err = os.WriteFile(file, old, 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(forwardFile, []byte("1"), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("network: let the host forward: %w", err)
+	}
+	return nil
+}
+
+func (n *Network) restoreForwarding() error {
+	others, err := otherTables(n.table)
+	if err != nil || others {
+		return err
+	}
+	file, err := memory()
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	old, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.WriteFile(forwardFile, old, 0o644)
+	}
+	if err == nil {
+		err = os.Remove(file)
+	}
+	if err != nil {
+		return fmt.Errorf("network: put forwarding back: %w", err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), ones).Masked(), ok
+}
+
+// gone takes "it is not there" for success.
+func gone(err error) error {
+	for _, e := range []error{unix.ENOENT, unix.ESRCH, unix.ENODEV, unix.EADDRNOTAVAIL, os.ErrNotExist} {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,261 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// sandboxGroup is the mark of those who may only go out. No group's mark, which is its number plus
+// one, is as large.
+const sandboxGroup = 1<<32 - 2
+
+// The table, m* being this node's links:
+//
+//	chain pre (prerouting, raw)
+//	  iifname m*  ip6                               drop   containers have no IPv6
+//	  iifname m*  iifname . ip saddr != @pin        drop   a container's own address and no other
+//	  iifname m*  accept
+//	  iifname lo  accept
+//	  ip daddr SUBNET  drop                                nobody outside gets in by a route of his own
+//	  ip saddr SUBNET  drop                                nor says he is one of us
+//	chain forward
+//	  ct state established,related                  accept
+//	  iifname m*  ip daddr 169.254.0.0/16           drop   cloud metadata
+//	  iifname m* oifname m*  mark set iifname map @group
+//	  iifname m*  oifname . mark @member            accept same group
+//	  oifname m*                                    drop
+//	chain input
+//	  iifname != m*                                 accept
+//	  ct state established,related                  accept
+//	  ip daddr != GATEWAY                           drop
+//	  icmp                                          accept
+//	  udp 53, tcp 53                                accept
+//	  iifname @sandbox                              drop
+//	  tcp 80                                        accept
+//	  drop
+//	chain post (postrouting, nat)
+//	  ip saddr SUBNET oifname != m*                 masquerade
+type ruleset struct {
+	c     *nftables.Conn
+	table *nftables.Table
+	rules map[string]int // of each chain
+}
+
+// sets that follow the endpoints.
+type sets struct{ pin, group, member, sandbox *nftables.Set }
+
+func (n *Network) nft() (*nftables.Conn, *nftables.Table, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, nil, fmt.Errorf("network: nftables: %w", err)
+	}
+	return c, &nftables.Table{Family: nftables.TableFamilyINet, Name: n.table}, nil
+}
+
+func newSets(t *nftables.Table) sets {
+	return sets{
+		pin:     &nftables.Set{Table: t, Name: "pin", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)},
+		group:   &nftables.Set{Table: t, Name: "group", IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeMark},
+		member:  &nftables.Set{Table: t, Name: "member", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeMark)},
+		sandbox: &nftables.Set{Table: t, Name: "sandbox", KeyType: nftables.TypeIFName},
+	}
+}
+
+// elements are what the endpoint has in each set.
+func (s sets) elements(ep *endpoint) map[*nftables.Set][]nftables.SetElement {
+	name, ip := ifname(ep.link), ep.IP.AsSlice()
+	if ep.Tenant == sandboxGroup {
+		return map[*nftables.Set][]nftables.SetElement{
+			s.pin:     {{Key: concat(name, ip)}},
+			s.group:   {{Key: name, Val: binaryutil.NativeEndian.PutUint32(sandboxGroup)}},
+			s.sandbox: {{Key: name}},
+		}
+	}
+	mark := binaryutil.NativeEndian.PutUint32(ep.Tenant + 1)
+	return map[*nftables.Set][]nftables.SetElement{
+		s.pin:    {{Key: concat(name, ip)}},
+		s.group:  {{Key: name, Val: mark}},
+		s.member: {{Key: concat(name, mark)}},
+	}
+}
+
+// addElements lets an endpoint's traffic through. A table that is gone or not whole is made anew. n.mu is held.
+func (n *Network) addElements(ep *endpoint) error {
+	c, t, err := n.nft()
+	if err != nil {
+		return err
+	}
+	for set, el := range newSets(t).elements(ep) {
+		if err := c.SetAddElements(set, el); err != nil {
+			return fmt.Errorf("network: %w", err)
+		}
+	}
+	if c.Flush() == nil {
+		return nil
+	}
+	ep.ruled = true
+	return n.rebuild()
+}
+
+// removeElements forgets an endpoint that n.endpoints no longer has. n.mu is held.
+func (n *Network) removeElements(ep *endpoint) error {
+	c, t, err := n.nft()
+	if err != nil {
+		return err
+	}
+	for set, el := range newSets(t).elements(ep) {
+		if err := c.SetDeleteElements(set, el); err != nil {
+			return fmt.Errorf("network: %w", err)
+		}
+	}
+	if c.Flush() == nil {
+		return nil
+	}
+	return n.rebuild()
+}
+
+// rebuild replaces the table, or makes it, in one transaction: there is no moment without it. n.mu is held.
+func (n *Network) rebuild() error {
+	c, t, err := n.nft()
+	if err != nil {
+		return err
+	}
+	c.AddTable(t)
+	c.DelTable(t)
+	c.AddTable(t)
+	s := newSets(t)
+	filled := map[*nftables.Set][]nftables.SetElement{}
+	for _, ep := range n.endpoints {
+		if ep.ruled {
+			for set, el := range s.elements(ep) {
+				filled[set] = append(filled[set], el...)
+			}
+		}
+	}
+	for _, set := range []*nftables.Set{s.pin, s.group, s.member, s.sandbox} {
+		if err := c.AddSet(set, filled[set]); err != nil {
+			return fmt.Errorf("network: set %s: %w", set.Name, err)
+		}
+	}
+	r := &ruleset{c: c, table: t, rules: map[string]int{}}
+	r.build(n, s)
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("network: firewall table %s: %w", n.table, err)
+	}
+	n.rules = r.rules
+	return nil
+}
+
+func (r *ruleset) build(n *Network, s sets) {
+	gw, subnet := n.Gateway().AsSlice(), n.subnet
+
+	pre := r.chain("pre", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	r.rule(pre, in(n.prefix), family(unix.NFPROTO_IPV6), drop())
+	r.rule(pre, in(n.prefix), match{iifname(1), source(2), lookup(s.pin, true)}, drop())
+	r.rule(pre, in(n.prefix), accept())
+	r.rule(pre, in("lo\x00"), accept())
+	r.rule(pre, daddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
+	r.rule(pre, saddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
+
+	forward := r.chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	r.rule(forward, established(), accept())
+	r.rule(forward, in(n.prefix), daddr(16, []byte{169, 254, 0, 0}), drop())
+	// By way of the mark, for nft can't list a map look-up that goes straight into a concatenation.
+	r.rule(forward, in(n.prefix), out(n.prefix), match{iifname(1), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
+	r.rule(forward, in(n.prefix), match{oifname(1), mark(2), lookup(s.member, false)}, accept())
+	r.rule(forward, out(n.prefix), drop())
+
+	input := r.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
+	r.rule(input, notIn(n.prefix), accept())
+	r.rule(input, established(), accept())
+	r.rule(input, notDaddr(gw), drop())
+	r.rule(input, protocol(unix.IPPROTO_ICMP), accept())
+	r.rule(input, protocol(unix.IPPROTO_UDP), port(53), accept())
+	r.rule(input, protocol(unix.IPPROTO_TCP), port(53), accept())
+	r.rule(input, match{iifname(1), lookup(s.sandbox, false)}, drop())
+	r.rule(input, protocol(unix.IPPROTO_TCP), port(80), accept())
+	r.rule(input, drop())
+
+	post := r.chain("post", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	r.rule(post, saddr(subnet.Bits(), subnet.Addr().AsSlice()), notOut(n.prefix), match{&expr.Masq{}})
+}
+
+func (r *ruleset) chain(name string, typ nftables.ChainType, hook *nftables.ChainHook, prio *nftables.ChainPriority) *nftables.Chain {
+	return r.c.AddChain(&nftables.Chain{Name: name, Table: r.table, Type: typ, Hooknum: hook, Priority: prio})
+}
+
+func (r *ruleset) rule(ch *nftables.Chain, parts ...match) {
+	var all []expr.Any
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	r.c.AddRule(&nftables.Rule{Table: r.table, Chain: ch, Exprs: all})
+	r.rules[ch.Name]++
+}
+
+// intact says whether the table is as rebuild left it. n.mu is held.
+func (n *Network) intact() bool {
+	c, t, err := n.nft()
+	if err != nil {
+		return false
+	}
+	for chain, want := range n.rules {
+		rules, err := c.GetRules(t, &nftables.Chain{Table: t, Name: chain})
+		if err != nil || len(rules) != want {
+			return false
+		}
+	}
+	s := newSets(t)
+	want := map[*nftables.Set]int{s.pin: 0, s.group: 0, s.member: 0, s.sandbox: 0}
+	for _, ep := range n.endpoints {
+		if ep.ruled {
+			for set := range s.elements(ep) {
+				want[set]++
+			}
+		}
+	}
+	for set, count := range want {
+		el, err := c.GetSetElements(set)
+		if err != nil || len(el) != count {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Network) removeTable() error {
+	c, t, err := n.nft()
+	if err != nil {
+		return err
+	}
+	c.AddTable(t) // deleting one that is not there is an error
+	c.DelTable(t)
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("network: delete table %s: %w", n.table, err)
+	}
+	return nil
+}
+
+// otherTables says whether another micro of this machine is up.
+func otherTables(mine string) (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("network: nftables: %w", err)
+	}
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, fmt.Errorf("network: list tables: %w", err)
+	}
+	for _, t := range tables {
+		if strings.HasPrefix(t.Name, "micro_") && t.Name != mine {
+			return true, nil
+		}
+	}
+	return false, nil
+}
