@@ -2,7 +2,11 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
+# The commit's own time, so that the same commit makes the same binary.
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+commit := $(shell git rev-parse HEAD 2>/dev/null)
+built := $(shell git log -1 --format=%cI 2>/dev/null)
+stamp := -X main.version=$(version) -X main.commit=$(commit) -X main.built=$(built)
 helpers := runtime/ctrd/helpers
 debimage := ./testdata/debimage/cmd/debimage
 
@@ -21,7 +25,7 @@ gotest = go test -timeout 10m $(exec) $(TESTFLAGS)
 
 .PHONY: build
 build: deps-build $(helpers)/bin ## bin/micro: one static file with everything on board
-	CGO_ENABLED=0 go build -trimpath -tags embedhelpers -ldflags '-s -w -X main.version=$(version)' -o bin/micro .
+	CGO_ENABLED=0 go build -trimpath -tags embedhelpers -ldflags '-s -w $(stamp)' -o bin/micro .
 
 .PHONY: demo
 demo: build deps-demo ## start a node, push a sample app, fetch it by name
