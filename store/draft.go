@@ -1,0 +1,119 @@
+package store
+
+import (
+	"encoding/json"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// A transaction takes no more requests beyond half of what an engine allows.
+const (
+	draftOps   = kv.MaxOps / 2
+	draftBytes = kv.MaxBytes / 2
+)
+
+// draft is a transaction in the making.
+type draft struct {
+	requests []*request
+	head     head  // as it will be
+	headRev  int64 // the engine's revision of the head before
+	changes  []cloud.Change
+	values   map[string][]byte // by the engine's key, nil to delete: what changes leads to
+	lines    []kv.Put
+	size     int
+}
+
+// draft runs the requests' functions, each on the state that the one before would leave. It takes as
+// many, from the first, as go into one transaction.
+func (s *Store) draft(waiting []*request) *draft {
+	s.mu.Lock()
+	state := s.state
+	d := &draft{head: s.head, headRev: s.headRev, values: map[string][]byte{}}
+	s.mu.Unlock()
+	next, now := state.Rev()+1, s.cfg.Now().UTC()
+	for _, r := range waiting {
+		var changes []cloud.Change
+		changes, r.err = r.run(state)
+		values, size, err := encode(changes)
+		if len(d.requests) > 0 && (d.size+size > draftBytes || len(d.values)+len(d.lines)+len(values) > draftOps) {
+			break
+		}
+		d.requests = append(d.requests, r)
+		if r.err == nil {
+			r.err = err
+		}
+		if r.err != nil || r.panicked != nil || r.fn != nil && len(changes) == 0 {
+			continue
+		}
+		rev := cloud.Revision(0)
+		if len(changes) > 0 {
+			state, rev, d.head.Rev = state.Apply(next, changes), next, next
+		}
+		d.size += size
+		d.changes = append(d.changes, changes...)
+		for key, value := range values {
+			d.values[key] = value
+		}
+		for _, line := range r.lines {
+			if line.Rev = rev; line.Time.IsZero() {
+				line.Time = now
+			}
+			d.add(line)
+		}
+	}
+	d.trim(uint64(s.cfg.AuditLines))
+	return d
+}
+
+// trim drops the oldest audit lines beyond those to keep, a block at a time.
+func (d *draft) trim(keep uint64) {
+	if d.head.Lines < d.head.Trimmed+keep+auditBlock {
+		return
+	}
+	for range auditBlock {
+		d.head.Trimmed++
+		d.values[lineKey(d.head.Trimmed)] = nil
+	}
+}
+
+func encode(changes []cloud.Change) (values map[string][]byte, size int, err error) {
+	values = make(map[string][]byte, len(changes))
+	for _, c := range changes {
+		value, err := c.Encode()
+		if err != nil {
+			return nil, 0, cloud.Errorf(cloud.Internal, "encode %q: %w", c.Key, err)
+		}
+		values[objectPrefix+string(c.Key)] = value
+		size += len(objectPrefix) + len(c.Key) + len(value)
+	}
+	return values, size, nil
+}
+
+// add appends a line to the audit log.
+func (d *draft) add(line Line) {
+	line.N, line.Prev = d.head.Lines+1, d.head.Hash
+	value := line.encode()
+	d.head.Lines, d.head.Hash = line.N, hashOf(value)
+	d.lines = append(d.lines, kv.Put{Key: lineKey(line.N), Value: value})
+	d.size += len(value)
+}
+
+func (d *draft) txn() (kv.Txn, error) {
+	h, err := json.Marshal(d.head)
+	if err != nil {
+		return kv.Txn{}, err
+	}
+	txn := kv.Txn{
+		If:  []kv.Cond{kv.Unchanged(headKey, d.headRev)},
+		Put: append(d.lines, kv.Put{Key: headKey, Value: h}),
+	}
+	for key, value := range d.values {
+		if value == nil {
+			txn.Del = append(txn.Del, key)
+			continue
+		}
+		txn.Put = append(txn.Put, kv.Put{Key: key, Value: value})
+	}
+	return txn, nil
+}

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// schema is the version of what is kept: the sum of all objects' JSON. Whatever an older micro would
+// misread or lose, a new field too, makes it one more.
+type schema struct {
+	Version int    `json:"version"`
+	By      string `json:"by"` // the version of the micro that wrote it
+}
+
+// migration makes the objects of one version those of the next. It returns what to write, and must leave
+// alone what it has migrated already: it may be cut short, and is then run again.
+type migration func(objects []kv.Pair) (put []kv.Put, del []string, err error)
+
+// migrations lead from version 1 to the newest.
+var migrations []migration
+
+// backuper is an engine that can keep a copy of everything.
+type backuper interface {
+	Backup(label string) (path string, err error)
+}
+
+// migrate brings what is kept to the newest version.
+func migrate(ctx context.Context, cfg Config, steps []migration) error {
+	newest := len(steps) + 1
+	p, err := cfg.Engine.Get(ctx, schemaKey)
+	if err != nil {
+		return err
+	}
+	found := schema{}
+	if p.Rev == 0 {
+		return writeSchema(ctx, cfg, p.Rev, newest)
+	}
+	if err := json.Unmarshal(p.Value, &found); err != nil {
+		return cloud.Errorf(cloud.Internal, "the store's version cannot be read: %w", err)
+	}
+	if found.Version > newest {
+		return cloud.Errorf(cloud.Invalid, "the store was written by micro %s and has version %d; micro %s reads up to %d", found.By, found.Version, cfg.Version, newest).WithHint("run micro %s, or a newer one", found.By)
+	}
+	if b, ok := cfg.Engine.(backuper); ok && found.Version < newest {
+		path, err := b.Backup("schema" + strconv.Itoa(found.Version))
+		if err != nil {
+			return cloud.Errorf(cloud.Unavailable, "keep a copy of the store before it is migrated: %w", err)
+		}
+		cfg.Log.Info("migrating the store", "from", found.Version, "to", newest, "copy", path)
+	}
+	for v := found.Version; v < newest; v++ {
+		if err := step(ctx, cfg, steps[v-1]); err != nil {
+			return err
+		}
+		if p, err = cfg.Engine.Get(ctx, schemaKey); err != nil {
+			return err
+		}
+		if err := writeSchema(ctx, cfg, p.Rev, v+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func step(ctx context.Context, cfg Config, m migration) error {
+	objects, _, err := cfg.Engine.List(ctx, objectPrefix)
+	if err != nil {
+		return err
+	}
+	put, del, err := m(objects)
+	if err != nil {
+		return err
+	}
+	for len(put)+len(del) > 0 {
+		var txn kv.Txn
+		for size := 0; len(put) > 0 && len(txn.Put) < draftOps && (size == 0 || size+len(put[0].Value) < draftBytes); put = put[1:] {
+			size += len(put[0].Key) + len(put[0].Value)
+			txn.Put = append(txn.Put, put[0])
+		}
+		n := min(len(del), draftOps)
+		txn.Del, del = del[:n], del[n:]
+		if _, err := cfg.Engine.Commit(ctx, txn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeSchema(ctx context.Context, cfg Config, rev int64, version int) error {
+	value, err := json.Marshal(schema{version, cfg.Version})
+	if err != nil {
+		return err
+	}
+	_, err = cfg.Engine.Commit(ctx, kv.Txn{
+		If:  []kv.Cond{kv.Unchanged(schemaKey, rev)},
+		Put: []kv.Put{{Key: schemaKey, Value: value}},
+	})
+	return err
+}

@@ -1,0 +1,352 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/boltkv"
+	"github.com/protoduction/micro/store/kv"
+)
+
+var alice = Actor{Name: "alice", Role: "developer", Source: "socket uid=1000", RequestID: "r1"}
+
+// memoryDir is a folder in memory where there is one.
+func memoryDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "store")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func newEngine(t testing.TB, dir string) *boltkv.DB {
+	t.Helper()
+	e, err := boltkv.Open(boltkv.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+func newStore(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	if cfg.Engine == nil {
+		cfg.Engine = newEngine(t, memoryDir(t))
+	}
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// running runs the store until the test ends.
+func running(t *testing.T, s *Store) *Store {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, kv.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// count is an update that counts a group's number up: whatever gets lost is missed in the end.
+func count(name cloud.GroupName) func(*cloud.State) ([]cloud.Change, error) {
+	return func(s *cloud.State) ([]cloud.Change, error) {
+		g := &cloud.Group{Name: name, Number: 1}
+		if old, ok := s.Group(name); ok {
+			g.Number = old.Number + 1
+		}
+		return []cloud.Change{cloud.Put(g)}, nil
+	}
+}
+
+func remove(name cloud.GroupName) func(*cloud.State) ([]cloud.Change, error) {
+	return func(s *cloud.State) ([]cloud.Change, error) {
+		if g, ok := s.Group(name); ok {
+			return []cloud.Change{cloud.Delete(g)}, nil
+		}
+		return nil, nil
+	}
+}
+
+func update(t testing.TB, s *Store, fn func(*cloud.State) ([]cloud.Change, error)) *cloud.State {
+	t.Helper()
+	state, err := s.Update(t.Context(), alice, "test", "a thing", fn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// show writes a state as "7: a=1 b=2".
+func show(s *cloud.State) string {
+	words := []string{fmt.Sprintf("%d:", s.Rev())}
+	for g := range s.Groups() {
+		words = append(words, fmt.Sprintf("%s=%d", g.Name, g.Number))
+	}
+	return strings.Join(words, " ")
+}
+
+func wantState(t *testing.T, s *cloud.State, want string) {
+	t.Helper()
+	if got := show(s); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	var shown []string
+	s := newStore(t, Config{Show: func(s *cloud.State) { shown = append(shown, show(s)) }})
+	wantState(t, s.State(), "0:")
+	wantState(t, update(t, s, count("a")), "1: a=1")
+	wantState(t, update(t, s, count("b")), "2: a=1 b=1")
+	wantState(t, update(t, s, count("a")), "3: a=2 b=1")
+	wantState(t, update(t, s, remove("b")), "4: a=2")
+	wantState(t, update(t, s, remove("b")), "4: a=2") // nothing to do
+	denied := cloud.Errorf(cloud.Denied, "no")
+	if _, err := s.Update(t.Context(), alice, "test", "", func(*cloud.State) ([]cloud.Change, error) { return nil, denied }); !errors.Is(err, denied) {
+		t.Errorf("got %v", err)
+	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Update(done, alice, "test", "", count("a")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	wantState(t, s.State(), "4: a=2")
+	if want := []string{"0:", "1: a=1", "2: a=1 b=1", "3: a=2 b=1", "4: a=2"}; !slices.Equal(shown, want) {
+		t.Errorf("shown were %q, want %q", shown, want)
+	}
+}
+
+func TestReopen(t *testing.T) {
+	dir := memoryDir(t)
+	e := newEngine(t, dir)
+	s := newStore(t, Config{Engine: e})
+	update(t, s, count("a"))
+	update(t, s, count("b"))
+	update(t, s, remove("a"))
+	epoch := s.Epoch()
+	_ = e.Close()
+	s = newStore(t, Config{Engine: newEngine(t, dir)})
+	wantState(t, s.State(), "3: b=1")
+	wantState(t, update(t, s, count("b")), "4: b=2")
+	if s.Epoch() != epoch {
+		t.Errorf("epoch %s became %s", epoch, s.Epoch())
+	}
+}
+
+// TestAuditInTransaction looks at what the engine was told: each change comes with its line.
+func TestAuditInTransaction(t *testing.T) {
+	e := newEngine(t, memoryDir(t))
+	s := newStore(t, Config{Engine: e})
+	_, since, err := e.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, count("a"))
+	for b, err := range e.Watch(t.Context(), "", since) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		for _, c := range b.Changes {
+			keys = append(keys, c.Key)
+		}
+		slices.Sort(keys)
+		if want := []string{"audit/0000000000000001", "cloud/object/groups/a", "cloud/rev"}; !slices.Equal(keys, want) {
+			t.Errorf("the transaction changed %q, want %q", keys, want)
+		}
+		break
+	}
+}
+
+// TestManyWriters has two nodes on one engine count up at once: none is lost, whoever conflicts.
+func TestManyWriters(t *testing.T) {
+	e := newEngine(t, memoryDir(t))
+	nodes := []*Store{running(t, newStore(t, Config{Engine: e})), running(t, newStore(t, Config{Engine: e}))}
+	const writers, each = 6, 20
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			for range each {
+				s, err := nodes[i%2].Update(t.Context(), alice, "count", "", count("a"))
+				if err != nil {
+					t.Error(err)
+				} else if s.Rev() == 0 {
+					t.Error("revision 0 after a change")
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, s := range nodes {
+		for state := range s.Watch(t.Context()) {
+			if g, ok := state.Group("a"); ok && g.Number == writers*each {
+				break
+			}
+		}
+		if n := len(lines(t, s)); n != writers*each {
+			t.Errorf("%d audit lines of %d changes", n, writers*each)
+		}
+	}
+}
+
+func TestWatchNeverMissesTheLast(t *testing.T) {
+	s := newStore(t, Config{})
+	go func() {
+		for range 200 {
+			_, _ = s.Update(t.Context(), alice, "count", "", count("a"))
+		}
+	}()
+	last := cloud.Revision(0)
+	for state := range s.Watch(t.Context()) {
+		if state.Rev() < last {
+			t.Errorf("revision %d after %d", state.Rev(), last)
+		}
+		if last = state.Rev(); last == 200 {
+			break
+		}
+	}
+}
+
+// gate is an engine that can be made to wait or fail.
+type gate struct {
+	kv.Engine
+	mu      sync.Mutex
+	entered chan struct{} // told of each commit, where not nil
+	err     error
+	commits int
+}
+
+func (g *gate) Commit(ctx context.Context, txn kv.Txn) (int64, error) {
+	g.mu.Lock()
+	g.commits++
+	entered, err := g.entered, g.err
+	g.mu.Unlock()
+	if entered != nil {
+		entered <- struct{}{} // on its way
+		entered <- struct{}{} // may go on
+	}
+	if err != nil {
+		return 0, err
+	}
+	return g.Engine.Commit(ctx, txn)
+}
+
+// TestTogether lets updates wait for one under way: they share the next transaction.
+func TestTogether(t *testing.T) {
+	g := &gate{Engine: newEngine(t, memoryDir(t))}
+	s := newStore(t, Config{Engine: g})
+	g.commits, g.entered = 0, make(chan struct{})
+	var all sync.WaitGroup
+	revs := make([]cloud.Revision, 10)
+	all.Go(func() { update(t, s, count("first")) })
+	<-g.entered
+	for i := range revs {
+		all.Go(func() {
+			fn := count("a")
+			if i == 3 {
+				fn = func(*cloud.State) ([]cloud.Change, error) { return nil, errors.New("no") }
+			}
+			state, err := s.Update(t.Context(), alice, "test", "", fn)
+			if (err != nil) != (i == 3) {
+				t.Error(err)
+			}
+			if err == nil {
+				revs[i] = state.Rev()
+			}
+		})
+	}
+	all.Go(func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not reach the one who asked")
+			}
+		}()
+		_, _ = s.Update(t.Context(), alice, "test", "", func(*cloud.State) ([]cloud.Change, error) { panic("no") })
+	})
+	for len(s.waiting()) < len(revs)+2 {
+		runtime.Gosched() // all are on their way, and nothing tells when they have arrived
+	}
+	<-g.entered
+	<-g.entered
+	<-g.entered
+	all.Wait()
+	if g.commits != 2 {
+		t.Errorf("%d transactions, want 2", g.commits)
+	}
+	wantState(t, s.State(), "2: a=9 first=1")
+	for i, rev := range revs {
+		if i != 3 && rev != 2 {
+			t.Errorf("update %d is of revision %d", i, rev)
+		}
+	}
+	if n := len(lines(t, s)); n != 10 {
+		t.Errorf("%d audit lines", n)
+	}
+}
+
+func (s *Store) waiting() []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue
+}
+
+func TestEngineFails(t *testing.T) {
+	g := &gate{Engine: newEngine(t, memoryDir(t))}
+	s := newStore(t, Config{Engine: g})
+	update(t, s, count("a"))
+	g.err = cloud.Errorf(cloud.Unavailable, "disk full")
+	for range 3 {
+		if _, err := s.Update(t.Context(), alice, "test", "", count("a")); !errors.Is(err, g.err) {
+			t.Errorf("got %v", err)
+		}
+		wantState(t, s.State(), "1: a=1")
+	}
+	g.err = nil
+	wantState(t, update(t, s, count("a")), "2: a=2")
+	if n := len(lines(t, s)); n != 2 {
+		t.Errorf("%d audit lines", n)
+	}
+}
+
+// TestTooMuch asks for more than a transaction takes: that fails alone, and many small ones do not.
+func TestTooMuch(t *testing.T) {
+	s := newStore(t, Config{})
+	big := func(*cloud.State) ([]cloud.Change, error) {
+		rel := &cloud.Release{Cause: strings.Repeat("x", kv.MaxBytes)}
+		return []cloud.Change{cloud.Put(rel)}, nil
+	}
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			fn := count("a")
+			if i%10 == 0 {
+				fn = big
+			}
+			if _, err := s.Update(t.Context(), alice, "test", "", fn); (cloud.CodeOf(err) == cloud.Invalid) != (i%10 == 0) {
+				t.Errorf("update %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if g, _ := s.State().Group("a"); g.Number != 45 {
+		t.Errorf("counted to %d", g.Number)
+	}
+}
