@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,7 @@ type Config struct {
 	Images      images
 	Runc        string // program
 
-	Sandbox   NewSandbox   // nil: steps have no network
+	Sandbox   NewSandbox   // for each step, and for the process, which fetches base images; nil: no network
 	Resolvers []netip.Addr // name servers as seen by a step; none: the host's
 
 	CertsDir     string // see remote.Config
@@ -217,10 +218,24 @@ func newRequest(r runtime.Build) (Request, error) {
 	case !info.Mode().IsRegular():
 		return Request{}, cloud.Errorf(cloud.Invalid, "build: Dockerfile %q is not a file", file)
 	}
+	if err := checkArgs(r.Args); err != nil {
+		return Request{}, err
+	}
 	return Request{
 		Name: r.Name, Source: r.Source, Dockerfile: filepath.ToSlash(filepath.Clean(file)), Target: r.Target,
 		Args: r.Args, Labels: r.Labels, NoCache: r.NoCache,
 	}, nil
+}
+
+// checkArgs refuses build arguments that are meant for BuildKit rather than for the Dockerfile: they would
+// bring in other programs, other platforms, or others' caches.
+func checkArgs(args map[string]string) error {
+	for k := range args {
+		if strings.HasPrefix(k, "BUILDKIT_") && k != "BUILDKIT_INLINE_CACHE" {
+			return cloud.Errorf(cloud.Invalid, "build: argument %s is not an app's to set", k)
+		}
+	}
+	return nil
 }
 
 // acquire returns the build process, a new one where there is none or it has died.

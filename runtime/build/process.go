@@ -11,10 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
@@ -29,8 +32,9 @@ type process struct {
 	stdin  io.Closer // closing it asks the process to end
 	socket string
 	cgroup string
-	done   chan struct{} // closed when it has ended; err is set then
-	err    error
+	done   chan struct{} // closed when it has ended
+
+	removeNetwork func() error
 
 	mu   sync.Mutex
 	said []string // its last lines, for when it crashes
@@ -68,6 +72,11 @@ func (b *Builder) start() (_ *process, err error) {
 	p.cmd.Env = environment(tmp)
 	p.cmd.Dir = "/"
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	// ADD fetches from wherever a Dockerfile says: the process stands behind the same wall as its steps.
+	netns, err := b.processNetwork(p)
+	if err != nil {
+		return nil, err
+	}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -77,7 +86,8 @@ func (b *Builder) start() (_ *process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := startIn(netns, p.cmd); err != nil {
+		p.removeNetwork()
 		return nil, err
 	}
 	go b.wait(p, stderr)
@@ -94,6 +104,58 @@ func (b *Builder) start() (_ *process, err error) {
 	}
 	b.log.Info("build process started", "pid", p.cmd.Process.Pid)
 	return p, nil
+}
+
+// processNetwork returns the path of the network namespace for the process, "" where it gets one of its
+// own with nothing in it.
+func (b *Builder) processNetwork(p *process) (string, error) {
+	p.removeNetwork = func() error { return nil }
+	if b.cfg.Sandbox == nil {
+		p.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	netns, remove, err := b.cfg.Sandbox(ctx, sandboxID())
+	if err != nil {
+		return "", fmt.Errorf("make its network: %w", err)
+	}
+	p.removeNetwork = remove
+	return netns, nil
+}
+
+// startIn starts a program in a network namespace, "" being this process's own. A child is born into
+// that of the thread which makes it, so one thread goes there and comes back.
+func startIn(netns string, cmd *exec.Cmd) error {
+	if netns == "" {
+		return cmd.Start()
+	}
+	there, err := os.Open(netns)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	result := make(chan error)
+	go func() {
+		goruntime.LockOSThread()
+		back, err := os.Open("/proc/thread-self/ns/net")
+		if err == nil {
+			defer back.Close()
+			err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
+		}
+		if err != nil {
+			goruntime.UnlockOSThread()
+			result <- fmt.Errorf("enter network namespace %s: %w", netns, err)
+			return
+		}
+		err = cmd.Start()
+		// A thread that can't come back stays locked, and ends with this goroutine.
+		if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
+			goruntime.UnlockOSThread()
+		}
+		result <- err
+	}()
+	return <-result
 }
 
 func (b *Builder) settings(containerd string) Settings {
@@ -135,7 +197,10 @@ func (b *Builder) wait(p *process, stderr io.Reader) {
 		p.mu.Unlock()
 	}
 	io.Copy(io.Discard, stderr) // a line beyond the scanner's limit
-	p.err = p.cmd.Wait()
+	p.cmd.Wait()                // how it ended is in cmd.ProcessState
+	if err := p.removeNetwork(); err != nil {
+		b.log.Error("remove the build process's network", "err", err)
+	}
 	if err := sweepCgroup(p.cgroup); err != nil {
 		b.log.Error("sweep up after the build process", "err", err)
 	}

@@ -23,8 +23,7 @@ type NewSandbox func(ctx context.Context, id string) (netns string, remove func(
 func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	id := "build-" + strings.ToLower(rand.Text()[:12])
-	netns, remove, err := b.cfg.Sandbox(ctx, id)
+	netns, remove, err := b.cfg.Sandbox(ctx, sandboxID())
 	if err != nil {
 		b.log.Error("make a network for a build step", "err", err)
 		sendNetwork(conn, nil, err)
@@ -46,6 +45,8 @@ func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 	}
 	io.Copy(io.Discard, conn) // nothing comes but the end
 }
+
+func sandboxID() string { return "build-" + strings.ToLower(rand.Text()[:12]) }
 
 func sendNetwork(conn *net.UnixConn, netns *os.File, failed error) error {
 	var n network

@@ -151,8 +151,8 @@ func (s *Images) Get(ctx context.Context, d string) (runtime.Image, error) {
 
 // dockerConfig is an image's config as Docker and BuildKit write it, of which OCI took over most.
 type dockerConfig struct {
-	Created *time.Time          `json:"created"`
-	Config  ocispec.ImageConfig `json:"config"`
+	imageConfig
+	Config ocispec.ImageConfig `json:"config"`
 }
 
 func (s *Images) describe(ctx context.Context, target ocispec.Descriptor) (runtime.Image, error) {
@@ -168,6 +168,9 @@ func (s *Images) describe(ctx context.Context, target ocispec.Descriptor) (runti
 	var c dockerConfig
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return runtime.Image{}, cloud.Errorf(cloud.Invalid, "image %s: its config is not JSON: %w", target.Digest, err)
+	}
+	if err := s.checkPlatform(target.Digest.String(), c.imageConfig); err != nil {
+		return runtime.Image{}, err
 	}
 	img := runtime.Image{
 		Digest: target.Digest.String(), Name: target.Digest.String(),

@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +48,7 @@ func run() error {
 		io.Copy(io.Discard, os.Stdin) // ends when the node does
 		stop()
 	}()
-	if err := isolate(); err != nil {
+	if err := isolate(settings); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
@@ -67,7 +69,7 @@ func run() error {
 // isolate finishes what the namespaces that the node started us in need: mounts of ours must not show
 // outside, /proc must be that of our own processes, by which runc finds its containers, and what runc
 // remembers of them must not outlive them.
-func isolate() error {
+func isolate(s build.Settings) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("started without a process namespace of its own")
 	}
@@ -82,6 +84,25 @@ func isolate() error {
 	}
 	if err := unix.Mount("runc", runcState, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
 		return fmt.Errorf("mount runc's folder: %w", err)
+	}
+	return useResolvers(s)
+}
+
+// useResolvers has this process ask the name servers that its network can reach.
+func useResolvers(s build.Settings) error {
+	if len(s.Resolvers) == 0 {
+		return nil
+	}
+	var text strings.Builder
+	for _, r := range s.Resolvers {
+		fmt.Fprintf(&text, "nameserver %s\n", r)
+	}
+	path := filepath.Join(os.TempDir(), "resolv.conf")
+	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
+		return fmt.Errorf("name servers: %w", err)
+	}
+	if err := unix.Mount(path, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("name servers: mount over /etc/resolv.conf: %w", err)
 	}
 	return nil
 }

@@ -71,6 +71,8 @@ func frontendAttrs(r build.Request) (map[string]string, error) {
 	for k, v := range r.Labels {
 		attrs["label:"+k] = v
 	}
+	// A cache mount of one app's is nobody else's to read, or to put something into.
+	attrs["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = r.Name
 	syntax, err := ownSyntax(filepath.Join(r.Source, r.Dockerfile))
 	if err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 		return nil, opt, fmt.Errorf("make the executor: %w", err)
 	}
 	// Layers are made and unpacked here, at this process's expense, not in the node.
-	opt.Applier, opt.Differ = apply.NewFileSystemApplier(opt.ContentStore), walking.NewWalkingDiff(opt.ContentStore)
+	opt.Applier, opt.Differ = apply.NewFileSystemApplier(eager{opt.ContentStore}), walking.NewWalkingDiff(opt.ContentStore)
 	opt.RegistryHosts = registryHosts(ctx, s)
 	opt.GCPolicy = cachePolicy(s)
 	w, err := base.NewWorker(ctx, opt)
