@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/protoduction/micro/router/h1"
 )
@@ -23,9 +24,10 @@ type conn struct {
 	loopback     bool
 	trusted      bool // a proxy whose forwarding fields are believed
 
-	in    *block // bytes that have been read; nil while there are none
-	at, n int    // those of in.b[at:n] are still to be used
-	begun int64  // when the first byte of the request came
+	in    *block    // bytes that have been read; nil while there are none
+	at, n int       // those of in.b[at:n] are still to be used
+	start time.Time // when the first byte of the request came
+	begun int64     // the same on the router's clock
 	idle  atomic.Bool
 }
 
@@ -99,7 +101,8 @@ func (c *conn) head() (int, error) {
 		c.idle.Store(false)
 		c.in, c.at, c.n = b, 0, n
 	}
-	c.begun = r.now()
+	c.start = time.Now()
+	c.begun = int64(c.start.Sub(r.epoch)) | 1
 	// One limit for the whole head: a byte now and then does not extend it.
 	if !c.w.read.arm(c.begun + int64(r.limits.Head)) {
 		if !r.closing.Load() {
@@ -152,7 +155,6 @@ func (c *conn) makeRoom() {
 // refuseHead answers what is no request.
 func (c *conn) refuseHead(bad *h1.Error) {
 	x := c.r.exchange(c)
-	x.begun = c.begun
 	x.refuse(fault{status: bad.Status, code: "bad_request", text: bad.Reason})
 	x.end()
 	c.drop()
@@ -162,7 +164,6 @@ func (c *conn) refuseHead(bad *h1.Error) {
 // exchange answers one request. Its head is the first size bytes of what is to be used.
 func (c *conn) exchange(head []byte, size int) ending {
 	x := c.r.exchange(c)
-	x.begun = c.begun
 	c.at += size
 	end := x.run(head)
 	x.end()

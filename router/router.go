@@ -152,6 +152,7 @@ func (r *Router) Drain(ctx context.Context, instance string) error {
 func (r *Router) exchange(c *conn) *exchange {
 	x := r.exchanges.Get().(*exchange)
 	x.reset(c)
+	x.begun, x.Start = c.begun, c.start
 	x.Client, x.Internal, x.Scheme = c.peer, c.internal, c.scheme
 	return x
 }
