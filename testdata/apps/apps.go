@@ -64,20 +64,33 @@ func Base(t testing.TB, app string) string {
 	return image
 }
 
-// HelloImage returns an archive of hello-go's image, as its Dockerfile would make it: for tests that
+// HelloName is the name of the image that HelloArchive makes.
+const HelloName = "micro.local/hello:latest"
+
+// HelloArchive writes an archive of hello-go's image, as its Dockerfile would make it: for those that
 // want a container and no build.
+func HelloArchive(ctx context.Context, archive string) error {
+	dir, err := os.MkdirTemp("", "hello")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "hello")
+	if err := buildHello(ctx, program); err != nil {
+		return err
+	}
+	recipe := debimage.Recipe{Name: HelloName, Entrypoint: []string{"/hello"}, Port: 8080}
+	return debimage.Scratch(archive, recipe, map[string]string{"hello": program})
+}
+
+// HelloImage returns the path of such an archive, which lasts as long as the test.
 func HelloImage(t testing.TB) string {
 	t.Helper()
-	dir := t.TempDir()
-	program, image := filepath.Join(dir, "hello"), filepath.Join(dir, "hello.tar")
-	if err := buildHello(t.Context(), program); err != nil {
+	archive := filepath.Join(t.TempDir(), "hello.tar")
+	if err := HelloArchive(t.Context(), archive); err != nil {
 		t.Fatal(err)
 	}
-	recipe := debimage.Recipe{Name: "micro.local/hello:latest", Entrypoint: []string{"/hello"}, Port: 8080}
-	if err := debimage.Scratch(image, recipe, map[string]string{"hello": program}); err != nil {
-		t.Fatal(err)
-	}
-	return image
+	return archive
 }
 
 func buildHello(ctx context.Context, output string) error {

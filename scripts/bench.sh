@@ -1,0 +1,29 @@
+#!/bin/sh
+# Measures, prints the tables and keeps them in docs/figures.md. Takes about three minutes.
+set -eu
+cd "$(dirname "$0")/.."
+
+as_root=''
+[ "$(id -u)" = 0 ] || as_root="sudo -E env PATH=$PATH"
+mkdir -p bin docs
+go build -o bin/bench-node ./bench/node
+go build -o bin/bench-router ./bench/router
+
+cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+memory=$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
+load=$(cut -d ' ' -f 1-3 /proc/loadavg)
+figures=docs/figures.md.new table=bin/bench.out
+trap 'rm -f $figures $table' EXIT
+{
+	printf '# Figures\n\nMade by `make bench`. Compare within one run: another machine, or other work on this one, moves them all.\n\n'
+	printf '%s, micro %s, %s CPUs (%s), %s GiB, Linux %s, load before: %s\n\n' "$(date -u +%F)" \
+		"$(git describe --tags --always --dirty)" "$(nproc)" "$cpu" "$memory" "$(uname -r)" "$load"
+	printf '## A node\n\n| what | measured | bar | |\n|---|---|---|---|\n'
+} >$figures
+$as_root bin/bench-node >$table
+sed 's/^/| /; s/|/ | /2g; s/$/ |/' $table | tee -a $figures
+printf '\n## The router beside HAProxy\n\nCPU time per request, in the same run.\n\n```\n' >>$figures
+$as_root bin/bench-router >$table
+tee -a $figures <$table
+printf '```\n' >>$figures
+mv $figures docs/figures.md
