@@ -34,7 +34,7 @@ func (a apt) run(ctx context.Context, dir string, args ...string) ([]byte, error
 	if err == nil {
 		return out, nil
 	}
-	if _, updateErr := a.get(ctx, dir, append([]string{"update"}, own...)...); updateErr != nil {
+	if _, updateErr := a.get(ctx, dir, append([]string{"update", "-o", "APT::Update::Error-Mode=any"}, own...)...); updateErr != nil {
 		return nil, errors.Join(err, updateErr)
 	}
 	return a.get(ctx, dir, append(args, own...)...)
