@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -85,7 +86,13 @@ func (r *reader) problem(n *yaml.Node, format string, args ...any) Problem {
 	if n != nil {
 		p.Line, p.Column = min(max(n.Line, 1), r.lines), max(n.Column, 1)
 	}
-	p.Msg = fmt.Sprintf(format, args...)
+	// A key may hold anything, and the message goes to a terminal, on one line.
+	p.Msg = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return '\ufffd'
+		}
+		return c
+	}, fmt.Sprintf(format, args...))
 	return p
 }
 
