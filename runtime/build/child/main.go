@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,8 @@ import (
 
 // runcState is where runc keeps what it knows of containers, unless told otherwise, as root.
 const runcState = "/run/runc"
+
+const dialTimeout = 10 * time.Second
 
 // Main is the whole program if args (os.Args) ask for the build process: it blocks until the node has
 // gone or says stop, and returns the exit code and true. Call it before anything else.
@@ -47,6 +51,8 @@ func run() error {
 	if err := isolate(settings); err != nil {
 		return err
 	}
+	// What ADD fetches with: its own 30 s are long to wait for a wall.
+	http.DefaultTransport.(*http.Transport).DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	f := os.NewFile(build.ListenerFD, "builds")
 	l, err := net.FileListener(f)
