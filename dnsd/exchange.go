@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -26,7 +27,6 @@ func (f *Forwarder) ask(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 		return nil, errNoUpstream
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // of whoever is still being waited for
 	type result struct {
 		from   netip.AddrPort
 		answer *dns.Msg
@@ -46,6 +46,11 @@ func (f *Forwarder) ask(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 			results <- result{from, answer, err}
 		}()
 	}
+	defer func() { // nothing outlives the look-up
+		for cancel(); waiting > 0; waiting-- {
+			<-results
+		}
+	}()
 	try()
 	tick := time.NewTicker(hedge)
 	defer tick.Stop()
@@ -73,25 +78,43 @@ func (f *Forwarder) ask(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 
 // exchange asks one upstream, by UDP from a port of the kernel's choice with a random ID, and by TCP
 // where the answer is too long for that.
-func exchange(ctx context.Context, m *dns.Msg, from netip.AddrPort) (*dns.Msg, error) {
-	for _, network := range []string{"udp", "tcp"} {
-		query := m.Copy()
-		query.Id = dns.Id()
-		client := dns.Client{Net: network, UDPSize: maxUDP, Timeout: lookupTime}
-		answer, _, err := client.ExchangeContext(ctx, query, from.String())
-		switch {
-		case err != nil && (answer == nil || !answer.Truncated):
-			return nil, err
-		case answer.Truncated && network == "udp":
-			continue
-		case !answers(answer, query):
-			return nil, errors.New("the answer is to another question")
-		case answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError:
-			return nil, errors.New(dns.RcodeToString[answer.Rcode])
-		}
-		return answer, nil
+func exchange(ctx context.Context, m *dns.Msg, upstream netip.AddrPort) (*dns.Msg, error) {
+	answer, err := exchangeBy(ctx, "udp", m, upstream)
+	if answer != nil && answer.Truncated {
+		answer, err = exchangeBy(ctx, "tcp", m, upstream)
 	}
-	return nil, errors.New("the answer is truncated by TCP too")
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.Truncated:
+		return nil, errors.New("the answer is truncated by TCP too")
+	case answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError:
+		return nil, errors.New(dns.RcodeToString[answer.Rcode])
+	}
+	return answer, nil
+}
+
+func exchangeBy(ctx context.Context, network string, m *dns.Msg, upstream netip.AddrPort) (*dns.Msg, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, network, upstream.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	query := m.Copy()
+	query.Id = dns.Id()
+	client := dns.Client{Net: network, Timeout: lookupTime}
+	answer, _, err := client.ExchangeWithConnContext(ctx, query, &dns.Conn{Conn: conn})
+	switch {
+	case answer != nil && answer.Truncated && network == "udp":
+		return answer, nil // perhaps cut in the middle of a record
+	case err != nil:
+		return nil, err
+	case !answers(answer, query):
+		return nil, errors.New("the answer is to another question")
+	}
+	return answer, nil
 }
 
 // answers reports whether a message is the answer to a query (RFC 5452, section 9.1).
