@@ -18,7 +18,7 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 	b := builder{domain: cloud.Domain(prev.domain)}
 	if !ok {
 		prev, old = prev.empty(), cloud.NewView()
-		apps, hosts = everything(new.State)
+		apps, hosts = everything(new)
 	}
 	// A route keeps the release running that it names.
 	for host := range hosts {
@@ -55,12 +55,15 @@ func (z *Zone) empty() *Zone {
 	return e
 }
 
-func everything(s *cloud.State) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
+func everything(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
 	apps, hosts := map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
-	for app := range s.Apps("") {
+	for app := range v.State.Apps("") {
 		apps[app.AppRef] = true
 	}
-	for site := range s.Sites() {
+	for i := range v.Instances.All() { // those of an app that is deleted still run for a while
+		apps[i.AppRef] = true
+	}
+	for site := range v.State.Sites() {
 		hosts[site.Host] = true
 	}
 	return apps, hosts
@@ -115,10 +118,10 @@ func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
 			b.groups.Delete(key)
 		}
 	}
-	for r := range old.State.Releases(ref) {
-		now, ok := new.State.Release(r.ReleaseRef)
-		if old.State.Runs(r) && (!ok || !new.State.Runs(now) || !now.Created.Equal(r.Created)) {
-			b.own(b.domain.Release(r.ReleaseRef, r.Created), ownRelease, false)
+	now := b.releases(new.State, ref)
+	for host := range b.releases(old.State, ref) {
+		if !now[host] {
+			b.own(host, ownRelease, false)
 		}
 	}
 	if _, ok := new.State.App(ref); !ok {
@@ -138,15 +141,27 @@ func (b *builder) addApp(v cloud.View, ref cloud.AppRef) {
 		return
 	}
 	b.own(b.domain.App(ref), ownApp, true)
-	for r := range v.State.Releases(ref) {
-		if v.State.Runs(r) {
-			b.own(b.domain.Release(r.ReleaseRef, r.Created), ownRelease, true)
-		}
+	for host := range b.releases(v.State, ref) {
+		b.own(host, ownRelease, true)
 	}
 	key, next := serviceKey(ref), newEndpoints(v, app)
 	if was, ok := b.services.Get(key); !ok || !was.equal(next) {
 		b.services.Insert(key, next)
 	}
+}
+
+// releases returns the addresses of an app's releases that run.
+func (b *builder) releases(s *cloud.State, ref cloud.AppRef) map[cloud.Host]bool {
+	hosts := map[cloud.Host]bool{}
+	if _, ok := s.App(ref); !ok {
+		return hosts
+	}
+	for r := range s.Releases(ref) {
+		if s.Runs(r) {
+			hosts[b.domain.Release(r.ReleaseRef, r.Created)] = true
+		}
+	}
+	return hosts
 }
 
 // clientKey is how the group of an instance's queries is found: as long as it may send some.
