@@ -37,6 +37,12 @@ func (c *Client) Prune(ctx context.Context) (Pruned, error) {
 	return call[Pruned](ctx, c, http.MethodPost, "/v1/prune", nil, nil)
 }
 
+// Down takes the node off its machine. It returns when that has begun.
+func (c *Client) Down(ctx context.Context) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/down", nil, nil)
+	return err
+}
+
 // Images lists the images in the node's store.
 func (c *Client) Images(ctx context.Context) ([]Image, error) {
 	return all[Image](ctx, c, "/v1/images", nil)

@@ -72,10 +72,6 @@ type Node interface {
 	Doctor(ctx context.Context) []api.Check
 	Disk(ctx context.Context) (api.Disk, error)
 	Prune(ctx context.Context) (api.Pruned, error)
-}
-
-// Groups says which groups of the system's a caller on the socket is a member of.
-type Groups interface {
-	// Member says whether the user is a member of the group, by its primary group too.
-	Member(uid, gid uint32, group string) (bool, error)
+	// Down begins to take the node off its machine, and returns at once.
+	Down()
 }

@@ -1,0 +1,238 @@
+package handler
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+type commandInput struct {
+	AppInput
+	Body api.Command
+}
+
+// start begins a command; it returns its exit code when it has ended.
+type start func(ctx context.Context, c runtime.Command) (int, error)
+
+func (h *Handler) serveCommands() {
+	h.serveCommand("exec", "Run a command in an instance",
+		func(ctx context.Context, app cloud.AppRef, c api.Command) (start, string, error) {
+			i, err := pick(h.view(ctx), app, c)
+			if err != nil {
+				return nil, "", err
+			}
+			return func(ctx context.Context, rc runtime.Command) (int, error) { return h.Runner.Exec(ctx, i.ID, rc) }, i.String(), nil
+		})
+	h.serveCommand("run", "Run a command in a container of its own",
+		func(ctx context.Context, app cloud.AppRef, c api.Command) (start, string, error) {
+			ref := app.Release(c.Release)
+			state := h.view(ctx).State
+			ref.N = current(state, ref)
+			_, rel, err := state.MustRelease(ref)
+			if err != nil {
+				return nil, "", err
+			}
+			one := OneOff{Release: rel.ReleaseRef, Process: cmp.Or(c.Process, cloud.Web), Memory: c.Memory, By: requestOf(ctx).actor}
+			if _, ok := rel.Spec.Processes[one.Process]; !ok {
+				return nil, "", cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, one.Process).WithHint("micro app %s", app)
+			}
+			if c.Memory != 0 && c.Memory < cloud.MinMemory {
+				return nil, "", cloud.Errorf(cloud.Invalid, "memory %s is less than %s", cloud.FormatSize(c.Memory), cloud.FormatSize(cloud.MinMemory))
+			}
+			return func(ctx context.Context, rc runtime.Command) (int, error) {
+				one.Command = rc
+				return h.Runner.Run(ctx, one)
+			}, rel.ReleaseRef.String(), nil
+		})
+}
+
+func (h *Handler) serveCommand(name, summary string, choose func(context.Context, cloud.AppRef, api.Command) (start, string, error)) {
+	op := operation(name, "POST /v1/groups/{group}/apps/{app}/"+name, summary)
+	op.Description = "Switches to " + api.ExecProtocol + ": frames of a type in one byte, a length in four (big endian) and a payload. " +
+		"Needs the headers Connection: Upgrade and Upgrade: " + api.ExecProtocol + "."
+	op.Responses = map[string]*huma.Response{"101": {Description: "Frames follow"}}
+	op.DefaultStatus = http.StatusSwitchingProtocols
+	serve(h, op, func(ctx context.Context, in *commandInput) (*huma.StreamResponse, error) {
+		q := requestOf(ctx)
+		if !strings.EqualFold(q.r.Header.Get("Upgrade"), api.ExecProtocol) {
+			return nil, cloud.Errorf(cloud.Invalid, "%s needs the header Upgrade: %s", name, api.ExecProtocol)
+		}
+		for _, arg := range append(in.Body.Args, in.Body.Env...) {
+			if strings.ContainsRune(arg, 0) {
+				return nil, cloud.Errorf(cloud.Invalid, "an argument has a NUL byte")
+			}
+		}
+		if in.Body.Args[0] == "" {
+			return nil, cloud.Errorf(cloud.Invalid, "the command is empty")
+		}
+		do, object, err := choose(ctx, in.ref(), in.Body)
+		if err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(huma.Context) {
+			h.Log.Info(name, "by", q.actor.Name, "object", object, "request", q.id)
+			h.talk(ctx, q, in.Body, do)
+		}}, nil
+	})
+}
+
+// talk speaks the server's side of api.ExecProtocol. The command ends with the connection.
+func (h *Handler) talk(ctx context.Context, q *request, c api.Command, do start) {
+	// The server's context ends with the handler that hijacked, and not with the connection.
+	ctx, end := h.untilStopped(context.WithoutCancel(ctx))
+	defer end()
+	conn, rw, err := http.NewResponseController(q.w).Hijack()
+	if err != nil {
+		h.refuse(q, cloud.Errorf(cloud.Invalid, "this connection can't be switched: HTTP/1.1 is needed"))
+		return
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Deadlines of the request are not the session's.
+	if conn.SetDeadline(time.Time{}) != nil {
+		return
+	}
+	_, err = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + api.ExecProtocol + "\r\nX-Request-Id: " + q.id + "\r\n\r\n")
+	if err != nil || rw.Flush() != nil {
+		return
+	}
+	out := api.NewFrameWriter(conn)
+	s := session{out: out, resize: make(chan runtime.Size, 1), cancel: cancel}
+	rc := runtime.Command{
+		Args: c.Args, Env: c.Env, User: c.User, Dir: c.Dir, TTY: c.TTY, Rows: c.Rows, Columns: c.Columns,
+		Stdout: out.Stream(api.FrameStdout), Stderr: out.Stream(api.FrameStderr), Resize: s.resize,
+	}
+	if c.Stdin {
+		s.input = newInput(out)
+		rc.Stdin = s.input
+		defer s.input.close()
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { s.read(rw.Reader) })
+	code, err := do(ctx, rc)
+	// The client may be gone: there is nobody to tell.
+	if err != nil {
+		if context.Cause(ctx) == error(errStopping) {
+			err = errStopping
+		}
+		if problem, merr := json.Marshal(h.problem(context.WithValue(context.Background(), requestKey{}, q), err)); merr == nil {
+			_ = out.Write(api.FrameError, problem)
+		}
+	} else {
+		_ = out.WriteUint32(api.FrameExit, uint32(int32(code)))
+	}
+	// Closing with input unread would take back what was written: the client goes first.
+	if conn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		reading.Wait()
+	}
+}
+
+// lingerTime is how long a client may take to go once its command has ended.
+const lingerTime = 2 * time.Second
+
+// session is what a client sends to a command.
+type session struct {
+	out    *api.FrameWriter
+	input  *input // nil: none is wanted
+	resize chan runtime.Size
+	cancel func()
+}
+
+// read takes the client's frames until it is gone or breaks the rules; both end the command.
+func (s *session) read(r *bufio.Reader) {
+	defer s.cancel()
+	for {
+		t, p, err := api.ReadFrame(r)
+		if err != nil {
+			return
+		}
+		switch t {
+		case api.FrameStdin:
+			if s.input != nil && !s.input.put(p) {
+				return
+			}
+		case api.FrameResize:
+			size, ok := api.ParseSize(p)
+			if !ok {
+				return
+			}
+			select {
+			case <-s.resize: // one that nobody has taken is out of date
+			default:
+			}
+			s.resize <- runtime.Size(size)
+		case api.FrameStdout, api.FrameStderr, api.FrameExit, api.FrameError, api.FrameGrant:
+			return
+		}
+	}
+}
+
+// input is a command's standard input: what came and has not been read, at most api.Window bytes. It
+// grants the client as many as were read.
+type input struct {
+	out    *api.FrameWriter
+	mu     sync.Mutex
+	cond   *sync.Cond
+	buf    []byte
+	closed bool
+	owed   int // read, and not granted yet
+}
+
+func newInput(out *api.FrameWriter) *input {
+	i := &input{out: out}
+	i.cond = sync.NewCond(&i.mu)
+	return i
+}
+
+// put adds what came; nothing is the end. It is false for more than was granted.
+func (i *input) put(p []byte) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(p) == 0 {
+		i.closed = true
+	} else if !i.closed {
+		i.buf = append(i.buf, p...)
+	}
+	i.cond.Broadcast()
+	return len(i.buf)+i.owed <= api.Window
+}
+
+func (i *input) close() { i.put(nil) }
+
+// Read hands on what came, and grants more before it waits.
+func (i *input) Read(p []byte) (int, error) {
+	i.mu.Lock()
+	for len(i.buf) == 0 && !i.closed {
+		if owed := i.owed; owed > 0 {
+			i.owed = 0
+			i.mu.Unlock()
+			if err := i.out.WriteUint32(api.FrameGrant, uint32(owed)); err != nil {
+				return 0, err
+			}
+			i.mu.Lock()
+			continue
+		}
+		i.cond.Wait()
+	}
+	defer i.mu.Unlock()
+	if len(i.buf) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, i.buf)
+	i.buf = i.buf[n:]
+	i.owed += n
+	return n, nil
+}

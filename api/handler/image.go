@@ -1,0 +1,54 @@
+package handler
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/runtime"
+)
+
+func (h *Handler) serveImages() {
+	get(h, operation("images", "GET /v1/images", "List the images in the node's store"),
+		func(ctx context.Context, in *Paging) (api.List[api.Image], error) {
+			images, err := h.Images.List(ctx)
+			if err != nil {
+				return api.List[api.Image]{}, err
+			}
+			slices.SortFunc(images, func(a, b runtime.Image) int { return strings.Compare(imageKey(a), imageKey(b)) })
+			used := map[string][]string{}
+			for rel := range h.Store.State().AllReleases() {
+				used[rel.Spec.Image.Digest] = append(used[rel.Spec.Image.Digest], rel.ReleaseRef.String())
+			}
+			return page(slices.Values(images), *in, imageKey, func(i runtime.Image) api.Image { return image(i, used[i.Digest]) }), nil
+		})
+	get(h, upload(operation("load-image", "POST /v1/images", "Keep an archive's image under its own names, for FROM lines"), "An OCI layout or docker archive, plain or compressed"),
+		func(ctx context.Context, _ *nothing) (api.Image, error) {
+			q := requestOf(ctx)
+			// A writer without deadlines is a test's.
+			_ = http.NewResponseController(q.w).SetReadDeadline(h.Now().Add(uploadTimeout))
+			defer q.noDeadline()
+			i, err := h.Images.Load(ctx, http.MaxBytesReader(q.w, q.r.Body, api.MaxUpload), func(runtime.Progress) {})
+			if err != nil {
+				return api.Image{}, err
+			}
+			var used []string
+			for rel := range h.Store.State().AllReleases() {
+				if rel.Spec.Image.Digest == i.Digest {
+					used = append(used, rel.ReleaseRef.String())
+				}
+			}
+			return image(i, used), nil
+		})
+}
+
+func imageKey(i runtime.Image) string { return i.Name + "@" + i.Digest }
+
+func image(i runtime.Image, used []string) api.Image {
+	if used == nil {
+		used = []string{}
+	}
+	return api.Image{Name: i.Name, Digest: i.Digest, Size: i.Size, Created: i.Created, Used: used}
+}

@@ -1,0 +1,197 @@
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// body is an answer in JSON.
+type body[T any] struct{ Body T }
+
+// operation begins an operation: an ID that the policy has, "METHOD /path", and what it does.
+func operation(id, route, summary string) huma.Operation {
+	method, path, _ := strings.Cut(route, " ")
+	return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: api.MaxBody}
+}
+
+// serve registers an operation that answers in JSON.
+func serve[I, O any](h *Handler, op huma.Operation, f func(context.Context, *I) (*O, error)) {
+	r, ok := policy[op.OperationID]
+	if !ok {
+		h.faults = append(h.faults, fmt.Errorf("the operation %q has no entry in the policy", op.OperationID))
+		return
+	}
+	h.used[op.OperationID] = true
+	op.BodyReadTimeout = r.read
+	if r.read == 0 {
+		op.BodyReadTimeout = bodyTimeout
+	}
+	op.Extensions = map[string]any{"x-micro-role": r.least}
+	op.Middlewares = huma.Middlewares{h.guard(r)}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	op.Responses["default"] = &huma.Response{
+		Description: "What went wrong",
+		Content: map[string]*huma.MediaType{
+			api.ProblemType: {Schema: h.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Problem](), true, "")},
+		},
+	}
+	huma.Register(h.api, op, func(ctx context.Context, in *I) (*O, error) {
+		requestOf(ctx).noDeadline()
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, h.failure(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// get, and the like, are operations whose answer is a value.
+func get[I, T any](h *Handler, op huma.Operation, f func(context.Context, *I) (T, error)) {
+	serve(h, op, func(ctx context.Context, in *I) (*body[T], error) {
+		v, err := f(ctx, in)
+		return &body[T]{v}, err
+	})
+}
+
+// guard lets through whom the rule allows, once the node is ready.
+func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
+	return func(hc huma.Context, next func(huma.Context)) {
+		q := requestOf(hc.Context())
+		if !q.actor.Role.Allows(r.least) {
+			h.refuse(q, cloud.Errorf(cloud.Denied, "%s may not %s: that takes the role %s", q.actor.Name, hc.Operation().OperationID, r.least))
+			return
+		}
+		if n := h.Node.Info(); !r.early && !n.Ready {
+			h.refuse(q, cloud.Errorf(cloud.Unavailable, "node %s is not ready: %s", n.Name, n.Waiting).WithHint("micro doctor"))
+			return
+		}
+		next(hc)
+	}
+}
+
+// failure is an error on its way to a client.
+type failure struct{ *api.Problem }
+
+var (
+	_ huma.StatusError       = failure{}
+	_ huma.ContentTypeFilter = failure{}
+)
+
+func (f failure) GetStatus() int            { return f.Status }
+func (f failure) Error() string             { return f.Detail }
+func (f failure) ContentType(string) string { return api.ProblemType }
+
+func (h *Handler) failure(ctx context.Context, err error) error {
+	return failure{h.problem(ctx, err)}
+}
+
+// problem describes an error to a client, and to the log where it is a fault of ours.
+func (h *Handler) problem(ctx context.Context, err error) *api.Problem {
+	q := requestOf(ctx)
+	p := api.ProblemOf(err)
+	p.RequestID = q.id
+	if p.Code == cloud.Internal {
+		h.Log.Error("a request failed", "method", q.r.Method, "path", q.r.URL.Path, "by", q.actor.Name, "request", q.id, "err", err)
+	}
+	return p
+}
+
+// ours makes one of our problems of huma's own errors, which say what of the input is wrong.
+func ours(_ huma.Context, _ string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	const most = 20
+	lines := []string{}
+	for i, d := range e.Errors {
+		if i == most {
+			lines = append(lines, fmt.Sprintf("and %d more", len(e.Errors)-most))
+			break
+		}
+		if d == nil {
+			continue
+		}
+		line := d.Message
+		if d.Location != "" {
+			line = d.Location + ": " + line
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) == 0 {
+		lines = []string{e.Detail}
+	}
+	p := api.ProblemOf(cloud.Errorf(cloud.Invalid, "%s", strings.Join(lines, "\n")))
+	p.Status = e.Status
+	return p, nil
+}
+
+// description is the head of the OpenAPI document, and how huma is to work.
+func description(version string) huma.Config {
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	registry.RegisterTypeAlias(reflect.TypeFor[cloud.Duration](), reflect.TypeFor[string]())
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "micro",
+				Version:     version,
+				Description: "The API of a micro cloud. Errors are problem documents (RFC 9457) with a stable code.",
+			},
+			Components: &huma.Components{Schemas: registry},
+		},
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{ours},
+	}
+}
+
+// schemaName is a type's name, which two types must not have.
+func schemaName(t reflect.Type, hint string) string {
+	if t == reflect.TypeFor[cloud.Check]() {
+		return "HealthCheck" // api.Check is doctor's
+	}
+	return huma.DefaultSchemaNamer(t, hint)
+}
+
+// serveOpenAPI serves the document. It is written anew each time: it is asked for rarely, and takes
+// more room than all else here.
+func (h *Handler) serveOpenAPI() {
+	op := operation("openapi", "GET /v1/openapi.json", "This document")
+	serve(h, op, func(context.Context, *struct{}) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			hc.SetHeader("Content-Type", "application/openapi+json")
+			doc, err := json.Marshal(h.api.OpenAPI())
+			if err != nil {
+				panic(err)
+			}
+			// A client that is gone needs no document.
+			_, _ = hc.BodyWriter().Write(doc)
+		}}, nil
+	})
+	// huma describes errors that never leave: ours does instead.
+	delete(h.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	delete(h.api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+}
+
+// raw is the request and the writer below a huma context.
+func raw(hc huma.Context) (*http.Request, http.ResponseWriter) { return humago.Unwrap(hc) }
+
+// stamp is who changes something, and when.
+func (h *Handler) stamp(ctx context.Context) cloud.Stamp {
+	return cloud.Stamp{At: h.Now().UTC().Truncate(time.Millisecond), By: requestOf(ctx).actor.Name}
+}

@@ -1,0 +1,456 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+func contains(s, sub string) bool { return strings.Contains(s, sub) }
+
+// noUploads fails where a push has left something behind.
+func noUploads(t *testing.T, dir string) {
+	t.Helper()
+	for range 200 {
+		left, err := os.ReadDir(filepath.Join(dir, "uploads"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Error("an upload was left behind")
+}
+
+func TestPushOfAnImage(t *testing.T) {
+	s := newServed(t)
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var phases []api.PushPhase
+	var out *api.Outcome
+	progress, rollouts, seq := 0, 0, 0
+	for e, err := range s.PushEvents(t.Context(), p.ID, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seq++; e.Seq != seq {
+			t.Errorf("event %d has number %d", seq, e.Seq)
+		}
+		if e.Phase != "" {
+			phases = append(phases, e.Phase)
+		}
+		if e.Progress != nil {
+			progress++
+		}
+		if e.Rollout != nil {
+			rollouts++
+		}
+		out = e.Outcome
+	}
+	if len(phases) != 2 || progress != 1 || rollouts < 1 {
+		t.Errorf("phases %v, %d progress, %d rollouts", phases, progress, rollouts)
+	}
+	if out == nil || out.Release != 1 || out.Phase != cloud.PhaseCurrent || len(out.Addresses) != 2 || out.Addresses[0] != "http://shop.micro.test" {
+		t.Errorf("outcome %+v", out)
+	}
+	now, err := s.PushByID(t.Context(), p.ID)
+	if err != nil || now.Phase != api.PushDone || now.Release != 1 {
+		t.Errorf("afterwards %+v, %v", now, err)
+	}
+	noUploads(t, s.dir)
+}
+
+func TestPushOfAFolder(t *testing.T) {
+	s := newServed(t)
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{}, Name: "shop/"})
+	if err != nil || p.Phase != api.PushUploading {
+		t.Fatal(p, err)
+	}
+	if _, err := s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.last(t, p.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch"))
+	wantCode(t, err, cloud.Conflict, "already")
+	var lines []string
+	for l, err := range s.Logs(t.Context(), api.LogQuery{App: ref("shop"), Streams: []api.LogStream{api.StreamBuild}, Tail: -1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l.Text)
+	}
+	if got := strings.Join(lines, "|"); got != "#1 [1/1] FROM scratch|#1 hello|#1 world" {
+		t.Errorf("the build's log is %q", got)
+	}
+	rel, err := s.Release(t.Context(), ref("shop").Release(1))
+	if err != nil || rel.Image != "shop/" {
+		t.Errorf("release %+v, %v", rel, err)
+	}
+	noUploads(t, s.dir)
+}
+
+func TestPushOfAnArchive(t *testing.T) {
+	s := newServed(t)
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Archive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Upload(t.Context(), p.ID, strings.NewReader(strings.Repeat("x", 3<<20))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.last(t, p.ID); err != nil {
+		t.Fatal(err)
+	}
+	noUploads(t, s.dir)
+}
+
+func TestPushRefusedBeforeAnythingIsSent(t *testing.T) {
+	s := newServed(t)
+	few, big := -1, 70000
+	draft := cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{"web": {Instances: &few, Port: &big}}}
+	for name, c := range map[string]struct {
+		app   cloud.AppName
+		d     api.PushDraft
+		code  cloud.Code
+		words []string
+	}{
+		"no source":       {"shop", api.PushDraft{}, cloud.Invalid, []string{"one of image, source and archive"}},
+		"two sources":     {"shop", api.PushDraft{Image: "x", Archive: true}, cloud.Invalid, []string{"not 2"}},
+		"name":            {"Shop_1", api.PushDraft{Image: "x"}, cloud.Invalid, []string{"DNS label"}},
+		"several at once": {"shop", api.PushDraft{Draft: draft}, cloud.Invalid, []string{"port 70000", "-1 instances", "one of image"}},
+		"outside":         {"shop", api.PushDraft{Source: &api.Source{Dockerfile: "../x"}}, cloud.Invalid, []string{"outside"}},
+		"control bytes":   {"sh\x1b]0;x\x07op", api.PushDraft{Image: "x"}, cloud.Invalid, []string{`\x1b]0;`}},
+	} {
+		_, err := s.Push(t.Context(), ref(c.app), c.d)
+		t.Log(name)
+		wantCode(t, err, c.code, c.words...)
+		if err != nil && strings.ContainsRune(err.Error(), 0x1b) {
+			t.Errorf("%s: a control byte came through", name)
+		}
+	}
+	_, err := s.Push(t.Context(), cloud.AppRef{Group: "qa", App: "shop"}, api.PushDraft{Image: "x"})
+	wantCode(t, err, cloud.NotFound, "qa")
+}
+
+func TestPushFailures(t *testing.T) {
+	s := newServed(t)
+	s.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+		return runtime.Image{}, cloud.Errorf(cloud.DeployFailed, "step [2/3] RUN make failed\nmake: *** no rule")
+	}
+	for name, c := range map[string]struct {
+		upload string
+		code   cloud.Code
+		words  []string
+	}{
+		"build":         {"FROM scratch", cloud.DeployFailed, []string{"RUN make", "no rule"}},
+		"no Dockerfile": {"empty", cloud.Invalid, []string{"no Dockerfile", "--image"}},
+	} {
+		t.Log(name)
+		p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Upload(t.Context(), p.ID, strings.NewReader(c.upload)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.last(t, p.ID)
+		wantCode(t, err, c.code, c.words...)
+		if _, ok := s.State().App(ref("shop")); ok {
+			t.Error("a failed build left an app")
+		}
+	}
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "nowhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.last(t, p.ID)
+	wantCode(t, err, cloud.NotFound, "nowhere")
+	noUploads(t, s.dir)
+}
+
+// A release that never comes up ends the push with why, the app's last lines and what to do.
+func TestPushOfAnAppThatFails(t *testing.T) {
+	s := newServed(t)
+	s.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+		return st.Fail(rel.ReleaseRef, cloud.Failure{At: time.Now(), Reason: "web.0 exited with code 3", Lines: []string{"no config\x1b[0m"}})
+	}
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.last(t, p.ID)
+	wantCode(t, err, cloud.DeployFailed, "exited with code 3", "micro logs shop@r1")
+	var failed *api.Failed
+	if !errors.As(err, &failed) || len(failed.Lines) != 1 || failed.Lines[0] != `no config\x1b[0m` {
+		t.Errorf("lines of %#v", err)
+	}
+}
+
+// An upload that breaks off, or has what it must not, may begin again.
+func TestUploadAgain(t *testing.T) {
+	s := newServed(t)
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Upload(t.Context(), p.ID, strings.NewReader("evil"))
+	wantCode(t, err, cloud.Invalid, "outside the folder")
+	broken := io.MultiReader(strings.NewReader("FROM"), iotest.ErrReader(errors.New("unplugged")))
+	if _, err := s.Upload(t.Context(), p.ID, broken); err == nil {
+		t.Error("a broken upload was taken")
+	}
+	for {
+		_, err = s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch"))
+		if cloud.CodeOf(err) != cloud.Conflict { // the server has yet to see that the other one broke
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.last(t, p.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// building is a builder that waits to be let go, push by push.
+func (s *served) building() (began chan runtime.Build, goOn chan struct{}) {
+	began, goOn = make(chan runtime.Build, 10), make(chan struct{})
+	s.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+		began <- b
+		select {
+		case <-goOn:
+			return anImage, nil
+		case <-ctx.Done():
+			return runtime.Image{}, ctx.Err()
+		}
+	}
+	return began, goOn
+}
+
+func (s *served) folder(t *testing.T, app cloud.AppName) string {
+	t.Helper()
+	p, err := s.Push(t.Context(), ref(app), api.PushDraft{Source: &api.Source{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch")); err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
+}
+
+func TestPushGoesOnWithoutItsClient(t *testing.T) {
+	s := newServed(t)
+	began, goOn := s.building()
+	id := s.folder(t, "shop")
+	<-began
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	for e, err := range s.PushEvents(ctx, id, 1) {
+		if err != nil {
+			wantCode(t, err, cloud.Interrupted)
+			break
+		}
+		seen = e.Seq
+		cancel()
+	}
+	cancel()
+	close(goOn)
+	n := 0
+	var out *api.Outcome
+	for e, err := range s.PushEvents(t.Context(), id, seen+1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; e.Seq != seen+n {
+			t.Errorf("event %d came after %d", e.Seq, seen)
+		}
+		out = e.Outcome
+	}
+	if out == nil || out.Release != 1 {
+		t.Errorf("outcome %+v", out)
+	}
+}
+
+func TestCancelWhileBuilding(t *testing.T) {
+	s := newServed(t)
+	began, _ := s.building()
+	id := s.folder(t, "shop")
+	b := <-began
+	if _, err := os.Stat(b.Source); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.CancelPush(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.last(t, id)
+	wantCode(t, err, cloud.Interrupted, "cancelled by root")
+	_, err = s.CancelPush(t.Context(), id)
+	wantCode(t, err, cloud.Conflict, "ended already")
+	noUploads(t, s.dir)
+	if p, err := s.PushByID(t.Context(), id); err != nil || p.Phase != api.PushCancelled {
+		t.Errorf("afterwards %+v, %v", p, err)
+	}
+}
+
+// Cancelled while it starts: the app is as it was before, and cancelling what is current is refused.
+func TestCancelWhileStarting(t *testing.T) {
+	s := newServed(t)
+	first := s.pushed(t, "shop", api.PushDraft{})
+	starting := make(chan struct{}, 100)
+	s.settle = func(*cloud.State, *cloud.Release) []cloud.Change {
+		starting <- struct{}{}
+		return nil
+	}
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-starting
+	for now, err := s.PushByID(t.Context(), p.ID); now.Release == 0; now, err = s.PushByID(t.Context(), p.ID) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.CancelPush(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.last(t, p.ID)
+	wantCode(t, err, cloud.Interrupted, "cancelled by root")
+	app, err := s.App(t.Context(), ref("shop"))
+	if err != nil || app.Current != first.Release || app.Rollout != 0 {
+		t.Errorf("the app is %+v, %v", app, err)
+	}
+}
+
+// The push that was created last wins, whichever is built first; the other one says which release it was.
+func TestNewerPushSupersedes(t *testing.T) {
+	for _, olderFirst := range []bool{true, false} {
+		s := newServed(t)
+		goOn := map[string]chan struct{}{"old": make(chan struct{}), "new": make(chan struct{})}
+		s.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+			select {
+			case <-goOn[b.Target]:
+				return anImage, nil
+			case <-ctx.Done():
+				return runtime.Image{}, ctx.Err()
+			}
+		}
+		ids := map[string]string{}
+		for _, target := range []string{"old", "new"} {
+			p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{Target: target}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch")); err != nil {
+				t.Fatal(err)
+			}
+			ids[target] = p.ID
+		}
+		if olderFirst {
+			s.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+				if rel.N == 1 {
+					return nil // never ready
+				}
+				return st.Settle(rel.AppRef, time.Now(), cloud.Stamp{})
+			}
+			// In this fake nothing runs then: the outcome below is not waited for.
+			close(goOn["old"])
+			for now, _ := s.PushByID(t.Context(), ids["old"]); now.Release == 0; now, _ = s.PushByID(t.Context(), ids["old"]) {
+			}
+		}
+		close(goOn["new"])
+		_, err := s.last(t, ids["old"])
+		want := "superseded by r1"
+		if olderFirst {
+			want = "superseded by r2"
+		}
+		wantCode(t, err, cloud.Conflict, want)
+	}
+}
+
+// After a restart of the node a push is found by the release it made; one that made none is not there.
+func TestPushAfterRestart(t *testing.T) {
+	f, dir := newFakes(t), t.TempDir()
+	waiting := make(chan struct{}, 100)
+	f.settle = func(*cloud.State, *cloud.Release) []cloud.Change {
+		waiting <- struct{}{}
+		return nil
+	}
+	s := serveFakes(t, f, dir)
+	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := s.Push(t.Context(), ref("other"), api.PushDraft{Source: &api.Source{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-waiting
+	ended := make(chan error, 2)
+	for _, id := range []string{p.ID, lost.ID} {
+		go func() {
+			_, err := s.last(t, id)
+			ended <- err
+		}()
+	}
+	s.stop()
+	for range 2 {
+		wantCode(t, <-ended, cloud.Unavailable)
+	}
+	f.settle = nil
+	again := serveFakes(t, f, dir)
+	noUploads(t, dir)
+	out, err := again.last(t, p.ID)
+	if err != nil || out.Release != 1 {
+		t.Errorf("found again as %+v, %v", out, err)
+	}
+	_, err = again.PushByID(t.Context(), lost.ID)
+	wantCode(t, err, cloud.NotFound, "changed nothing", "push again")
+}
+
+func TestStagedPush(t *testing.T) {
+	s := newServed(t)
+	out := s.pushed(t, "shop", api.PushDraft{Stage: true})
+	if out.Phase != cloud.PhaseStaged || len(out.Addresses) != 1 || !contains(out.Addresses[0], "shop-20") {
+		t.Errorf("outcome %+v", out)
+	}
+}
+
+func TestJournalForgetsTheBeginning(t *testing.T) {
+	j := newJournal()
+	line := strings.Repeat("x", 10<<10)
+	for range 500 {
+		j.add(api.PushEvent{Note: line}, false)
+	}
+	events, ended, _ := j.since(1)
+	if ended || len(events) == 500 || events[len(events)-1].Seq != 500 || j.size > maxJournal {
+		t.Errorf("%d events, %d bytes", len(events), j.size)
+	}
+	j.add(api.PushEvent{Outcome: &api.Outcome{}}, true)
+	events, ended, _ = j.since(490)
+	if !ended || len(events) != 12 && j.size > endedJournal || j.size > endedJournal {
+		t.Errorf("%d events, %d bytes", len(events), j.size)
+	}
+	j.add(api.PushEvent{Note: "late"}, false)
+	if j.count() != 501 {
+		t.Error("an event came after the last one")
+	}
+}

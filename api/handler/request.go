@@ -1,0 +1,121 @@
+package handler
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// request is what is known of the request that a context belongs to.
+type request struct {
+	actor Actor
+	id    string
+	r     *http.Request
+	w     http.ResponseWriter
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*request) }
+
+// noDeadline takes the deadline off the connection that the request's body had: net/http would take its
+// passing for the client's leaving.
+func (q *request) noDeadline() {
+	// A writer without deadlines has none to take off.
+	_ = http.NewResponseController(q.w).SetReadDeadline(time.Time{})
+}
+
+// answer remembers whether an answer has begun.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	a.begun = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(p)
+}
+
+// ServeHTTP answers a request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w}
+	q := &request{id: rand.Text(), w: a}
+	a.Header().Set("X-Request-Id", q.id)
+	a.Header().Set("X-Content-Type-Options", "nosniff")
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		if fault == http.ErrAbortHandler {
+			panic(fault)
+		}
+		h.Log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "request", q.id, "err", fault, "stack", string(debug.Stack()))
+		if a.begun {
+			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
+		}
+		h.refuse(q, cloud.Errorf(cloud.Internal, "something went wrong inside micro"))
+	}()
+	actor, err := h.actor(r.Context())
+	if err != nil {
+		h.Log.Warn("refused", "by", actor.Name, "source", actor.Source, "method", r.Method, "path", r.URL.Path)
+		h.refuse(q, err)
+		return
+	}
+	actor.RequestID = q.id
+	q.actor = actor
+	q.r = r.WithContext(context.WithValue(r.Context(), requestKey{}, q))
+	if _, pattern := h.mux.Handler(q.r); pattern == "" {
+		h.lost(q)
+		return
+	}
+	h.mux.ServeHTTP(a, q.r)
+}
+
+// refuse answers with an error.
+func (h *Handler) refuse(q *request, err error) {
+	p := api.ProblemOf(err)
+	p.RequestID = q.id
+	api.WriteProblem(q.w, p)
+}
+
+// lost answers a request for a path or method that there is none of.
+func (h *Handler) lost(q *request) {
+	var probe statusOnly
+	h.mux.ServeHTTP(&probe, q.r)
+	p := api.ProblemOf(cloud.Errorf(cloud.NotFound, "the API has no %s %s", q.r.Method, q.r.URL.Path).WithHint("see /v1/openapi.json"))
+	p.RequestID = q.id
+	if probe.status == http.StatusMethodNotAllowed {
+		p.Status = probe.status
+		q.w.Header()["Allow"] = probe.Header()["Allow"]
+	}
+	api.WriteProblem(q.w, p)
+}
+
+// statusOnly is a writer that keeps nothing but status and header.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (s *statusOnly) Header() http.Header {
+	if s.header == nil {
+		s.header = http.Header{}
+	}
+	return s.header
+}
+
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+func (s *statusOnly) Write(p []byte) (int, error) { return len(p), nil }

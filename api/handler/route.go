@@ -1,0 +1,254 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+func (h *Handler) serveRoutes() {
+	get(h, operation("routes", "GET /v1/groups/{group}/routes", "List routes: the apps' own addresses, then the mapped hosts"),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			Paging
+		}) (api.List[api.Route], error) {
+			v := h.view(ctx)
+			if err := mustGroup(v.State, in.Group); err != nil {
+				return api.List[api.Route]{}, err
+			}
+			return page(h.routes(v, in.Group), in.Paging, routeKey, func(r route) api.Route { return h.route(v, r) }), nil
+		})
+	mapping(h, "map", "Lead a path of a host to an app or release",
+		func(s *cloud.State, g cloud.GroupName, m api.Mapping, at cloud.Stamp) ([]cloud.Change, string, error) {
+			host, path, err := readRoute(m.Host, m.Path)
+			if err != nil {
+				return nil, "", err
+			}
+			if err := h.free(s, host); err != nil {
+				return nil, "", err
+			}
+			target := cloud.Target{ReleaseRef: cloud.AppRef{Group: g, App: m.App}.Release(m.Release)}
+			if m.Weight != nil {
+				target.Weighted, target.Weight = true, *m.Weight
+			}
+			changes, err := s.Map(cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Force: m.Force}, at)
+			return changes, hostPath(host, path), err
+		})
+	mapping(h, "unmap", "Take a target from a route, or give a host up",
+		func(s *cloud.State, g cloud.GroupName, u api.Unmapping, _ cloud.Stamp) ([]cloud.Change, string, error) {
+			host, path, err := readRoute(u.Host, u.Path)
+			if err == nil {
+				err = owned(s, g, host)
+			}
+			if err != nil {
+				return nil, "", err
+			}
+			if u.ReleaseHost {
+				changes, err := s.ReleaseHost(host)
+				return changes, string(host), err
+			}
+			changes, err := s.Unmap(host, path, cloud.AppRef{Group: g, App: u.App}.Release(u.Release), u.Force)
+			return changes, hostPath(host, path), err
+		})
+	mapping(h, "traffic", "Replace all weights of a route in one step",
+		func(s *cloud.State, g cloud.GroupName, w api.Weights, _ cloud.Stamp) ([]cloud.Change, string, error) {
+			host, path, err := readRoute(w.Host, w.Path)
+			if err == nil {
+				err = owned(s, g, host)
+			}
+			if err != nil {
+				return nil, "", err
+			}
+			weights := map[cloud.ReleaseRef]int{}
+			for _, t := range w.Targets {
+				ref := cloud.AppRef{Group: g, App: t.App}.Release(t.Release)
+				if _, twice := weights[ref]; twice {
+					return nil, "", cloud.Errorf(cloud.Invalid, "%s is named twice", ref)
+				}
+				weights[ref] = t.Weight
+			}
+			changes, err := s.Traffic(host, path, weights)
+			return changes, hostPath(host, path), err
+		})
+	mapping(h, "swap", "Exchange the routes of two hosts",
+		func(s *cloud.State, g cloud.GroupName, w api.Swap, _ cloud.Stamp) ([]cloud.Change, string, error) {
+			a, _, err := readRoute(w.A, "")
+			if err != nil {
+				return nil, "", err
+			}
+			b, _, err := readRoute(w.B, "")
+			if err == nil {
+				err = owned(s, g, a)
+			}
+			if err == nil {
+				err = owned(s, g, b)
+			}
+			if err != nil {
+				return nil, "", err
+			}
+			changes, err := s.Swap(a, b)
+			return changes, fmt.Sprintf("%s %s", a, b), err
+		})
+}
+
+// mapping registers a write about routes; do returns the changes and what they are about. It is asked
+// twice: what it is about must be known before the transaction.
+func mapping[T any](h *Handler, name, summary string, do func(*cloud.State, cloud.GroupName, T, cloud.Stamp) ([]cloud.Change, string, error)) {
+	get(h, operation(name, "POST /v1/groups/{group}/routes/"+name, summary),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			Body T
+		}) (api.Changed, error) {
+			at := h.stamp(ctx)
+			state := h.Store.State()
+			if err := mustGroup(state, in.Group); err != nil {
+				return api.Changed{}, err
+			}
+			_, object, err := do(state, in.Group, in.Body, at)
+			if err != nil {
+				return api.Changed{}, err
+			}
+			n := 0
+			return h.update(ctx, name, object, &n, func(s *cloud.State) ([]cloud.Change, error) {
+				changes, _, err := do(s, in.Group, in.Body, at)
+				return changes, err
+			})
+		})
+}
+
+// readRoute reads a host and path as people write them.
+func readRoute(host, path string) (cloud.Host, string, error) {
+	name, err := cloud.ParseHost(host)
+	if err != nil {
+		return "", "", err
+	}
+	p, err := cloud.ParsePath(path)
+	if err != nil {
+		return "", "", err
+	}
+	return name, p, nil
+}
+
+// free says whether a host may be mapped: the addresses of apps and of the API are theirs.
+func (h *Handler) free(s *cloud.State, host cloud.Host) error {
+	d := h.Node.Info().Domain
+	taken := func(by string) error {
+		return cloud.Errorf(cloud.Conflict, "host %s is the address of %s", host, by).WithHint("choose another host")
+	}
+	if !d.Contains(host) {
+		return nil
+	}
+	if host == d.API() || string(host) == string(d) {
+		return taken("the API")
+	}
+	for app := range s.Apps("") {
+		if d.App(app.AppRef) == host {
+			return taken("app " + app.AppRef.String())
+		}
+		for rel := range s.Releases(app.AppRef) {
+			if d.Release(rel.ReleaseRef, rel.Created) == host {
+				return taken("release " + rel.ReleaseRef.String())
+			}
+		}
+	}
+	return nil
+}
+
+// owned says that a host of another group's is not there.
+func owned(s *cloud.State, g cloud.GroupName, host cloud.Host) error {
+	if site, ok := s.Site(host); !ok || site.Group != g {
+		return cloud.Errorf(cloud.NotFound, "no host %q is mapped", host).WithHint("micro routes")
+	}
+	return nil
+}
+
+// route is an address of an app or release, or a route of a mapped host.
+type route struct {
+	app     *cloud.App     // its own address
+	release *cloud.Release // its own address
+	site    *cloud.Site
+	index   int // of the site's routes
+}
+
+// routeKey sorts own addresses before mapped hosts.
+func routeKey(r route) string {
+	switch {
+	case r.site != nil:
+		return fmt.Sprintf("s/%s/%04d", r.site.Host, r.index)
+	case r.release != nil:
+		return fmt.Sprintf("a/%s/%08d", r.release.App, r.release.N)
+	}
+	return fmt.Sprintf("a/%s/", r.app.App)
+}
+
+func (h *Handler) routes(v cloud.View, g cloud.GroupName) func(func(route) bool) {
+	return func(yield func(route) bool) {
+		for app := range v.State.Apps(g) {
+			if !yield(route{app: app}) {
+				return
+			}
+			for rel := range v.State.Releases(app.AppRef) {
+				if v.State.Runs(rel) && !yield(route{release: rel}) {
+					return
+				}
+			}
+		}
+		for site := range v.State.Sites() {
+			if site.Group != g {
+				continue
+			}
+			for i := range max(1, len(site.Routes)) {
+				if !yield(route{site: site, index: i}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (h *Handler) route(v cloud.View, r route) api.Route {
+	domain := h.Node.Info().Domain
+	own := func(host cloud.Host, ref cloud.ReleaseRef) api.Route {
+		return api.Route{
+			Host: host, Path: "/", Group: ref.Group, Exposure: cloud.ExposedInternal, Own: true,
+			Targets: []api.Target{h.target(v, cloud.Target{ReleaseRef: ref})}, Addresses: h.Node.URLs(host),
+		}
+	}
+	switch {
+	case r.release != nil:
+		return own(domain.Release(r.release.ReleaseRef, r.release.Created), r.release.ReleaseRef)
+	case r.app != nil:
+		return own(domain.App(r.app.AppRef), r.app.Release(0))
+	}
+	out := api.Route{Host: r.site.Host, Path: "/", Group: r.site.Group, Exposure: r.site.Exposure, Targets: []api.Target{}, Addresses: []string{}}
+	if len(r.site.Routes) == 0 {
+		return out // kept by its owner, answers 503
+	}
+	route := r.site.Routes[r.index]
+	out.Path, out.Sticky, out.Mirror, out.Crossfade = route.Path, route.Sticky, route.Mirror, route.Crossfade
+	for _, t := range route.Targets {
+		out.Targets = append(out.Targets, h.target(v, t))
+	}
+	for _, u := range h.Node.URLs(r.site.Host) {
+		if route.Path != "/" {
+			u += route.Path
+		}
+		out.Addresses = append(out.Addresses, u)
+	}
+	return out
+}
+
+func (h *Handler) target(v cloud.View, t cloud.Target) api.Target {
+	out := api.Target{Group: t.Group, App: t.App, Release: t.N}
+	if t.Weighted {
+		out.Weight = &t.Weight
+	}
+	ref := t.ReleaseRef
+	if ref.N == 0 {
+		ref.N = current(v.State, ref)
+	}
+	out.Ready = len(v.Pool(ref))
+	return out
+}

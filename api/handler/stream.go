@@ -1,0 +1,253 @@
+package handler
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// events registers an operation that answers with a stream of events. What open refuses is answered as
+// any other error; an error that seq yields ends the stream. id is the event's, "" for none.
+func events[I, T any](h *Handler, op huma.Operation, open func(context.Context, *I) (iter.Seq2[T, error], error), id func(T) string) {
+	data := h.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "Server-sent events; the data of each is JSON. An event named error ends the stream with a problem.",
+		Content:     map[string]*huma.MediaType{api.EventStream: {Schema: data}},
+	}}
+	serve(h, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+		ctx, end := h.untilStopped(ctx)
+		seq, err := open(ctx, in)
+		if err != nil {
+			end()
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			defer end()
+			_, w := raw(hc)
+			h.stream(ctx, w, erase(seq, id))
+		}}, nil
+	})
+}
+
+// event is one of a stream, with the errors that end one.
+type event struct {
+	id   string
+	data any
+	err  error
+}
+
+func erase[T any](seq iter.Seq2[T, error], id func(T) string) iter.Seq[event] {
+	return func(yield func(event) bool) {
+		for v, err := range seq {
+			e := event{data: v, err: err}
+			if err == nil {
+				e.id = id(v)
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// untilStopped is a context that ends with the request, or when the node stops. Run waits until what is
+// returned with it has been called.
+func (h *Handler) untilStopped(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	h.streams.Add(1)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-h.stopping:
+			cancel(errStopping)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		close(done)
+		cancel(nil)
+		h.streams.Done()
+	}
+}
+
+var errStopping = cloud.Errorf(cloud.Unavailable, "the node is stopping").WithHint("it goes on when the node is back")
+
+// stream sends events until there are no more, the client is gone or ctx ends. In between it sends
+// comments: a client that is gone is noticed by them.
+func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, seq iter.Seq[event]) {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	events := make(chan event)
+	go func() {
+		defer close(events)
+		for e := range seq {
+			select {
+			case events <- e:
+			case <-reading.Done():
+				return
+			}
+		}
+	}()
+	// The reader ends before the request does: it may use what belongs to it.
+	defer func() {
+		stop()
+		for range events {
+		}
+	}()
+	out := api.NewEventWriter(w)
+	quiet := time.NewTicker(api.KeepAlive)
+	defer quiet.Stop()
+	for {
+		var err error
+		select {
+		case e, ok := <-events:
+			switch {
+			case !ok && context.Cause(ctx) == error(errStopping), e.err != nil && context.Cause(ctx) == error(errStopping):
+				err = out.Fail(api.ProblemOf(errStopping))
+				return
+			case !ok:
+				return
+			case e.err != nil:
+				// A failure to tell shows itself: the stream ends without an outcome.
+				_ = out.Fail(h.problem(ctx, e.err))
+				return
+			}
+			err = out.Send(e.id, e.data)
+		case <-quiet.C:
+			err = out.Comment()
+		case <-ctx.Done():
+			if context.Cause(ctx) == error(errStopping) {
+				_ = out.Fail(api.ProblemOf(errStopping))
+			}
+			return
+		}
+		if err != nil {
+			return // the client is gone
+		}
+	}
+}
+
+type logsInput struct {
+	AppInput
+	Release  int               `query:"release" minimum:"0" doc:"Missing: all"`
+	Process  cloud.ProcessName `query:"process" maxLength:"64" doc:"Missing: all"`
+	Index    int               `query:"index" minimum:"-1" default:"-1" doc:"Of the instance; missing: all"`
+	Instance cloud.InstanceID  `query:"instance" maxLength:"64" doc:"Missing: all"`
+	Stream   []api.LogStream   `query:"stream,explode" maxItems:"4" doc:"app, router, build, api; missing: app"`
+	Since    time.Time         `query:"since" doc:"Not before"`
+	After    string            `query:"after" maxLength:"1000" doc:"Cursor of a line: go on behind it"`
+	Tail     int               `query:"tail" minimum:"-1" default:"-1" doc:"No more than the last so many lines"`
+	Follow   bool              `query:"follow" doc:"Go on with new lines"`
+}
+
+type eventsInput struct {
+	Group  cloud.GroupName `query:"group" maxLength:"64" doc:"Missing: all"`
+	App    cloud.AppName   `query:"app" maxLength:"64" doc:"Missing: all"`
+	Since  time.Time       `query:"since" doc:"Not before"`
+	After  string          `query:"after" maxLength:"1000" doc:"Cursor of an event: go on behind it"`
+	Tail   int             `query:"tail" minimum:"-1" default:"-1" doc:"No more than the last so many"`
+	Follow bool            `query:"follow" doc:"Go on with new ones"`
+}
+
+func (h *Handler) serveStreams() {
+	events(h, operation("logs", "GET /v1/groups/{group}/apps/{app}/logs", "Read what an app logged"),
+		func(ctx context.Context, in *logsInput) (iter.Seq2[api.LogLine, error], error) {
+			s := h.Store.State()
+			if _, err := s.MustApp(in.ref()); err != nil {
+				return nil, err
+			}
+			if in.Release != 0 {
+				if _, _, err := s.MustRelease(in.ref().Release(in.Release)); err != nil {
+					return nil, err
+				}
+			}
+			q := api.LogQuery{
+				App: in.ref(), Release: in.Release, Process: in.Process, Instance: in.Instance, Streams: in.Stream,
+				Since: in.Since, After: in.After, Tail: in.Tail, Follow: in.Follow,
+			}
+			if in.Index >= 0 {
+				q.Index = &in.Index
+			}
+			return h.logs(ctx, q)
+		},
+		func(l api.LogLine) string { return l.Cursor })
+	events(h, operation("events", "GET /v1/events", "Read what happened, and what happens"),
+		func(ctx context.Context, in *eventsInput) (iter.Seq2[api.Event, error], error) {
+			if in.Group != "" {
+				if err := mustGroup(h.Store.State(), in.Group); err != nil {
+					return nil, err
+				}
+			}
+			return h.Events.Read(ctx, api.EventQuery{
+				Group: in.Group, App: in.App, Since: in.Since, After: in.After, Tail: in.Tail, Follow: in.Follow,
+			}), nil
+		},
+		func(e api.Event) string { return e.Cursor })
+	events(h, operation("wait", "GET /v1/groups/{group}/apps/{app}/releases/{release}/wait", "Wait until what is desired of a release is so"),
+		func(ctx context.Context, in *ReleaseInput) (iter.Seq2[api.WaitEvent, error], error) {
+			ref, err := in.ref()
+			if err != nil {
+				return nil, err
+			}
+			if _, _, err := h.view(ctx).State.MustRelease(ref); err != nil {
+				return nil, err
+			}
+			return h.waitEvents(ctx, ref), nil
+		},
+		func(api.WaitEvent) string { return "" })
+}
+
+// logs reads from whoever has the stream: what builds print is the handler's own.
+func (h *Handler) logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLine, error], error) {
+	build := false
+	for _, s := range q.Streams {
+		switch s {
+		case api.StreamApp, api.StreamRouter, api.StreamAPI:
+		case api.StreamBuild:
+			build = true
+		default:
+			return nil, cloud.Errorf(cloud.Invalid, "no log stream %q", s).WithHint("there are app, router, build and api")
+		}
+	}
+	if !build {
+		return h.Logs.Read(ctx, q), nil
+	}
+	if len(q.Streams) > 1 {
+		return nil, cloud.Errorf(cloud.Invalid, "the build's output can't be mixed with other streams").WithHint("ask for build alone")
+	}
+	if q.Release == 0 {
+		app, err := h.Store.State().MustApp(q.App)
+		if err != nil {
+			return nil, err
+		}
+		q.Release = app.Last
+	}
+	return h.builds.read(q), nil
+}
+
+// waitEvents tells how far a release has come, and last how it ended.
+func (h *Handler) waitEvents(ctx context.Context, ref cloud.ReleaseRef) iter.Seq2[api.WaitEvent, error] {
+	return func(yield func(api.WaitEvent, error) bool) {
+		gone := false
+		out, err := h.settle(ctx, ref, func(r api.Rollout) bool {
+			gone = !yield(api.WaitEvent{Rollout: &r}, nil)
+			return !gone
+		})
+		switch {
+		case gone:
+		case err != nil && ctx.Err() != nil:
+			yield(api.WaitEvent{}, ctx.Err())
+		case err != nil:
+			yield(api.WaitEvent{Failure: h.problem(ctx, err)}, nil)
+		default:
+			yield(api.WaitEvent{Outcome: &out}, nil)
+		}
+	}
+}

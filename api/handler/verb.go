@@ -1,0 +1,166 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// update writes what fn returns, and answers with the revision and release n, which fn may set.
+func (h *Handler) update(ctx context.Context, verb, object string, n *int, fn func(*cloud.State) ([]cloud.Change, error)) (api.Changed, error) {
+	s, err := h.Store.Update(ctx, requestOf(ctx).actor, verb, object, fn)
+	if err != nil {
+		return api.Changed{}, err
+	}
+	return api.Changed{Revision: s.Rev(), Release: *n}, nil
+}
+
+type verbInput struct {
+	AppInput
+	Body api.Verb
+}
+
+// change is a verb of package cloud about a release; it returns the release's number.
+type change func(s *cloud.State, r cloud.ReleaseRef, force bool, at cloud.Stamp) ([]cloud.Change, int, error)
+
+func (h *Handler) serveVerb(name, summary string, do change) {
+	get(h, operation(name, "POST /v1/groups/{group}/apps/{app}/"+name, summary),
+		func(ctx context.Context, in *verbInput) (api.Changed, error) {
+			ref, at := in.ref().Release(in.Body.Release), h.stamp(ctx)
+			var n int
+			return h.update(ctx, name, ref.String(), &n, func(s *cloud.State) (changes []cloud.Change, err error) {
+				changes, n, err = do(s, ref, in.Body.Force, at)
+				return changes, err
+			})
+		})
+}
+
+// current is the number that a command without one is about.
+func current(s *cloud.State, r cloud.ReleaseRef) int {
+	if r.N != 0 {
+		return r.N
+	}
+	if app, ok := s.App(r.AppRef); ok {
+		if app.Current == 0 && app.Rollout != nil {
+			return app.Rollout.To
+		}
+		return app.Current
+	}
+	return 0
+}
+
+func (h *Handler) serveVerbs() {
+	h.serveVerb("promote", "Begin to make a release current",
+		func(s *cloud.State, r cloud.ReleaseRef, force bool, at cloud.Stamp) ([]cloud.Change, int, error) {
+			if r.N == 0 {
+				return nil, 0, cloud.Errorf(cloud.Invalid, "promote what? %s has no release number", r).WithHint("micro releases %s", r)
+			}
+			c, err := s.Promote(r, force, at)
+			return c, r.N, err
+		})
+	h.serveVerb("rollback", "Begin to make an earlier release current again",
+		func(s *cloud.State, r cloud.ReleaseRef, _ bool, at cloud.Stamp) ([]cloud.Change, int, error) {
+			c, ref, err := s.Rollback(r.AppRef, r.N, at)
+			return c, ref.N, err
+		})
+	h.serveVerb("restart", "Replace the instances of a release, batch by batch",
+		func(s *cloud.State, r cloud.ReleaseRef, _ bool, _ cloud.Stamp) ([]cloud.Change, int, error) {
+			c, err := s.Restart(r)
+			return c, current(s, r), err
+		})
+	h.serveVerb("stop", "End the instances of a release",
+		func(s *cloud.State, r cloud.ReleaseRef, _ bool, _ cloud.Stamp) ([]cloud.Change, int, error) {
+			c, err := s.Stop(r)
+			return c, current(s, r), err
+		})
+	h.serveVerb("start", "Let a stopped release run again",
+		func(s *cloud.State, r cloud.ReleaseRef, _ bool, _ cloud.Stamp) ([]cloud.Change, int, error) {
+			c, err := s.Start(r)
+			return c, current(s, r), err
+		})
+	h.serveDelete()
+	h.serveScale()
+	h.serveEnv()
+}
+
+func (h *Handler) serveDelete() {
+	get(h, operation("delete-app", "DELETE /v1/groups/{group}/apps/{app}", "Remove an app with its releases and the routes to it"),
+		func(ctx context.Context, in *AppInput) (api.Changed, error) {
+			n := 0
+			return h.update(ctx, "delete", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				return s.Delete(in.ref().Release(0))
+			})
+		})
+	get(h, operation("delete-release", "DELETE /v1/groups/{group}/apps/{app}/releases/{release}", "Remove a release that nothing needs"),
+		func(ctx context.Context, in *ReleaseInput) (api.Changed, error) {
+			ref, err := in.ref()
+			if err != nil {
+				return api.Changed{}, err
+			}
+			return h.update(ctx, "delete", ref.String(), &ref.N, func(s *cloud.State) ([]cloud.Change, error) { return s.Delete(ref) })
+		})
+}
+
+func (h *Handler) serveScale() {
+	get(h, operation("scale", "POST /v1/groups/{group}/apps/{app}/scale", "Change how much of a release runs"),
+		func(ctx context.Context, in *struct {
+			AppInput
+			Body api.ScaleChange
+		}) (api.Changed, error) {
+			ref := in.ref().Release(in.Body.Release)
+			want := map[cloud.ProcessName]cloud.DraftProcess{}
+			for name, to := range in.Body.Processes {
+				want[name] = cloud.DraftProcess{Instances: to.Instances, Memory: to.Memory, CPU: to.CPU}
+			}
+			var n int
+			return h.update(ctx, "scale", ref.String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				n = current(s, ref)
+				return s.Scale(ref.AppRef.Release(n), want)
+			})
+		})
+}
+
+func (h *Handler) serveEnv() {
+	get(h, operation("env", "GET /v1/groups/{group}/apps/{app}/env", "Read the environment of a release"),
+		func(ctx context.Context, in *struct {
+			AppInput
+			Release int `query:"release" minimum:"0" doc:"Missing: the current one"`
+		}) (api.Env, error) {
+			s := h.Store.State()
+			ref := in.ref().Release(in.Release)
+			ref.N = current(s, ref)
+			_, rel, err := s.MustRelease(ref)
+			if err != nil {
+				return api.Env{}, err
+			}
+			env := api.Env{Release: rel.N, Env: rel.Spec.Env}
+			if env.Env == nil {
+				env.Env = map[string]string{}
+			}
+			return env, nil
+		})
+	get(h, operation("set-env", "POST /v1/groups/{group}/apps/{app}/env", "Make a release with another environment"),
+		func(ctx context.Context, in *struct {
+			AppInput
+			Body api.EnvChange
+		}) (api.Changed, error) {
+			if len(in.Body.Set) == 0 && len(in.Body.Unset) == 0 {
+				return api.Changed{}, cloud.Errorf(cloud.Invalid, "nothing to set or unset").WithHint("micro env %s KEY=VALUE OTHER-", in.App)
+			}
+			for k := range in.Body.Set {
+				if slices.Contains(in.Body.Unset, k) {
+					return api.Changed{}, cloud.Errorf(cloud.Invalid, "%s is both set and unset", k)
+				}
+			}
+			ref, at := in.ref().Release(in.Body.Release), h.stamp(ctx)
+			var n int
+			return h.update(ctx, "env", fmt.Sprint(ref), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				changes, made, err := s.Env(ref, in.Body.Set, in.Body.Unset, at)
+				n = made.N
+				return changes, err
+			})
+		})
+}
