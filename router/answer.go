@@ -343,14 +343,10 @@ func (x *exchange) stream(b *block, at, end int, chunked, encode bool) error {
 func (x *exchange) streamPiece(b *block, at, end int, chunked, encode, first bool) error {
 	full := b.b[:cap(b.b)]
 	start, stop := at, end
+	var bad error
 	if chunked {
-		nd, ns, err := x.chunks.Decode(full[at:end], full[at:end])
-		if err != nil {
-			if first {
-				_ = x.sendHead(b, at, at) // the break that follows tells the client
-			}
-			return err
-		}
+		var nd, ns int
+		nd, ns, bad = x.chunks.Decode(full[at:end], full[at:end])
 		x.extra = ns < end-at
 		stop = at + nd
 	}
@@ -358,21 +354,23 @@ func (x *exchange) streamPiece(b *block, at, end int, chunked, encode, first boo
 	if encode && stop > start {
 		start, stop = h1.EncodeChunk(full, at, stop)
 	}
-	piece := full[start:stop]
+	piece, tail := full[start:stop], []byte(nil)
 	if chunked && encode && x.chunks.Done() {
-		if t := x.chunks.Trailer(); len(t)+5 <= cap(full)-stop {
+		if t := x.chunks.Trailer(); len(t)+len("0\r\n\r\n") <= len(full)-stop {
 			piece = appendLastChunk(piece, t)
 		} else {
-			if err := x.writePiece(full, piece, start, first); err != nil {
-				return err
-			}
-			return x.writeBody(appendLastChunk(x.buf[:0], t))
+			tail = appendLastChunk(nil, t)
 		}
 	}
-	if len(piece) == 0 && !first {
-		return nil
+	if len(piece) > 0 || first {
+		if err := x.writePiece(full, piece, start, first); err != nil {
+			return err
+		}
 	}
-	return x.writePiece(full, piece, start, first)
+	if tail != nil {
+		return x.writeBody(tail)
+	}
+	return bad
 }
 
 func (x *exchange) writePiece(full, piece []byte, start int, first bool) error {

@@ -8,15 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/protoduction/micro/cloud"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,13 +45,21 @@ func (s *seen) Record(x *Exchange) {
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }
 
-func (s *seen) last() Exchange {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.all) == 0 {
-		return Exchange{}
-	}
-	return s.all[len(s.all)-1]
+// next waits for the next exchange that nobody has asked for yet: one is recorded after it was answered.
+func (s *seen) next(t testing.TB) Exchange {
+	t.Helper()
+	var x Exchange
+	eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.all) == 0 {
+			return false
+		}
+		x = s.all[0]
+		s.all = s.all[1:]
+		return true
+	})
+	return x
 }
 
 func newFront(t testing.TB, cfg Config) *front {
@@ -219,8 +224,4 @@ func request(method, path, host string, fields ...string) string {
 	return s + "\r\n"
 }
 
-var anyone = func(netip.Addr) bool { return true }
-
 const shopHost = "shop.micro.test"
-
-var _ = cloud.Web

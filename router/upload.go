@@ -209,7 +209,11 @@ func (x *exchange) relay(dst, src *wire, n int64, exact bool, stall time.Duratio
 				_ = src.SetReadDeadline(time.Time{})
 				_ = dst.SetWriteDeadline(time.Time{})
 			case err != nil:
-				return done, errors.Join(errWrite, err)
+				// The kernel does not say on which side it failed; a reset peer shows.
+				if gone, _ := dst.left(); gone {
+					err = errors.Join(errWrite, err)
+				}
+				return done, err
 			}
 			continue
 		}
