@@ -23,6 +23,7 @@ type openFolder struct {
 
 type gitPattern struct {
 	match    *regexp.Regexp // of the path seen from base
+	suffix   string         // what the path ends with if it matches, which is quickly seen
 	base     string
 	negated  bool
 	dirsOnly bool
@@ -65,7 +66,7 @@ func (g *gitRules) ignored(p string, isDir, within bool) (out, lookInside bool) 
 				continue
 			}
 		}
-		if pat.match.MatchString(rel) {
+		if strings.HasSuffix(rel, pat.suffix) && pat.match.MatchString(rel) {
 			return within || !pat.negated, false
 		}
 	}
@@ -100,6 +101,8 @@ func parseGitPattern(base, line string) (gitPattern, bool) {
 	if !ok {
 		return p, false
 	}
+	// "**/a" matches "a" too, without the slash.
+	p.suffix = strings.TrimPrefix(line[strings.LastIndexAny(line, `*?[]\`)+1:], "/")
 	if !anchored {
 		expr = "(?:.*/)?" + expr
 	}
@@ -131,7 +134,7 @@ func globExpr(glob string) (string, bool) {
 			b.WriteString("(?:.*/)?")
 			i += 3
 			continue
-		case c == '*' && glob[i:] == "**" && i > 0 && glob[i-1] == '/':
+		case c == '*' && glob[i:] == "**" && (i == 0 || glob[i-1] == '/'):
 			b.WriteString(".+")
 			i += 2
 			continue

@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -177,11 +178,11 @@ func (w *walk) add(p string) {
 			err = checkLink(w.set.root, p, e.Link)
 		}
 	case fs.ModeSocket:
-		err = errors.New(p + " is a socket")
+		err = fmt.Errorf("%s is a socket", show(p))
 	case fs.ModeNamedPipe:
-		err = errors.New(p + " is a FIFO")
+		err = fmt.Errorf("%s is a FIFO", show(p))
 	default:
-		err = errors.New(p + " is a device")
+		err = fmt.Errorf("%s is a device", show(p))
 	}
 	if err != nil {
 		w.fault("%v", err)
@@ -193,14 +194,14 @@ func (w *walk) add(p string) {
 // checkLink reports a link that leads out of the root. It may lead to nothing, or in a circle.
 func checkLink(root *os.Root, p, target string) error {
 	if path.IsAbs(target) || !within(path.Dir(p), target) {
-		return cloud.Errorf(cloud.Invalid, "link %s leads out of the folder, to %s", p, target)
+		return cloud.Errorf(cloud.Invalid, "link %s leads out of the folder, to %s", show(p), show(target))
 	}
 	// Other links on the way may lead elsewhere than the text says: os.Root walks them one by one.
 	_, err := root.Stat(p)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
-	return cloud.Errorf(cloud.Invalid, "link %s leads out of the folder over other links, to %s", p, target)
+	return cloud.Errorf(cloud.Invalid, "link %s leads out of the folder over other links, to %s", show(p), show(target))
 }
 
 // within says whether target, seen from dir, stays below the root at every step.

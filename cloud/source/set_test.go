@@ -119,7 +119,7 @@ func TestKeep(t *testing.T) {
 func TestLikeGit(t *testing.T) {
 	names := []string{"a", "b", "ab", "c.x", "d"}
 	parts := []string{"a", "b", "*", "**", "a*", "?", "[ab]", "*.x", "d", "ab", "[!a]"}
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		pick := func(from []string) string { return from[rng.IntN(len(from))] }
 		rules := func() string {
@@ -173,7 +173,7 @@ func TestLinks(t *testing.T) {
 	}
 	_, err := Open(write(t, "x/y/root->../..", "x/y/trick->root/../q", "abs->/etc/passwd", "up->../q", "deep/up->../../q", "x/ok->y"))
 	for _, name := range []string{"abs", "deep/up", "up", "x/y/trick"} {
-		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "link "+name+" leads out of the folder") {
+		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), `link "`+name+`" leads out of the folder`) {
 			t.Errorf("%s in %v", name, err)
 		}
 	}
@@ -196,7 +196,7 @@ func TestOddFiles(t *testing.T) {
 	}
 	defer l.Close()
 	_, err = Open(dir)
-	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != "fifo is a FIFO\nsock is a socket" || cloud.HintOf(err) == "" {
+	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != `"fifo" is a FIFO`+"\n"+`"sock" is a socket` || cloud.HintOf(err) == "" {
 		t.Errorf("%v", err)
 	}
 	if _, err := Open(filepath.Join(dir, "none")); cloud.CodeOf(err) != cloud.NotFound {

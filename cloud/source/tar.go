@@ -38,7 +38,7 @@ func (s *Set) WriteTar(ctx context.Context, w io.Writer, send func(Entry) bool, 
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		if err := ctx.Err(); err != nil {
-			return cloud.Errorf(cloud.Interrupted, "send %s: %w", e.Path, err)
+			return cloud.Errorf(cloud.Interrupted, "send %s: %w", show(e.Path), err)
 		}
 		// PAX keeps times below the second and names of any length; anything else only without need of them.
 		h := &tar.Header{Name: e.Path, Mode: int64(e.Mode.Perm()), ModTime: e.ModTime, Format: tar.FormatPAX}
@@ -54,7 +54,7 @@ func (s *Set) WriteTar(ctx context.Context, w io.Writer, send func(Entry) bool, 
 			h.Typeflag, h.Size = tar.TypeReg, e.Size
 		}
 		if err := tw.WriteHeader(h); err != nil {
-			return cloud.Errorf(cloud.Invalid, "send %s: %w", e.Path, err)
+			return cloud.Errorf(cloud.Invalid, "send %s: %w", show(e.Path), err)
 		}
 		if h.Typeflag == tar.TypeReg {
 			if err := s.copy(ctx, io.MultiWriter(tw, count), e); err != nil {
@@ -70,7 +70,7 @@ func (s *Set) copy(ctx context.Context, w io.Writer, e *Entry) error {
 	// Something else may have taken the file's place: without O_NONBLOCK a FIFO would keep us waiting.
 	f, err := s.root.OpenFile(e.Path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
-		return cloud.Errorf(cloud.Invalid, "read %s: %w", e.Path, err)
+		return cloud.Errorf(cloud.Invalid, "read %s: %w", show(e.Path), err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -84,15 +84,15 @@ func (s *Set) copy(ctx context.Context, w io.Writer, e *Entry) error {
 	case errors.Is(err, io.EOF):
 		return changed(e)
 	case ctx.Err() != nil:
-		return cloud.Errorf(cloud.Interrupted, "read %s: %w", e.Path, ctx.Err())
+		return cloud.Errorf(cloud.Interrupted, "read %s: %w", show(e.Path), ctx.Err())
 	case err != nil:
-		return cloud.Errorf(cloud.Unavailable, "send %s: %w", e.Path, err)
+		return cloud.Errorf(cloud.Unavailable, "send %s: %w", show(e.Path), err)
 	}
 	return nil
 }
 
 func changed(e *Entry) error {
-	return cloud.Errorf(cloud.Conflict, "%s was changed while it was read", e.Path).WithHint("run the command again")
+	return cloud.Errorf(cloud.Conflict, "%s was changed while it was read", show(e.Path)).WithHint("run the command again")
 }
 
 // reader ends with the context.
