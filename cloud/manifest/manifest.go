@@ -6,8 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 
@@ -51,6 +53,7 @@ type Files struct {
 	Folder   string // the name of the folder, which an unnamed app takes
 	Name     string // of Manifest: "micro.yml"
 	Manifest []byte
+	Sources  string // the folder of Procfile and AppJSON seen from Folder, for errors; "" is Folder
 	Procfile []byte
 	AppJSON  []byte
 	Vars     []File // the files named by Options.VarsFiles
@@ -68,8 +71,8 @@ const (
 	maxFile = 1 << 20
 )
 
-// Load reads the files of a folder: micro.yml, else manifest.yml, else stackato.yml, and Procfile and
-// app.json. None of them is needed. Errors have code Invalid and list all that is wrong (see Problems);
+// Load reads the files of a folder: micro.yml, else manifest.yml, else stackato.yml, and, where the
+// sources are (path), Procfile and app.json. None of them is needed. Errors have code Invalid and list all that is wrong (see Problems);
 // NotFound where the folder is none.
 func Load(dir string, o Options) (*Manifest, error) {
 	abs, err := filepath.Abs(dir)
@@ -92,12 +95,6 @@ func Load(dir string, o Options) (*Manifest, error) {
 			break
 		}
 	}
-	if f.Procfile, err = read(fsys, "Procfile"); err != nil {
-		return nil, err
-	}
-	if f.AppJSON, err = read(fsys, "app.json"); err != nil {
-		return nil, err
-	}
 	for _, name := range o.VarsFiles {
 		data, err := read(os.DirFS(filepath.Dir(name)), filepath.Base(name))
 		if err != nil {
@@ -108,31 +105,51 @@ func Load(dir string, o Options) (*Manifest, error) {
 		}
 		f.Vars = append(f.Vars, File{name, data})
 	}
+	// Procfile and app.json lie where the sources are, which the manifest alone knows.
+	sources := abs
+	if m, err := Parse(f, o); err == nil && m.Path != "." {
+		sources = m.Path
+		if !filepath.IsAbs(sources) {
+			sources = filepath.Join(abs, sources)
+		}
+		if _, err := os.Stat(sources); err != nil {
+			return nil, cloud.Errorf(cloud.Invalid, "%s: path %q: nothing is at %s", f.Name, m.Path, sources)
+		}
+		f.Sources = m.Path
+	}
+	fsys = os.DirFS(sources)
+	if f.Procfile, err = read(fsys, "Procfile"); err != nil {
+		return nil, err
+	}
+	if f.AppJSON, err = read(fsys, "app.json"); err != nil {
+		return nil, err
+	}
 	return Parse(f, o)
 }
 
-// read returns nil for a file that is not there.
+// read returns nil for a file that is not there, or that is in what is no folder but an archive.
 func read(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	// Looked at before it is opened: a FIFO would keep us waiting for ever.
+	info, err := fs.Stat(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, cloud.Errorf(cloud.Invalid, "%s is no regular file", name)
+	}
+	var f fs.File
+	if err == nil {
+		f, err = fsys.Open(name)
 	}
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "read %s: %w", name, err)
 	}
 	defer f.Close()
-	// One that is no plain file, a FIFO say, could keep us waiting for ever.
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, cloud.Errorf(cloud.Invalid, "%s is no regular file", name)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1)) // Parse says that it is too long
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "read %s: %w", name, err)
 	}
-	if data == nil {
-		data = []byte{}
-	}
-	return data, nil
+	return append([]byte{}, data...), nil
 }
 
 // Parse makes a Manifest of the files' bytes.
@@ -153,10 +170,10 @@ func Parse(f Files, o Options) (*Manifest, error) {
 	}
 	if m.Image == "" {
 		if f.Procfile != nil {
-			readProcfile(l.reader("Procfile", f.Procfile), f.Procfile, &m.Draft)
+			readProcfile(l.reader(path.Join(f.Sources, "Procfile"), f.Procfile), f.Procfile, &m.Draft)
 		}
 		if f.AppJSON != nil {
-			readAppJSON(l.reader("app.json", f.AppJSON), f.AppJSON, &m.Draft)
+			readAppJSON(l.reader(path.Join(f.Sources, "app.json"), f.AppJSON), f.AppJSON, &m.Draft)
 		}
 	}
 	m.Warnings = l.warnings.strings()
