@@ -12,8 +12,8 @@ import (
 const (
 	// commitTimeout is how long an engine may take: a majority can be out of reach.
 	commitTimeout = 10 * time.Second
-	// maxConflicts is how often a change is tried again after another node was faster.
-	maxConflicts = 20
+	// conflictTimeout is how long a change is tried again while other nodes are faster.
+	conflictTimeout = 10 * time.Second
 )
 
 // request is an Update or Record that waits for its transaction.
@@ -32,7 +32,7 @@ type request struct {
 // returns the state after, once that is durable. fn must be pure: it may be run again, on a newer state,
 // and by another goroutine. Where it returns no changes, all was as asked for, and nothing is written.
 // An error of fn's is returned as it is; Unavailable is the engine's, Conflict means that other nodes were
-// faster many times.
+// faster again and again.
 func (s *Store) Update(ctx context.Context, by Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	return s.submit(&request{ctx: ctx, fn: fn, lines: []Line{{Actor: by, Verb: verb, Object: object, Result: ResultDone}}})
 }
@@ -76,7 +76,7 @@ func (s *Store) carryOut() {
 	s.mu.Lock()
 	waiting := s.queue
 	s.mu.Unlock()
-	for range maxConflicts {
+	for began := time.Now(); time.Since(began) < conflictTimeout; {
 		d := s.draft(waiting)
 		rev, err := d.headRev, error(nil)
 		if len(d.lines) > 0 {
@@ -90,7 +90,7 @@ func (s *Store) carryOut() {
 		s.finish(d, rev, err)
 		return
 	}
-	s.finish(s.draft(waiting), 0, cloud.Errorf(cloud.Conflict, "other nodes changed the cloud %d times meanwhile", maxConflicts).WithHint("try again"))
+	s.finish(s.draft(waiting), 0, cloud.Errorf(cloud.Conflict, "other nodes kept changing the cloud for %s", conflictTimeout).WithHint("try again"))
 }
 
 func (s *Store) commit(d *draft) (int64, error) {
@@ -100,7 +100,11 @@ func (s *Store) commit(d *draft) (int64, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	return s.engine.Commit(ctx, txn)
+	rev, err := s.engine.Commit(ctx, txn)
+	if errors.Is(err, kv.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
+		err = cloud.Errorf(cloud.Unavailable, "write the change: %w", err)
+	}
+	return rev, err
 }
 
 // await returns when another head than that of revision rev is known.

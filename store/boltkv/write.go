@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/cloud"
@@ -27,7 +28,11 @@ func (db *DB) viewLocked(fn func(*bbolt.Tx) error) error {
 	if db.bolt == nil {
 		return cloud.Errorf(cloud.Unavailable, "the store %s cannot be read until its disk can be written again", db.path)
 	}
-	return guard(func() error { return db.bolt.View(fn) })
+	err := guard(func() error { return db.bolt.View(fn) })
+	if e := (*cloud.Error)(nil); err == nil || errors.As(err, &e) {
+		return err
+	}
+	return cloud.Errorf(cloud.Unavailable, "the store %s cannot be read: %w", db.path, err)
 }
 
 // write runs fn in a transaction and returns once it is durable. An error of fn undoes it. Any other
@@ -57,8 +62,11 @@ func (db *DB) write(fn func(*bbolt.Tx) error) error {
 	if err == nil {
 		return refused
 	}
-	// bbolt has undone the transaction, unless it panicked; then this does, and frees bbolt's lock.
-	_ = guard(tx.Rollback)
+	// bbolt has undone the transaction, unless it panicked; then this does, and frees bbolt's lock. If it
+	// panics again, closing would wait for that lock for ever.
+	if rerr := guard(tx.Rollback); rerr != nil && !errors.Is(rerr, bolterrors.ErrTxClosed) {
+		db.bolt = nil
+	}
 	db.unsettled = heads
 	if serr := db.settle(); serr != nil {
 		db.log.Warn("the store takes no writes until its disk does", "err", serr)
@@ -74,7 +82,7 @@ func (db *DB) settle() error {
 		return nil
 	}
 	if db.bolt != nil {
-		if err := db.bolt.Close(); err != nil {
+		if err := guard(db.bolt.Close); err != nil {
 			db.log.Warn("close the store's file", "err", err)
 		}
 		db.bolt = nil
