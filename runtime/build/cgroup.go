@@ -12,15 +12,19 @@ import (
 )
 
 // The build process and its steps have a cgroup each: a step that takes all memory there is ends, and
-// the process lives to tell.
+// the process lives to tell. When the CPUs are busy, both together get half of what one thread of the
+// node gets: requests are answered while somebody compiles.
 const (
 	processGroup = "/process"
 	stepsGroup   = "/steps"
+	cpuShares    = 512 // of the usual 1,024, cgroup v1
+	cpuWeight    = 50  // of the usual 100, cgroup v2
 )
 
 // makeCgroups makes both with their limits and puts the process, which waits, into its own.
 func makeCgroups(parent string, pid int, l Limits) error {
 	return errors.Join(
+		makeCgroup(parent, -1, cgroups.Resources{CpuShares: cpuShares, CpuWeight: cpuWeight}),
 		makeCgroup(parent+processGroup, pid, cgroups.Resources{Memory: processMemory, PidsLimit: ptr(int64(processPids))}),
 		makeCgroup(parent+stepsGroup, -1, cgroups.Resources{
 			Memory: l.Memory, PidsLimit: ptr(l.Pids), CpuPeriod: 100_000, CpuQuota: l.CPU * 100,

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,6 +99,10 @@ func (b *Builder) start() (_ *process, err error) {
 	}()
 	if err := makeCgroups(b.cfg.Cgroup, p.cmd.Process.Pid, b.cfg.Limits); err != nil {
 		return nil, err
+	}
+	score := fmt.Sprintf("/proc/%d/oom_score_adj", p.cmd.Process.Pid)
+	if err := os.WriteFile(score, []byte(strconv.Itoa(OOMScore)), 0); err != nil {
+		return nil, fmt.Errorf("set its oom_score_adj: %w", err)
 	}
 	if err := json.NewEncoder(stdin).Encode(b.settings(containerd)); err != nil {
 		return nil, fmt.Errorf("hand over the settings: %w", err)

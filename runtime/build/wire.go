@@ -15,6 +15,10 @@ const ChildArg = "__build"
 // ListenerFD is where the build process finds the socket that builds are asked for on.
 const ListenerFD = 3
 
+// OOMScore is what a build adds to its oom_score: where the machine runs out of memory, a build goes
+// before an app does, and an app before the node.
+const OOMScore = 500
+
 // Settings reach the build process as one line of JSON on its standard input. That stays open for as
 // long as the node lives: at its end the process ends too.
 type Settings struct {

@@ -106,6 +106,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	if err != nil {
 		return nil, opt, fmt.Errorf("start the resource monitor: %w", err)
 	}
+	oomScore := build.OOMScore
 	opt.NetworkProviders, opt.ProxyProvider, opt.ResourceMonitor = networks, nil, monitor
 	opt.Executor, err = runcexecutor.New(runcexecutor.Opt{
 		Root:                filepath.Join(s.Root, "run"),
@@ -113,6 +114,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 		DefaultCgroupParent: s.Cgroup,
 		DNS:                 dns,
 		ResourceMonitor:     monitor,
+		OOMScoreAdj:         &oomScore,
 	}, networks)
 	if err != nil {
 		return nil, opt, fmt.Errorf("make the executor: %w", err)
