@@ -30,6 +30,9 @@ type Container struct {
 	Pids   int64   // more than 0
 	Mounts []Mount // volumes
 	Log    string  // file that standard output and error are appended to
+	// Attach gives it the streams and the terminal of a command in place of Log; of its fields the
+	// others are not used. Its streams have ended when Wait returns.
+	Attach *Command
 }
 
 // Mount is a volume of the node's, at Source, seen by the container at Target.

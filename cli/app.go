@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/config"
+)
+
+// The flags that several commands have.
+var (
+	jsonFlag  = &urfave.BoolFlag{Name: "json", Usage: "print JSON"}
+	yesFlag   = &urfave.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do it although it needs a yes"}
+	groupFlag = &urfave.StringFlag{Name: "group", Aliases: []string{"g"}, Usage: "group of apps `NAME`; MICRO_GROUP, else default"}
+	detach    = &urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for it to come true"}
+)
+
+// app is the whole command line.
+func (c *command) app() *urfave.App {
+	return &urfave.App{
+		Name:                   "micro",
+		Usage:                  "a cloud in one binary: push a folder, get an address that works",
+		Reader:                 c.Stdin,
+		Writer:                 c.Stdout,
+		ErrWriter:              c.Stderr,
+		HideVersion:            true,
+		UseShortOptionHandling: true,
+		ExitErrHandler:         func(*urfave.Context, error) {}, // Main reports
+		OnUsageError:           usageError,
+		Action:                 func(ctx *urfave.Context) error { return urfave.ShowAppHelp(ctx) },
+		Commands: []*urfave.Command{
+			c.up(), c.downCommand(),
+			c.push(), c.apps(), c.appCommand(), c.ps(), c.releases(), c.diff(), c.logs(), c.exec(), c.run(),
+			c.scale(), c.env(), c.restart(), c.stop(), c.start(), c.delete(),
+			c.promote(), c.rollback(),
+			c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(),
+			c.events(), c.stats(), c.df(), c.prune(), c.image(), c.doctor(), c.version(), c.completion(),
+		},
+	}
+}
+
+// usageError says what is wrong with a command line, and where help is.
+func usageError(ctx *urfave.Context, err error, _ bool) error {
+	name := "micro"
+	if ctx.Command != nil && ctx.Command.HelpName != "" {
+		name = ctx.Command.HelpName
+	}
+	return cloud.Errorf(cloud.Invalid, "%w", err).WithHint("%s --help", name)
+}
+
+// new makes a command whose arguments number from least to most; most below 0 is any number.
+func (c *command) new(name, args, usage string, least, most int, flags []urfave.Flag, do func(*urfave.Context) error) *urfave.Command {
+	return &urfave.Command{
+		Name: name, Usage: usage, ArgsUsage: args, Flags: flags, OnUsageError: usageError, UseShortOptionHandling: true,
+		HideHelpCommand: true,
+		Action: func(ctx *urfave.Context) error {
+			if n := ctx.NArg(); n < least || most >= 0 && n > most {
+				what := "too few arguments"
+				if n >= least {
+					what = fmt.Sprintf("unexpected argument %q", ctx.Args().Get(most))
+				}
+				return cloud.Errorf(cloud.Invalid, "micro %s: %s", name, what).WithHint("micro %s %s", name, strings.TrimSpace(args))
+			}
+			return do(ctx)
+		},
+	}
+}
+
+// client connects to the cloud that MICRO_TARGET selects, else to the node of this machine.
+func (c *command) client() (*api.Client, error) {
+	target, ok := c.Env("MICRO_TARGET")
+	if !ok || target == "" {
+		data, ok := c.Env("MICRO_DATA")
+		if !ok || data == "" {
+			data = config.DefaultData
+		}
+		target = "unix://" + data + "/micro.sock"
+	}
+	return api.New(target)
+}
+
+// with runs do with a client.
+func (c *command) with(do func(context.Context, *urfave.Context, *api.Client) error) func(*urfave.Context) error {
+	return func(ctx *urfave.Context) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return do(ctx.Context, ctx, client)
+	}
+}
+
+// group is the group that names without one belong to.
+func (c *command) group(ctx *urfave.Context) cloud.GroupName {
+	if g := ctx.String("group"); g != "" {
+		return cloud.GroupName(g)
+	}
+	if g, ok := c.Env("MICRO_GROUP"); ok && g != "" {
+		return cloud.GroupName(g)
+	}
+	return cloud.DefaultGroup
+}
+
+// ref reads an argument as an app or release.
+func (c *command) ref(ctx *urfave.Context, arg string) (cloud.ReleaseRef, error) {
+	return cloud.ParseRef(arg, c.group(ctx))
+}
+
+// hostPath reads HOST[/PATH].
+func hostPath(arg string) (host cloud.Host, path string, err error) {
+	arg = strings.TrimPrefix(strings.TrimPrefix(arg, "http://"), "https://")
+	name, rest, _ := strings.Cut(arg, "/")
+	if host, err = cloud.ParseHost(name); err != nil {
+		return "", "", err
+	}
+	path, err = cloud.ParsePath(rest)
+	return host, path, err
+}

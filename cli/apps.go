@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+func (c *command) apps() *urfave.Command {
+	return c.new("apps", "", "list apps", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			apps, err := client.Apps(ctx, c.group(u))
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(apps)
+			}
+			if len(apps) == 0 {
+				c.say("no apps yet; micro push FOLDER makes one")
+				return nil
+			}
+			var rows [][]string
+			for _, a := range apps {
+				rows = append(rows, []string{string(a.Name), release(a.Current), string(a.Phase), fmt.Sprintf("%d/%d", a.Ready, a.Instances), strings.Join(first(append(a.Addresses, a.Hosts...)), " ")})
+			}
+			return c.table([]string{"APP", "CURRENT", "PHASE", "READY", "ADDRESS"}, rows)
+		}))
+}
+
+func (c *command) appCommand() *urfave.Command {
+	return c.new("app", "APP", "show an app", 1, 1, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			a, err := client.App(ctx, ref.AppRef)
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(a)
+			}
+			c.print("app        %s", a.Name)
+			c.print("group      %s", a.Group)
+			c.print("current    %s (%s)", release(a.Current), a.Phase)
+			if a.Rollout != 0 {
+				c.print("switching  to %s", release(a.Rollout))
+			}
+			c.print("ready      %d of %d", a.Ready, a.Instances)
+			if a.Image != "" {
+				c.print("image      %s", a.Image)
+			}
+			c.print("created    %s", a.Created.Format("2006-01-02 15:04:05 MST"))
+			for _, url := range append(a.Addresses, a.Hosts...) {
+				c.print("address    %s", url)
+			}
+			return nil
+		}))
+}
+
+func (c *command) releases() *urfave.Command {
+	return c.new("releases", "APP", "list the releases of an app", 1, 1, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			list, err := client.Releases(ctx, ref.AppRef)
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(list)
+			}
+			var rows [][]string
+			for _, r := range slices.Backward(list) {
+				rows = append(rows, []string{release(r.Release), string(r.Phase), fmt.Sprintf("%d/%d", r.Ready, r.Instances), r.Cause, r.By, ago(r.Created), r.Image, why(r.Failure)})
+			}
+			return c.table([]string{"RELEASE", "PHASE", "READY", "CAUSE", "BY", "AGE", "IMAGE", "WHY"}, rows)
+		}))
+}
+
+func (c *command) diff() *urfave.Command {
+	return c.new("diff", "APP rA rB", "show what two releases differ in", 3, 3, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			from, err := cloud.ParseRelease(u.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			to, err := cloud.ParseRelease(u.Args().Get(2))
+			if err != nil {
+				return err
+			}
+			list, err := client.Diff(ctx, ref.AppRef, from, to)
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(list)
+			}
+			for _, d := range list {
+				c.print("%s: %s → %s", d.Field, orNone(d.From), orNone(d.To))
+			}
+			return nil
+		}))
+}
+
+// release is "r7", "-" for none.
+func release(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("r%d", n)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
+
+func why(f *cloud.Failure) string {
+	if f == nil {
+		return ""
+	}
+	return f.Reason
+}
+
+// first is the list cut to its first element.
+func first(list []string) []string { return list[:min(1, len(list))] }

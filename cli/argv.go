@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// arrange moves the flags of a command line in front of its arguments, for the flag package stops at
+// the first argument, and cuts off what stands behind "--": that belongs to a child.
+func arrange(app *urfave.App, argv []string) (args, child []string, err error) {
+	args, rest := []string{argv[0]}, argv[1:]
+	commands, flags := app.Commands, app.Flags
+	var path []string
+	for len(rest) > 0 {
+		cmd := find(commands, rest[0])
+		if cmd == nil {
+			break
+		}
+		args, path, rest = append(args, rest[0]), append(path, cmd.Name), rest[1:]
+		commands, flags = cmd.Subcommands, cmd.Flags
+		if len(commands) == 0 {
+			break
+		}
+	}
+	if len(path) == 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		return nil, nil, unknownCommand(app.Commands, "", rest[0])
+	}
+	if len(commands) > 0 && len(path) > 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		return nil, nil, unknownCommand(commands, strings.Join(path, " "), rest[0])
+	}
+	var plain []string
+	for i := 0; i < len(rest); i++ {
+		a := rest[i]
+		switch {
+		case a == "--":
+			child = slices.Clone(rest[i+1:])
+			i = len(rest)
+		case a == "-" || !strings.HasPrefix(a, "-"):
+			plain = append(plain, a)
+		default:
+			args = append(args, a)
+			if wantsValue(flags, a) {
+				if i+1 == len(rest) {
+					return nil, nil, cloud.Errorf(cloud.Invalid, "flag %s needs a value", a).WithHint("micro %s --help", strings.Join(path, " "))
+				}
+				i++
+				args = append(args, rest[i])
+			}
+		}
+	}
+	return append(append(args, "--"), plain...), child, nil
+}
+
+func find(commands []*urfave.Command, name string) *urfave.Command {
+	for _, c := range commands {
+		if c.HasName(name) {
+			return c
+		}
+	}
+	return nil
+}
+
+// wantsValue says whether the value of a flag, or of the last one of short flags written together, is
+// the next word.
+func wantsValue(flags []urfave.Flag, arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	if strings.Contains(name, "=") {
+		return false
+	}
+	if !strings.HasPrefix(arg, "--") && len(name) > 1 && lookup(flags, name) == nil {
+		name = name[len(name)-1:]
+	}
+	f := lookup(flags, name)
+	if f == nil {
+		return false
+	}
+	_, isBool := f.(*urfave.BoolFlag)
+	return !isBool
+}
+
+func lookup(flags []urfave.Flag, name string) urfave.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func unknownCommand(commands []*urfave.Command, path, name string) error {
+	err := cloud.Errorf(cloud.Invalid, "unknown command %q", strings.TrimSpace(path+" "+name))
+	best, at := "", 3
+	for _, c := range commands {
+		if d := distance(c.Name, name); d < at {
+			best, at = c.Name, d
+		}
+	}
+	if best != "" {
+		return err.WithHint("did you mean: micro %s", strings.TrimSpace(path+" "+best))
+	}
+	return err.WithHint("micro %s", strings.TrimSpace(path+" --help"))
+}
+
+// distance is how many letters must be put in, taken out or changed to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			before, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, before+cost)
+		}
+	}
+	return row[len(b)]
+}

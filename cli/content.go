@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
+)
+
+// pushing is a push as the folder and the flags have it.
+type pushing struct {
+	app     cloud.AppRef
+	dir     string // to build
+	archive string // to import
+	draft   api.PushDraft
+}
+
+// content is what a push uploads; write is nil where that is nothing.
+type content struct {
+	write func(w io.Writer, missing []string) error
+	close func()
+}
+
+// open finds what will be sent, and adds to the draft what the other side must know of it.
+func (p *pushing) open(ctx context.Context) (content, error) {
+	none := content{close: func() {}}
+	switch {
+	case p.draft.Archive:
+		f, err := os.Open(p.archive)
+		if err != nil {
+			return none, cloud.Errorf(cloud.Invalid, "cannot read the archive: %w", err)
+		}
+		return content{
+			write: func(w io.Writer, _ []string) error { _, err := io.Copy(w, f); return err },
+			close: func() { f.Close() },
+		}, nil
+	case p.draft.Source == nil:
+		return none, nil
+	}
+	dockerfile := p.draft.Source.Dockerfile
+	if dockerfile == "" {
+		dockerfile = "Dockerfile"
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, dockerfile)); err != nil {
+		return none, cloud.Errorf(cloud.Invalid, "%s has no %s to build with", p.dir, dockerfile).
+			WithHint("write one, or push an image: micro push --image REFERENCE")
+	}
+	set, err := source.Open(p.dir, dockerfile, dockerfile+".dockerignore", ".dockerignore")
+	if err != nil {
+		return none, err
+	}
+	if err := set.Hash(ctx); err != nil {
+		set.Close()
+		return none, err
+	}
+	p.draft.Source.Files = files(set)
+	return content{
+		write: func(w io.Writer, missing []string) error {
+			send := func(source.Entry) bool { return true }
+			if missing != nil {
+				wanted := make(map[string]bool, len(missing))
+				for _, path := range missing {
+					wanted[path] = true
+				}
+				send = func(e source.Entry) bool { return wanted[e.Path] }
+			}
+			return set.WriteTar(ctx, w, send, func(int64) {})
+		},
+		close: func() { set.Close() },
+	}, nil
+}
+
+func files(set *source.Set) []api.File {
+	list := make([]api.File, 0, len(set.Entries))
+	for _, e := range set.Entries {
+		f := api.File{Path: e.Path, Mode: uint32(e.Mode.Perm()), Size: e.Size, Link: e.Link, Dir: e.Mode.IsDir()}
+		if e.SHA256 != "" {
+			f.Digest = "sha256:" + e.SHA256
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+// sourceLabels says in an image which commit it was made from, where the folder is in git's hands.
+func sourceLabels(dir string) map[string]string {
+	labels := map[string]string{}
+	git := func(args ...string) string {
+		var out bytes.Buffer
+		cmd := exec.Command("git", append([]string{"-C", dir}, args...)...)
+		cmd.Stdout = &out
+		if cmd.Run() != nil {
+			return "" // no git, or no repository: nothing to say
+		}
+		return strings.TrimSpace(out.String())
+	}
+	if rev := git("rev-parse", "HEAD"); rev != "" {
+		if git("status", "--porcelain", "--", ".") != "" {
+			rev += "-dirty"
+		}
+		labels["org.opencontainers.image.revision"] = rev
+	}
+	if url := git("remote", "get-url", "origin"); url != "" && !strings.Contains(url, "@") {
+		labels["org.opencontainers.image.source"] = url
+	}
+	return labels
+}

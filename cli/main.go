@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/config"
+)
+
+// System is what the command line stands on: the process's streams and environment, and the node itself
+// for the commands that run one. A test gives another.
+type System struct {
+	Args           []string // with the program's name
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Env            func(string) (string, bool)
+	Version        api.Version
+	// Up runs a node until ctx ends, and calls ready once it answers.
+	Up func(ctx context.Context, c config.Node, ready func(api.Node)) error
+	// Down takes off this machine what a node that does not run has left on it.
+	Down func(ctx context.Context, c config.Node) error
+}
+
+// Main carries out a command line and returns the exit code.
+func Main(s System) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &command{System: s}
+	app := c.app()
+	if len(s.Args) > 1 && s.Args[1] == "__complete" {
+		c.complete(ctx, app, s.Args[2:])
+		return 0
+	}
+	args, child, err := arrange(app, s.Args)
+	if err == nil {
+		c.child = child
+		err = app.RunContext(ctx, args)
+	}
+	return c.report(err)
+}
+
+// command is one run of the command line.
+type command struct {
+	System
+	// child is the command line behind "--".
+	child []string
+}
+
+// exit is an exit code that is no failure of micro's: that of a child.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// report prints what went wrong, and returns the exit code.
+func (c *command) report(err error) int {
+	var child exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &child):
+		return int(child)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(c.Stderr, "interrupted")
+		return cloud.Interrupted.Exit()
+	}
+	for _, line := range strings.Split(api.Printable(err.Error()), "\n") {
+		fmt.Fprintln(c.Stderr, "error: "+line)
+	}
+	var failed *api.Failed
+	if errors.As(err, &failed) {
+		fmt.Fprintln(c.Stderr, "the app logged last:")
+		for _, line := range failed.LogLines() {
+			fmt.Fprintln(c.Stderr, "  "+line)
+		}
+	}
+	if hint := cloud.HintOf(err); hint != "" {
+		fmt.Fprintln(c.Stderr, "hint: "+api.Printable(hint))
+	}
+	return cloud.CodeOf(err).Exit()
+}
+
+// terminal says whether a stream is one that a person sits at.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// interactive says whether the command may ask, and draw progress over what it drew before.
+func (c *command) interactive() bool {
+	ci, _ := c.Env("CI")
+	t, _ := c.Env("TERM")
+	return ci == "" && t != "dumb" && terminal(c.Stderr)
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/protoduction/micro/api"
+)
+
+// table prints rows under headings. Cells come from anywhere and are made fit for a terminal.
+func (c *command) table(headings []string, rows [][]string) error {
+	w := tabwriter.NewWriter(c.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(headings, "\t"))
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = strings.NewReplacer("\t", " ", "\n", " ").Replace(api.Printable(cell))
+			if row[i] == "" {
+				row[i] = "-"
+			}
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// printJSON prints a value as JSON, indented for people.
+func (c *command) printJSON(v any) error {
+	enc := json.NewEncoder(c.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printLine prints a value as JSON on one line: an element of a stream.
+func (c *command) printLine(v any) error { return json.NewEncoder(c.Stdout).Encode(v) }
+
+// say prints a line about what is being done.
+func (c *command) say(format string, args ...any) {
+	fmt.Fprintln(c.Stderr, api.Printable(fmt.Sprintf(format, args...)))
+}
+
+// print prints a line of data.
+func (c *command) print(format string, args ...any) {
+	fmt.Fprintln(c.Stdout, api.Printable(fmt.Sprintf(format, args...)))
+}
+
+// ago is how long ago a time was, in the largest unit that says something.
+func ago(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case t.IsZero():
+		return "-"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// sizeOf is a size for people.
+func sizeOf(n int64) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%dB", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%dK", n>>10)
+	case n < 10<<30:
+		return fmt.Sprintf("%dM", n>>20)
+	}
+	return fmt.Sprintf("%dG", n>>30)
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/protoduction/micro/api"
+)
+
+// progress shows what happens to a push: as BuildKit does on a terminal, in plain lines elsewhere.
+type progress struct {
+	c     *command
+	quiet bool // JSON is asked for
+	steps map[string]*step
+	order []*step
+	live  bool // steps are drawn over what was drawn before
+	drawn int  // lines that are
+	said  string
+	at    time.Time // of the last drawing
+}
+
+// step is a step of a build or pull.
+type step struct {
+	api.Progress
+	number   int
+	headed   bool // its name has been printed, in plain lines
+	ended    bool // that it has ended, too
+	tail     []string
+	unfinish string // output without an end of line
+}
+
+func (c *command) progress(u *urfave.Context) *progress {
+	return &progress{c: c, quiet: u.Bool("json"), steps: map[string]*step{}, live: c.interactive()}
+}
+
+func (p *progress) event(e api.PushEvent) {
+	if p.quiet {
+		return
+	}
+	switch {
+	case e.Progress != nil:
+		p.step(*e.Progress)
+	case e.Note != "":
+		p.end()
+		p.c.say("%s", e.Note)
+	case e.Release != 0:
+		p.end()
+		p.c.say("release r%d", e.Release)
+	case e.Rollout != nil:
+		if now := rollout(*e.Rollout); now != p.said {
+			p.said = now
+			p.end()
+			p.c.say("%s", now)
+		}
+	}
+}
+
+func (p *progress) step(now api.Progress) {
+	s := p.steps[now.ID]
+	if s == nil {
+		s = &step{number: len(p.steps) + 1}
+		p.steps[now.ID], p.order = s, append(p.order, s)
+	}
+	name := s.Name
+	s.Progress = now
+	if s.Name == "" {
+		s.Name = name
+	}
+	lines := s.output()
+	if p.live {
+		s.tail = append(s.tail, lines...)
+		s.tail = s.tail[max(0, len(s.tail)-6):]
+		p.draw(false)
+		return
+	}
+	if !s.headed && s.Name != "" && (s.Started != nil || s.Ended != nil) {
+		s.headed = true
+		p.c.say("#%d %s", s.number, s.Name)
+	}
+	for _, line := range lines {
+		p.c.say("#%d %s", s.number, line)
+	}
+	if s.Ended != nil && !s.ended && s.Name != "" {
+		s.ended = true
+		p.c.say("#%d %s", s.number, s.verdict())
+	}
+}
+
+// output cuts what a step printed into lines.
+func (s *step) output() []string {
+	text := s.unfinish + string(s.Log)
+	s.Log = nil
+	lines := strings.Split(text, "\n")
+	s.unfinish = lines[len(lines)-1]
+	lines = lines[:len(lines)-1]
+	for i, l := range lines {
+		lines[i] = strings.TrimSuffix(l, "\r")
+	}
+	return lines
+}
+
+func (s *step) verdict() string {
+	switch {
+	case s.Error != "":
+		return "ERROR: " + s.Error
+	case s.Cached:
+		return "CACHED"
+	case s.Started != nil && s.Progress.Ended != nil:
+		return fmt.Sprintf("DONE %.1fs", s.Progress.Ended.Sub(*s.Started).Seconds())
+	}
+	return "DONE"
+}
+
+// drawEvery keeps a build that prints much from costing more than it does.
+const drawEvery = 80 * time.Millisecond
+
+// draw shows all steps over what was drawn before: as many of the last ones as fit.
+func (p *progress) draw(last bool) {
+	if !last && time.Since(p.at) < drawEvery {
+		return
+	}
+	p.at = time.Now()
+	width, height := 80, 24
+	if f, ok := p.c.Stderr.(*os.File); ok {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 20 && h > 5 {
+			width, height = w, h
+		}
+	}
+	var lines []string
+	for _, s := range p.order {
+		if s.Name == "" {
+			continue
+		}
+		lines = append(lines, s.line(width))
+		if s.Progress.Ended == nil || s.Error != "" {
+			for _, t := range s.tail {
+				lines = append(lines, cut(" │ "+api.Printable(t), width))
+			}
+		}
+	}
+	if !last {
+		lines = lines[max(0, len(lines)-height+2):]
+	}
+	var b strings.Builder
+	if p.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", p.drawn)
+	}
+	for _, l := range lines {
+		b.WriteString(l + "\n")
+	}
+	p.drawn = len(lines)
+	fmt.Fprint(p.c.Stderr, b.String())
+}
+
+// line is " => [2/3] RUN make      1.2s", as wide as the terminal.
+func (s *step) line(width int) string {
+	mark, right := "=>", ""
+	switch {
+	case s.Error != "":
+		right = "ERROR"
+	case s.Cached:
+		mark, right = "=> CACHED", "0.0s"
+	case s.Started != nil && s.Progress.Ended != nil:
+		right = fmt.Sprintf("%.1fs", s.Progress.Ended.Sub(*s.Started).Seconds())
+	case s.Started != nil:
+		right = fmt.Sprintf("%.1fs", max(0, time.Since(*s.Started).Seconds()))
+	}
+	if s.Total > 0 && s.Progress.Ended == nil {
+		right = sizeOf(s.Current) + "/" + sizeOf(s.Total) + "  " + right
+	}
+	left := cut(" "+mark+" "+api.Printable(s.Name), width-len(right)-2)
+	return left + strings.Repeat(" ", max(1, width-len([]rune(left))-len(right)-1)) + right
+}
+
+// cut shortens a line to a number of characters.
+func cut(s string, width int) string {
+	r := []rune(strings.ReplaceAll(s, "\t", " "))
+	if len(r) > width && width > 1 {
+		return string(r[:width-1]) + "…"
+	}
+	return string(r)
+}
+
+// end leaves what was drawn where it is; what comes next stands below.
+func (p *progress) end() {
+	if p.live && p.drawn > 0 {
+		p.draw(true)
+	}
+	p.drawn = 0
+	p.order = p.order[:0]
+	clear(p.steps)
+}

@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/manifest"
+)
+
+func (c *command) push() *urfave.Command {
+	flags := []urfave.Flag{
+		groupFlag, jsonFlag, detach,
+		&urfave.StringFlag{Name: "app", Aliases: []string{"a"}, Usage: "the app's `NAME`; else the manifest's, else the folder's"},
+		&urfave.StringFlag{Name: "image", Usage: "run this `IMAGE`: a reference, or an OCI or docker archive"},
+		&urfave.BoolFlag{Name: "stage", Usage: "run the release at its own address alone"},
+		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
+		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
+		&urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`KEY=VALUE` of the environment; may be repeated"},
+		&urfave.StringSliceFlag{Name: "var", Usage: "`NAME=VALUE` of a ((variable)) of the manifest; may be repeated"},
+		&urfave.StringSliceFlag{Name: "vars-file", Usage: "YAML `FILE` of variables; may be repeated"},
+		&urfave.StringFlag{Name: "strategy", Usage: "rolling, cutover or recreate"},
+		&urfave.BoolFlag{Name: "no-cache", Usage: "build every step again"},
+	}
+	return c.new("push", "[PATH]", "build a folder, or take an image, and run it", 0, 1, flags, c.with(c.doPush))
+}
+
+func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Client) error {
+	p, err := c.readPush(ctx, u, client)
+	if err != nil {
+		return err
+	}
+	content, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer content.close()
+	push, err := client.Push(ctx, p.app, p.draft)
+	if err != nil {
+		return err
+	}
+	if content.write != nil {
+		if err := c.upload(ctx, client, push, content); err != nil {
+			return c.interruptedPush(client, push, err)
+		}
+	}
+	if u.Bool("detach") {
+		if u.Bool("json") {
+			return c.printJSON(push)
+		}
+		c.print("%s", push.ID)
+		return nil
+	}
+	outcome, err := c.watchPush(ctx, u, client, push)
+	if err != nil {
+		return c.interruptedPush(client, push, err)
+	}
+	return c.outcome(u, outcome)
+}
+
+// readPush makes a draft of the manifest and the flags: a flag beats the manifest.
+func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.Client) (*pushing, error) {
+	dir := u.Args().First()
+	if dir == "" {
+		dir = "."
+	}
+	vars := map[string]string{}
+	for _, kv := range u.StringSlice("var") {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok {
+			return nil, cloud.Errorf(cloud.Invalid, "--var %q is no NAME=VALUE", kv)
+		}
+		vars[k] = v
+	}
+	domain := cloud.Domain("")
+	if node, err := client.Node(ctx); err == nil {
+		domain = node.Domain
+	}
+	options := manifest.Options{App: cloud.AppName(u.String("app")), Image: u.String("image"), Domain: domain, Vars: vars, VarsFiles: u.StringSlice("vars-file")}
+	m, err := manifest.Load(dir, options)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range m.Warnings {
+		c.say("warning: %s", w)
+	}
+	if err := m.App.Validate(); err != nil {
+		return nil, err
+	}
+	p := &pushing{
+		app:   cloud.AppRef{Group: c.group(u), App: m.App},
+		dir:   filepath.Join(dir, m.Path),
+		draft: api.PushDraft{Draft: m.Draft, Stage: u.Bool("stage")},
+	}
+	if err := draftFlags(u, &p.draft.Draft); err != nil {
+		return nil, err
+	}
+	image := u.String("image")
+	if image == "" {
+		image = m.Image
+	}
+	switch info, err := os.Stat(image); {
+	case image == "":
+		p.draft.Source = &api.Source{
+			Dockerfile: m.Build.Dockerfile, Target: m.Build.Target, Args: m.Build.Args, NoCache: u.Bool("no-cache"),
+			Labels: sourceLabels(p.dir),
+		}
+		p.draft.Name = filepath.Base(p.dir)
+	case err == nil && !info.IsDir():
+		p.archive, p.draft.Archive, p.draft.Name = image, true, filepath.Base(image)
+	default:
+		p.draft.Image, p.draft.Name = image, image
+	}
+	return p, nil
+}
+
+// draftFlags puts what flags say over what the manifest does.
+func draftFlags(u *urfave.Context, d *cloud.Draft) error {
+	web := d.Processes[cloud.Web]
+	if u.IsSet("instances") {
+		n := u.Int("instances")
+		web.Instances = &n
+	}
+	if u.IsSet("memory") {
+		n, err := cloud.ParseSize(u.String("memory"))
+		if err != nil {
+			return err
+		}
+		web.Memory = &n
+	}
+	if u.IsSet("instances") || u.IsSet("memory") {
+		if d.Processes == nil {
+			d.Processes = map[cloud.ProcessName]cloud.DraftProcess{}
+		}
+		d.Processes[cloud.Web] = web
+	}
+	for _, kv := range u.StringSlice("env") {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" {
+			return cloud.Errorf(cloud.Invalid, "--env %q is no KEY=VALUE", kv)
+		}
+		if d.Env == nil {
+			d.Env = map[string]string{}
+		}
+		d.Env[k] = v
+	}
+	if s := u.String("strategy"); s != "" {
+		strategy := cloud.Strategy{Kind: cloud.StrategyKind(s)}
+		if d.Strategy != nil {
+			strategy.Batch = d.Strategy.Batch
+		}
+		d.Strategy = &strategy
+	}
+	return nil
+}
+
+// upload sends what the push waits for.
+func (c *command) upload(ctx context.Context, client *api.Client, push api.Push, content content) error {
+	r, w := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := content.write(w, push.Missing)
+		w.CloseWithError(err)
+		sent <- err
+	}()
+	_, err := client.Upload(ctx, push.ID, r)
+	r.CloseWithError(errors.New("the upload has ended"))
+	// What went wrong on this side says more than that the other side got too little.
+	if serr := <-sent; serr != nil && cloud.CodeOf(serr) == cloud.Invalid {
+		return serr
+	}
+	return err
+}
+
+// reconnectFor is how long a push is looked for after the connection to the node broke.
+const reconnectFor = 30 * time.Second
+
+// watchPush shows what happens to a push until it has ended, over lost connections and restarts of the node.
+func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.Client, push api.Push) (api.Outcome, error) {
+	show := c.progress(u)
+	defer show.end()
+	next := 1
+	var lost time.Time
+	for {
+		var failed error
+		for e, err := range client.PushEvents(ctx, push.ID, next) {
+			if err != nil {
+				failed = err
+				break
+			}
+			lost, next = time.Time{}, e.Seq+1
+			if e.Outcome != nil {
+				return *e.Outcome, nil
+			}
+			show.event(e)
+		}
+		if cloud.CodeOf(failed) != cloud.Unavailable || ctx.Err() != nil {
+			if ctx.Err() != nil {
+				failed = ctx.Err()
+			}
+			return api.Outcome{}, failed
+		}
+		if lost.IsZero() {
+			lost = time.Now()
+		}
+		if time.Since(lost) > reconnectFor {
+			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "the node is out of reach, and what became of push %s is unknown: %w", push.ID, failed).
+				WithHint("micro releases %s", push.App)
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		// A node that was restarted has fewer events to tell of, perhaps only how it ended.
+		if now, err := client.PushByID(ctx, push.ID); err == nil && now.Events < next-1 {
+			next = 1
+		}
+	}
+}
+
+// interruptedPush gives a push up that its person gave up, and says so.
+func (c *command) interruptedPush(client *api.Client, push api.Push, err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if c.interactive() && terminal(c.Stdin) && !c.confirm("\nCancel the push? Otherwise it goes on without you.") {
+		c.say("push %s goes on; micro releases %s shows what becomes of it", push.ID, push.App)
+		return cloud.Errorf(cloud.Interrupted, "no longer watching push %s", push.ID)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, cerr := client.CancelPush(ctx, push.ID); cerr != nil {
+		return cloud.Errorf(cloud.Interrupted, "interrupted, and push %s goes on: %w", push.ID, cerr)
+	}
+	return cloud.Errorf(cloud.Interrupted, "push %s is cancelled, app %s is as it was", push.ID, push.App)
+}

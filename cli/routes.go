@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+func (c *command) routes() *urfave.Command {
+	return c.new("routes", "", "list hosts and where they lead", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			list, err := client.Routes(ctx, c.group(u))
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(list)
+			}
+			var rows [][]string
+			for _, r := range list {
+				var to []string
+				for _, t := range r.Targets {
+					text := fmt.Sprintf("%s (%d ready)", cloud.AppRef{Group: t.Group, App: t.App}.Release(t.Release), t.Ready)
+					if t.Weight != nil {
+						text = strconv.Itoa(*t.Weight) + " → " + text
+					}
+					to = append(to, text)
+				}
+				owner := "mapped"
+				if r.Own {
+					owner = "own"
+				}
+				rows = append(rows, []string{string(r.Host) + strings.TrimSuffix(r.Path, "/"), string(r.Exposure), owner, strings.Join(to, ", ")})
+			}
+			return c.table([]string{"HOST", "EXPOSURE", "KIND", "LEADS TO"}, rows)
+		}))
+}
+
+func (c *command) mapCommand() *urfave.Command {
+	flags := []urfave.Flag{
+		groupFlag, jsonFlag, yesFlag,
+		&urfave.BoolFlag{Name: "public", Usage: "answer on the public listeners too"},
+		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
+	}
+	return c.new("map", "APP[@rN] HOST[/PATH]", "lead a host to an app or release", 2, 2, flags,
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			host, path, err := hostPath(u.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			m := api.Mapping{Host: string(host), Path: path, App: ref.App, Release: ref.N, Public: u.Bool("public"), Force: u.Bool("yes")}
+			if u.IsSet("weight") {
+				w := u.Int("weight")
+				m.Weight = &w
+			}
+			return c.done(u)(client.Map(ctx, ref.Group, m))
+		}))
+}
+
+func (c *command) unmap() *urfave.Command {
+	flags := []urfave.Flag{groupFlag, jsonFlag, yesFlag, &urfave.BoolFlag{Name: "release-host", Usage: "give the host up with all its routes"}}
+	return c.new("unmap", "[APP[@rN]] HOST[/PATH]", "take an app or release from a host", 1, 2, flags,
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			host, path, err := hostPath(u.Args().Get(u.NArg() - 1))
+			if err != nil {
+				return err
+			}
+			m := api.Unmapping{Host: string(host), Path: path, Force: u.Bool("yes"), ReleaseHost: u.Bool("release-host")}
+			group := c.group(u)
+			switch {
+			case m.ReleaseHost && u.NArg() == 1:
+			case !m.ReleaseHost && u.NArg() == 2:
+				ref, err := c.ref(u, u.Args().First())
+				if err != nil {
+					return err
+				}
+				group, m.App, m.Release = ref.Group, ref.App, ref.N
+			default:
+				return cloud.Errorf(cloud.Invalid, "unmap wants APP and HOST, or HOST with --release-host").WithHint("micro unmap shop www.example.com")
+			}
+			return c.done(u)(client.Unmap(ctx, group, m))
+		}))
+}
+
+func (c *command) traffic() *urfave.Command {
+	return c.new("traffic", "HOST[/PATH] APP[@rN]=WEIGHT…", "set the weights of all targets of a route", 2, -1, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			host, path, err := hostPath(u.Args().First())
+			if err != nil {
+				return err
+			}
+			w := api.Weights{Host: string(host), Path: path}
+			for _, arg := range u.Args().Tail() {
+				name, weight, ok := strings.Cut(arg, "=")
+				n, err := strconv.Atoi(weight)
+				if !ok || err != nil {
+					return cloud.Errorf(cloud.Invalid, "%q is no APP@rN=WEIGHT", arg).WithHint("for example micro traffic %s shop@r6=95 shop@r7=5", host)
+				}
+				ref, err := c.ref(u, name)
+				if err != nil {
+					return err
+				}
+				w.Targets = append(w.Targets, api.Weight{App: ref.App, Release: ref.N, Weight: n})
+			}
+			return c.done(u)(client.Traffic(ctx, c.group(u), w))
+		}))
+}
+
+func (c *command) swap() *urfave.Command {
+	return c.new("swap", "HOST HOST", "exchange where two hosts lead", 2, 2, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			return c.done(u)(client.Swap(ctx, c.group(u), api.Swap{A: u.Args().First(), B: u.Args().Get(1)}))
+		}))
+}
+
+// done prints what a write answered where JSON is asked for; no news is good news.
+func (c *command) done(u *urfave.Context) func(api.Changed, error) error {
+	return func(changed api.Changed, err error) error {
+		if err == nil && u.Bool("json") {
+			return c.printJSON(changed)
+		}
+		return err
+	}
+}

@@ -1,0 +1,238 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/config"
+)
+
+// nodeFlags are the settings of a node, by the names that config knows them by.
+func nodeFlags() []urfave.Flag {
+	text := map[string]string{
+		"data":         "keep everything in folder `DIR` (default " + config.DefaultData + ")",
+		"name":         "the node's `NAME` (default the machine's)",
+		"domain":       "the private `DOMAIN` (default " + string(config.DefaultDomain) + ")",
+		"http":         "answer internal hosts on `IP:PORT`; may be repeated (default 127.0.0.1:80, else :8080)",
+		"https":        "internal hosts by TLS on `IP:PORT`",
+		"public-http":  "public hosts on `IP:PORT`",
+		"public-https": "public hosts by TLS on `IP:PORT`",
+		"dns":          "answer DNS on `IP:PORT`; may be repeated (default 127.0.0.1:53, else :5354)",
+		"subnet":       "addresses of instances from `CIDR` (default a /20 that is free)",
+		"join":         "join a cloud by `TOKEN`",
+		"containerd":   "use the containerd at `ADDRESS`",
+	}
+	var flags []urfave.Flag
+	for _, key := range config.Keys() {
+		flags = append(flags, &urfave.StringSliceFlag{Name: key, Usage: text[key]})
+	}
+	return flags
+}
+
+// nodeConfig reads a node's settings: flags, then MICRO_*, then the file.
+func (c *command) nodeConfig(u *urfave.Context) (config.Node, error) {
+	file := config.DefaultFile
+	if f, ok := c.Env("MICRO_CONFIG"); ok && f != "" {
+		file = f
+	}
+	settings, err := config.File(file)
+	if err != nil {
+		return config.Node{}, err
+	}
+	flags := func(key string) ([]string, string) {
+		if !u.IsSet(key) {
+			return nil, ""
+		}
+		return u.StringSlice(key), "--" + key
+	}
+	return config.Load(flags, config.Env(c.Env), settings)
+}
+
+func (c *command) up() *urfave.Command {
+	return c.new("up", "", "run a node", 0, 0, append(nodeFlags(), detach), func(u *urfave.Context) error {
+		cfg, err := c.nodeConfig(u)
+		if err != nil {
+			return err
+		}
+		if u.Bool("detach") {
+			return c.upDetached(u.Context, cfg)
+		}
+		return c.Up(u.Context, cfg, func(n api.Node) {
+			c.sayReady(n)
+			c.say("Ctrl-C ends the node; its apps run on")
+		})
+	})
+}
+
+func (c *command) sayReady(n api.Node) {
+	c.say("micro %s is up: node %s, process %d", n.Version, n.Name, n.PID)
+	c.say("  apps     http://APP.localhost%s, http://APP.%s%s", port(n.HTTP), n.Domain, port(n.HTTP))
+	c.say("  dns      %s", strings.Join(n.DNS, ", "))
+	c.say("  data     %s", n.Data)
+}
+
+// port is ":8080" of the first address, nothing for 80.
+func port(addrs []string) string {
+	if len(addrs) == 0 {
+		return ""
+	}
+	p := addrs[0][strings.LastIndex(addrs[0], ":"):]
+	if p == ":80" {
+		return ""
+	}
+	return p
+}
+
+// upDetached starts a node as a process of its own, and returns when it answers.
+func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
+	self, err := os.Executable()
+	if err != nil {
+		return cloud.Errorf(cloud.Internal, "cannot find micro's own program: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return cloud.Errorf(cloud.Denied, "micro up must be run as root: it makes containers and networks").WithHint("sudo micro up --detach")
+	}
+	if err := os.MkdirAll(cfg.Data, 0o711); err != nil {
+		return cloud.Errorf(cloud.Invalid, "cannot make the data folder: %w", err).WithHint("choose another with --data")
+	}
+	logPath := cfg.Data + "/micro.log"
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return cloud.Errorf(cloud.Invalid, "cannot write to the data folder: %w", err).WithHint("choose another with --data")
+	}
+	defer log.Close()
+	from, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return cloud.Errorf(cloud.Internal, "cannot find the end of %s: %w", logPath, err)
+	}
+	args := withoutDetach(c.Args[1:])
+	cmd := exec.Command(self, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives this terminal
+	if err := cmd.Start(); err != nil {
+		return cloud.Errorf(cloud.Internal, "cannot start the node: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	client, err := api.New("unix://" + cfg.Data + "/micro.sock")
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	deadline := time.After(60 * time.Second)
+	for {
+		node, err := client.Node(ctx)
+		if err == nil && node.Ready && node.PID == cmd.Process.Pid {
+			c.sayReady(node)
+			c.say("  log      %s", logPath)
+			c.say("micro down takes it off this machine")
+			return nil
+		}
+		select {
+		case <-ended:
+			return detachedFailed(logPath, from, cmd.ProcessState.ExitCode())
+		case <-deadline:
+			return cloud.Errorf(cloud.Unavailable, "the node is not ready after 60 s").WithHint("look at %s", logPath)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func withoutDetach(args []string) []string {
+	var kept []string
+	for _, a := range args {
+		if a != "--detach" && a != "-d" && a != "--detach=true" {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+// detachedFailed is the error that the node ended with, as its log has it.
+func detachedFailed(path string, from int64, code int) error {
+	said := "the node ended at once"
+	hint := "look at " + path
+	if f, err := os.Open(path); err == nil {
+		defer f.Close()
+		if b, err := io.ReadAll(io.NewSectionReader(f, from, 64<<10)); err == nil {
+			for line := range strings.Lines(string(b)) {
+				line = strings.TrimSpace(line)
+				if m, ok := strings.CutPrefix(line, "error: "); ok {
+					said = m
+				}
+				if m, ok := strings.CutPrefix(line, "hint: "); ok {
+					hint = m
+				}
+			}
+		}
+	}
+	e := cloud.Errorf(cloud.Internal, "%s", said)
+	for _, k := range cloud.Codes() {
+		if k.Exit() == code {
+			e.Code = k
+		}
+	}
+	return e.WithHint("%s", hint)
+}
+
+// downCommand is named so because "down" alone reads like a state.
+func (c *command) downCommand() *urfave.Command {
+	return c.new("down", "", "end the node and its apps, and take what micro made off this machine; the data stays", 0, 0, nodeFlags(), func(u *urfave.Context) error {
+		cfg, err := c.nodeConfig(u)
+		if err != nil {
+			return err
+		}
+		client, err := api.New("unix://" + cfg.Data + "/micro.sock")
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		node, err := client.Node(u.Context)
+		switch {
+		case cloud.CodeOf(err) == cloud.Unavailable:
+			return c.Down(u.Context, cfg)
+		case err != nil:
+			return err
+		}
+		if err := client.Down(u.Context); err != nil {
+			return err
+		}
+		return c.waitEnd(u.Context, node)
+	})
+}
+
+// waitEnd returns when the node's process has ended.
+func (c *command) waitEnd(ctx context.Context, node api.Node) error {
+	deadline := time.After(2 * time.Minute)
+	for {
+		if err := syscall.Kill(node.PID, 0); errors.Is(err, syscall.ESRCH) {
+			c.say("node %s is down; micro up runs its apps again", node.Name)
+			return nil
+		}
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", node.PID)); err == nil && strings.Contains(string(b), ") Z ") {
+			c.say("node %s is down; micro up runs its apps again", node.Name)
+			return nil
+		}
+		select {
+		case <-deadline:
+			return cloud.Errorf(cloud.Unavailable, "process %d has not ended after 2 min", node.PID).WithHint("look at its log")
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

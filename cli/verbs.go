@@ -1,0 +1,271 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// verb makes a command about one release that is done when the release is as it asked for.
+func (c *command) verb(name, usage string, flags []urfave.Flag, do func(context.Context, *urfave.Context, *api.Client, cloud.ReleaseRef) (api.Changed, error)) *urfave.Command {
+	flags = append([]urfave.Flag{groupFlag, jsonFlag, detach}, flags...)
+	return c.new(name, "APP[@rN]", usage, 1, 1, flags,
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			changed, err := do(ctx, u, client, ref)
+			if err != nil {
+				return err
+			}
+			return c.await(ctx, u, client, ref.AppRef, changed)
+		}))
+}
+
+// await waits until a release is as a write asked for, and prints what came of it.
+func (c *command) await(ctx context.Context, u *urfave.Context, client *api.Client, app cloud.AppRef, changed api.Changed) error {
+	if u.Bool("detach") || changed.Release == 0 {
+		if u.Bool("json") {
+			return c.printJSON(changed)
+		}
+		return nil
+	}
+	said := ""
+	for e, err := range client.Wait(ctx, app.Release(changed.Release)) {
+		switch {
+		case err != nil:
+			return err
+		case e.Failure != nil:
+			return c.failure(e.Failure)
+		case e.Outcome != nil:
+			return c.outcome(u, *e.Outcome)
+		case e.Rollout != nil:
+			if now := rollout(*e.Rollout); now != said && !u.Bool("json") {
+				said = now
+				c.say("%s %s", app.Release(changed.Release), now)
+			}
+		}
+	}
+	return cloud.Errorf(cloud.Unavailable, "the node ended the wait for %s", app.Release(changed.Release)).WithHint("micro ps %s", app)
+}
+
+func rollout(r api.Rollout) string {
+	text := fmt.Sprintf("%s: %d of %d ready", r.Phase, r.Ready, r.Instances)
+	if r.Waiting != "" {
+		text += " (" + r.Waiting + ")"
+	}
+	return text
+}
+
+// failure is a deploy that failed, as an error that has the app's last lines with it.
+func (c *command) failure(p *api.Problem) error { return p.Err() }
+
+func (c *command) outcome(u *urfave.Context, o api.Outcome) error {
+	if u.Bool("json") {
+		return c.printJSON(o)
+	}
+	c.say("%s is %s", cloud.AppRef{Group: o.Group, App: o.App}.Release(o.Release), o.Phase)
+	for _, url := range o.Addresses {
+		c.print("%s", url)
+	}
+	return nil
+}
+
+func (c *command) restart() *urfave.Command {
+	return c.verb("restart", "replace the instances of an app or release", nil,
+		func(ctx context.Context, _ *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
+			return client.Restart(ctx, r)
+		})
+}
+
+func (c *command) start() *urfave.Command {
+	return c.verb("start", "run a stopped app or release again", nil,
+		func(ctx context.Context, _ *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
+			return client.Start(ctx, r)
+		})
+}
+
+func (c *command) stop() *urfave.Command {
+	return c.verb("stop", "end the instances of an app or release", nil,
+		func(ctx context.Context, _ *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
+			return client.Stop(ctx, r)
+		})
+}
+
+func (c *command) promote() *urfave.Command {
+	return c.verb("promote", "make a release the app's current one", []urfave.Flag{yesFlag},
+		func(ctx context.Context, u *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
+			if r.N == 0 {
+				return api.Changed{}, cloud.Errorf(cloud.Invalid, "promote which release of %s?", r.AppRef).WithHint("micro releases %s", r.AppRef)
+			}
+			return client.Promote(ctx, r, u.Bool("yes"))
+		})
+}
+
+func (c *command) rollback() *urfave.Command {
+	return c.new("rollback", "APP [rN]", "make the release before, or rN, current again", 1, 2, []urfave.Flag{groupFlag, jsonFlag, detach},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			if u.NArg() == 2 {
+				if ref.N, err = cloud.ParseRelease(u.Args().Get(1)); err != nil {
+					return err
+				}
+			}
+			changed, err := client.Rollback(ctx, ref)
+			if err != nil {
+				return err
+			}
+			return c.await(ctx, u, client, ref.AppRef, changed)
+		}))
+}
+
+func (c *command) delete() *urfave.Command {
+	return c.new("delete", "APP[@rN]", "delete an app with all its releases, or one release", 1, 1, []urfave.Flag{groupFlag, jsonFlag, yesFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			if ref.N == 0 && !u.Bool("yes") {
+				if _, err := client.App(ctx, ref.AppRef); err != nil {
+					return err
+				}
+				if !c.confirm(fmt.Sprintf("Delete app %s with all its releases?", ref.AppRef)) {
+					return cloud.Errorf(cloud.Invalid, "deleting app %s needs a yes", ref.AppRef).WithHint("micro delete %s --yes", ref.AppRef)
+				}
+			}
+			changed, err := client.Delete(ctx, ref)
+			if err == nil && u.Bool("json") {
+				return c.printJSON(changed)
+			}
+			return err
+		}))
+}
+
+// confirm asks a person; without one the answer is no.
+func (c *command) confirm(question string) bool {
+	if !c.interactive() || !terminal(c.Stdin) {
+		return false
+	}
+	fmt.Fprintf(c.Stderr, "%s [y/N] ", question)
+	var answer string
+	if _, err := fmt.Fscanln(c.Stdin, &answer); err != nil {
+		return false
+	}
+	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+}
+
+func (c *command) scale() *urfave.Command {
+	flags := []urfave.Flag{
+		groupFlag, jsonFlag, detach,
+		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
+		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
+		&urfave.StringFlag{Name: "cpu", Usage: "`CORES` of an instance, for example 0.5; 0 is all of the node's"},
+		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Value: string(cloud.Web), Usage: "the process that -i, -m and --cpu are about"},
+	}
+	return c.new("scale", "APP[@rN] [PROCESS=N…]", "change how much of an app or release runs, in place", 1, -1, flags,
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			change := api.ScaleChange{Release: ref.N, Processes: map[cloud.ProcessName]api.ScaleTo{}}
+			if err := scaleFlags(u, change.Processes); err != nil {
+				return err
+			}
+			for _, arg := range u.Args().Tail() {
+				name, count, ok := strings.Cut(arg, "=")
+				n, err := strconv.Atoi(count)
+				if !ok || err != nil {
+					return cloud.Errorf(cloud.Invalid, "%q is no PROCESS=N", arg).WithHint("for example micro scale %s worker=3", ref)
+				}
+				to := change.Processes[cloud.ProcessName(name)]
+				to.Instances = &n
+				change.Processes[cloud.ProcessName(name)] = to
+			}
+			if len(change.Processes) == 0 {
+				return cloud.Errorf(cloud.Invalid, "nothing to change").WithHint("micro scale %s -i 3, or -m 512M, or worker=2", ref)
+			}
+			changed, err := client.Scale(ctx, ref.AppRef, change)
+			if err != nil {
+				return err
+			}
+			return c.await(ctx, u, client, ref.AppRef, changed)
+		}))
+}
+
+// scaleFlags reads -i, -m and --cpu.
+func scaleFlags(u *urfave.Context, to map[cloud.ProcessName]api.ScaleTo) error {
+	var s api.ScaleTo
+	if u.IsSet("instances") {
+		n := u.Int("instances")
+		s.Instances = &n
+	}
+	if u.IsSet("memory") {
+		n, err := cloud.ParseSize(u.String("memory"))
+		if err != nil {
+			return err
+		}
+		s.Memory = &n
+	}
+	if u.IsSet("cpu") {
+		f, err := strconv.ParseFloat(u.String("cpu"), 64)
+		if err != nil || f < 0 || f > 10000 {
+			return cloud.Errorf(cloud.Invalid, "%q is no number of cores", u.String("cpu")).WithHint("for example --cpu 0.5")
+		}
+		n := int64(f * 1000)
+		s.CPU = &n
+	}
+	if s != (api.ScaleTo{}) {
+		to[cloud.ProcessName(u.String("process"))] = s
+	}
+	return nil
+}
+
+func (c *command) env() *urfave.Command {
+	return c.new("env", "APP[@rN] [KEY=VALUE…|KEY-…]", "show or change the environment; a change makes a release", 1, -1, []urfave.Flag{groupFlag, jsonFlag, detach},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.ref(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			if u.NArg() == 1 {
+				env, err := client.Env(ctx, ref)
+				if err != nil {
+					return err
+				}
+				if u.Bool("json") {
+					return c.printJSON(env)
+				}
+				for _, k := range sorted(env.Env) {
+					c.print("%s=%s", k, env.Env[k])
+				}
+				return nil
+			}
+			change := api.EnvChange{Release: ref.N, Set: map[string]string{}}
+			for _, arg := range u.Args().Tail() {
+				if k, v, ok := strings.Cut(arg, "="); ok {
+					change.Set[k] = v
+				} else if k, ok := strings.CutSuffix(arg, "-"); ok {
+					change.Unset = append(change.Unset, k)
+				} else {
+					return cloud.Errorf(cloud.Invalid, "%q is neither KEY=VALUE nor KEY-", arg).WithHint("KEY=VALUE sets, KEY- unsets")
+				}
+			}
+			changed, err := client.SetEnv(ctx, ref.AppRef, change)
+			if err != nil {
+				return err
+			}
+			return c.await(ctx, u, client, ref.AppRef, changed)
+		}))
+}

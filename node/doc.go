@@ -1,0 +1,9 @@
+// Package node puts the parts of micro together: it is the one place that knows all of them.
+//
+// New takes what a node may have to itself (its data folder, its addresses) and fails before anything
+// is half started; Run starts the parts in an order in which each finds what it needs, and stops them
+// the other way round, one at a time. Containers are none of that: they outlive the process.
+//
+// The parts know nothing of each other. They meet at the board (cloud.Board): the store puts the state
+// there and the agent what it observes, and the router's table and the DNS zone are compiled from it.
+package node

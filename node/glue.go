@@ -1,0 +1,85 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	goruntime "runtime"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/api/handler"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/store"
+)
+
+// What follows makes the parts fit the small interfaces of those that use them.
+
+func now() time.Time { return time.Now().UTC() }
+
+func cores() int { return goruntime.NumCPU() }
+
+// suffix is six letters and digits that make an instance's ID its own.
+func suffix() string { return strings.ToLower(rand.Text()[:6]) }
+
+// drainer lets the agent take instances out of the router.
+type drainer struct{ router *router.Router }
+
+func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
+	return d.router.Drain(ctx, string(id))
+}
+
+// writer lets the leader write, in micro's own name.
+type writer struct{ store *store.Store }
+
+func (w writer) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
+	_, err := w.store.Update(ctx, store.Actor{Name: "micro", Source: "leader"}, verb, object, change)
+	return err
+}
+
+// truth lets the API write in the name of whoever asks.
+type truth struct{ store *store.Store }
+
+func (t truth) State() *cloud.State { return t.store.State() }
+
+func (t truth) Update(ctx context.Context, by handler.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
+	actor := store.Actor{Name: by.Name, Role: string(by.Role), Source: by.Source, RequestID: by.RequestID}
+	return t.store.Update(ctx, actor, verb, object, fn)
+}
+
+// runner shows the API what runs.
+type runner struct {
+	*cloud.Board
+	driver runtime.Driver
+	agent  *runtime.Agent
+}
+
+func (r runner) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
+	return r.driver.Exec(ctx, string(id), c)
+}
+
+func (r runner) Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error) {
+	return r.driver.Stats(ctx, string(id))
+}
+
+func (r runner) Run(ctx context.Context, o handler.OneOff) (int, error) {
+	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
+}
+
+// images shows the API the node's store of images.
+type images struct{ *ctrd.Images }
+
+func (i images) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
+	image, err := i.Import(ctx, archive, progress)
+	if err != nil {
+		return image, err
+	}
+	if image.Name == "" {
+		return image, cloud.Errorf(cloud.Invalid, "the archive names its image nothing, and FROM could not find it").
+			WithHint("save it with a name, for example docker save NAME:TAG")
+	}
+	return image, i.Tag(ctx, image.Digest, image.Name)
+}

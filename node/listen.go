@@ -1,0 +1,117 @@
+package node
+
+import (
+	"bufio"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// defaultHTTP are the addresses that the router is tried at where none was asked for.
+func defaultHTTP() []netip.AddrPort {
+	return []netip.AddrPort{netip.AddrPortFrom(loopback, 80), netip.AddrPortFrom(loopback, 8080)}
+}
+
+// listenAny binds the first of the addresses that is free, and fails with what is wrong with the last.
+func listenAny(what string, candidates []netip.AddrPort) (ln net.Listener, err error) {
+	for _, a := range candidates {
+		if ln, err = listenTCP(what, a); err == nil || cloud.CodeOf(err) != cloud.Conflict {
+			return ln, err
+		}
+	}
+	return nil, err
+}
+
+// listenTCP binds an address, and names the holder of one that is taken.
+func listenTCP(what string, a netip.AddrPort) (net.Listener, error) {
+	network := "tcp4"
+	if a.Addr().Is6() {
+		network = "tcp6"
+	}
+	ln, err := net.Listen(network, a.String())
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, cloud.Errorf(cloud.Conflict, "%s: port %d of %s is taken by %s", what, a.Port(), a.Addr(), holder("tcp", a.Port())).
+			WithHint("choose another with --%s %s", what, netip.AddrPortFrom(a.Addr(), 8081))
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, cloud.Errorf(cloud.Invalid, "%s: this machine has no address %s", what, a.Addr()).WithHint("ip -brief address")
+	}
+	return nil, cloud.Errorf(cloud.Unavailable, "%s: cannot listen on %s: %w", what, a, err)
+}
+
+// holder names the process that has a local port of a protocol ("tcp" or "udp"), as far as /proc tells.
+func holder(protocol string, port uint16) string {
+	inodes := map[string]bool{}
+	for _, table := range []string{protocol, protocol + "6"} {
+		for _, inode := range socketsOn("/proc/net/"+table, protocol == "tcp", port) {
+			inodes["socket:["+inode+"]"] = true
+		}
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		if link, err := os.Readlink(fd); err == nil && inodes[link] {
+			pid, err := strconv.Atoi(strings.Split(fd, "/")[2])
+			if err == nil {
+				return processName(pid)
+			}
+		}
+	}
+	return "another process"
+}
+
+// socketsOn returns the inodes of sockets on a port in a table as in proc(5): listening ones for TCP.
+func socketsOn(table string, listening bool, port uint16) (inodes []string) {
+	f, err := os.Open(table)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	const listen = "0A"
+	for s := bufio.NewScanner(f); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		if len(fields) < 10 || listening && fields[3] != listen {
+			continue
+		}
+		_, hexPort, _ := strings.Cut(fields[1], ":")
+		b, err := hex.DecodeString(hexPort)
+		if err == nil && len(b) == 2 && uint16(b[0])<<8|uint16(b[1]) == port {
+			inodes = append(inodes, fields[9])
+		}
+	}
+	return slices.Compact(inodes)
+}
+
+// listenSocket binds the API's socket for root and the group micro, where that exists.
+func listenSocket(path string, gid int) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("cannot replace the API's socket: %w", err)
+	}
+	// The folder is open to look into, so the socket must never be there with a looser mode.
+	old := syscall.Umask(0o177)
+	ln, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Unavailable, "cannot listen on %s: %w", path, err)
+	}
+	if gid >= 0 {
+		if err := errors.Join(os.Chown(path, 0, gid), os.Chmod(path, 0o660)); err != nil {
+			ln.Close()
+			return nil, fmt.Errorf("cannot open the API's socket to group micro: %w", err)
+		}
+	}
+	return ln, nil
+}

@@ -1,0 +1,376 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/api/handler"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/config"
+	"github.com/protoduction/micro/dnsd"
+	"github.com/protoduction/micro/router"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/build"
+	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/logs"
+	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/store"
+	"github.com/protoduction/micro/store/boltkv"
+)
+
+// Config is how a node is set up, and what it is given by its process.
+type Config struct {
+	config.Node
+	Version api.Version
+	Log     *slog.Logger
+}
+
+// Node is a running micro.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+
+	data   *data
+	db     *boltkv.DB
+	store  *store.Store
+	board  *cloud.Board
+	logs   *logs.Logs
+	events *eventLog
+
+	net        *network.Network
+	neighbours []netip.Prefix
+	engine     *ctrd.Engine
+	driver     *ctrd.Driver
+	images     *ctrd.Images
+	builder    *build.Builder
+	agent      *runtime.Agent
+	leader     *runtime.Leader
+
+	router   *router.Router
+	compiler *router.Compiler
+	http     []net.Listener
+	dns      *dnsd.Server
+	socket   net.Listener
+	api      *handler.Handler
+
+	waiting  atomic.Pointer[string] // for what; nil when ready
+	downOnce sync.Once
+	down     chan struct{} // closed when the node is to take itself off this machine
+	undo     []func()
+}
+
+// New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
+// the host.
+func New(ctx context.Context, cfg Config) (n *Node, err error) {
+	n = &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), down: make(chan struct{})}
+	n.wait("the store")
+	defer func() {
+		if err != nil {
+			n.release()
+			n = nil
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openAPI,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// release gives back what was taken, the last first.
+func (n *Node) release() {
+	for _, undo := range slices.Backward(n.undo) {
+		undo()
+	}
+	n.undo = nil
+}
+
+func (n *Node) onRelease(f func()) { n.undo = append(n.undo, f) }
+
+// wait says what the node waits for; "" is nothing, it is ready.
+func (n *Node) wait(what string) {
+	if what == "" {
+		n.waiting.Store(nil)
+		return
+	}
+	n.waiting.Store(&what)
+}
+
+func (n *Node) openData(context.Context) (err error) {
+	if n.data, err = openData(n.cfg.Data); err != nil {
+		return err
+	}
+	n.onRelease(n.data.close)
+	return nil
+}
+
+// openListeners binds the router's addresses: those asked for, else those of last time, else the first
+// that is free.
+func (n *Node) openListeners(context.Context) error {
+	chosen, err := n.data.choices()
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(n.cfg.HTTP) > 0:
+		for _, a := range n.cfg.HTTP {
+			ln, err := listenTCP("http", a)
+			if err != nil {
+				return err
+			}
+			n.addHTTP(ln)
+		}
+	default:
+		candidates := chosen.HTTP
+		if len(candidates) == 0 {
+			candidates = defaultHTTP()
+		}
+		ln, err := listenAny("http", candidates)
+		if err != nil {
+			return err
+		}
+		n.addHTTP(ln)
+	}
+	if n.cfg.Subnet == (netip.Prefix{}) {
+		n.cfg.Subnet = chosen.Subnet
+	}
+	if len(n.cfg.DNS) == 0 {
+		n.cfg.DNS = chosen.DNS
+	}
+	if len(n.cfg.DNS) == 0 {
+		a, err := dnsd.PickAddr(dnsd.DefaultAddrs()...)
+		if err != nil {
+			return err
+		}
+		n.cfg.DNS = []netip.AddrPort{a}
+	}
+	return nil
+}
+
+func (n *Node) addHTTP(ln net.Listener) {
+	n.http = append(n.http, ln)
+	n.onRelease(func() { ln.Close() })
+}
+
+func (n *Node) openStore(ctx context.Context) (err error) {
+	if n.db, err = boltkv.Open(boltkv.Config{Dir: n.data.path("store"), Log: n.log}); err != nil {
+		return err
+	}
+	n.onRelease(func() { n.db.Close() })
+	n.events = newEventLog(n.started)
+	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, Show: n.board.SetState})
+	if err != nil {
+		return err
+	}
+	_, err = n.store.Update(ctx, store.Actor{Name: "micro"}, "init", "cloud", func(s *cloud.State) ([]cloud.Change, error) {
+		return s.Init(cloud.Stamp{At: time.Now().UTC(), By: "micro"}), nil
+	})
+	if err != nil {
+		return err
+	}
+	n.logs, err = logs.New(logs.Config{Dir: n.data.path("logs"), Log: n.log, Now: time.Now})
+	return err
+}
+
+func (n *Node) openNetworkAlone() (err error) {
+	n.net, err = network.Open(network.Config{
+		Name: n.cfg.Data, Subnet: n.cfg.Subnet, State: ctrd.StateDir(n.cfg.Data) + "/net", Logger: n.log,
+	})
+	return err
+}
+
+func (n *Node) openNetwork(context.Context) error {
+	if err := n.openNetworkAlone(); err != nil {
+		return err
+	}
+	ln, err := listenTCP("http", netip.AddrPortFrom(n.net.Gateway(), 80))
+	if err != nil {
+		return err
+	}
+	n.addHTTP(ln)
+	for _, network := range n.networks() {
+		n.neighbours = append(n.neighbours, network.Prefix)
+	}
+	return nil
+}
+
+// openNames prepares the two parts that answer to names: the DNS server and the router.
+func (n *Node) openNames(context.Context) error {
+	zone, err := dnsd.NewZone(string(n.cfg.Domain))
+	if err != nil {
+		return err
+	}
+	forward, err := dnsd.NewForwarder(dnsd.ForwardConfig{Private: []netip.Prefix{n.net.Subnet()}, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.dns, err = dnsd.New(dnsd.Config{
+		Listen:   append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)),
+		Networks: n.networks(), Zone: zone, Forward: forward, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.router = router.New(router.Config{Logger: n.log, Recorder: access{n.logs}, Local: n.isLocal})
+	n.compiler = &router.Compiler{Domain: n.cfg.Domain}
+	return n.data.remember(choices{
+		Name: n.cfg.Name, HTTP: n.httpAddrs()[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
+	})
+}
+
+// openDriver starts containerd and finds the containers that run.
+func (n *Node) openDriver(ctx context.Context, state string) (err error) {
+	n.engine, err = ctrd.Open(ctx, ctrd.Config{Root: n.data.path("containerd"), State: state, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.onRelease(func() { n.engine.Close(context.Background()) })
+	n.driver, err = ctrd.NewDriver(ctx, n.engine, ctrd.DriverConfig{Data: n.cfg.Data, Network: n.net})
+	return err
+}
+
+// openRuntime prepares all that instances need.
+func (n *Node) openRuntime(ctx context.Context) (err error) {
+	state := ctrd.StateDir(n.cfg.Data)
+	if err := n.openDriver(ctx, state); err != nil {
+		return err
+	}
+	if n.images, err = n.engine.Images(ctx, ctrd.ImagesConfig{}); err != nil {
+		return err
+	}
+	n.agent = runtime.NewAgent(runtime.Config{
+		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.images, Board: n.board,
+		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volume,
+		Log: n.log, Now: now, Suffix: suffix,
+	})
+	n.leader = &runtime.Leader{Views: n.board, Writer: writer{n.store}, Logs: n.logs, Log: n.log, Warm: runtime.DefaultWarm, Now: now}
+	return n.openBuilder(state)
+}
+
+func (n *Node) openBuilder(state string) (err error) {
+	n.builder, err = build.New(build.Config{
+		Root: n.data.path("build"), State: state + "/b", Cgroup: "/micro/build-" + string(n.cfg.Name),
+		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: ctrd.Snapshotter,
+		ImageName: ctrd.ImageName, Images: n.images, Runc: n.driver.Runc(), Sandbox: n.sandbox,
+		Resolvers: []netip.Addr{n.net.Gateway()}, Logger: n.log,
+	})
+	return err
+}
+
+// sandbox is the network of a build's step.
+func (n *Node) sandbox(ctx context.Context, id string) (netns string, remove func() error, err error) {
+	s, err := n.net.NewSandbox(ctx, id)
+	if err != nil {
+		return "", nil, err
+	}
+	return s.Path, s.Close, nil
+}
+
+// volume is the folder of an app's volume.
+func (n *Node) volume(app cloud.AppRef, v cloud.Volume) string {
+	return n.data.path("volumes", string(app.Group), string(app.App), v.Name)
+}
+
+// Run starts the parts and blocks until ctx ends or the node is told to go. ready is called once, when
+// requests are answered; instances that ran before are routed to by then.
+func (n *Node) Run(ctx context.Context, ready func()) error {
+	defer n.release()
+	p := newParts(n.log)
+	defer p.stop()
+	p.start(ctx, "logs", 5*time.Second, n.logs.Run)
+	p.start(ctx, "store", 5*time.Second, n.store.Run)
+	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
+	p.start(ctx, "network", 2*time.Second, n.driver.Run)
+	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
+	adopted := make(chan struct{})
+	p.start(ctx, "agent", 10*time.Second, func(ctx context.Context) error { return n.agent.Run(ctx, func() { close(adopted) }) })
+	n.wait("instances that ran before")
+	select {
+	case <-adopted:
+	case err := <-p.failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+	// The first table and zone have everything that was adopted: only then is anything answered.
+	view := n.board.View()
+	n.router.Swap(n.compiler.Compile(nil, view))
+	n.dns.Swap(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
+	p.start(ctx, "routes", time.Second, n.route)
+	p.start(ctx, "names", time.Second, n.name)
+	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.board) })
+	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
+	p.start(ctx, "watchdog", time.Second, n.watchdog)
+	for _, ln := range n.http {
+		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error { return n.serveHTTP(ctx, ln) })
+	}
+	p.start(ctx, "api", 10*time.Second, n.serveAPI)
+	n.wait("")
+	n.notify("READY=1\nSTATUS=" + n.status())
+	ready()
+	var err error
+	select {
+	case err = <-p.failed:
+	case <-n.down:
+	case <-ctx.Done():
+	}
+	n.notify("STOPPING=1")
+	n.wait("its end: the node stops")
+	n.shutRouter()
+	p.stop()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, n.leave())
+}
+
+// serveHTTP answers internal hosts on a listener.
+func (n *Node) serveHTTP(ctx context.Context, ln net.Listener) error {
+	return n.router.Serve(ctx, ln, router.Listener{Internal: true})
+}
+
+// shutRouter lets the requests in flight end.
+func (n *Node) shutRouter() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := n.router.Shutdown(ctx); err != nil {
+		n.log.Warn("requests were cut off", "err", err)
+	}
+}
+
+// leave takes the node off this machine, where it was told to: the apps end, and nothing that micro made
+// on the host stays. The data stays.
+func (n *Node) leave() error {
+	select {
+	case <-n.down:
+	default:
+		return nil
+	}
+	ctx := context.Background()
+	list, err := n.driver.List(ctx)
+	for _, r := range list {
+		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
+	}
+	n.release() // what holds on to the folders below
+	return errors.Join(err, n.net.Destroy(), removeIfThere(n.data.path("micro.sock")), ctrd.RemoveState(ctrd.StateDir(n.cfg.Data)))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

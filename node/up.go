@@ -1,0 +1,52 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime/ctrd"
+)
+
+// Up runs a node until ctx ends or it is told to go, and calls ready once it answers.
+func Up(ctx context.Context, cfg Config, ready func(api.Node)) error {
+	n, err := New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx, func() { ready(n.Info()) })
+}
+
+// Down takes off this machine what a node that does not run has left on it: its apps, which outlived
+// it, its network and its folders in memory. The data stays.
+func Down(ctx context.Context, cfg Config) error {
+	if os.Geteuid() != 0 {
+		return cloud.Errorf(cloud.Denied, "micro down must be run as root").WithHint("sudo micro down")
+	}
+	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
+		return cloud.Errorf(cloud.NotFound, "no node has its data in %s", cfg.Data).WithHint("name the folder with --data")
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, board: cloud.NewBoard(), down: make(chan struct{})}
+	close(n.down)
+	defer n.release()
+	if err := n.openData(ctx); err != nil {
+		return err
+	}
+	chosen, err := n.data.choices()
+	if err != nil {
+		return err
+	}
+	if n.cfg.Subnet == (netip.Prefix{}) {
+		n.cfg.Subnet = chosen.Subnet
+	}
+	if err := n.openNetworkAlone(); err != nil {
+		return err
+	}
+	if err := n.openDriver(ctx, ctrd.StateDir(cfg.Data)); err != nil {
+		return errors.Join(err, n.net.Destroy())
+	}
+	return n.leave()
+}
