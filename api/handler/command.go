@@ -174,8 +174,8 @@ func (s *session) read(r *bufio.Reader) {
 			default:
 			}
 			s.resize <- runtime.Size(size)
-		case api.FrameStdout, api.FrameStderr, api.FrameExit, api.FrameError, api.FrameGrant:
-			return
+		default:
+			return // the server's own, or none at all
 		}
 	}
 }

@@ -226,7 +226,7 @@ func unpack(r io.Reader, dir string) error {
 
 // served is a handler on a unix socket, its client and its fakes.
 type served struct {
-	*fakes
+	f *fakes
 	*api.Client
 	h    *Handler
 	dir  string
@@ -276,7 +276,7 @@ func serveFakes(t *testing.T, f *fakes, dir string) *served {
 		}
 	})
 	running.Go(func() { f.lead(ctx) })
-	s := &served{fakes: f, Client: c, h: h, dir: dir, sock: sock}
+	s := &served{f: f, Client: c, h: h, dir: dir, sock: sock}
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()

@@ -150,7 +150,7 @@ func TestPushRefusedBeforeAnythingIsSent(t *testing.T) {
 
 func TestPushFailures(t *testing.T) {
 	s := newServed(t)
-	s.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+	s.f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
 		return runtime.Image{}, cloud.Errorf(cloud.DeployFailed, "step [2/3] RUN make failed\nmake: *** no rule")
 	}
 	for name, c := range map[string]struct {
@@ -171,7 +171,7 @@ func TestPushFailures(t *testing.T) {
 		}
 		_, err = s.last(t, p.ID)
 		wantCode(t, err, c.code, c.words...)
-		if _, ok := s.State().App(ref("shop")); ok {
+		if _, ok := s.f.State().App(ref("shop")); ok {
 			t.Error("a failed build left an app")
 		}
 	}
@@ -187,7 +187,7 @@ func TestPushFailures(t *testing.T) {
 // A release that never comes up ends the push with why, the app's last lines and what to do.
 func TestPushOfAnAppThatFails(t *testing.T) {
 	s := newServed(t)
-	s.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+	s.f.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
 		return st.Fail(rel.ReleaseRef, cloud.Failure{At: time.Now(), Reason: "web.0 exited with code 3", Lines: []string{"no config\x1b[0m"}})
 	}
 	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
@@ -232,7 +232,7 @@ func TestUploadAgain(t *testing.T) {
 // building is a builder that waits to be let go, push by push.
 func (s *served) building() (began chan runtime.Build, goOn chan struct{}) {
 	began, goOn = make(chan runtime.Build, 10), make(chan struct{})
-	s.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+	s.f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
 		began <- b
 		select {
 		case <-goOn:
@@ -315,7 +315,7 @@ func TestCancelWhileStarting(t *testing.T) {
 	s := newServed(t)
 	first := s.pushed(t, "shop", api.PushDraft{})
 	starting := make(chan struct{}, 100)
-	s.settle = func(*cloud.State, *cloud.Release) []cloud.Change {
+	s.f.settle = func(*cloud.State, *cloud.Release) []cloud.Change {
 		starting <- struct{}{}
 		return nil
 	}
@@ -345,7 +345,7 @@ func TestNewerPushSupersedes(t *testing.T) {
 	for _, olderFirst := range []bool{true, false} {
 		s := newServed(t)
 		goOn := map[string]chan struct{}{"old": make(chan struct{}), "new": make(chan struct{})}
-		s.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+		s.f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
 			select {
 			case <-goOn[b.Target]:
 				return anImage, nil
@@ -365,7 +365,7 @@ func TestNewerPushSupersedes(t *testing.T) {
 			ids[target] = p.ID
 		}
 		if olderFirst {
-			s.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+			s.f.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
 				if rel.N == 1 {
 					return nil // never ready
 				}
