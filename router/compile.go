@@ -260,9 +260,12 @@ func (j *compilation) mount(m Mount) {
 		e.dial = m.Dial
 		j.endpoints.set(id, e)
 	}
+	if s, ok := j.internal.next.lookup(string(m.Host)); ok && s.mounted == e {
+		return
+	}
 	pool := &Pool{App: m.Name, Endpoints: []*Endpoint{e}}
 	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: Limits{Answer: 24 * time.Hour}}
-	j.internal.set(string(m.Host), &site{routes: map[string]*Route{"/": r}, longest: 1})
+	j.internal.set(string(m.Host), &site{routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
 	j.public.delete(string(m.Host))
 }
 

@@ -37,6 +37,7 @@ func (t *Table) Hosts() (internal, public int) { return t.internal.n, t.public.n
 type site struct {
 	routes  map[string]*Route // by path
 	longest int               // length of the longest path
+	mounted *Endpoint         // of a Mount
 }
 
 // Route is where a path of a host leads.

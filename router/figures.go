@@ -1,0 +1,182 @@
+package router
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Figures counts exchanges by release. It is a Recorder that takes no lock and allocates only for what
+// it sees for the first time.
+type Figures struct {
+	byRelease atomic.Pointer[map[releaseKey]*Series]
+	mu        sync.Mutex // for adding
+}
+
+var _ Recorder = (*Figures)(nil)
+
+type releaseKey struct{ app, release string }
+
+// Series are a release's counts. They only ever rise.
+type Series struct {
+	App, Release string
+	Requests     atomic.Uint64
+	// Errors are answers of 5xx, the app's and our own, and those that broke off for the app's fault. A
+	// client that went away is none.
+	Errors  atomic.Uint64
+	Gone    atomic.Uint64 // clients that went away
+	In, Out atomic.Uint64 // bytes of bodies
+	Classes [6]atomic.Uint64
+	// Latency has the time until the answer's head was there, of requests that were answered by the app
+	// and not upgraded.
+	Latency Histogram
+
+	codes atomic.Pointer[[]*Codes]
+	mu    sync.Mutex // for adding
+}
+
+// Codes counts answers of one status to one method.
+type Codes struct {
+	Method string // "other" for an unusual one: what clients make up is no label
+	Status int
+	N      atomic.Uint64
+}
+
+// NewFigures has counted nothing.
+func NewFigures() *Figures {
+	f := new(Figures)
+	f.byRelease.Store(&map[releaseKey]*Series{})
+	return f
+}
+
+// Record counts an exchange. Those that no release was found for have empty names.
+func (f *Figures) Record(x *Exchange) {
+	s := (*f.byRelease.Load())[releaseKey{x.App, x.Release}]
+	if s == nil {
+		s = f.add(x.App, x.Release)
+	}
+	s.record(x)
+}
+
+func (f *Figures) add(app, release string) *Series {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := releaseKey{app, release}
+	old := *f.byRelease.Load()
+	if s := old[key]; s != nil {
+		return s
+	}
+	next := maps.Clone(old)
+	s := &Series{App: app, Release: release}
+	s.codes.Store(new([]*Codes))
+	next[key] = s
+	f.byRelease.Store(&next)
+	return s
+}
+
+// Forget drops the releases that keep says no to: those that are deleted.
+func (f *Figures) Forget(keep func(app, release string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := maps.Clone(*f.byRelease.Load())
+	maps.DeleteFunc(next, func(k releaseKey, _ *Series) bool { return !keep(k.app, k.release) })
+	f.byRelease.Store(&next)
+}
+
+// All returns the series by app and release.
+func (f *Figures) All() []*Series {
+	return slices.SortedFunc(maps.Values(*f.byRelease.Load()), func(a, b *Series) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(len(a.Release), len(b.Release)), cmp.Compare(a.Release, b.Release))
+	})
+}
+
+// Get returns the series of a release, nil where it had no request.
+func (f *Figures) Get(app, release string) *Series {
+	return (*f.byRelease.Load())[releaseKey{app, release}]
+}
+
+func (s *Series) record(x *Exchange) {
+	s.Requests.Add(1)
+	if x.In > 0 {
+		s.In.Add(uint64(x.In))
+	}
+	if x.Out > 0 {
+		s.Out.Add(uint64(x.Out))
+	}
+	s.Classes[min(max(x.Status/100, 0), 5)].Add(1)
+	s.code(method(x.Method), x.Status).N.Add(1)
+	switch {
+	case x.Error == faultClientGone.code:
+		s.Gone.Add(1)
+	case x.Status >= 500, x.Error != "" && x.First > 0:
+		s.Errors.Add(1)
+	}
+	if x.First > 0 && !x.Upgraded {
+		s.Latency.Add(x.First)
+	}
+}
+
+func (s *Series) code(method string, status int) *Codes {
+	for _, c := range *s.codes.Load() {
+		if c.Status == status && c.Method == method {
+			return c
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.codes.Load()
+	for _, c := range old {
+		if c.Status == status && c.Method == method {
+			return c
+		}
+	}
+	c := &Codes{Method: method, Status: status}
+	next := append(slices.Clone(old), c)
+	s.codes.Store(&next)
+	return c
+}
+
+// Codes returns the counts by method and status.
+func (s *Series) Codes() []*Codes {
+	return slices.SortedFunc(slices.Values(*s.codes.Load()), func(a, b *Codes) int {
+		return cmp.Or(cmp.Compare(a.Method, b.Method), cmp.Compare(a.Status, b.Status))
+	})
+}
+
+// Quantiles returns the latencies that 50, 95 and 99 % of the requests did not exceed.
+func (s Snapshot) Quantiles() (p50, p95, p99 time.Duration) {
+	return s.Quantile(.5), s.Quantile(.95), s.Quantile(.99)
+}
+
+func method(b []byte) string {
+	switch string(b) {
+	case "GET":
+		return "GET"
+	case "HEAD":
+		return "HEAD"
+	case "POST":
+		return "POST"
+	case "PUT":
+		return "PUT"
+	case "PATCH":
+		return "PATCH"
+	case "DELETE":
+		return "DELETE"
+	case "OPTIONS":
+		return "OPTIONS"
+	}
+	return "other"
+}
+
+// Recorders tells several.
+type Recorders []Recorder
+
+// Record tells each of them.
+func (r Recorders) Record(x *Exchange) {
+	for _, one := range r {
+		one.Record(x)
+	}
+}
