@@ -60,7 +60,7 @@ func PickAddr(candidates ...netip.AddrPort) (netip.AddrPort, error) {
 			errs = append(errs, err)
 			continue
 		}
-		u.conn.Close()
+		u.close()
 		t.Close()
 		return addr, nil
 	}

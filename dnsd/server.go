@@ -128,8 +128,11 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	err := context.Cause(ctx)
-	s.Close()
+	s.stop()
 	s.work.Wait()
+	for _, u := range s.udp { // look-ups under way have been writing to them
+		u.close()
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
@@ -138,9 +141,17 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Close gives the addresses back. Run does so itself; this is for a server that never ran.
 func (s *Server) Close() {
+	s.stop()
+	for _, u := range s.udp {
+		u.close()
+	}
+}
+
+// stop ends what waits for clients.
+func (s *Server) stop() {
 	s.closing.Store(true)
 	for _, u := range s.udp {
-		u.conn.Close()
+		u.wake()
 	}
 	for _, l := range s.tcp {
 		l.Close()

@@ -1,11 +1,10 @@
 package dnsd
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
+	goruntime "runtime"
 	"syscall"
 	"unsafe"
 
@@ -18,10 +17,11 @@ const (
 )
 
 // udpSocket reads and writes messages in batches: at the rates that matter the system calls are most of
-// what a query costs.
+// what a query costs. For the same reason its reader blocks in the kernel instead of in Go's poller,
+// which at a moderate rate costs as much as the query itself.
 type udpSocket struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
+	fd   int
+	addr netip.AddrPort
 	// wildcard sockets answer from the address that was asked, which the control message carries.
 	wildcard bool
 }
@@ -31,31 +31,48 @@ func newUDPSocket(addr netip.AddrPort) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &udpSocket{conn: conn, wildcard: addr.Addr().IsUnspecified()}
-	u.raw, err = conn.SyscallConn()
-	if err == nil && u.wildcard {
-		err = u.wantLocalAddr()
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
+	defer conn.Close() // and so out of the poller; the descriptor lives on in its copy
 	// Room for a burst while the reader is busy; the kernel may grant less.
 	_ = conn.SetReadBuffer(1 << 20)
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	u := &udpSocket{fd: -1, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort(), wildcard: addr.Addr().IsUnspecified()}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		u.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	if err := u.prepare(); err != nil {
+		u.close()
+		return nil, err
+	}
 	return u, nil
 }
 
-func (u *udpSocket) wantLocalAddr() error {
-	var v4, v6 error
-	err := u.raw.Control(func(fd uintptr) {
-		v4 = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-		v6 = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-	})
-	if err == nil && v4 != nil && v6 != nil {
-		err = errors.Join(v4, v6)
+func (u *udpSocket) prepare() error {
+	if err := unix.SetNonblock(u.fd, false); err != nil {
+		return err
 	}
-	return err
+	if !u.wildcard {
+		return nil
+	}
+	v4 := unix.SetsockoptInt(u.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	v6 := unix.SetsockoptInt(u.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	if v4 != nil && v6 != nil {
+		return errors.Join(v4, v6)
+	}
+	return nil
 }
+
+// wake ends the reader's wait for good. The kernel says ENOTCONN and does it all the same.
+func (u *udpSocket) wake() { _ = unix.Shutdown(u.fd, unix.SHUT_RD) }
+
+// close gives the address back, when nobody reads or writes any more.
+func (u *udpSocket) close() { unix.Close(u.fd) }
 
 // mmsghdr is what recvmmsg(2) and sendmmsg(2) take an array of.
 type mmsghdr struct {
@@ -95,15 +112,15 @@ func newBatch(wildcard bool) *batch {
 	return b
 }
 
-// receive returns how many messages came.
-func (b *batch) receive(fd uintptr) (int, syscall.Errno) {
+// receive waits for a message, and returns how many there were.
+func (b *batch) receive(fd int) (int, syscall.Errno) {
 	for i := range b.in {
 		b.in[i].Namelen = unix.SizeofSockaddrInet6
 		if b.in[i].Control != nil {
 			b.in[i].SetControllen(len(b.slots[i].control))
 		}
 	}
-	n, _, errno := syscall.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := syscall.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_WAITFORONE, 0, 0)
 	return int(n), errno
 }
 
@@ -128,10 +145,36 @@ func (b *batch) reply(i int, answer []byte) {
 	b.replies++
 }
 
-// send sends answers [from, replies) and returns how many went.
-func (b *batch) send(fd uintptr, from int) (int, syscall.Errno) {
-	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[from])), uintptr(b.replies-from), unix.MSG_DONTWAIT, 0, 0)
+// send sends the answers from the given one on and returns how many went.
+func (b *batch) send(fd, from int) (int, syscall.Errno) {
+	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[from])), uintptr(b.replies-from), 0, 0, 0)
 	return int(n), errno
+}
+
+// wayBack is where an answer goes that is not ready with its batch.
+type wayBack struct {
+	to      unix.RawSockaddrInet6
+	header  unix.Msghdr
+	control [128]byte
+}
+
+func (b *batch) wayBack(i int) *wayBack {
+	w := &wayBack{to: b.slots[i].from, control: b.slots[i].control, header: b.in[i].Msghdr}
+	w.header.Name = (*byte)(unsafe.Pointer(&w.to))
+	if w.header.Control != nil {
+		w.header.Control = &w.control[0]
+		anyInterface(w.control[:w.header.Controllen])
+	}
+	return w
+}
+
+// send sends the answer; where it is lost the client asks again.
+func (w *wayBack) send(fd int, answer []byte) {
+	v := unix.Iovec{Base: &answer[0]}
+	v.SetLen(len(answer))
+	w.header.Iov = &v
+	_, _, _ = syscall.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.header)), 0)
+	goruntime.KeepAlive(w)
 }
 
 // anyInterface leaves a received packet's local address in its control messages and lets the routes
@@ -167,78 +210,4 @@ func sockaddr(from *unix.RawSockaddrInet6) netip.AddrPort {
 func swap(port uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(&port))
 	return uint16(b[0])<<8 | uint16(b[1])
-}
-
-// serveUDP answers what comes to one socket until it is closed.
-func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
-	b := newBatch(u.wildcard)
-	var q Query
-	var n, sent, faults int
-	var errno syscall.Errno
-	receive := func(fd uintptr) bool {
-		n, errno = b.receive(fd)
-		return errno != unix.EAGAIN && errno != unix.EINTR
-	}
-	send := func(fd uintptr) bool {
-		n, errno = b.send(fd, sent)
-		return errno != unix.EAGAIN && errno != unix.EINTR
-	}
-	for {
-		if err := u.raw.Read(receive); err != nil {
-			return err
-		}
-		if errno != 0 { // left by an earlier answer, such as ECONNREFUSED; else the socket is broken
-			if faults++; faults > 1000 {
-				return fmt.Errorf("read dns queries from %s: %w", u.conn.LocalAddr(), errno)
-			}
-			continue
-		}
-		faults = 0
-		b.replies = 0
-		for i := range n {
-			msg, from := b.message(i)
-			answer, _, v := s.handle(b.slots[i].answer[:0], &q, msg, from.Addr())
-			switch v {
-			case answered:
-				b.reply(i, answer)
-			case forwarded:
-				s.forwardUDP(ctx, u, b, i, from, &q)
-			case dropped:
-			}
-		}
-		for sent = 0; sent < b.replies; {
-			if err := u.raw.Write(send); err != nil {
-				return err
-			}
-			if errno != 0 {
-				n = 1 // no way to this one client
-			}
-			sent += n
-		}
-	}
-}
-
-// forwardUDP looks up what the i-th message asks, beside the reader.
-func (s *Server) forwardUDP(ctx context.Context, u *udpSocket, b *batch, i int, client netip.AddrPort, q *Query) {
-	if answer, ok := s.cfg.Forward.cached(b.slots[i].answer[:0], q); ok {
-		b.reply(i, s.record(q, answer))
-		return
-	}
-	if !s.cfg.Forward.admit(client.Addr()) {
-		b.reply(i, s.record(q, busy(b.slots[i].answer[:0], q)))
-		return
-	}
-	msg, _ := b.message(i)
-	own := &Query{}
-	own.Parse(append([]byte(nil), msg...))
-	var control []byte
-	if c := b.in[i].Control; c != nil {
-		control = append(control, b.slots[i].control[:b.in[i].Controllen]...)
-		anyInterface(control)
-	}
-	s.work.Go(func() {
-		defer s.cfg.Forward.release(client.Addr())
-		// Where this is lost the client asks again.
-		_, _, _ = u.conn.WriteMsgUDPAddrPort(s.record(own, s.cfg.Forward.Answer(ctx, own)), control, client)
-	})
 }
