@@ -45,6 +45,9 @@ func (s *Store) load(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if rev < s.seen {
+		return nil // the store has written since, and nothing it writes passes over another's change
+	}
 	s.show(cloud.NewState().Apply(h.Rev, changes), h, headRev)
 	s.seen = rev
 	return nil

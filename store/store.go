@@ -98,7 +98,8 @@ func (s *Store) Watch(ctx context.Context) iter.Seq[*cloud.State] {
 	}
 }
 
-// Run follows what other nodes write, and writes refusals down, until ctx ends.
+// Run follows what other nodes write, and writes refusals down, until ctx ends. The engine must stay open
+// until it returns.
 func (s *Store) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var writing sync.WaitGroup

@@ -204,6 +204,7 @@ func TestManyWriters(t *testing.T) {
 		if n := len(lines(t, s)); n != writers*each {
 			t.Errorf("%d audit lines of %d changes", n, writers*each)
 		}
+		wantState(t, newStore(t, Config{Engine: e}).State(), show(s.State()))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -29,7 +30,8 @@ func fill(t *testing.T, dir string, n int) {
 
 func mustOpen(t *testing.T, dir string) *DB {
 	t.Helper()
-	db, err := Open(Config{Dir: dir})
+	// A process that a parallel test is about to start holds the lock too, until it is started.
+	db, err := Open(Config{Dir: dir, LockTimeout: time.Second})
 	if err != nil {
 		t.Fatalf("%v (%s)", err, cloud.HintOf(err))
 	}

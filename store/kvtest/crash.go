@@ -73,8 +73,8 @@ func counted(ctx context.Context, e kv.Engine) (int, error) {
 func testCrash(t *testing.T, open Open) {
 	dir := t.TempDir() + "/s"
 	r := rand.New(rand.NewPCG(1, 2))
-	for round := range 12 {
-		acked := killWriter(t, dir, 1+r.IntN(300))
+	for round := range 10 {
+		acked := killWriter(t, dir, 1+r.IntN(120))
 		e := engine(t, open, dir)
 		n, err := counted(t.Context(), e)
 		if err != nil || n < acked {
