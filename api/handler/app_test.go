@@ -251,7 +251,7 @@ func TestWaitForACrashLoop(t *testing.T) {
 	s := newServed(t)
 	s.pushed(t, "shop", api.PushDraft{})
 	slot := cloud.Slot{ReleaseRef: ref("shop").Release(1), Process: "web", Index: 1}
-	s.f.settle = func(*cloud.State, *cloud.Release) []cloud.Change { return nil } // nothing more becomes ready
+	s.f.onSettle(func(*cloud.State, *cloud.Release) []cloud.Change { return nil }) // nothing more becomes ready
 	two := 2
 	if _, err := s.Scale(t.Context(), ref("shop"), api.ScaleChange{Processes: map[cloud.ProcessName]api.ScaleTo{"web": {Instances: &two}}}); err != nil {
 		t.Fatal(err)

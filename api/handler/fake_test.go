@@ -36,10 +36,11 @@ type fakes struct {
 	lines  iter.Seq2[api.LogLine, error]
 	info   api.Node
 	panics bool
+	group  string // of admins
 }
 
 func newFakes(t *testing.T) *fakes {
-	f := &fakes{t: t, board: cloud.NewBoard(), info: api.Node{Name: "n1", Ready: true, Domain: "micro.test", HTTP: []string{}, DNS: []string{}}}
+	f := &fakes{t: t, group: "no-such-group", board: cloud.NewBoard(), info: api.Node{Name: "n1", Ready: true, Domain: "micro.test", HTTP: []string{}, DNS: []string{}}}
 	s := cloud.NewState()
 	f.state = s.Apply(1, s.Init(cloud.Stamp{At: time.Now(), By: "test"}))
 	f.board.SetState(f.state)
@@ -69,6 +70,19 @@ func (f *fakes) Update(ctx context.Context, by Actor, verb, object string, fn fu
 	s := f.state
 	go f.board.SetState(s) // a view lags behind
 	return s, nil
+}
+
+// onSettle changes what becomes of releases on their way up.
+func (f *fakes) onSettle(settle func(*cloud.State, *cloud.Release) []cloud.Change) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settle = settle
+}
+
+func (f *fakes) stuck() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.settle != nil
 }
 
 // lead does what a node's runner does, on the board alone.
@@ -109,7 +123,7 @@ func (f *fakes) start(v cloud.View, rel *cloud.Release) {
 			f.board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(i.ID) })
 		}
 	}
-	if !v.State.Runs(rel) || f.settle != nil {
+	if !v.State.Runs(rel) || f.stuck() {
 		return
 	}
 	for name, scale := range rel.Formation {
@@ -237,7 +251,7 @@ type served struct {
 func (f *fakes) config(dir string) Config {
 	return Config{
 		Store: f, Runner: f, Images: f, Builder: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Node: f, Unpack: unpack, Dir: dir,
-		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: "no-such-group", Log: slog.New(slog.DiscardHandler),
+		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -60,6 +61,7 @@ type Handler struct {
 	mux    *http.ServeMux
 	api    huma.API
 	pushes *pushes
+	domain func() cloud.Domain // the node's; it never changes
 	builds buildLogs
 
 	used   map[string]bool // operations that are served, to hold against the policy
@@ -80,6 +82,7 @@ func New(c Config) (*Handler, error) {
 		c.Now = time.Now
 	}
 	h := &Handler{Config: c, mux: http.NewServeMux(), used: map[string]bool{}, stopping: make(chan struct{})}
+	h.domain = sync.OnceValue(func() cloud.Domain { return h.Node.Info().Domain })
 	var err error
 	if h.builds, err = newBuildLogs(c.Dir); err != nil {
 		return nil, err

@@ -141,7 +141,6 @@ func TestUnmappedUserIsRefused(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("takes root, to be another user")
 	}
-	s := newServed(t)
 	exe, err := os.MkdirTemp("", "mh")
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +157,7 @@ func TestUnmappedUserIsRefused(t *testing.T) {
 	if err := os.WriteFile(bin, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	call := func(gids ...uint32) string {
+	call := func(s *served, gids ...uint32) string {
 		cmd := exec.Command(bin)
 		cmd.Dir, cmd.Env = "/", []string{"TEST_CALL=" + s.sock}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: gids}}
@@ -168,14 +167,17 @@ func TestUnmappedUserIsRefused(t *testing.T) {
 		}
 		return string(out)
 	}
-	if out := call(); !strings.HasPrefix(out, "denied user nobody has no role here sudo usermod") {
+	s := newServed(t)
+	if out := call(s); !strings.HasPrefix(out, "denied user nobody has no role here sudo usermod") {
 		t.Errorf("nobody got %q", out)
 	}
-	s.h.AdminGroup = "daemon" // gid 1 everywhere
-	if out := call(7, 8, 1); !strings.HasPrefix(out, " <nil>") {
+	f := newFakes(t)
+	f.group = "daemon" // gid 1 everywhere
+	s = serveFakes(t, f, t.TempDir())
+	if out := call(s, 7, 8, 1); !strings.HasPrefix(out, " <nil>") {
 		t.Errorf("a member of the group got %q", out)
 	}
-	if out := call(slices.Repeat([]uint32{7}, 1000)...); !strings.HasPrefix(out, "denied") {
+	if out := call(s, slices.Repeat([]uint32{7}, 1000)...); !strings.HasPrefix(out, "denied") {
 		t.Errorf("a member of many groups got %q", out)
 	}
 }

@@ -187,9 +187,9 @@ func TestPushFailures(t *testing.T) {
 // A release that never comes up ends the push with why, the app's last lines and what to do.
 func TestPushOfAnAppThatFails(t *testing.T) {
 	s := newServed(t)
-	s.f.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+	s.f.onSettle(func(st *cloud.State, rel *cloud.Release) []cloud.Change {
 		return st.Fail(rel.ReleaseRef, cloud.Failure{At: time.Now(), Reason: "web.0 exited with code 3", Lines: []string{"no config\x1b[0m"}})
-	}
+	})
 	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
 	if err != nil {
 		t.Fatal(err)
@@ -315,10 +315,10 @@ func TestCancelWhileStarting(t *testing.T) {
 	s := newServed(t)
 	first := s.pushed(t, "shop", api.PushDraft{})
 	starting := make(chan struct{}, 100)
-	s.f.settle = func(*cloud.State, *cloud.Release) []cloud.Change {
+	s.f.onSettle(func(*cloud.State, *cloud.Release) []cloud.Change {
 		starting <- struct{}{}
 		return nil
-	}
+	})
 	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:2"})
 	if err != nil {
 		t.Fatal(err)
@@ -365,12 +365,12 @@ func TestNewerPushSupersedes(t *testing.T) {
 			ids[target] = p.ID
 		}
 		if olderFirst {
-			s.f.settle = func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+			s.f.onSettle(func(st *cloud.State, rel *cloud.Release) []cloud.Change {
 				if rel.N == 1 {
 					return nil // never ready
 				}
 				return st.Settle(rel.AppRef, time.Now(), cloud.Stamp{})
-			}
+			})
 			// In this fake nothing runs then: the outcome below is not waited for.
 			close(goOn["old"])
 			for now, _ := s.PushByID(t.Context(), ids["old"]); now.Release == 0; now, _ = s.PushByID(t.Context(), ids["old"]) {

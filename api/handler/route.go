@@ -133,7 +133,7 @@ func readRoute(host, path string) (cloud.Host, string, error) {
 
 // free says whether a host may be mapped: the addresses of apps and of the API are theirs.
 func (h *Handler) free(s *cloud.State, host cloud.Host) error {
-	d := h.Node.Info().Domain
+	d := h.domain()
 	taken := func(by string) error {
 		return cloud.Errorf(cloud.Conflict, "host %s is the address of %s", host, by).WithHint("choose another host")
 	}
@@ -209,7 +209,7 @@ func (h *Handler) routes(v cloud.View, g cloud.GroupName) func(func(route) bool)
 }
 
 func (h *Handler) route(v cloud.View, r route) api.Route {
-	domain := h.Node.Info().Domain
+	domain := h.domain()
 	own := func(host cloud.Host, ref cloud.ReleaseRef) api.Route {
 		return api.Route{
 			Host: host, Path: "/", Group: ref.Group, Exposure: cloud.ExposedInternal, Own: true,

@@ -187,7 +187,7 @@ func crashing(v cloud.View, rel *cloud.Release, began time.Time) error {
 
 // outcome is what there is to say of a release that is where it is to be.
 func (h *Handler) outcome(v cloud.View, rel *cloud.Release) api.Outcome {
-	domain := h.Node.Info().Domain
+	domain := h.domain()
 	out := api.Outcome{Group: rel.Group, App: rel.App, Release: rel.N, Phase: v.State.PhaseOf(rel), Addresses: []string{}}
 	if out.Phase == cloud.PhaseCurrent {
 		out.Addresses = append(out.Addresses, h.Node.URLs(domain.App(rel.AppRef))...)
