@@ -36,12 +36,12 @@ type rig struct {
 	sh     string
 }
 
-func newRig(t *testing.T, change func(*build.Config)) *rig {
+func newRig(t testing.TB, change func(*build.Config)) *rig {
 	t.Helper()
 	return newRigIn(t, t.TempDir(), change)
 }
 
-func newRigIn(t *testing.T, root string, change func(*build.Config)) *rig {
+func newRigIn(t testing.TB, root string, change func(*build.Config)) *rig {
 	t.Helper()
 	state, err := os.MkdirTemp("/run", "mb")
 	if err != nil {
@@ -87,14 +87,14 @@ func newRigIn(t *testing.T, root string, change func(*build.Config)) *rig {
 	return &rig{Builder: b, images: images, engine: engine, cfg: cfg, sh: shell(t)}
 }
 
-type writer struct{ t *testing.T }
+type writer struct{ t testing.TB }
 
 func (w writer) Write(p []byte) (int, error) {
 	w.t.Logf("%s", p)
 	return len(p), nil
 }
 
-func runc(t *testing.T) string {
+func runc(t testing.TB) string {
 	if p, err := filepath.Abs("../ctrd/helpers/bin/runc"); err == nil {
 		if _, err := os.Stat(p); err == nil {
 			return p // what a release has on board
@@ -108,7 +108,7 @@ func runc(t *testing.T) string {
 }
 
 // shell builds the tests' shell.
-func shell(t *testing.T) string {
+func shell(t testing.TB) string {
 	t.Helper()
 	out := filepath.Join(os.TempDir(), fmt.Sprintf("micro-test-sh-%d", os.Getpid()))
 	if _, err := os.Stat(out); err == nil {
@@ -123,7 +123,7 @@ func shell(t *testing.T) string {
 }
 
 // source makes a folder with the shell and these files.
-func (r *rig) source(t *testing.T, files map[string]string) string {
+func (r *rig) source(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	b, err := os.ReadFile(r.sh)

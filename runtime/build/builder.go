@@ -74,6 +74,10 @@ func New(cfg Config) (*Builder, error) {
 			return nil, fmt.Errorf("builder: %w", err)
 		}
 	}
+	var err error
+	if cfg.Limits, err = cfg.Limits.withDefaults(cfg.Root); err != nil {
+		return nil, fmt.Errorf("builder: %w", err)
+	}
 	if err := sweepCgroup(cfg.Cgroup); err != nil {
 		return nil, fmt.Errorf("builder: end the build process of an earlier run: %w", err)
 	}
@@ -114,7 +118,6 @@ func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.Limits = c.Limits.withDefaults(c.Root)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("builder: %w", err)
 	}

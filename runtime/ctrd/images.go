@@ -24,6 +24,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/disk"
 	"github.com/protoduction/micro/runtime/remote"
 )
 
@@ -44,6 +45,7 @@ type Images struct {
 	limits   ImageLimits
 	platform platforms.MatchComparer
 	log      *slog.Logger
+	root     string // folder that images are in
 }
 
 var _ runtime.Images = (*Images)(nil)
@@ -60,9 +62,17 @@ type ImageLimits struct {
 	Entries  int   // files in an archive; 10,000
 	Unpacked int64 // bytes of all layers, unpacked; 32 GiB
 	Ratio    int64 // unpacked bytes to one of a layer, beyond the first 256 MiB; 200
+	Free     int64 // bytes of disk that must stay free; 1 GiB, or a twentieth of a smaller disk
 }
 
-func (l ImageLimits) withDefaults() ImageLimits {
+func (l ImageLimits) withDefaults(root string) (ImageLimits, error) {
+	size, err := disk.Size(root)
+	if err != nil {
+		return l, err
+	}
+	if l.Free == 0 {
+		l.Free = min(1<<30, size/20)
+	}
 	if l.Archive == 0 {
 		l.Archive = 16 << 30
 	}
@@ -75,14 +85,18 @@ func (l ImageLimits) withDefaults() ImageLimits {
 	if l.Ratio == 0 {
 		l.Ratio = 200
 	}
-	return l
+	return l, nil
 }
 
 // Images returns the Engine's store of images, cleared of what an interrupted pull or import left.
 func (e *Engine) Images(ctx context.Context, cfg ImagesConfig) (*Images, error) {
+	limits, err := cfg.Limits.withDefaults(e.cfg.Root)
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
 	s := &Images{
-		client: e.client, ns: e.ctx, remote: cfg.Remote, limits: cfg.Limits.withDefaults(),
-		platform: platforms.OnlyStrict(platforms.DefaultSpec()), log: e.log,
+		client: e.client, ns: e.ctx, remote: cfg.Remote, limits: limits,
+		platform: platforms.OnlyStrict(platforms.DefaultSpec()), log: e.log, root: e.cfg.Root,
 	}
 	ctx = s.ns(ctx)
 	old, err := s.client.LeasesService().List(ctx, fmt.Sprintf("labels.%q", workLease))
@@ -97,14 +111,17 @@ func (e *Engine) Images(ctx context.Context, cfg ImagesConfig) (*Images, error) 
 	return s, nil
 }
 
-// lease keeps what is fetched from the collector until done, after which only records keep it.
-func (s *Images) lease(ctx context.Context) (_ context.Context, done func(), err error) {
+// work returns a context to fetch an image with: what comes is kept from the collector until done, after
+// which only records keep it, and the context ends before the disk is full.
+func (s *Images) work(ctx context.Context) (_ context.Context, done func(), err error) {
 	ctx, drop, err := s.client.WithLease(s.ns(ctx), leases.WithRandomID(), leases.WithExpiration(24*time.Hour),
 		leases.WithLabels(map[string]string{workLease: "1"}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("take a lease: %w", err)
 	}
+	ctx, release := disk.Guard(ctx, s.root, s.limits.Free)
 	return ctx, func() {
+		release()
 		if err := drop(context.WithoutCancel(ctx)); err != nil {
 			s.log.Error("drop a lease", "err", err)
 		}

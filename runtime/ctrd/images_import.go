@@ -26,7 +26,7 @@ import (
 // names in the archive count for nothing but the result's Name: whoever may push an archive must not
 // thereby replace the base image that others build on. Tag is for those who may.
 func (s *Images) Import(ctx context.Context, r io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
-	ctx, done, err := s.lease(ctx)
+	ctx, done, err := s.work(ctx)
 	if err != nil {
 		return runtime.Image{}, err
 	}
@@ -211,10 +211,11 @@ func (s *Images) adopt(ctx context.Context, name string, top ocispec.Descriptor,
 
 func importError(ctx context.Context, err error) error {
 	var known *cloud.Error
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil && !errors.As(context.Cause(ctx), &known) {
 		return cloud.Errorf(cloud.Interrupted, "import: given up: %w", context.Cause(ctx))
-	case errors.As(err, &known):
+	}
+	switch {
+	case known != nil || errors.As(err, &known):
 		e := cloud.Errorf(known.Code, "import: %w", known)
 		e.Hint = known.Hint
 		return e

@@ -42,7 +42,7 @@ func (s *Images) Pull(ctx context.Context, name string, progress func(runtime.Pr
 			return img, nil
 		}
 	}
-	ctx, done, err := s.lease(ctx)
+	ctx, done, err := s.work(ctx)
 	if err != nil {
 		return runtime.Image{}, err
 	}

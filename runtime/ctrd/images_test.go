@@ -13,9 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -25,6 +27,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
+	v1spec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
@@ -435,4 +438,58 @@ func mustNotExist(t *testing.T, path string) {
 		t.Errorf("%s exists", path)
 		os.Remove(path)
 	}
+}
+
+// What a killed process was fetching goes at the next start.
+func TestImagesSweeps(t *testing.T) {
+	e, s := openImages(t, ImagesConfig{})
+	ctx, _, err := s.work(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := content.WriteBlob(ctx, s.client.ContentStore(), "x", strings.NewReader("half of it"), v1spec.Descriptor{}); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := s.client.ContentStore().Writer(ctx, content.WithRef("half")); err != nil {
+		t.Fatal(err)
+	} else if _, err := w.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.SnapshotService(Snapshotter).Prepare(ctx, "half", ""); err != nil {
+		t.Fatal(err)
+	}
+	s, err = e.Images(t.Context(), ImagesConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	assertEmpty(t, s)
+	if all, err := s.client.ContentStore().ListStatuses(s.ns(t.Context())); err != nil || len(all) > 0 {
+		t.Errorf("uploads %v, %v", all, err)
+	}
+}
+
+func TestPullTwiceAtOnce(t *testing.T) {
+	_, s := openImages(t, ImagesConfig{})
+	host := serve(t, nil)
+	push(t, host+"/x:1", testImage(t, "amd64", map[string]string{"app": strings.Repeat("at once ", 1<<17)}))
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if _, err := s.Pull(t.Context(), host+"/x:1", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestImagesDiskFull(t *testing.T) {
+	_, s := openImages(t, ImagesConfig{Limits: ImageLimits{Free: 1 << 60}})
+	host := serve(t, nil)
+	push(t, host+"/x:1", testImage(t, "amd64", map[string]string{"app": "x"}))
+	_, err := s.Pull(t.Context(), host+"/x:1", nil)
+	wantCode(t, err, cloud.Unavailable, "disk", "full", "micro prune")
+	_, err = s.Import(t.Context(), strings.NewReader("x"), nil)
+	wantCode(t, err, cloud.Unavailable, "disk", "full", "micro prune")
+	assertEmpty(t, s)
 }

@@ -91,6 +91,8 @@ func (s *Images) unpack(ctx context.Context, name string, m ocispec.Manifest, al
 func unpackError(ctx context.Context, name string, layer int, err error) error {
 	var known *cloud.Error
 	switch {
+	case errors.As(context.Cause(ctx), &known):
+		return known
 	case errors.As(err, &known):
 		return cloud.Errorf(known.Code, "image %s: layer %d: %w", name, layer+1, known)
 	case ctx.Err() != nil:

@@ -29,7 +29,6 @@ import (
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
 	ctdworker "github.com/moby/buildkit/worker/containerd"
-	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/protoduction/micro/runtime/build"
@@ -56,8 +55,7 @@ func newController(ctx context.Context, s build.Settings) (*control.Controller, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the build cache: %w", err)
 	}
-	history, err := boltutil.SafeOpen(filepath.Join(s.Root, "history.db"), 0o600,
-		&bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	history, err := boltutil.SafeOpen(filepath.Join(s.Root, "history.db"), 0o600, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the build history: %w", err)
 	}
