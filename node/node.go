@@ -71,19 +71,14 @@ type Node struct {
 
 // New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
 // the host.
-func New(ctx context.Context, cfg Config) (n *Node, err error) {
-	n = &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), down: make(chan struct{})}
+func New(ctx context.Context, cfg Config) (*Node, error) {
+	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), down: make(chan struct{})}
 	n.wait("the store")
-	defer func() {
-		if err != nil {
-			n.release()
-			n = nil
-		}
-	}()
 	for _, step := range []func(context.Context) error{
 		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openAPI,
 	} {
 		if err := step(ctx); err != nil {
+			n.release()
 			return nil, err
 		}
 	}
@@ -185,10 +180,13 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	return err
 }
 
+// openNetworkAlone prepares the containers' network, and nothing that listens in it.
 func (n *Node) openNetworkAlone() (err error) {
-	n.net, err = network.Open(network.Config{
-		Name: n.cfg.Data, Subnet: n.cfg.Subnet, State: ctrd.StateDir(n.cfg.Data) + "/net", Logger: n.log,
-	})
+	state := ctrd.StateDir(n.cfg.Data)
+	if err := ctrd.PrepareState(state); err != nil {
+		return err
+	}
+	n.net, err = network.Open(network.Config{Name: n.cfg.Data, Subnet: n.cfg.Subnet, State: state + "/net", Logger: n.log})
 	return err
 }
 

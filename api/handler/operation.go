@@ -162,7 +162,11 @@ func description(version string) huma.Config {
 
 // schemaName is a type's name, which two types must not have.
 func schemaName(t reflect.Type, hint string) string {
-	if t == reflect.TypeFor[cloud.Check]() {
+	named := t
+	for named.Kind() == reflect.Pointer {
+		named = named.Elem()
+	}
+	if named == reflect.TypeFor[cloud.Check]() {
 		return "HealthCheck" // api.Check is doctor's
 	}
 	return huma.DefaultSchemaNamer(t, hint)
