@@ -218,11 +218,11 @@ func inCgroup(pid uint32, path, controller string, v2 bool) error {
 	return fmt.Errorf("process %d is not in the %s cgroup %s", pid, controller, path)
 }
 
-// remove takes the cgroup away, and kills what may still be in it.
+// remove takes the cgroup away with those below it, and kills what may still be in them.
 func (g cgroup) remove() error {
 	var errs []error
 	for _, dir := range g.folders() {
-		errs = append(errs, emptyCgroup(dir), removeCgroup(dir))
+		errs = append(errs, removeCgroup(dir))
 	}
 	return errors.Join(errs...)
 }
@@ -241,43 +241,38 @@ func (g cgroup) folders() []string {
 	return all
 }
 
-func emptyCgroup(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if err != nil {
-		return nil //nolint:nilerr // it is not there, which is what is wanted
-	}
-	for _, p := range strings.Fields(string(b)) {
-		pid, err := strconv.Atoi(p)
-		if err != nil || pid <= 0 {
-			continue
-		}
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("kill %d, left in %s: %w", pid, dir, err)
-		}
-	}
-	return nil
-}
+// patience is how long what was killed may take to be gone.
+const patience = 5 * time.Second
 
-// removeCgroup removes one with those below it. What was killed takes a moment to be gone.
 func removeCgroup(dir string) error {
+	deadline := time.Now().Add(patience)
 	for wait := time.Millisecond; ; wait *= 2 {
-		var last error
-		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			if err != nil || !e.IsDir() || path == dir {
-				return nil //nolint:nilerr // files of a cgroup come and go
-			}
-			last = removeCgroup(path)
-			return fs.SkipDir
-		})
-		if err == nil && last == nil {
-			last = unix.Rmdir(dir)
-		}
-		if last == nil || errors.Is(last, unix.ENOENT) {
-			return nil
-		}
-		if wait > time.Second {
-			return fmt.Errorf("remove cgroup %s: %w", dir, last)
+		err := tryRemoveCgroup(dir)
+		if err == nil || time.Now().After(deadline) {
+			return err
 		}
 		time.Sleep(wait)
 	}
+}
+
+func tryRemoveCgroup(dir string) error {
+	below, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range below {
+		if e.IsDir() {
+			err = errors.Join(err, tryRemoveCgroup(filepath.Join(dir, e.Name())))
+		}
+	}
+	procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // not there: then rmdir tells
+	for _, p := range strings.Fields(string(procs)) {
+		if pid, e := strconv.Atoi(p); e == nil && pid > 1 {
+			_ = unix.Kill(pid, unix.SIGKILL) // if it can't be killed, rmdir tells
+		}
+	}
+	if e := unix.Rmdir(dir); e != nil && !errors.Is(e, unix.ENOENT) {
+		err = errors.Join(err, fmt.Errorf("remove cgroup %s: %w", dir, e))
+	}
+	return err
 }

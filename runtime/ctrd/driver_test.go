@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,17 +79,17 @@ func (r *rig) bare() {
 	state := StateDir(r.dir)
 	for _, glob := range []string{
 		"/sys/class/net/m?????????????", filepath.Join(state, "ns/*"), filepath.Join(state, "i/*"), filepath.Join(state, "runc/*/*"),
-		filepath.Join(state, "io.containerd.runtime.v2.task/*/*"), filepath.Join(state, "s/*"),
-		"/sys/fs/cgroup/*" + cgroupPath(state, "*"), "/sys/fs/cgroup" + cgroupPath(state, "*"),
+		filepath.Join(state, "io.containerd.runtime.v2.task/*/*"),
+		"/sys/fs/cgroup/*" + cgroupPath(state, "*/cgroup.procs"), "/sys/fs/cgroup" + cgroupPath(state, "*/cgroup.procs"),
 	} {
 		var left []string
-		for range 100 { // a shim takes a moment to go after its last container
-			if left, _ = filepath.Glob(glob); !someIsDir(left) && !strings.HasSuffix(glob, "/s/*") || len(left) == 0 {
+		for range 100 { // the kernel takes a moment
+			if left, _ = filepath.Glob(glob); len(left) == 0 {
 				break
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-		if len(left) > 0 && (someIsDir(left) || !strings.HasPrefix(glob, "/sys/fs/cgroup")) {
+		if len(left) > 0 {
 			r.t.Errorf("left: %s", left)
 		}
 	}
@@ -104,15 +105,6 @@ func (r *rig) bare() {
 	if left := processesOf(state); len(left) > 0 {
 		r.t.Errorf("left running: %s", left)
 	}
-}
-
-func someIsDir(paths []string) bool {
-	for _, p := range paths {
-		if fi, err := os.Stat(p); err == nil && fi.IsDir() {
-			return true
-		}
-	}
-	return false
 }
 
 // processesOf are the command lines of shims and runcs with this state folder.
@@ -263,3 +255,5 @@ func TestLife(t *testing.T) {
 		t.Error("again:", err)
 	}
 }
+
+func owner(fi os.FileInfo) uint32 { return fi.Sys().(*syscall.Stat_t).Uid }

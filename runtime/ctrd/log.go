@@ -19,7 +19,7 @@ func redirectLogs(to *slog.Logger) {
 	if to.Enabled(context.Background(), slog.LevelDebug-4) {
 		l.SetLevel(logrus.DebugLevel)
 	}
-	l.AddHook(logrusslog.NewHook(to.With("part", "containerd"), &logrusslog.HookOptions{
+	l.AddHook(quiet{logrusslog.NewHook(to.With("part", "containerd"), &logrusslog.HookOptions{
 		LevelMapper: func(level logrus.Level) slog.Level {
 			switch level {
 			case logrus.PanicLevel, logrus.FatalLevel:
@@ -33,8 +33,18 @@ func redirectLogs(to *slog.Logger) {
 			}
 			return slog.LevelDebug
 		},
-	}))
+	})})
 	// A library that meets a fault must not end the process; whoever called it gets the error.
 	l.ExitFunc = func(int) {}
 	log.L = logrus.NewEntry(l)
+}
+
+// quiet leaves out what containerd reports whenever a shim ends in good order.
+type quiet struct{ logrus.Hook }
+
+func (q quiet) Fire(e *logrus.Entry) error {
+	if e.Message == "copy shim log" {
+		return nil
+	}
+	return q.Hook.Fire(e)
 }

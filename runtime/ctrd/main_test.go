@@ -113,9 +113,15 @@ func openNode(ctx context.Context, dir string, log *slog.Logger) (*node, error) 
 // plan is what a node that is started to be killed does.
 type plan struct {
 	Dir    string
-	Start  []runtime.Container
+	Start  []planned
 	Remove []string
 	Die    string // at this step, by SIGKILL; "" waits for the test to do it
+}
+
+// planned is a container that can be told as JSON.
+type planned struct {
+	runtime.Container
+	AddressEnv any `json:",omitempty"` // in front of the function of that name
 }
 
 func runNode(text string) error {
@@ -135,7 +141,7 @@ func runNode(text string) error {
 		return nil
 	}
 	for _, c := range p.Start {
-		if _, err := n.Start(ctx, c); err != nil {
+		if _, err := n.Start(ctx, c.Container); err != nil {
 			return err
 		}
 	}

@@ -123,7 +123,7 @@ func report([]string) {
 	try("chown", os.Chown("/made", 999, 999))
 	try("unshare user", syscall.Unshare(syscall.CLONE_NEWUSER))
 	try("mount", syscall.Mount("x", "/tmp", "tmpfs", 0, ""))
-	try("mknod", syscall.Mknod("/tmp/sda", syscall.S_IFBLK|0o600, 0x800))
+	try("mknod", syscall.Mknod("/sda", syscall.S_IFBLK|0o600, 0x800))
 	_, _, e := syscall.Syscall(syscall.SYS_KEYCTL, 0, 0, 0)
 	try("keyctl", errno(e))
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW, syscall.IPPROTO_ICMP)
