@@ -240,9 +240,6 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	if !last {
 		return keepOpen
 	}
-	if c.at < c.n {
-		return lingering
-	}
 	return closing
 }
 

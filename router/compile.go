@@ -121,7 +121,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 		for _, i := range j.now.Pool(r.ReleaseRef) {
 			e := before[string(i.ID)]
 			if e == nil || e.Addr != i.Addr {
-				e = newEndpoint(string(i.ID), i.Addr)
+				e = newEndpoint(string(i.ID), r.ReleaseRef.String(), i.Addr)
 			} else {
 				delete(before, e.ID)
 			}
@@ -211,6 +211,7 @@ func (j *compilation) site(h cloud.Host, routes []cloud.Route) *site {
 		s.routes["/"] = &Route{Host: string(h), Path: "/", turns: &turns{}}
 		s.longest = 1
 	}
+	s.root = s.routes["/"]
 	return s
 }
 
@@ -256,7 +257,7 @@ func (j *compilation) mount(m Mount) {
 	id := "mount:" + string(m.Host)
 	e, ok := j.endpoints.next.lookup(id)
 	if !ok {
-		e = newEndpoint(id, netip.AddrPort{})
+		e = newEndpoint(id, m.Name, netip.AddrPort{})
 		e.dial = m.Dial
 		j.endpoints.set(id, e)
 	}
@@ -265,7 +266,7 @@ func (j *compilation) mount(m Mount) {
 	}
 	pool := &Pool{App: m.Name, Endpoints: []*Endpoint{e}}
 	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: Limits{Answer: 24 * time.Hour}}
-	j.internal.set(string(m.Host), &site{routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
+	j.internal.set(string(m.Host), &site{root: r, routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
 	j.public.delete(string(m.Host))
 }
 

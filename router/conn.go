@@ -58,6 +58,11 @@ func (c *conn) serve() {
 			c.w.linger()
 			return
 		case closing:
+			if c.at < c.n || c.w.pending() {
+				c.drop()
+				c.w.linger()
+				return
+			}
 		}
 		break
 	}
@@ -95,6 +100,12 @@ func (c *conn) head() (int, error) {
 			return 0, nil
 		}
 		b, n, err := c.w.first(smallBlock, 0, smallBlock)
+		if err != nil && r.closing.Load() {
+			// A request may have come as we began to close: it is answered still.
+			if b, n = c.w.grab(); n > 0 {
+				err = nil
+			}
+		}
 		if err != nil {
 			return 0, nil // gone, or idle too long: nobody waits for an answer
 		}
@@ -108,7 +119,6 @@ func (c *conn) head() (int, error) {
 		if !r.closing.Load() {
 			return 0, nil
 		}
-		// We began to close as the request came: it is answered still.
 		c.w.read.again(c.begun + int64(r.limits.Head))
 	}
 	for seen := 0; ; {

@@ -23,9 +23,10 @@ const (
 
 // Endpoint is an instance as the router reaches it. It lives on from table to table under its ID.
 type Endpoint struct {
-	ID   string
-	Addr netip.AddrPort
-	dial func(context.Context) (net.Conn, error) // nil: TCP to Addr
+	ID      string
+	Release string // "shop@r7"
+	Addr    netip.AddrPort
+	dial    func(context.Context) (net.Conn, error) // nil: TCP to Addr
 
 	// count is the number of requests in flight, with drainBit.
 	count     atomic.Int64
@@ -38,8 +39,8 @@ type Endpoint struct {
 	idle []*wire // the last used one last
 }
 
-func newEndpoint(id string, addr netip.AddrPort) *Endpoint {
-	return &Endpoint{ID: id, Addr: addr, drained: make(chan struct{})}
+func newEndpoint(id, release string, addr netip.AddrPort) *Endpoint {
+	return &Endpoint{ID: id, Release: release, Addr: addr, drained: make(chan struct{})}
 }
 
 // claim counts a request in before anything of it is sent, so that a drain can't miss it.

@@ -13,7 +13,7 @@ import (
 func poolOf(release string, n int) *Pool {
 	p := &Pool{App: "shop", Release: release}
 	for i := range n {
-		p.Endpoints = append(p.Endpoints, newEndpoint(fmt.Sprintf("%s-%d", release, i), netip.AddrPort{}))
+		p.Endpoints = append(p.Endpoints, newEndpoint(fmt.Sprintf("%s-%d", release, i), "shop@"+release, netip.AddrPort{}))
 	}
 	return p
 }

@@ -182,15 +182,25 @@ func (x *exchange) end() {
 // Stats is what a router does now.
 type Stats struct {
 	Connections int              // of clients
-	InFlight    map[string]int64 // requests by release, "shop@r7"; those without one are left out
+	InFlight    map[string]int64 // requests by release, "shop@r7"; only those with any
 }
 
-// Stats counts what is under way.
+// Stats counts what is under way, to instances that left the table too.
 func (r *Router) Stats() Stats {
 	s := Stats{Connections: r.conns.len(), InFlight: map[string]int64{}}
-	for ref, p := range r.table.Load().pools.all {
-		for _, e := range p.Endpoints {
-			s.InFlight[ref] += e.InFlight()
+	count := func(e *Endpoint) {
+		if n := e.InFlight(); n > 0 {
+			s.InFlight[e.Release] += n
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.table.Load().endpoints.all {
+		count(e)
+	}
+	for _, list := range r.retired {
+		for _, e := range list {
+			count(e)
 		}
 	}
 	return s

@@ -35,7 +35,8 @@ func (t *Table) Hosts() (internal, public int) { return t.internal.n, t.public.n
 
 // site is a host with its routes.
 type site struct {
-	routes  map[string]*Route // by path
+	root    *Route            // of "/", nil where there is none
+	routes  map[string]*Route // by path, "/" too
 	longest int               // length of the longest path
 	mounted *Endpoint         // of a Mount
 }
@@ -135,7 +136,7 @@ func (t *Table) find(internal, loopback bool, key *[maxHostKey + 1]byte, host, t
 // find returns the route of the longest path that the target is at or below.
 func (s *site) find(target, scratch []byte) *Route {
 	if s.longest == 1 {
-		return s.routes["/"]
+		return s.root
 	}
 	p := routingPath(target, scratch)
 	// At most as long as the longest route: a path of ten thousand segments costs no more than one.
@@ -152,5 +153,5 @@ func (s *site) find(target, scratch []byte) *Route {
 		}
 		p = p[:bytes.LastIndexByte(p, '/')]
 	}
-	return s.routes["/"]
+	return s.root
 }

@@ -23,6 +23,10 @@ type wire struct {
 	in          transfer
 	out         transfer
 
+	look      func(fd uintptr)
+	seen      int
+	seenErrno syscall.Errno
+
 	watch *watch
 	index int       // in the watch
 	owner *Endpoint // of an upstream connection
@@ -79,7 +83,7 @@ func newWire(c net.Conn, bufs *buffers, watch *watch, owner *Endpoint) *wire {
 	case *net.UnixConn:
 		w.raw, _ = c.SyscallConn()
 	}
-	w.in.try, w.out.try = w.tryRead, w.tryWrite
+	w.in.try, w.out.try, w.look = w.tryRead, w.tryWrite, w.lookAt
 	watch.add(w)
 	return w
 }
@@ -236,16 +240,49 @@ func (w *wire) tryWrite(fd uintptr) bool {
 // stale tells that an idle connection is of no use any more: the peer has closed it, or said something
 // unasked.
 func (w *wire) stale() bool {
+	n, errno := w.peek()
+	return w.raw != nil && (n >= 0 || errno != syscall.EAGAIN)
+}
+
+// pending tells that the peer has sent something that has not been read.
+func (w *wire) pending() bool {
+	n, _ := w.peek()
+	return n > 0
+}
+
+// peek looks at what is there to read without waiting for it or taking it. n is -1 where there is
+// nothing, and 0 at the end.
+func (w *wire) peek() (n int, errno syscall.Errno) {
 	if w.raw == nil {
-		return false
+		return -1, syscall.EAGAIN
 	}
-	stale := true
-	err := w.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		stale = !errors.Is(err, unix.EAGAIN)
-	})
-	return stale || err != nil
+	if err := w.raw.Control(w.look); err != nil {
+		return -1, syscall.EBADF
+	}
+	return w.seen, w.seenErrno
+}
+
+func (w *wire) lookAt(fd uintptr) {
+	var b [1]byte
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	if w.seen, w.seenErrno = int(n), errno; errno != 0 {
+		w.seen = -1
+	}
+}
+
+// grab reads what is there already, after the time for waiting is over.
+func (w *wire) grab() (*block, int) {
+	if !w.pending() {
+		return nil, 0
+	}
+	_ = w.SetReadDeadline(time.Time{})
+	b := w.bufs.get(smallBlock)
+	n, err := w.Conn.Read(b.b)
+	if err != nil {
+		w.bufs.put(b)
+		return nil, 0
+	}
+	return b, n
 }
 
 // left tells how the peer has left: closed for good (an error or a reset), or for sending at least.

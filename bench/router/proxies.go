@@ -61,7 +61,7 @@ func serveRouter(ctx context.Context, listen string, backends []string, profile 
 			Phase: cloud.InstanceReady, Addr: addr,
 		})
 	}
-	r := router.New(router.Config{})
+	r := router.New(router.Config{Recorder: router.NewFigures()})
 	compiler := router.Compiler{Domain: "micro.test"}
 	r.Swap(compiler.Compile(nil, view))
 	ln, err := net.Listen("tcp", listen)
