@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -89,7 +90,27 @@ func (n *Network) wire(ep *endpoint) error {
 	if err != nil {
 		return fmt.Errorf("neighbour %s dev %s: %w", ep.IP, ep.link, err)
 	}
-	return nil
+	if err := awaitUp(netlink.LinkByName, ep.link); err != nil {
+		return err
+	}
+	return awaitUp(inside.LinkByName, "eth0")
+}
+
+// awaitUp waits until a link sends. The kernel gets there in its own time, and would until then drop
+// what is sent: a first SYN, say, that is not repeated within a second.
+func awaitUp(find func(string) (netlink.Link, error), name string) error {
+	for begin := time.Now(); ; time.Sleep(100 * time.Microsecond) {
+		l, err := find(name)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
+		if l.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Since(begin) > 2*time.Second {
+			return fmt.Errorf("link %s: it is %s, and does not come up", name, l.Attrs().OperState)
+		}
+	}
 }
 
 // insideUp configures a container's side: lo, eth0 with its one address, and the gateway as the way to all else.

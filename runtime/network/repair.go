@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // interval is how often Run looks; half of what the firewall's table may be missing for.
@@ -49,17 +50,26 @@ func (n *Network) Repair() error {
 	return errors.Join(err, n.enableForwarding())
 }
 
-// mend makes again the links and pins that are missing.
+// mend makes again the links, routes and pins that are missing.
 func (n *Network) mend() map[string]error {
 	links, err := n.links()
 	if err != nil {
 		n.log.Error("network can't be looked at", "err", err)
 		return nil
 	}
+	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		n.log.Error("network can't be looked at", "err", fmt.Errorf("list routes: %w", err))
+		return nil
+	}
+	routed := make(map[int]bool, len(routes))
+	for _, r := range routes {
+		routed[r.LinkIndex] = true
+	}
 	there := make(map[string]bool, len(links))
 	for _, l := range links {
-		// Where somebody set the link down, its route and neighbour are gone too.
-		there[l.Attrs().Name] = l.Attrs().OperState == netlink.OperUp
+		// Where somebody set the link down, or took the gateway's address, the route is gone too.
+		there[l.Attrs().Name] = routed[l.Attrs().Index]
 	}
 	n.mu.Lock()
 	var todo []endpoint
