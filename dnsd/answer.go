@@ -7,7 +7,7 @@ import (
 )
 
 // Answer writes the answer to a query into b, which it may grow, and returns it. False means that the
-// name is none of ours and the client may have it looked up: see Refuse for where that can't be.
+// name is none of ours and the client may have it looked up.
 //
 // It is a pure function of the zone, the query and the view.
 func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {

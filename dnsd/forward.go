@@ -128,6 +128,9 @@ func (f *Forwarder) cached(b []byte, q *Query) ([]byte, bool) {
 func (f *Forwarder) Answer(ctx context.Context, q *Query) []byte {
 	key := cacheKey(q)
 	result, err, _ := f.flights.Do(key, func() (any, error) {
+		if r, _, ok := f.cache.get(key); ok {
+			return r, nil // landed between the caller's look into the cache and now
+		}
 		r, err := f.lookup(ctx, q)
 		if err == nil {
 			f.cache.put(key, r)

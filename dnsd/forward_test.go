@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -244,7 +245,7 @@ func TestSharedLookup(t *testing.T) {
 		})
 	}
 	for s.cfg.Forward.underWay() < 20 {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	close(hold)
 	clients.Wait()

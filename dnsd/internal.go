@@ -70,7 +70,7 @@ func (z *Zone) instances(key []byte, group string) (*endpoints, netip.Addr, exis
 
 func (m *message) addresses(all []netip.Addr) {
 	for i := range all {
-		if !m.answer(m.address(questionName, all[(int(m.q.Turn)+i)%len(all)])) {
+		if !m.answer(m.address(questionName, all[m.q.turn(i, len(all))])) {
 			return
 		}
 	}
@@ -83,7 +83,7 @@ func (m *message) services(set *endpoints) {
 	all = append(append(all, set.v4...), set.v6...)
 	targets := make([]int, len(all))
 	for i := range all {
-		a := all[(int(m.q.Turn)+i)%len(all)]
+		a := all[m.q.turn(i, len(all))]
 		fixed := binary.BigEndian.AppendUint16(make([]byte, 4, 6), set.ports[a])
 		targets[i] = len(m.b) + 12 + len(fixed)
 		if !m.answer(m.record(questionName, dns.TypeSRV, ttl, fixed, instanceLabel(a), m.q.Name())) {
@@ -91,7 +91,7 @@ func (m *message) services(set *endpoints) {
 		}
 	}
 	for i, target := range targets {
-		if target >= 1<<14 || !m.address(target, all[(int(m.q.Turn)+i)%len(all)]) {
+		if target >= 1<<14 || !m.address(target, all[m.q.turn(i, len(all))]) {
 			return
 		}
 		m.additional++

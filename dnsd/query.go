@@ -50,6 +50,9 @@ type Query struct {
 // Name is the name asked for, in wire form and lower case.
 func (q *Query) Name() []byte { return q.name[:q.nameLen] }
 
+// turn is the index of the i-th of n things, with another one first each time.
+func (q *Query) turn(i, n int) int { return (int(q.Turn%uint32(n)) + i) % n }
+
 // Parse reads a message. False means that it must not be answered at all: it is too short to have a
 // header, or itself an answer (two servers would talk for ever). What is malformed, of another opcode or
 // of another EDNS version parses: Zone.Answer says so to the client.

@@ -29,7 +29,7 @@ func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
 		b.replies = 0
 		for i := range n {
 			msg, from := b.message(i)
-			answer, _, v := s.handle(b.slots[i].answer[:0], &q, msg, from.Addr())
+			answer, v := s.handle(b.slots[i].answer[:0], &q, msg, from.Addr())
 			switch v {
 			case answered:
 				b.reply(i, answer)

@@ -169,18 +169,18 @@ const (
 )
 
 // handle answers one message out of the zone, into b.
-func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]byte, View, verdict) {
+func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]byte, verdict) {
 	if !q.Parse(msg) {
-		return nil, View{}, dropped
+		return nil, dropped
 	}
 	v := s.views.Of(client)
 	if !q.Stream && (v.Class == Outside || v.Class == Local) {
 		switch s.limit.take(client) {
 		case spend:
 		case slip:
-			return s.record(q, truncated(b, q)), v, answered
+			return s.record(q, truncated(b, q)), answered
 		case drop:
-			return nil, v, dropped
+			return nil, dropped
 		}
 	}
 	z := s.zone.Load()
@@ -191,9 +191,9 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 	q.Turn = rand.Uint32()
 	b, ours := z.Answer(b, q, v)
 	if !ours {
-		return nil, v, forwarded
+		return nil, forwarded
 	}
-	return s.record(q, b), v, answered
+	return s.record(q, b), answered
 }
 
 // record counts an answer that is about to be sent.

@@ -73,12 +73,16 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			continue
 		}
 		client := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if !s.conns.add(conn, client) {
+		counted := client
+		if s.views.Of(client).Class == Outside {
+			counted = netip.Addr{} // all of them together are one client: they can't crowd out the others
+		}
+		if !s.conns.add(conn, counted) {
 			conn.Close()
 			continue
 		}
 		s.work.Go(func() {
-			defer s.conns.remove(conn, client)
+			defer s.conns.remove(conn, counted)
 			defer conn.Close()
 			s.serveConn(ctx, conn, client)
 		})
@@ -106,7 +110,7 @@ func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn, client netip.
 		if _, err := io.ReadFull(in, msg); err != nil {
 			return
 		}
-		answer, _, v := s.handle(nil, q, msg, client)
+		answer, v := s.handle(nil, q, msg, client)
 		if v == forwarded {
 			var ok bool
 			if answer, ok = s.cfg.Forward.cached(nil, q); !ok {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	goruntime "runtime"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -174,7 +174,7 @@ func (w *wayBack) send(fd int, answer []byte) {
 	v.SetLen(len(answer))
 	w.header.Iov = &v
 	_, _, _ = syscall.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.header)), 0)
-	goruntime.KeepAlive(w)
+	runtime.KeepAlive(w)
 }
 
 // anyInterface leaves a received packet's local address in its control messages and lets the routes

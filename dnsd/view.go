@@ -48,7 +48,7 @@ func NewViews(networks []Network) Views {
 // Of returns the view of a client's address; one written as IPv4-mapped IPv6 is the IPv4 address. The
 // group is left open: the zone knows it.
 func (vs Views) Of(client netip.Addr) View {
-	client = client.Unmap()
+	client = client.Unmap().WithZone("")
 	for i := range vs {
 		if vs[i].Prefix.Contains(client) {
 			return View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA}
