@@ -11,8 +11,14 @@ import (
 )
 
 // Push creates a push; all that is wrong with the draft is reported before anything is sent. What the
-// draft says will be uploaded is expected within minutes.
+// draft says will be uploaded is expected within minutes. Files that are too many to be listed are left
+// out: all have to be uploaded then.
 func (c *Client) Push(ctx context.Context, app cloud.AppRef, d PushDraft) (Push, error) {
+	if d.Source != nil && !d.Source.fits() {
+		all := *d.Source
+		all.Files = nil
+		d.Source = &all
+	}
 	return call[Push](ctx, c, http.MethodPost, appPath(app, "pushes"), nil, d)
 }
 

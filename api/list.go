@@ -4,6 +4,7 @@ package api
 const (
 	MaxPage   = 1000    // items of a list
 	MaxBody   = 1 << 20 // bytes of a JSON body
+	MaxDraft  = 8 << 20 // bytes of a push's draft, which may list files
 	MaxUpload = 4 << 30 // bytes of an uploaded folder or archive
 )
 

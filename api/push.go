@@ -25,7 +25,7 @@ type Source struct {
 	Args       map[string]string `json:"args,omitempty"`
 	NoCache    bool              `json:"no_cache,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty" doc:"OCI annotations to set, for example the revision"`
-	Files      []File            `json:"files,omitempty" maxItems:"200000" doc:"All that the folder has. The answer names what has to be uploaded; missing: everything is"`
+	Files      []File            `json:"files,omitempty" maxItems:"50000" doc:"All that the folder has. The answer names what has to be uploaded; without files everything has"`
 }
 
 // File is an entry of a folder that is about to be uploaded.
@@ -36,6 +36,15 @@ type File struct {
 	Digest string `json:"digest,omitempty" doc:"sha256:… of a regular file's content"`
 	Link   string `json:"link,omitempty" doc:"Target of a symbolic link"`
 	Dir    bool   `json:"dir,omitempty"`
+}
+
+// fits says whether the files are few enough for a draft: it is no use to list more than can be sent.
+func (s *Source) fits() bool {
+	size := 0
+	for _, f := range s.Files {
+		size += len(f.Path) + len(f.Link) + 200
+	}
+	return len(s.Files) <= 50_000 && size < MaxDraft-MaxBody
 }
 
 // PushPhase is how far a push has come.
@@ -64,7 +73,7 @@ type Push struct {
 	By      string          `json:"by"`
 	Release int             `json:"release,omitempty" doc:"The release's number, once there is one"`
 	Events  int             `json:"events" doc:"How many events there have been"`
-	Missing []string        `json:"missing,omitempty" doc:"In the answer to a push of files: paths that have to be uploaded, the others are known"`
+	Missing []string        `json:"missing,omitzero" doc:"In the answer to a draft with files: those that have to be uploaded, the others are known. Missing: upload all"`
 	Outcome *Outcome        `json:"outcome,omitempty" doc:"How it ended well"`
 	Failure *Problem        `json:"failure,omitempty" doc:"How it ended badly"`
 }

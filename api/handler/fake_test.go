@@ -258,7 +258,12 @@ func (f *fakes) config(dir string) Config {
 // serve runs a handler; f is kept from one to the next where a test restarts it.
 func serveFakes(t *testing.T, f *fakes, dir string) *served {
 	t.Helper()
-	h, err := New(f.config(dir))
+	return serveConfig(t, f, f.config(dir))
+}
+
+func serveConfig(t *testing.T, f *fakes, c Config) *served {
+	t.Helper()
+	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +283,7 @@ func serveFakes(t *testing.T, f *fakes, dir string) *served {
 	if err := os.Chmod(sock, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	c, err := api.New("unix://" + sock)
+	client, err := api.New("unix://" + sock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,11 +295,11 @@ func serveFakes(t *testing.T, f *fakes, dir string) *served {
 		}
 	})
 	running.Go(func() { f.lead(ctx) })
-	s := &served{f: f, Client: c, h: h, dir: dir, sock: sock}
+	s := &served{f: f, Client: client, h: h, dir: c.Dir, sock: sock}
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
-		c.Close()
+		client.Close()
 	})
 	t.Cleanup(s.stop)
 	return s

@@ -33,7 +33,8 @@ type Config struct {
 	// Unpack writes an uploaded folder, a tar stream, below dir, which is there and empty. It refuses what
 	// does not belong there, within limits of its own.
 	Unpack func(r io.Reader, dir string) error
-	// Dir is a folder for uploads and the output of builds. What an earlier process left of uploads is removed.
+	// Dir is a folder for uploads, the files of the last ones and the output of builds. What an earlier
+	// process left of uploads is removed.
 	Dir     string
 	Version api.Version
 	// AdminGroup is the group of the system's whose members may do all that root may: "micro" by default.
@@ -63,6 +64,7 @@ type Handler struct {
 	pushes *pushes
 	domain func() cloud.Domain // the node's; it never changes
 	builds buildLogs
+	source *sources
 
 	used   map[string]bool // operations that are served, to hold against the policy
 	faults []error         // of registering them
@@ -85,6 +87,9 @@ func New(c Config) (*Handler, error) {
 	h.domain = sync.OnceValue(func() cloud.Domain { return h.Node.Info().Domain })
 	var err error
 	if h.builds, err = newBuildLogs(c.Dir); err != nil {
+		return nil, err
+	}
+	if h.source, err = newSources(c.Dir); err != nil {
 		return nil, err
 	}
 	if h.pushes, err = newPushes(h); err != nil {

@@ -24,6 +24,9 @@ func (h *Handler) serveNode() {
 			if err := h.builds.sweep(h.Store.State()); err != nil {
 				return api.Pruned{}, err
 			}
+			if err := h.source.clear(); err != nil {
+				return api.Pruned{}, err
+			}
 			return h.Node.Prune(ctx)
 		})
 	get(h, operation("down", "POST /v1/down", "Take the node off its machine: its apps end, its data stays"),

@@ -52,6 +52,17 @@ func (p *push) waitsForUpload() bool { return p.draft.Source != nil || p.draft.A
 
 func (p *push) upload() string { return filepath.Join(p.dir, "upload") }
 
+// known is the folder of the files that need no upload.
+func (p *push) known() string { return filepath.Join(p.dir, "known") }
+
+// files are what the draft lists of the folder.
+func (p *push) files() []api.File {
+	if p.draft.Source == nil {
+		return nil
+	}
+	return p.draft.Source.Files
+}
+
 // enter begins a phase.
 func (p *push) enter(phase api.PushPhase) {
 	p.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -31,7 +32,9 @@ func upload(op huma.Operation, what string) huma.Operation {
 }
 
 func (h *Handler) servePushes() {
-	get(h, operation("push", "POST /v1/groups/{group}/apps/{app}/pushes", "Begin a push: all that is wrong with it is reported at once"),
+	begin := operation("push", "POST /v1/groups/{group}/apps/{app}/pushes", "Begin a push: all that is wrong with it is reported at once")
+	begin.MaxBodyBytes = api.MaxDraft
+	get(h, begin,
 		func(ctx context.Context, in *struct {
 			AppInput
 			Body api.PushDraft
@@ -43,7 +46,14 @@ func (h *Handler) servePushes() {
 			if err != nil {
 				return api.Push{}, err
 			}
-			return p.show(), nil
+			shown := p.show()
+			if files := p.files(); files != nil {
+				if shown.Missing, err = h.source.know(p.app, files, p.known()); err != nil {
+					p.cancel(err)
+					return api.Push{}, err
+				}
+			}
+			return shown, nil
 		})
 	get(h, upload(operation("upload", "PUT /v1/pushes/{id}/upload", "Send what a push waits for"), "A tar stream of the folder, or the archive of an image"),
 		func(ctx context.Context, in *PushInput) (api.Push, error) {
@@ -117,6 +127,9 @@ func (h *Handler) receive(q *request, p *push) (err error) {
 	} else if err = os.Mkdir(p.upload(), 0o700); err == nil {
 		err = h.Unpack(body, p.upload())
 	}
+	if err == nil {
+		err = h.complete(p)
+	}
 	var large *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -133,6 +146,24 @@ func (h *Handler) receive(q *request, p *push) (err error) {
 		return err
 	}
 	return diskOr(err)
+}
+
+// complete adds what was known to what was sent, and keeps all for the next push.
+func (h *Handler) complete(p *push) error {
+	files := p.files()
+	if files == nil {
+		return nil
+	}
+	if err := h.source.complete(files, p.known(), p.upload()); err != nil {
+		return err
+	}
+	scratch := filepath.Join(p.dir, "scratch")
+	if err := h.source.remember(p.app, p.upload(), p.known(), scratch); err != nil {
+		// The next push sends all then.
+		h.Log.Warn("the files of an upload are not kept", "app", p.app.String(), "err", err)
+		return os.RemoveAll(scratch)
+	}
+	return nil
 }
 
 // diskOr names a full disk, which is for the node's owner to mend.

@@ -1,0 +1,141 @@
+package handler
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
+	"github.com/protoduction/micro/runtime"
+)
+
+// folder is what a test pushes: path → content.
+type folder map[string]string
+
+func (f folder) files() (files []api.File) {
+	for path, content := range f {
+		sum := sha256.Sum256([]byte(content))
+		files = append(files, api.File{Path: path, Mode: 0o644, Size: int64(len(content)), Digest: "sha256:" + hex.EncodeToString(sum[:])})
+	}
+	return files
+}
+
+func (f folder) tar(paths []string) io.Reader {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, p := range paths {
+		_ = w.WriteHeader(&tar.Header{Name: p, Mode: 0o644, Size: int64(len(f[p])), Typeflag: tar.TypeReg})
+		_, _ = w.Write([]byte(f[p]))
+	}
+	_ = w.Close()
+	return &b
+}
+
+// Only what changed is sent, and the builder finds the whole folder all the same.
+func TestOnlyWhatChangedIsSent(t *testing.T) {
+	f := newFakes(t)
+	var built []string
+	f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+		built = nil
+		err := filepath.WalkDir(b.Source, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			info, _ := e.Info()
+			name, _ := filepath.Rel(b.Source, path)
+			built = append(built, fmt.Sprintf("%s=%s %o", name, data, info.Mode().Perm()))
+			return err
+		})
+		return anImage, err
+	}
+	c := f.config(t.TempDir())
+	c.Unpack = func(r io.Reader, dir string) error {
+		return source.Unpack(context.Background(), r, dir, source.Limits{})
+	}
+	s := serveConfig(t, f, c)
+	push := func(app cloud.AppName, in folder) (sent []string) {
+		t.Helper()
+		p, err := s.Push(t.Context(), ref(app), api.PushDraft{Source: &api.Source{Files: in.files()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Missing == nil {
+			t.Fatal("the answer does not say what is missing")
+		}
+		if _, err := s.Upload(t.Context(), p.ID, in.tar(p.Missing)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.last(t, p.ID); err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for path, content := range in {
+			want = append(want, fmt.Sprintf("%s=%s 644", path, content))
+		}
+		slices.Sort(want)
+		slices.Sort(built)
+		if !slices.Equal(built, want) {
+			t.Errorf("built %q, want %q", built, want)
+		}
+		slices.Sort(p.Missing)
+		return p.Missing
+	}
+	in := folder{"Dockerfile": "FROM scratch", "a/b.txt": "same", "a/c.txt": "same", "d": "old"}
+	if sent := push("shop", in); len(sent) != 4 {
+		t.Errorf("first sent %q", sent)
+	}
+	if sent := push("shop", in); len(sent) != 0 {
+		t.Errorf("unchanged sent %q", sent)
+	}
+	in["d"], in["e/f"] = "new", "same"
+	if sent := push("shop", in); !slices.Equal(sent, []string{"d"}) {
+		t.Errorf("changed sent %q", sent)
+	}
+	delete(in, "a/b.txt")
+	if sent := push("shop", in); len(sent) != 0 {
+		t.Errorf("without one sent %q", sent)
+	}
+	if sent := push("other", in); len(sent) != 4 {
+		t.Errorf("another app sent %q: its files are not the first one's", sent)
+	}
+	if _, err := s.Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if sent := push("shop", in); len(sent) != 4 {
+		t.Errorf("after prune sent %q", sent)
+	}
+	noUploads(t, s.dir)
+}
+
+func TestListedFilesMustCome(t *testing.T) {
+	s := newServed(t)
+	in := folder{"Dockerfile": "FROM scratch", "x": "y"}
+	for name, files := range map[string][]api.File{
+		"not sent": in.files(),
+		"outside":  {{Path: "../x", Digest: in.files()[0].Digest}},
+		"absolute": {{Path: "/etc/passwd", Digest: in.files()[0].Digest}},
+		"digest":   {{Path: "x", Digest: "sha256:../../../../../../../etc/passwd"}},
+	} {
+		p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{Files: files}})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		_, err = s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch"))
+		if cloud.CodeOf(err) != cloud.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
