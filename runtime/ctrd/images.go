@@ -46,6 +46,7 @@ type Images struct {
 	platform platforms.MatchComparer
 	log      *slog.Logger
 	root     string // folder that images are in
+	now      func() time.Time
 }
 
 var _ runtime.Images = (*Images)(nil)
@@ -96,7 +97,7 @@ func (e *Engine) Images(ctx context.Context, cfg ImagesConfig) (*Images, error) 
 	}
 	s := &Images{
 		client: e.client, ns: e.ctx, remote: cfg.Remote, limits: limits,
-		platform: platforms.OnlyStrict(platforms.DefaultSpec()), log: e.log, root: e.cfg.Root,
+		platform: platforms.OnlyStrict(platforms.DefaultSpec()), log: e.log, root: e.cfg.Root, now: time.Now,
 	}
 	ctx = s.ns(ctx)
 	old, err := s.client.LeasesService().List(ctx, fmt.Sprintf("labels.%q", workLease))

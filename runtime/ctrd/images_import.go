@@ -23,8 +23,8 @@ import (
 )
 
 // Import reads an OCI layout or a `docker save` archive of exactly one image, plain, gzip or zstd. The
-// names in the archive count for nothing but the result's Name: whoever may push an archive must not
-// thereby replace the base image that others build on. Tag is for those who may.
+// names in the archive count for nothing but the result's Name, "" where it has none: whoever may push
+// an archive must not thereby replace the base image that others build on. Tag is for those who may.
 func (s *Images) Import(ctx context.Context, r io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
 	ctx, done, err := s.work(ctx)
 	if err != nil {
@@ -47,9 +47,7 @@ func (s *Images) Import(ctx context.Context, r io.Reader, progress func(runtime.
 		return runtime.Image{}, importError(ctx, err)
 	}
 	img, err := s.Get(ctx, target.Digest.String())
-	if name != "" {
-		img.Name = name
-	}
+	img.Name = name
 	return img, err
 }
 

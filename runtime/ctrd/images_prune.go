@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -12,8 +13,13 @@ import (
 	"github.com/containerd/errdefs"
 )
 
+// fresh images are spared by Prune: whoever has just fetched or built one may be about to write down
+// that it is needed, where keep was read before.
+const fresh = 10 * time.Second
+
 // Prune removes every image of ours that keep does not name by digest and that has no name by Tag, and
-// returns the bytes of content and files that came free. What a build's cache still needs stays with it.
+// returns the bytes of content and files that came free. Images of the last ten seconds stay, and what a
+// build's cache still needs stays with it.
 func (s *Images) Prune(ctx context.Context, keep map[string]bool) (int64, error) {
 	ctx = s.ns(ctx)
 	store := s.client.ImageService()
@@ -33,7 +39,7 @@ func (s *Images) Prune(ctx context.Context, keep map[string]bool) (int64, error)
 	}
 	for _, r := range all {
 		d, ours := strings.CutPrefix(r.Name, ImageName+"@")
-		if !ours || keep[d] || named[d] {
+		if !ours || keep[d] || named[d] || s.now().Sub(r.UpdatedAt) < fresh {
 			continue
 		}
 		// The target is named, lest a push that has just brought the same image back lose it.

@@ -41,6 +41,7 @@ func openImages(t *testing.T, cfg ImagesConfig) (*Engine, *Images) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.now = func() time.Time { return time.Now().Add(time.Hour) } // no image is fresh
 	return e, s
 }
 
@@ -414,6 +415,15 @@ func TestPrune(t *testing.T) {
 	if err := s.Tag(t.Context(), digests[2], "base"); err != nil {
 		t.Fatal(err)
 	}
+	later := s.now
+	s.now = time.Now
+	if _, err := s.Prune(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), digests[1]); err != nil {
+		t.Error("a fresh image:", err)
+	}
+	s.now = later
 	n, err := s.Prune(t.Context(), map[string]bool{digests[0]: true})
 	if err != nil || n < 100_000 {
 		t.Fatalf("freed %d, %v", n, err)
