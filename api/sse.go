@@ -76,8 +76,9 @@ func (e *EventWriter) send(id, event string, v any) error {
 }
 
 func (e *EventWriter) write(b []byte) error {
-	// A writer without deadlines is a test's.
+	// A writer without deadlines is a test's. The connection may serve other requests after this one.
 	_ = e.out.SetWriteDeadline(time.Now().Add(writeTimeout))
+	defer func() { _ = e.out.SetWriteDeadline(time.Time{}) }()
 	if _, err := e.w.Write(b); err != nil {
 		return err
 	}

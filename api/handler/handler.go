@@ -69,6 +69,8 @@ type Handler struct {
 	used   map[string]bool // operations that are served, to hold against the policy
 	faults []error         // of registering them
 
+	refusals refusals
+
 	stopping chan struct{} // closed when streams are to end
 	streams  sync.WaitGroup
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/runtime"
@@ -28,7 +29,7 @@ func (h *Handler) serveImages() {
 		func(ctx context.Context, _ *nothing) (api.Image, error) {
 			q := requestOf(ctx)
 			// A writer without deadlines is a test's.
-			_ = http.NewResponseController(q.w).SetReadDeadline(h.Now().Add(uploadTimeout))
+			_ = http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(uploadTimeout))
 			defer q.noDeadline()
 			i, err := h.Images.Load(ctx, http.MaxBytesReader(q.w, q.r.Body, api.MaxUpload), func(runtime.Progress) {})
 			if err != nil {

@@ -45,7 +45,8 @@ func (j *journal) add(e api.PushEvent, end bool) {
 		limit = endedJournal
 	}
 	drop := 0
-	for j.size > limit && drop < len(j.events)-1 {
+	// A quarter at a time: what is left has to be copied.
+	for over := j.size > limit; over && j.size > limit*3/4 && drop < len(j.events)-1; {
 		j.size -= j.sizes[drop]
 		drop++
 	}

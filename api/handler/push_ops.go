@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -116,10 +117,10 @@ func (h *Handler) receive(q *request, p *push) (err error) {
 	}()
 	rc := http.NewResponseController(q.w)
 	// A writer without deadlines is a test's.
-	_ = rc.SetReadDeadline(h.Now().Add(uploadTimeout))
+	_ = rc.SetReadDeadline(time.Now().Add(uploadTimeout))
 	defer q.noDeadline()
 	// Whoever cancels the push need not wait for its upload.
-	stop := context.AfterFunc(p.ctx, func() { _ = rc.SetReadDeadline(h.Now()) })
+	stop := context.AfterFunc(p.ctx, func() { _ = rc.SetReadDeadline(time.Now()) })
 	defer stop()
 	body := http.MaxBytesReader(q.w, q.r.Body, api.MaxUpload)
 	if p.draft.Archive {

@@ -3,8 +3,10 @@ package handler
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -70,7 +72,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	actor, err := h.actor(r.Context())
 	if err != nil {
-		h.Log.Warn("refused", "by", actor.Name, "source", actor.Source, "method", r.Method, "path", r.URL.Path)
+		h.refusals.note(h.Log, actor, r)
 		h.refuse(q, err)
 		return
 	}
@@ -82,6 +84,27 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.mux.ServeHTTP(a, q.r)
+}
+
+// refusals are callers that have no role. A flood of them must not load the log.
+type refusals struct {
+	mu    sync.Mutex
+	last  time.Time
+	since int // how many went unmentioned
+}
+
+// refusalsEvery is how often a refusal is written down; those in between are counted.
+const refusalsEvery = time.Second
+
+func (f *refusals) note(log *slog.Logger, a Actor, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.last) < refusalsEvery {
+		f.since++
+		return
+	}
+	log.Warn("refused", "by", a.Name, "source", a.Source, "method", r.Method, "path", r.URL.Path, "others", f.since)
+	f.last, f.since = time.Now(), 0
 }
 
 // refuse answers with an error.
