@@ -100,14 +100,16 @@ func freePorts() (http, dns string, err error) {
 	return a.Addr().String(), b.Addr().String(), nil
 }
 
-// micro runs the command line against the node.
-func (n *node) micro(ctx context.Context, args ...string) error {
+// micro runs the command line against the node, and returns what it prints.
+func (n *node) micro(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, n.program, args...)
 	cmd.Env = append(os.Environ(), "MICRO_DATA="+n.data(), "CI=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("micro %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("micro %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(problems.Bytes()))
 	}
-	return nil
+	return out.String(), nil
 }
 
 // rss is the memory of the node's process in bytes, some seconds after it had something to do.
@@ -126,7 +128,7 @@ func (n *node) rss() (int64, error) {
 func (n *node) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	down := n.micro(ctx, "down", "--data", n.data())
+	_, down := n.micro(ctx, "down", "--data", n.data())
 	n.process.Process.Signal(syscall.SIGTERM) // where down did not reach it
 	n.process.Wait()
 	return errors.Join(down, os.RemoveAll(n.dir))

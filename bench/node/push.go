@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -21,14 +22,16 @@ func (n *node) firstAnswers(ctx context.Context, rounds int) ([]time.Duration, e
 	if err := apps.HelloArchive(ctx, archive); err != nil {
 		return nil, err
 	}
-	if err := n.micro(ctx, "image", "load", archive); err != nil {
+	loaded, err := n.micro(ctx, "image", "load", archive) // name and digest
+	if err != nil {
 		return nil, err
 	}
+	name, digest, _ := strings.Cut(strings.TrimSpace(loaded), " ")
 	var times []time.Duration
 	for i := range rounds {
 		app := cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(fmt.Sprintf("hello%d", i))}
 		begin := time.Now()
-		push, err := n.client.Push(ctx, app, api.PushDraft{Image: apps.HelloName})
+		push, err := n.client.Push(ctx, app, api.PushDraft{Image: name + "@" + digest})
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +46,7 @@ func (n *node) firstAnswers(ctx context.Context, rounds int) ([]time.Duration, e
 			return nil, err
 		}
 		times = append(times, time.Since(begin))
-		if err := n.micro(ctx, "delete", string(app.App), "--yes"); err != nil {
+		if _, err := n.micro(ctx, "delete", string(app.App), "--yes"); err != nil {
 			return nil, err
 		}
 	}
@@ -85,7 +88,7 @@ func (n *node) unchangedPushes(ctx context.Context, rounds int) ([]time.Duration
 	if err != nil {
 		return nil, err
 	}
-	if err := n.micro(ctx, "image", "load", base); err != nil {
+	if _, err := n.micro(ctx, "image", "load", base); err != nil {
 		return nil, err
 	}
 	folder := filepath.Join(n.dir, "shop")
@@ -95,7 +98,7 @@ func (n *node) unchangedPushes(ctx context.Context, rounds int) ([]time.Duration
 	var times []time.Duration
 	for i := range rounds + 1 {
 		begin := time.Now()
-		if err := n.micro(ctx, "push", folder, "--app", "shop"); err != nil {
+		if _, err := n.micro(ctx, "push", folder, "--app", "shop"); err != nil {
 			return nil, err
 		}
 		if i > 0 {
