@@ -99,11 +99,8 @@ func (x *exchange) sendInterim() error {
 }
 
 func (x *exchange) write(b []byte) error {
-	c := x.c
-	if !c.w.write.arm(c.r.now() + int64(c.r.limits.Idle)) {
-		return os.ErrDeadlineExceeded
-	}
-	_, err := c.w.Write(b)
+	r := x.c.r
+	_, err := x.c.w.send(b, r.now()+int64(r.limits.Idle))
 	return err
 }
 
@@ -199,6 +196,8 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	x.answered = true
 
 	reusable := !s.Close
+	// The head came in time; the body has a limit of its own.
+	x.up.read.set(0)
 	var err error
 	switch from {
 	case frameNone:

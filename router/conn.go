@@ -129,6 +129,7 @@ func (c *conn) head() (int, error) {
 		if c.n > c.at {
 			end, err := h1.End(c.in.b[c.at:c.n], seen)
 			if end > 0 || err != nil {
+				c.w.read.set(0)
 				return end, err
 			}
 			seen = c.n - c.at

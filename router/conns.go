@@ -1,21 +1,18 @@
 package router
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // conns are the listeners' ends and the clients' connections.
 type conns struct {
 	mu     sync.Mutex
 	closed bool
-	stops  []context.CancelFunc // of the listeners
+	stops  []func() // of the listeners
 	all    map[*conn]struct{}
 	none   chan struct{} // closed when the last connection has ended after close
 }
 
 // listening notes how a listener is stopped; false after a shutdown.
-func (r *Router) listening(stop context.CancelFunc) bool {
+func (r *Router) listening(stop func()) bool {
 	s := &r.conns
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +58,7 @@ func (s *conns) len() int {
 }
 
 // close lets no connection in any more and returns what stops the listeners.
-func (s *conns) close() []context.CancelFunc {
+func (s *conns) close() []func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {

@@ -30,7 +30,7 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
-	if !r.listening(cancel) {
+	if !r.listening(func() { cancel(); _ = ln.Close() }) {
 		_ = ln.Close()
 		return nil
 	}

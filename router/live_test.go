@@ -49,6 +49,29 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestPatience: limits hold for what they are said to, and not for what comes after.
+func TestPatience(t *testing.T) {
+	f := newFront(t, Config{Timeout: Timeouts{Head: 300 * time.Millisecond, Idle: 400 * time.Millisecond, UpstreamIdle: time.Minute}})
+	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		time.Sleep(800 * time.Millisecond)
+		fmt.Fprint(w, len(b))
+		w.(http.Flusher).Flush()
+		time.Sleep(800 * time.Millisecond)
+		fmt.Fprint(w, " late")
+	}))
+	p := dial(t, f.addr)
+	for _, r := range []string{get("/", shopHost), request("POST", "/", shopHost, "Content-Length: 5") + "hello", get("/", shopHost)} {
+		if res, got := p.send(r).answer("GET"); res.StatusCode != 200 || !strings.HasSuffix(got, " late") {
+			t.Fatalf("%s: %d %q", r[:4], res.StatusCode, got)
+		}
+	}
+	big := request("POST", "/", shopHost, "Content-Length: 400000") + strings.Repeat("x", 400000)
+	if _, got := p.send(big).answer("POST"); got != "400000 late" {
+		t.Fatalf("got %q", got)
+	}
+}
+
 // echo upgrades and sends back what it gets, until the client ends; then it says bye.
 func echo(t testing.TB) string {
 	return rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {

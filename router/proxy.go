@@ -6,11 +6,15 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 )
 
 // inlineBody is up to which size a request's body is read whole before anything is sent. Larger ones,
 // and those of unknown size, are passed on as they come while the answer is awaited.
 const inlineBody = 32 << 10
+
+// connectAll bounds the time that is spent on endpoints that can't be reached.
+const connectAll = 10 * time.Second
 
 // resends is how often a request is sent again that an endpoint took and did not answer.
 const resends = 2
@@ -64,6 +68,7 @@ func (x *exchange) readBody(length int) fault {
 		x.In += int64(k)
 		x.buf = x.buf[:len(x.buf)+k]
 	}
+	c.w.read.set(0)
 	return fault{}
 }
 
@@ -72,6 +77,7 @@ func (x *exchange) readBody(length int) fault {
 // an answer has come.
 func (x *exchange) send(stream bool, limit int64) ending {
 	var last fault
+	begun := x.c.r.now()
 	fresh := false // an idle connection failed: no other idle one
 	for sent := 0; ; {
 		if f := x.claim(); f.status != 0 {
@@ -83,16 +89,13 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		w, reused := x.connect(fresh)
 		if w == nil {
 			x.leave()
-			last = faultConnect
+			if last = faultConnect; x.c.r.now()-begun > int64(connectAll) {
+				return x.refuse(last)
+			}
 			continue
 		}
 		x.up = w
-		n, err := 0, error(nil)
-		if !w.write.arm(x.c.r.now() + int64(x.c.r.limits.Idle)) {
-			err = os.ErrDeadlineExceeded
-		} else {
-			n, err = w.Write(x.buf)
-		}
+		n, err := w.send(x.buf, x.c.r.now()+int64(x.c.r.limits.Idle))
 		if err != nil && n == 0 {
 			// The kernel took none of it: to send it again is to send it once.
 			x.abandon()

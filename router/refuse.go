@@ -63,10 +63,7 @@ func (x *exchange) refuse(f fault) ending {
 		end = closing
 	}
 	x.buf = x.appendRefusal(x.buf[:0], f, end != keepOpen)
-	if !c.w.write.arm(c.r.now() + int64(c.r.limits.Idle)) {
-		return closing
-	}
-	if _, err := c.w.Write(x.buf); err != nil {
+	if err := x.write(x.buf); err != nil {
 		return closing
 	}
 	x.answered = true

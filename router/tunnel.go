@@ -79,11 +79,7 @@ func (p *pipes) copy(dst, src *wire) (n int64) {
 			break
 		}
 		p.seen.Store(p.r.now())
-		if dst.write.arm(p.r.now() + int64(p.r.limits.Idle)) {
-			_, err = dst.Write(b.b[:k])
-		} else {
-			err = errWrite
-		}
+		_, err = dst.send(b.b[:k], p.r.now()+int64(p.r.limits.Idle))
 		p.r.bufs.put(b)
 		if err != nil {
 			break

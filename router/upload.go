@@ -38,6 +38,7 @@ func (x *exchange) runUpload(u *upload, up *wire, limit int64) {
 	switch {
 	case f.status == 0 && err == nil:
 		u.done = true
+		x.c.w.read.set(0)
 		u.ended.Store(x.c.r.now())
 	case errors.Is(err, errUpstream):
 		// It may have answered before: whoever waits for the answer will see.
@@ -78,10 +79,7 @@ func (x *exchange) sendLength(up *wire) error {
 
 // push writes to the upstream.
 func (x *exchange) push(up *wire, b []byte) error {
-	if !up.write.arm(x.c.r.now() + int64(x.c.r.limits.Idle)) {
-		return errUpstream
-	}
-	if _, err := up.Write(b); err != nil {
+	if _, err := up.send(b, x.c.r.now()+int64(x.c.r.limits.Idle)); err != nil {
 		return errUpstream
 	}
 	return nil
@@ -196,16 +194,19 @@ func (x *exchange) relay(dst, src *wire, n int64, exact bool, stall time.Duratio
 	var done int64
 	for done < n {
 		now := r.now()
-		if !src.read.arm(now+int64(stall)) || !dst.write.arm(now+int64(r.limits.Idle)) {
+		if !src.read.arm(now + int64(stall)) {
 			return done, os.ErrDeadlineExceeded
 		}
 		if rest := n - done; rest >= spliceBytes && dst.tcp != nil && src.tcp != nil {
+			dst.write.set(now + int64(max(stall, r.limits.Idle)))
 			k, err := dst.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: min(rest, splicePiece)})
+			late := dst.write.expired()
+			dst.write.set(0)
 			done += k
 			switch {
 			case k == 0 && err == nil:
 				return done, io.ErrUnexpectedEOF
-			case errors.Is(err, os.ErrDeadlineExceeded) && !src.read.expired() && !dst.write.expired():
+			case errors.Is(err, os.ErrDeadlineExceeded) && !src.read.expired() && !late:
 				_ = src.SetReadDeadline(time.Time{})
 				_ = dst.SetWriteDeadline(time.Time{})
 			case err != nil:
@@ -228,7 +229,7 @@ func (x *exchange) relay(dst, src *wire, n int64, exact bool, stall time.Duratio
 			}
 			return done, err
 		}
-		_, err = dst.Write(b.b[:min(int64(k), n-done)])
+		_, err = dst.send(b.b[:min(int64(k), n-done)], r.now()+int64(r.limits.Idle))
 		extra := int64(k) > n-done
 		done += min(int64(k), n-done)
 		r.bufs.put(b)

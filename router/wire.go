@@ -66,6 +66,13 @@ func (g *guard) arm(at int64) bool {
 	return true
 }
 
+// set sets the limit, whether or not the one before has passed; 0 ends it.
+func (g *guard) set(at int64) {
+	if !g.arm(at) {
+		g.again(at)
+	}
+}
+
 func (g *guard) expired() bool { return g.at.Load() == expired }
 
 // again sets a limit anew after it has expired.
@@ -202,6 +209,14 @@ func (w *wire) Write(b []byte) (int, error) {
 		}
 		_ = w.SetWriteDeadline(time.Time{})
 	}
+}
+
+// send writes all of b in the time until then. The limit ends with it: the next write may be hours away.
+func (w *wire) send(b []byte, until int64) (int, error) {
+	w.write.set(until)
+	n, err := w.Write(b)
+	w.write.set(0)
+	return n, err
 }
 
 func (w *wire) writeOnce(b []byte) (int, error) {
