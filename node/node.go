@@ -363,7 +363,7 @@ func (n *Node) leave() error {
 		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
 	}
 	n.release() // what holds on to the folders below
-	return errors.Join(err, n.net.Destroy(), removeIfThere(n.data.path("micro.sock")), ctrd.RemoveState(ctrd.StateDir(n.cfg.Data)))
+	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.path("micro.sock")), ctrd.RemoveState(ctrd.StateDir(n.cfg.Data)))
 }
 
 func removeIfThere(path string) error {

@@ -103,6 +103,9 @@ func (d *Driver) lostNetwork(id string, cause error) {
 	}
 }
 
+// Runc is the program that containers are started with, for others who start some.
+func (d *Driver) Runc() string { return d.helpers.Runc }
+
 // lookup finds a container by its ID.
 func (d *Driver) lookup(id string) (*instance, error) {
 	d.mu.Lock()

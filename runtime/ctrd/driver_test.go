@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/vishvananda/netlink"
 
 	"github.com/protoduction/micro/runtime"
 )
@@ -65,7 +66,7 @@ func (r *rig) clean() {
 	}
 	r.bare()
 	for _, err := range []error{
-		r.Driver.Destroy(ctx), r.engine.Close(ctx), removeState(StateDir(r.dir)), os.RemoveAll(r.dir),
+		r.Driver.Destroy(ctx), r.engine.Close(ctx), RemoveState(StateDir(r.dir)), os.RemoveAll(r.dir),
 	} {
 		if err != nil {
 			r.t.Error(err)
@@ -78,7 +79,7 @@ func (r *rig) bare() {
 	r.t.Helper()
 	state := StateDir(r.dir)
 	for _, glob := range []string{
-		"/sys/class/net/m?????????????", filepath.Join(state, "ns/*"), filepath.Join(state, "i/*"), filepath.Join(state, "runc/*/*"),
+		filepath.Join(state, "ns/*"), filepath.Join(state, "i/*"), filepath.Join(state, "runc/*/*"),
 		filepath.Join(state, "io.containerd.runtime.v2.task/*/*"),
 		"/sys/fs/cgroup/*" + cgroupPath(state, "*/cgroup.procs"), "/sys/fs/cgroup" + cgroupPath(state, "*/cgroup.procs"),
 	} {
@@ -92,6 +93,10 @@ func (r *rig) bare() {
 		if len(left) > 0 {
 			r.t.Errorf("left: %s", left)
 		}
+	}
+	links, err := netlink.LinkList()
+	if err != nil || len(links) != 1 {
+		r.t.Errorf("left, beside lo: %v, %v", links, err)
 	}
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

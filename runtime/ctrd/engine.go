@@ -82,10 +82,10 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if err := prepareState(cfg.State); err != nil {
+	if err := PrepareState(cfg.State); err != nil {
 		return nil, err
 	}
-	if err := keepExits(cfg); err != nil {
+	if err := errors.Join(keepExits(cfg), killOrphans(cfg)); err != nil {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger}

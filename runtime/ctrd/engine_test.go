@@ -16,7 +16,7 @@ func open(t *testing.T) *Engine {
 	}
 	state := StateDir(root)
 	t.Cleanup(func() {
-		if err := removeState(state); err != nil {
+		if err := RemoveState(state); err != nil {
 			t.Error(err)
 		}
 		if err := os.RemoveAll(root); err != nil {

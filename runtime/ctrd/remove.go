@@ -42,7 +42,11 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		{"snapshot", func() error {
 			return missing(d.e.client.SnapshotService(Snapshotter).Remove(ctx, id))
 		}},
-		{"files", func() error { return os.RemoveAll(d.folder(id)) }},
+		{"files", func() error {
+			// runc's own note of it stays where the shim was gone before runc was through.
+			runc := filepath.Join(d.e.cfg.State, "runc", d.e.cfg.Namespace, id)
+			return errors.Join(os.RemoveAll(runc), os.RemoveAll(d.folder(id)))
+		}},
 	} {
 		if e := part.take(); e != nil {
 			err = errors.Join(err, fmt.Errorf("its %s: %w", part.name, e))

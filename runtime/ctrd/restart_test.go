@@ -3,6 +3,7 @@ package ctrd
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -214,7 +215,7 @@ func TestReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
-		r.net.Destroy(), cgroup{h, cgroupPath(StateDir(r.dir), "")}.remove(), unmountAll(StateDir(r.dir)), removeState(StateDir(r.dir)),
+		r.net.Destroy(), cgroup{h, cgroupPath(StateDir(r.dir), "")}.remove(), unmountAll(StateDir(r.dir)), RemoveState(StateDir(r.dir)),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -295,6 +296,43 @@ func TestKilledAnywhere(t *testing.T) {
 				}
 			}
 		}
+		r.close()
+	}
+	r.open()
+}
+
+// A kill at a moment that nobody chose leaves nothing, or all.
+func TestKilledAnytime(t *testing.T) {
+	r := newRig(t)
+	r.close()
+	for range 8 {
+		p := plan{}
+		for range 3 {
+			c := r.container()
+			p.Start = append(p.Start, plans(c)...)
+			if len(p.Start) == 2 {
+				p.Remove = append(p.Remove, c.ID)
+			}
+		}
+		n := r.spawn(t, p)
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		n.kill(false)
+		r.open()
+		all, err := r.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range all {
+			if a.Exit == nil {
+				r.ask(a.IP, 80)
+			} else {
+				t.Errorf("ended: %+v", a.Exit)
+			}
+			if err := r.Driver.Remove(t.Context(), a.ID); err != nil {
+				t.Error(err)
+			}
+		}
+		r.bare()
 		r.close()
 	}
 	r.open()

@@ -21,10 +21,11 @@ func StateDir(data string) string {
 	return "/run/micro/" + hex.EncodeToString(sum[:5])
 }
 
-// prepareState makes the folder and sees to it that it is in memory: bundles, sockets and namespaces
+// PrepareState makes the folder and sees to it that it is in memory: bundles, sockets and namespaces
 // are worth nothing after a reboot, and on a disk every start of a container would wait for it.
-// It is 0711, not 0700, for what is under it is looked up from inside user namespaces.
-func prepareState(dir string) error {
+// It is 0711, not 0700, for what is under it is looked up from inside user namespaces. Open does this
+// too; whoever keeps things in the folder before that calls it first.
+func PrepareState(dir string) error {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
@@ -42,8 +43,8 @@ func prepareState(dir string) error {
 	return nil
 }
 
-// removeState undoes prepareState, mounts that are left in it included.
-func removeState(dir string) error {
+// RemoveState undoes PrepareState, mounts that are left in it included. Nothing may run in it any more.
+func RemoveState(dir string) error {
 	mounted := unix.Unmount(dir, unix.MNT_DETACH)
 	if errors.Is(mounted, unix.EINVAL) { // none of ours: /run is in memory itself
 		mounted = nil

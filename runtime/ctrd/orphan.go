@@ -1,0 +1,146 @@
+package ctrd
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killOrphans ends shims that a killed micro was starting or had just started: those that no bundle
+// leads to. containerd knows nothing of them, but the next container of the same release would join
+// them. Sockets that nobody listens on go too; shims leave theirs behind.
+func killOrphans(cfg Config) error {
+	wanted, err := shimSockets(cfg)
+	if err != nil {
+		return fmt.Errorf("orphaned shims: %w", err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		listening, err := unixSockets()
+		if err != nil {
+			return fmt.Errorf("orphaned shims: %w", err)
+		}
+		// Again until there is none: what one of them was about to start comes to light when it is gone.
+		left := 0
+		for pid, args := range processes() {
+			if !belongs(args, cfg) || serves(pid, listening, wanted) {
+				continue
+			}
+			left++
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("orphaned shim %d: %w", pid, err)
+			}
+		}
+		if left == 0 {
+			return removeSockets(cfg, listening)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d orphaned shims do not end", left)
+		}
+	}
+}
+
+// shimSockets are the paths of sockets that bundles lead to.
+func shimSockets(cfg Config) (map[string]bool, error) {
+	files, err := filepath.Glob(filepath.Join(cfg.State, "io.containerd.runtime.v2.task", cfg.Namespace, "*", "bootstrap.json"))
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]bool{}
+	for _, f := range files {
+		var b struct {
+			Address string `json:"address"`
+		}
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		// One that was not written to its end leads nowhere.
+		if json.Unmarshal(text, &b) == nil {
+			all[strings.TrimPrefix(b.Address, "unix://")] = true
+		}
+	}
+	return all, nil
+}
+
+// unixSockets are the paths of all unix sockets by their inode (proc(5), /proc/net/unix).
+func unixSockets() (map[string]string, error) {
+	text, err := os.ReadFile("/proc/self/net/unix")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 8 {
+			all[f[6]] = f[7]
+		}
+	}
+	return all, nil
+}
+
+// processes are the arguments of all there are.
+func processes() map[int][]string {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is good
+	all := make(map[int][]string, len(dirs))
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
+		if text, err := os.ReadFile(dir + "/cmdline"); err == nil && len(text) > 0 {
+			for arg := range bytes.SplitSeq(text, []byte{0}) {
+				all[pid] = append(all[pid], string(arg))
+			}
+		}
+	}
+	return all
+}
+
+// belongs says whether a process is a shim of the node with this state.
+func belongs(args []string, cfg Config) bool {
+	for i, a := range args[1:] {
+		if a == filepath.Join(cfg.State, "c") && args[i] == "-address" {
+			return true
+		}
+	}
+	return false
+}
+
+// serves says whether a process has one of the wanted sockets open.
+func serves(pid int, listening map[string]string, wanted map[string]bool) bool {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		target, err := os.Readlink(fd)
+		inode, ok := strings.CutPrefix(strings.TrimSuffix(target, "]"), "socket:[")
+		if err == nil && ok && wanted[listening[inode]] {
+			return true
+		}
+	}
+	return false
+}
+
+func removeSockets(cfg Config, listening map[string]string) error {
+	alive := map[string]bool{}
+	for _, path := range listening {
+		alive[path] = true
+	}
+	all, err := os.ReadDir(filepath.Join(cfg.State, "s"))
+	if err := missing(err); err != nil {
+		return fmt.Errorf("sockets of shims: %w", err)
+	}
+	for _, s := range all {
+		if path := filepath.Join(cfg.State, "s", s.Name()); !alive[path] {
+			if err := missing(os.Remove(path)); err != nil {
+				return fmt.Errorf("sockets of shims: %w", err)
+			}
+		}
+	}
+	return nil
+}
