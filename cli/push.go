@@ -192,6 +192,9 @@ func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.
 	for {
 		var failed error
 		for e, err := range client.PushEvents(ctx, push.ID, next) {
+			if e.Failure != nil { // its code may be Unavailable too: a registry's, not the node's
+				return api.Outcome{}, err
+			}
 			if err != nil {
 				failed = err
 				break
