@@ -109,7 +109,7 @@ func TestParallelBuilds(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRig(t, func(c *build.Config) { c.Limits = build.Limits{Memory: 128 << 20, Pids: 40, Time: 3 * time.Second} })
 	_, _, err := r.build(t, base+"RUN eat 400\n")
-	wantError(t, err, cloud.DeployFailed, "RUN eat 400")
+	wantError(t, err, cloud.DeployFailed, "RUN eat 400", "memory")
 	_, _, err = r.build(t, base+"RUN fork 60\n")
 	wantError(t, err, cloud.DeployFailed, "RUN fork 60", "resource temporarily unavailable")
 	start := time.Now()

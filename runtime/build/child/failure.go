@@ -33,8 +33,11 @@ func (t *track) explain(ctx context.Context, err error) error {
 		if exit.ExitCode == gatewayapi.UnknownExitStatus {
 			how = "could not be run: " + text
 		}
-		if strings.Contains(text, "cannot allocate memory") {
-			how, hint = "ran out of memory", "let the step use less memory, with fewer parallel jobs"
+		switch {
+		case strings.Contains(text, "cannot allocate memory"): // cgroup v2 tells
+			how, hint = "ran out of memory", lessMemory
+		case exit.ExitCode == 137: // and v1 does not
+			how, hint = "was killed (code 137), most likely for want of memory", lessMemory
 		}
 		msg := fmt.Sprintf("build%s %s", t.where(), how)
 		if t.failed != nil {
@@ -49,6 +52,8 @@ func (t *track) explain(ctx context.Context, err error) error {
 	}
 	return cloud.Errorf(cloud.DeployFailed, "build%s: %s", t.where(), text).WithHint("%s", hintFor(text))
 }
+
+const lessMemory = "let the step use less memory, for example with fewer jobs at a time"
 
 func (t *track) where() string {
 	if t.failed == nil || t.failed.name == "" {
