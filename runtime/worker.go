@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -381,13 +380,14 @@ func (w *worker) exited(ctx context.Context, e Exit, reason string, fatal bool) 
 // remove clears away the container, however long that takes; false only when ctx ends.
 func (w *worker) remove(ctx context.Context) bool {
 	for {
-		err := w.Driver.Remove(ctx, string(w.i.ID))
+		if ctx.Err() != nil {
+			return false
+		}
+		// Once begun it is brought to its end, also when micro stops: half a removal leaves a shim behind.
+		err := w.Driver.Remove(context.WithoutCancel(ctx), string(w.i.ID))
 		if err == nil {
 			w.Logs.Done(w.i.ID)
 			return true
-		}
-		if ctx.Err() != nil || errors.Is(err, context.Canceled) {
-			return false
 		}
 		w.log.Error("cannot remove the container", "err", err)
 		select {
