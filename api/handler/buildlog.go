@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -44,15 +43,18 @@ func (b buildLogs) keep(file string, r cloud.ReleaseRef) error {
 	return os.Rename(file, to)
 }
 
+// has says whether there is something of a release.
+func (b buildLogs) has(r cloud.ReleaseRef) bool {
+	_, err := os.Stat(b.path(r))
+	return err == nil
+}
+
 // read yields a release's lines.
 func (b buildLogs) read(q api.LogQuery) iter.Seq2[api.LogLine, error] {
 	return func(yield func(api.LogLine, error) bool) {
 		ref := q.App.Release(q.Release)
 		f, err := os.Open(b.path(ref))
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				err = cloud.Errorf(cloud.NotFound, "release %s was not built here: there is no output", ref).WithHint("micro releases %s", q.App)
-			}
 			yield(api.LogLine{}, err)
 			return
 		}

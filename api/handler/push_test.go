@@ -98,6 +98,15 @@ func TestPushOfAFolder(t *testing.T) {
 	if got := strings.Join(lines, "|"); got != "#1 [1/1] FROM scratch|#1 hello|#1 world" {
 		t.Errorf("the build's log is %q", got)
 	}
+	if _, err := s.SetEnv(t.Context(), ref("shop"), api.EnvChange{Set: map[string]string{"A": "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	for l, err := range s.Logs(t.Context(), api.LogQuery{App: ref("shop"), Streams: []api.LogStream{api.StreamBuild}, Tail: -1}) {
+		if err != nil || l.Release != 1 {
+			t.Errorf("of a release with its parent's image: %+v, %v", l, err)
+		}
+	}
+	s.pushed(t, "pulled", api.PushDraft{})
 	rel, err := s.Release(t.Context(), ref("shop").Release(1))
 	if err != nil || rel.Image != "shop/" {
 		t.Errorf("release %+v, %v", rel, err)

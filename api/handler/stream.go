@@ -222,14 +222,36 @@ func (h *Handler) logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLi
 	if len(q.Streams) > 1 {
 		return nil, cloud.Errorf(cloud.Invalid, "the build's output can't be mixed with other streams").WithHint("ask for build alone")
 	}
-	if q.Release == 0 {
-		app, err := h.Store.State().MustApp(q.App)
-		if err != nil {
-			return nil, err
-		}
-		q.Release = app.Last
+	rel, err := h.built(q.App, q.Release)
+	if err != nil {
+		return nil, err
 	}
+	q.Release = rel
 	return h.builds.read(q), nil
+}
+
+// built is the release whose build made the image of release n, of the newest one there is for 0: a
+// release that was not pushed has its parent's image.
+func (h *Handler) built(app cloud.AppRef, n int) (int, error) {
+	s := h.Store.State()
+	if n == 0 {
+		a, err := s.MustApp(app)
+		if err != nil {
+			return 0, err
+		}
+		n = a.Last
+	}
+	for at := n; at > 0; {
+		if h.builds.has(app.Release(at)) {
+			return at, nil
+		}
+		rel, ok := s.Release(app.Release(at))
+		if !ok || rel.Push != "" {
+			break
+		}
+		at = rel.Parent
+	}
+	return 0, cloud.Errorf(cloud.NotFound, "release %s was not built here: there is no output", app.Release(n)).WithHint("micro releases %s", app)
 }
 
 // waitEvents tells how far a release has come, and last how it ended.
