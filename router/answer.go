@@ -192,6 +192,9 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 		h = append(h, x.Instance...)
 		h = append(h, "\r\n"...)
 	}
+	if x.newCookie {
+		h = x.appendCookie(h)
+	}
 	x.buf = append(h, "\r\n"...)
 	x.answered = true
 

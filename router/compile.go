@@ -17,7 +17,9 @@ import (
 type Compiler struct {
 	Domain cloud.Domain
 	Mounts []Mount
-	Seed   uint64 // where rounds of explicit weights begin
+	// Seed is secret and the same on all nodes: where rounds of explicit weights begin, and which
+	// clients a sticky route leads where.
+	Seed uint64
 }
 
 // emptyTable knows no host.
@@ -117,7 +119,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 	}
 	for r := range j.now.State.Releases(app) {
 		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
-		pool := &Pool{App: app.String(), Release: "r" + strconv.Itoa(r.N)}
+		pool := &Pool{App: app.String(), Release: "r" + strconv.Itoa(r.N), hash: fnv(r.ReleaseRef.String())}
 		for _, i := range j.now.Pool(r.ReleaseRef) {
 			e := before[string(i.ID)]
 			if e == nil || e.Addr != i.Addr {
@@ -216,7 +218,7 @@ func (j *compilation) site(h cloud.Host, routes []cloud.Route) *site {
 }
 
 func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
-	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers}
+	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, sticky: newSticky(r.Sticky)}
 	var targets []target
 	for _, t := range r.Targets {
 		if made.app == "" {
@@ -303,6 +305,9 @@ func (r *Route) String() string {
 	}
 	if r.headers {
 		b.WriteString(" headers")
+	}
+	if r.sticky.by != "" {
+		fmt.Fprintf(&b, " sticky=%s%s", r.sticky.by, r.sticky.header)
 	}
 	return b.String()
 }

@@ -49,19 +49,21 @@ type exchange struct {
 	scratch []byte
 	host    [maxHostKey + 1]byte
 	id      [2 * 16]byte
+	cookie  [2 * 16]byte // the client's new one
 	chunks  h1.Chunks
 	tried   []*Endpoint
 
-	table    *Table
-	route    *Route
-	pool     *Pool
-	ep       *Endpoint
-	up       *wire
-	upload   *upload // of a body that is sent while the answer is awaited
-	pinned   bool    // the client asked for this very release
-	upgrade  bool    // it asks for another protocol
-	extra    bool    // the upstream sent more than its answer
-	answered bool    // the answer's head has been written
+	table     *Table
+	route     *Route
+	pool      *Pool
+	ep        *Endpoint
+	up        *wire
+	upload    *upload // of a body that is sent while the answer is awaited
+	newCookie bool
+	pinned    bool // the client asked for this very release
+	upgrade   bool // it asks for another protocol
+	extra     bool // the upstream sent more than its answer
+	answered  bool // the answer's head has been written
 }
 
 func (x *exchange) reset(c *conn) {
@@ -69,5 +71,5 @@ func (x *exchange) reset(c *conn) {
 	x.Exchange = Exchange{}
 	x.c, x.buf, x.tried = c, x.buf[:0], x.tried[:0]
 	x.route, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil
-	x.table, x.pinned, x.upgrade, x.extra, x.answered = nil, false, false, false, false
+	x.table, x.newCookie, x.pinned, x.upgrade, x.extra, x.answered = nil, false, false, false, false, false
 }

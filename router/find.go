@@ -52,7 +52,11 @@ func (x *exchange) claim() fault {
 	r := x.c.r
 	for {
 		if x.pool == nil {
-			x.pool = x.route.pool()
+			if client, ok := x.client(); ok {
+				x.pool = x.route.held(client)
+			} else {
+				x.pool = x.route.pool()
+			}
 		}
 		if x.claimIn(x.pool) {
 			return fault{}

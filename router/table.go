@@ -49,6 +49,7 @@ type Route struct {
 	explicit   bool // its shares were asked for, they don't follow the ready instances
 	plan       plan
 	turns      *turns
+	sticky     sticky
 	limits     Limits
 	headers    bool // answers name release and instance
 }
@@ -64,6 +65,7 @@ type Pool struct {
 	App       string // "shop", "qa/shop"
 	Release   string // "r7"
 	Endpoints []*Endpoint
+	hash      uint64 // of its name
 }
 
 // Limits of a route's requests. A zero takes the router's.

@@ -46,6 +46,7 @@ func main() {
 	length := flag.Duration("time", time.Second, "length of a run")
 	conns := flag.Int("conns", 16, "connections, each with one request at a time")
 	only := flag.String("only", "", "only the kinds of request whose name has this in it")
+	threads := flag.Int("threads", 0, "HAProxy's threads, 0 for its default: one for each processor")
 	profile := flag.String("profile", "", "write a CPU profile of the router here")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,7 +58,7 @@ func main() {
 	case "router":
 		err = serveRouter(ctx, *listen, strings.Split(*backends, ","), *profile)
 	default:
-		err = compare(ctx, *rounds, *length, *conns, *only, *profile)
+		err = compare(ctx, *rounds, *length, *conns, *threads, *only, *profile)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -72,7 +73,7 @@ type proxy struct {
 	cmd  *exec.Cmd
 }
 
-func compare(ctx context.Context, rounds int, length time.Duration, conns int, only, profile string) error {
+func compare(ctx context.Context, rounds int, length time.Duration, conns, threads int, only, profile string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -108,7 +109,7 @@ func compare(ctx context.Context, rounds int, length time.Duration, conns int, o
 		}
 	}
 	config := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(config, []byte(haproxyConfig(ports[2], ports[:2])), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(haproxyConfig(ports[2], ports[:2], threads)), 0o600); err != nil {
 		return err
 	}
 	hp, err := start("haproxy", "-db", "-f", config)

@@ -15,12 +15,14 @@ import (
 )
 
 // haproxyConfig is Debian's HAProxy with its defaults; it adds the forwarding fields that an app needs,
-// and spreads as the router does.
-func haproxyConfig(listen string, backends []string) string {
+// and spreads as the router does. It has a thread for each processor where threads is 0.
+func haproxyConfig(listen string, backends []string, threads int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `global
-	maxconn 4096
-defaults
+	b.WriteString("global\n\tmaxconn 4096\n")
+	if threads > 0 {
+		fmt.Fprintf(&b, "\tnbthread %d\n", threads)
+	}
+	fmt.Fprintf(&b, `defaults
 	mode http
 	timeout connect 1s
 	timeout client 75s
