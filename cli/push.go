@@ -206,8 +206,12 @@ func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.
 			show.event(e)
 		}
 		if cloud.CodeOf(failed) != cloud.Unavailable || ctx.Err() != nil {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				failed = ctx.Err()
+			case cloud.CodeOf(failed) == cloud.NotFound:
+				// It was there: the node went down before it had made a release.
+				failed = cloud.Errorf(cloud.Unavailable, "%w", failed).WithHint("%s", cloud.HintOf(failed))
 			}
 			return api.Outcome{}, failed
 		}
