@@ -23,6 +23,7 @@ type Node struct {
 	Data    string         `json:"data" doc:"The data folder"`
 	Domain  cloud.Domain   `json:"domain" doc:"The private domain"`
 	HTTP    []string       `json:"http" nullable:"false" doc:"Addresses that the router answers on, IP:port"`
+	Public  []string       `json:"public" nullable:"false" doc:"Addresses that public hosts are answered on, IP:port"`
 	DNS     []string       `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
 	Socket  string         `json:"socket" doc:"Where the API is"`
 	Gateway string         `json:"gateway,omitempty" doc:"The node's address as containers see it"`

@@ -78,6 +78,9 @@ func (c *command) up() *urfave.Command {
 func (c *command) sayReady(n api.Node) {
 	c.say("micro %s is up: node %s, process %d", n.Version, n.Name, n.PID)
 	c.say("  apps     http://APP.localhost%s, http://APP.%s%s", port(n.HTTP), n.Domain, port(n.HTTP))
+	if len(n.Public) > 0 {
+		c.say("  public   %s", strings.Join(n.Public, ", "))
+	}
 	c.say("  dns      %s", strings.Join(n.DNS, ", "))
 	c.say("  data     %s", n.Data)
 }

@@ -225,6 +225,14 @@ func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok b
 			apps[app] = true
 		} else if host, is := k.Host(); is {
 			hosts[host] = true
+			// A route that names a release is what may keep it running: the release's own address comes or goes.
+			for _, s := range []*State{old.State, v.State} {
+				if site, ok := s.Site(host); ok {
+					for app := range site.apps() {
+						apps[app] = true
+					}
+				}
+			}
 		} else {
 			return nil, nil, false
 		}

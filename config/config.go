@@ -22,6 +22,7 @@ type Node struct {
 	Name   cloud.NodeName
 	Domain cloud.Domain
 	HTTP   []netip.AddrPort // internal listeners
+	Public []netip.AddrPort // public listeners; none unless asked for
 	DNS    []netip.AddrPort
 	Subnet netip.Prefix
 }
@@ -34,7 +35,6 @@ func Keys() []string {
 // notYet are settings that are known and not carried out: asking for one is refused, never ignored.
 var notYet = map[string]string{
 	"https":        "internal HTTPS",
-	"public-http":  "the public listener",
 	"public-https": "the public TLS listener",
 	"join":         "joining a cloud of several nodes",
 	"containerd":   "using the host's containerd",
@@ -110,9 +110,11 @@ func (n *Node) set(key string, values []string) error {
 		n.Domain = cloud.Domain(strings.TrimSuffix(strings.ToLower(one), "."))
 		return n.Domain.Validate()
 	case "http":
-		return addresses(&n.HTTP, values, 80)
+		return addresses(&n.HTTP, values, 80, false)
+	case "public-http":
+		return addresses(&n.Public, values, 80, true)
 	case "dns":
-		return addresses(&n.DNS, values, 53)
+		return addresses(&n.DNS, values, 53, false)
 	case "subnet":
 		p, err := netip.ParsePrefix(one)
 		if err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29 || !p.Addr().IsPrivate() {
@@ -123,13 +125,13 @@ func (n *Node) set(key string, values []string) error {
 	return nil
 }
 
-// addresses reads "IP:port", "IP" or ":port", the last on 127.0.0.1.
-func addresses(to *[]netip.AddrPort, values []string, port uint16) error {
+// addresses reads "IP:port", "IP" or ":port", the last on 127.0.0.1; with wildcard on every address.
+func addresses(to *[]netip.AddrPort, values []string, port uint16, wildcard bool) error {
 	*to = nil
 	for _, v := range values {
 		v = strings.TrimSpace(v)
 		if strings.HasPrefix(v, ":") {
-			v = "127.0.0.1" + v
+			v = map[bool]string{false: "127.0.0.1", true: "0.0.0.0"}[wildcard] + v
 		}
 		if ip, err := netip.ParseAddr(strings.Trim(v, "[]")); err == nil {
 			*to = append(*to, netip.AddrPortFrom(ip, port))
@@ -139,7 +141,7 @@ func addresses(to *[]netip.AddrPort, values []string, port uint16) error {
 		if err != nil {
 			return cloud.Errorf(cloud.Invalid, "address %q is no IP:port", v).WithHint("for example 127.0.0.1:%d", port)
 		}
-		if a.Addr().IsUnspecified() {
+		if a.Addr().IsUnspecified() && !wildcard {
 			return cloud.Errorf(cloud.Invalid, "address %s is every address of this machine, and internal names are for named ones only", a).
 				WithHint("for example 127.0.0.1:%d", a.Port())
 		}

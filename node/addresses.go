@@ -14,34 +14,28 @@ import (
 // networks says who may ask for internal names and under which address of the router they find them:
 // this machine, its containers, and the neighbours on each network that an internal listener is on.
 func (n *Node) networks() []dnsd.Network {
-	list := []dnsd.Network{
-		{Prefix: n.net.Subnet(), Class: dnsd.Container, A: n.net.Gateway()},
-	}
-	local := dnsd.Network{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Class: dnsd.Loopback}
-	local6 := dnsd.Network{Prefix: netip.MustParsePrefix("::1/128"), Class: dnsd.Loopback}
-	for _, a := range n.httpAddrs() {
-		switch ip := a.Addr(); {
-		case ip == n.net.Gateway():
-		case ip.IsLoopback() && ip.Is4():
-			local.A, local6.A = ip, ip
-		case ip.IsLoopback():
-			local.AAAA, local6.AAAA = ip, ip
-		default:
-			if prefix, ok := prefixOf(ip); ok {
-				facing := dnsd.Network{Prefix: prefix, Class: dnsd.Local}
-				if ip.Is4() {
-					facing.A = ip
-				} else {
-					facing.AAAA = ip
-				}
-				list = append(list, facing)
-			}
-			if !local.A.IsValid() && ip.Is4() {
-				local.A, local6.A = ip, ip
-			}
+	reach := dnsd.Reach{Subnet: n.net.Subnet(), Gateway: n.net.Gateway(), Own: ownAddrs()}
+	for _, a := range n.internal {
+		reach.Listeners = append(reach.Listeners, a.Addr())
+		if prefix, ok := prefixOf(a.Addr()); ok && !a.Addr().IsLoopback() && a.Addr() != n.net.Gateway() {
+			reach.Local = append(reach.Local, prefix)
 		}
 	}
-	return append(list, local, local6)
+	return reach.Networks()
+}
+
+// ownAddrs are all addresses of this machine.
+func ownAddrs() (own []netip.Addr) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	return own
 }
 
 // isLocal says whether a peer may use internal names: it is this machine, a container, or a neighbour
@@ -65,21 +59,10 @@ func prefixOf(ip netip.Addr) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// httpAddrs are the addresses that the router listens on, the one for people first.
-func (n *Node) httpAddrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, 0, len(n.http))
-	for _, ln := range n.http {
-		if a, err := netip.ParseAddrPort(ln.Addr().String()); err == nil {
-			addrs = append(addrs, a)
-		}
-	}
-	return addrs
-}
-
 // URLs are what opens a host, the one that needs no set-up first: names under localhost lead to this
 // machine whatever its resolver knows (RFC 6761, section 6.3).
 func (n *Node) URLs(h cloud.Host) []string {
-	addrs := n.httpAddrs()
+	addrs := n.internal
 	if len(addrs) == 0 {
 		return nil
 	}

@@ -18,10 +18,13 @@ func (n *Node) Info() api.Node {
 	info := api.Node{
 		Name: n.cfg.Name, Version: n.cfg.Version.Version, PID: os.Getpid(), Data: n.cfg.Data, Domain: n.cfg.Domain,
 		Socket: n.data.path("micro.sock"), Gateway: n.net.Gateway().String(), Subnet: n.net.Subnet().String(),
-		Started: n.started.UTC(), Memory: residentSet(), HTTP: []string{}, DNS: []string{},
+		Started: n.started.UTC(), Memory: residentSet(), HTTP: []string{}, Public: []string{}, DNS: []string{},
 	}
-	for _, a := range n.httpAddrs() {
+	for _, a := range n.internal {
 		info.HTTP = append(info.HTTP, a.String())
+	}
+	for _, ln := range n.public {
+		info.Public = append(info.Public, ln.Addr().String())
 	}
 	for _, a := range n.cfg.DNS {
 		info.DNS = append(info.DNS, a.String())
@@ -40,7 +43,7 @@ func (n *Node) status() string {
 	for range n.board.View().State.Apps("") {
 		apps++
 	}
-	return fmt.Sprintf("%d apps, %d instances, on %s", apps, n.board.View().Instances.Len(), n.httpAddrs()[0])
+	return fmt.Sprintf("%d apps, %d instances, on %s", apps, n.board.View().Instances.Len(), n.internal[0])
 }
 
 // residentSet is the process's memory in RAM, in bytes; 0 where /proc does not tell.

@@ -24,16 +24,6 @@ func defaultHTTP() []netip.AddrPort {
 	return []netip.AddrPort{netip.AddrPortFrom(loopback, 80), netip.AddrPortFrom(loopback, 8080)}
 }
 
-// listenAny binds the first of the addresses that is free, and fails with what is wrong with the last.
-func listenAny(what string, candidates []netip.AddrPort) (ln net.Listener, err error) {
-	for _, a := range candidates {
-		if ln, err = listenTCP(what, a); err == nil || cloud.CodeOf(err) != cloud.Conflict {
-			return ln, err
-		}
-	}
-	return nil, err
-}
-
 // listenTCP binds an address, and names the holder of one that is taken.
 func listenTCP(what string, a netip.AddrPort) (net.Listener, error) {
 	network := "tcp4"

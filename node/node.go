@@ -58,7 +58,9 @@ type Node struct {
 
 	router   *router.Router
 	compiler *router.Compiler
-	http     []net.Listener
+	http     []net.Listener   // for internal hosts
+	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
+	internal []netip.AddrPort // where internal hosts are answered, the address for people first
 	dns      *dnsd.Server
 	socket   net.Listener
 	api      *handler.Handler
@@ -122,22 +124,26 @@ func (n *Node) openListeners(context.Context) error {
 	switch {
 	case len(n.cfg.HTTP) > 0:
 		for _, a := range n.cfg.HTTP {
-			ln, err := listenTCP("http", a)
-			if err != nil {
+			if err := n.listenInternal(a); err != nil {
 				return err
 			}
-			n.addHTTP(ln)
 		}
 	default:
 		candidates := chosen.HTTP
 		if len(candidates) == 0 {
 			candidates = defaultHTTP()
 		}
-		ln, err := listenAny("http", candidates)
+		if err := n.listenFirst(candidates); err != nil {
+			return err
+		}
+	}
+	for _, a := range n.cfg.Public {
+		ln, err := listenTCP("public-http", a)
 		if err != nil {
 			return err
 		}
-		n.addHTTP(ln)
+		n.onRelease(func() { ln.Close() })
+		n.public = append(n.public, ln)
 	}
 	if n.cfg.Subnet == (netip.Prefix{}) {
 		n.cfg.Subnet = chosen.Subnet
@@ -155,13 +161,40 @@ func (n *Node) openListeners(context.Context) error {
 	return nil
 }
 
-func (n *Node) addHTTP(ln net.Listener) {
-	n.http = append(n.http, ln)
+// listenFirst binds the first of the addresses that is free, and fails with what is wrong with the last.
+func (n *Node) listenFirst(candidates []netip.AddrPort) (err error) {
+	for _, a := range candidates {
+		if err = n.listenInternal(a); err == nil || cloud.CodeOf(err) != cloud.Conflict {
+			return err
+		}
+	}
+	return err
+}
+
+// listenInternal binds an address for internal hosts. Where a public listener has every address of the
+// port, that one takes the connections, and the address that they came to decides which table they ask.
+func (n *Node) listenInternal(a netip.AddrPort) error {
+	for _, p := range n.cfg.Public {
+		if p.Port() == a.Port() && p.Addr().IsUnspecified() {
+			n.internal = append(n.internal, a)
+			return nil
+		}
+	}
+	ln, err := listenTCP("http", a)
+	if err != nil {
+		return err
+	}
 	n.onRelease(func() { ln.Close() })
+	bound, err := netip.ParseAddrPort(ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	n.http, n.internal = append(n.http, ln), append(n.internal, bound)
+	return nil
 }
 
 func (n *Node) openStore(ctx context.Context) (err error) {
-	if n.db, err = boltkv.Open(boltkv.Config{Dir: n.data.path("store"), Log: n.log}); err != nil {
+	if n.db, err = boltkv.Open(boltkv.Config{Dir: n.data.path("store"), LockTimeout: 2 * time.Second, Log: n.log}); err != nil {
 		return err
 	}
 	n.onRelease(func() { n.db.Close() })
@@ -194,11 +227,9 @@ func (n *Node) openNetwork(context.Context) error {
 	if err := n.openNetworkAlone(); err != nil {
 		return err
 	}
-	ln, err := listenTCP("http", netip.AddrPortFrom(n.net.Gateway(), 80))
-	if err != nil {
+	if err := n.listenInternal(netip.AddrPortFrom(n.net.Gateway(), 80)); err != nil {
 		return err
 	}
-	n.addHTTP(ln)
 	for _, network := range n.networks() {
 		n.neighbours = append(n.neighbours, network.Prefix)
 	}
@@ -225,7 +256,7 @@ func (n *Node) openNames(context.Context) error {
 	n.router = router.New(router.Config{Logger: n.log, Recorder: access{n.logs}, Local: n.isLocal})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain}
 	return n.data.remember(choices{
-		Name: n.cfg.Name, HTTP: n.httpAddrs()[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
+		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
 	})
 }
 
@@ -313,7 +344,14 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
 	p.start(ctx, "watchdog", time.Second, n.watchdog)
 	for _, ln := range n.http {
-		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error { return n.serveHTTP(ctx, ln) })
+		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
+			return n.router.Serve(ctx, ln, router.Listener{Internal: true})
+		})
+	}
+	for _, ln := range n.public {
+		p.start(ctx, "public router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
+			return n.router.Serve(ctx, ln, router.Listener{Inside: n.inside(ln)})
+		})
 	}
 	p.start(ctx, "api", 10*time.Second, n.serveAPI)
 	n.wait("")
@@ -335,9 +373,18 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	return errors.Join(err, n.leave())
 }
 
-// serveHTTP answers internal hosts on a listener.
-func (n *Node) serveHTTP(ctx context.Context, ln net.Listener) error {
-	return n.router.Serve(ctx, ln, router.Listener{Internal: true})
+// inside are the addresses of a public listener on which neighbours get the internal table.
+func (n *Node) inside(ln net.Listener) (inside []netip.Addr) {
+	at, err := netip.ParseAddrPort(ln.Addr().String())
+	if err != nil || !at.Addr().IsUnspecified() {
+		return nil
+	}
+	for _, a := range n.internal {
+		if a.Port() == at.Port() {
+			inside = append(inside, a.Addr())
+		}
+	}
+	return inside
 }
 
 // shutRouter lets the requests in flight end.
