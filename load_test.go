@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// loads are those under way, by the script's data folder.
+var loads sync.Map
+
+// load is steady work for a host: requests on connections that are kept and on new ones, GET and POST.
+type load struct {
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup
+	sent     atomic.Int64
+	mu       sync.Mutex
+	failures []string
+}
+
+// load start HOST begins requests by four clients; load stop MINIMUM ends them, and fails where one
+// failed or fewer than so many were answered.
+func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
+	key := ts.Getenv("MICRO_DATA")
+	switch {
+	case len(args) == 2 && args[0] == "start":
+		ctx, cancel := context.WithCancel(context.Background())
+		l := &load{cancel: cancel}
+		loads.Store(key, l)
+		ts.Defer(cancel)
+		for n := range 4 {
+			l.workers.Go(func() { l.work(ctx, n, "http://127.0.0.1:"+ts.Getenv("HTTP")+"/", args[1]) })
+		}
+	case len(args) == 2 && args[0] == "stop":
+		v, ok := loads.LoadAndDelete(key)
+		least, err := strconv.ParseInt(args[1], 10, 64)
+		if !ok || err != nil {
+			ts.Fatalf("no load is under way, or %q is no number", args[1])
+		}
+		l := v.(*load)
+		l.cancel()
+		l.workers.Wait()
+		ts.Logf("%d requests, %d failed", l.sent.Load(), len(l.failures))
+		if len(l.failures) > 0 || l.sent.Load() < least {
+			ts.Fatalf("%d requests, want at least %d; %d failed: %s", l.sent.Load(), least, len(l.failures), strings.Join(l.failures[:min(5, len(l.failures))], "; "))
+		}
+	default:
+		ts.Fatalf("usage: load start HOST, load stop MINIMUM")
+	}
+}
+
+// pace keeps a load from being a benchmark: what is asked is whether anything fails.
+const pace = 2 * time.Millisecond
+
+func (l *load) work(ctx context.Context, n int, url, host string) {
+	transport := &http.Transport{DisableKeepAlives: n%2 == 1}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport, Timeout: 20 * time.Second}
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		method, body := http.MethodGet, ""
+		if i%5 == 4 {
+			method, body = http.MethodPost, strings.Repeat("x", 1000)
+		}
+		if err := once(client, method, url, host, body); err != nil {
+			l.mu.Lock()
+			l.failures = append(l.failures, fmt.Sprintf("%s by client %d: %v", method, n, err))
+			l.mu.Unlock()
+		}
+		l.sent.Add(1)
+	}
+}
+
+// once sends a request that is not given up when the load ends: it would count as failed.
+func once(client http.Client, method, url, host, body string) error {
+	if method == http.MethodPost {
+		url += "post"
+	}
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Host = host
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s, %s", resp.Status, resp.Header.Get("X-Micro-Error"))
+	}
+	return nil
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/runtime/build/child"
+	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/testdata/apps"
+	"github.com/protoduction/micro/testdata/debimage"
+)
+
+// TestMain makes the test binary be micro too, with all its faces, so that the race detector sees them.
+func TestMain(m *testing.M) {
+	if ctrd.ShimMain() {
+		return
+	}
+	if code, ours := child.Main(os.Args); ours {
+		os.Exit(code)
+	}
+	testscript.Main(m, map[string]func(){"micro": main})
+}
+
+// Each script in testdata/script has a node of its own, with folders, ports and a subnet that no other
+// has. When it ends the node is taken down, and nothing of it may be left on the machine.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/script",
+		Setup: setUpNode,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
+			"image": imageCommand, "load": loadCommand, "gone": goneCommand,
+			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
+			"containers": containersCommand, "snapshots": snapshotsCommand, "json": jsonCommand,
+			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
+			"registry": registryCommand, "helloimage": helloImageCommand,
+		},
+		RequireExplicitExec: true,
+	})
+}
+
+var nodes atomic.Int32
+
+// setUpNode gives a script a place for its node, by the variables that micro itself knows.
+func setUpNode(env *testscript.Env) error {
+	n := int(nodes.Add(1))
+	dir, err := os.MkdirTemp("", "mt") // short: sockets are in it
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // as /var/lib is
+		return err
+	}
+	http, dns, err := freePorts()
+	if err != nil {
+		return err
+	}
+	env.Setenv("MICRO_DATA", filepath.Join(dir, "d"))
+	env.Setenv("MICRO_NAME", fmt.Sprintf("t%d", n))
+	env.Setenv("MICRO_HTTP", fmt.Sprintf("127.0.0.1:%d", http))
+	env.Setenv("MICRO_DNS", fmt.Sprintf("127.0.0.1:%d", dns))
+	env.Setenv("MICRO_SUBNET", fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)))
+	env.Setenv("MICRO_CONFIG", filepath.Join(dir, "none.yml"))
+	env.Setenv("HTTP", strconv.Itoa(http))
+	env.Setenv("DNS", strconv.Itoa(dns))
+	env.Setenv("CI", "1")
+	env.Defer(func() {
+		cmd := exec.Command("micro", "down")
+		cmd.Env = append(env.Vars, "PATH="+env.Getenv("PATH"))
+		if path, err := lookPath(env.Getenv("PATH"), "micro"); err == nil {
+			cmd.Path, cmd.Err = path, nil
+		}
+		if _, err := os.Stat(env.Getenv("MICRO_DATA")); err == nil {
+			if out, err := cmd.CombinedOutput(); err != nil {
+				env.T().Log("micro down: ", string(out))
+				env.T().FailNow()
+			}
+			if left := leftOnHost(env.Getenv("MICRO_DATA")); left != "" {
+				env.T().Log("left on the host after micro down: ", left)
+				env.T().FailNow()
+			}
+		}
+		_ = unix.Unmount(env.Getenv("MICRO_DATA"), 0) // where it is a disk of its own
+		if err := os.RemoveAll(dir); err != nil {
+			env.T().Log(err)
+			env.T().FailNow()
+		}
+	})
+	return nil
+}
+
+func lookPath(path, program string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		if info, err := os.Stat(filepath.Join(dir, program)); err == nil && info.Mode()&0o111 != 0 {
+			return filepath.Join(dir, program), nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+// freePorts finds one that TCP has free and one that both TCP and UDP have.
+func freePorts() (tcp, both int, err error) {
+	a, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer a.Close()
+	for range 20 {
+		b, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, 0, err
+		}
+		port := b.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenPacket("udp", b.Addr().String())
+		b.Close()
+		if err == nil {
+			u.Close()
+			return a.Addr().(*net.TCPAddr).Port, port, nil
+		}
+	}
+	return 0, 0, errors.New("no port is free by TCP and UDP")
+}
+
+// leftOnHost names what a node whose data is in dir has left behind, "" for nothing.
+func leftOnHost(dir string) string {
+	state := ctrd.StateDir(dir)
+	if _, err := os.Stat(state); err == nil {
+		return state
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, " "+dir+"/") || strings.Contains(line, state) {
+			return "mount " + line
+		}
+	}
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range procs {
+		if b, err := os.ReadFile(p); err == nil && strings.Contains(string(b), state) {
+			return "process " + strings.ReplaceAll(string(b), "\x00", " ")
+		}
+	}
+	return ""
+}
+
+// gone checks that a node that was taken down has left nothing on the host.
+func goneCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if left := leftOnHost(ts.Getenv("MICRO_DATA")); (left != "") != neg {
+		ts.Fatalf("left on the host: %q", left)
+	}
+}
+
+// node kill|term ends the script's node by a signal, and waits for its end.
+func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"kill": syscall.SIGKILL, "term": syscall.SIGTERM}
+	if neg || len(args) != 1 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: node kill|term")
+	}
+	b, err := os.ReadFile(filepath.Join(ts.Getenv("MICRO_DATA"), "lock"))
+	ts.Check(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, signals[args[0]]))
+	for range 4000 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // a poll, with an end
+	}
+	ts.Fatalf("process %d does not end", pid)
+}
+
+// http [-s STATUS] [-H 'K: V']… [-X METHOD] [-d BODY] HOST[/PATH] asks the script's router, and has the answer as its
+// standard output: status, headers, body.
+func httpCommand(ts *testscript.TestScript, neg bool, args []string) {
+	want, method, body, header := 200, http.MethodGet, "", http.Header{}
+	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
+		switch args[0] {
+		case "-s":
+			n, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			want = n
+		case "-X":
+			method = args[1]
+		case "-d":
+			body = args[1]
+		case "-H":
+			k, v, _ := strings.Cut(args[1], ": ")
+			header.Add(k, v)
+		default:
+			ts.Fatalf("unknown flag %s", args[0])
+		}
+		args = args[2:]
+	}
+	if len(args) != 1 {
+		ts.Fatalf("usage: http [-s STATUS] HOST[/PATH]")
+	}
+	host, path, _ := strings.Cut(args[0], "/")
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1:"+ts.Getenv("HTTP")+"/"+path, strings.NewReader(body))
+	ts.Check(err)
+	req.Host, req.Header = host, header
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		if neg {
+			return
+		}
+		ts.Fatalf("%v", err)
+	}
+	defer resp.Body.Close()
+	fmt.Fprintln(ts.Stdout(), resp.Status)
+	ts.Check(resp.Header.Write(ts.Stdout()))
+	fmt.Fprintln(ts.Stdout())
+	_, err = io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
+	if (resp.StatusCode == want) == neg {
+		ts.Fatalf("%s %s answers %s, want %d", method, args[0], resp.Status, want)
+	}
+}
+
+// eventually DURATION REGEXP PROGRAM ARGS… runs a program until its output matches, at most so long.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: eventually DURATION REGEXP PROGRAM ARGS…")
+	}
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	want, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	path, err := lookPath(ts.Getenv("PATH"), args[2])
+	ts.Check(err)
+	deadline := time.Now().Add(limit)
+	for {
+		cmd := exec.Command(path, args[3:]...)
+		cmd.Args[0] = args[2]
+		cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+		out, _ := cmd.CombinedOutput()
+		if want.Match(out) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("not within %s; last was:\n%s", limit, out)
+		}
+		time.Sleep(50 * time.Millisecond) // a poll, with an end
+	}
+}
+
+// environment is what a program that the script runs would have.
+func environment(ts *testscript.TestScript) (env []string) {
+	for _, k := range []string{"PATH", "HOME", "CI", "MICRO_DATA", "MICRO_NAME", "MICRO_HTTP", "MICRO_DNS", "MICRO_SUBNET", "MICRO_CONFIG"} {
+		env = append(env, k+"="+ts.Getenv(k))
+	}
+	return env
+}
+
+// app NAME… puts the source of sample apps into the script's folder.
+func appCommand(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		ts.Check(apps.CopyTo(context.Background(), ts.MkAbs(name), name))
+	}
+}
+
+// image PRESET… loads images made of Debian packages into the script's node.
+func imageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		recipe, ok := debimage.Preset(name)
+		if !ok {
+			ts.Fatalf("no image %q", name)
+		}
+		archive, err := debimage.Build(context.Background(), recipe, false)
+		ts.Check(err)
+		ts.Check(ts.Exec("micro", "image", "load", archive))
+	}
+}
