@@ -1,3 +1,7 @@
+//go:build !race
+
+// Under the race detector sync.Pool throws things away at random, so that everything allocates.
+
 package router
 
 import (

@@ -75,3 +75,30 @@ func TestBigAnswer(t *testing.T) {
 		t.Fatalf("HTTP/1.0: %d bytes, %v", len(body), res.TransferEncoding)
 	}
 }
+
+// TestPipelined: what follows a body in the same packet is the next request, whatever the body's framing.
+func TestPipelined(t *testing.T) {
+	f := newFront(t, Config{})
+	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %d %s", r.URL.Path, len(b), r.Trailer.Get("X-Sum"))
+	}))
+	big := strings.Repeat("x", 100_000)
+	all := request("POST", "/1", shopHost, "Transfer-Encoding: chunked", "Trailer: X-Sum") + "5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n" +
+		get("/2", shopHost) +
+		request("POST", "/3", shopHost, "Content-Length: 5") + "hello\r\n" + // an empty line too many, as old browsers send
+		request("POST", "/4", shopHost, "Content-Length: 100000") + big +
+		request("POST", "/5", shopHost, "Transfer-Encoding: chunked") + "186a0\r\n" + big + "\r\n0\r\n\r\n" +
+		"GET /6 HTTP/1.0\r\nHost: shop.micro.test\r\nConnection: keep-alive\r\n\r\n" +
+		"GET /7 HTTP/1.0\r\nHost: shop.micro.test\r\n\r\n"
+	p := dial(t, f.addr)
+	go func() { _, _ = io.WriteString(p, all) }()
+	for _, want := range []string{"/1 5 7", "/2 0 ", "/3 5 ", "/4 100000 ", "/5 100000 ", "/6 0 ", "/7 0 "} {
+		if _, got := p.answer("GET"); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	if !p.closed() {
+		t.Error("open after HTTP/1.0")
+	}
+}

@@ -97,7 +97,7 @@ func TestFind(t *testing.T) {
 // TestCompileIncrementally: whatever changes, a table made from the one before is the same as one made
 // from nothing, and endpoints that stay are the same ones.
 func TestCompileIncrementally(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld()
 		c := Compiler{Domain: "micro.test"}
