@@ -94,13 +94,13 @@ func (c *conn) head() (int, error) {
 		if !c.w.read.arm(r.now() + int64(r.limits.Idle)) {
 			return 0, nil
 		}
-		// Idle is said before closing is asked, and closing before idle: one of us sees the other.
+		// Idle is said before the end of waiting is asked, and the other way round there: one sees the other.
 		c.idle.Store(true)
-		if r.closing.Load() && c.begun != 0 {
+		if r.noWaiting.Load() {
 			return 0, nil
 		}
 		b, n, err := c.w.first(smallBlock, 0, smallBlock)
-		if err != nil && r.closing.Load() {
+		if err != nil && r.noWaiting.Load() {
 			// A request may have come as we began to close: it is answered still.
 			if b, n = c.w.grab(); n > 0 {
 				err = nil
@@ -116,7 +116,7 @@ func (c *conn) head() (int, error) {
 	c.begun = int64(c.start.Sub(r.epoch)) | 1
 	// One limit for the whole head: a byte now and then does not extend it.
 	if !c.w.read.arm(c.begun + int64(r.limits.Head)) {
-		if !r.closing.Load() {
+		if !r.noWaiting.Load() {
 			return 0, nil
 		}
 		c.w.read.again(c.begun + int64(r.limits.Head))

@@ -57,8 +57,9 @@ func (s *conns) len() int {
 	return len(s.all)
 }
 
-// close lets no connection in any more and returns what stops the listeners.
-func (s *conns) close() []func() {
+// close lets no connection in any more. It returns what stops the listeners, and what is closed after
+// the last connection.
+func (s *conns) close() (stops []func(), none <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -67,11 +68,11 @@ func (s *conns) close() []func() {
 			s.ended()
 		}
 	}
-	return s.stops
+	return s.stops, s.none
 }
 
-// closeIdle ends connections between two requests and returns what is closed after the last connection.
-func (s *conns) closeIdle() <-chan struct{} {
+// closeIdle ends connections between two requests.
+func (s *conns) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
@@ -79,7 +80,6 @@ func (s *conns) closeIdle() <-chan struct{} {
 			c.w.expireRead()
 		}
 	}
-	return s.none
 }
 
 // kill ends all connections, whatever they are at.

@@ -96,16 +96,30 @@ func (r *Router) newConn(nc net.Conn, l *Listener) *conn {
 	return c
 }
 
+// lastRequests is how long a shutdown lets clients that are sending one request after the other find out
+// by an answer's `Connection: close`. To close at once would cut off requests on their way to us.
+const lastRequests = 200 * time.Millisecond
+
 // Shutdown ends the router: no new connections, `Connection: close` on what is still answered, idle
-// connections closed at once, all others when their request has ended or when ctx ends, whichever is
-// first. It returns ctx's error where it cut requests off.
+// connections closed a moment later, all others when their request has ended or when ctx ends, whichever
+// is first. It returns ctx's error where it cut requests off.
 func (r *Router) Shutdown(ctx context.Context) error {
 	r.closing.Store(true)
-	for _, stop := range r.conns.close() {
+	stops, none := r.conns.close()
+	for _, stop := range stops {
 		stop()
 	}
 	defer r.closeUpstreams()
-	none := r.conns.closeIdle()
+	wait := time.NewTimer(lastRequests)
+	defer wait.Stop()
+	select {
+	case <-none:
+		return nil
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	r.noWaiting.Store(true)
+	r.conns.closeIdle()
 	select {
 	case <-none:
 		return nil

@@ -51,7 +51,8 @@ type Router struct {
 
 	epoch     time.Time
 	table     atomic.Pointer[Table]
-	closing   atomic.Bool
+	closing   atomic.Bool // answers say that they are the last
+	noWaiting atomic.Bool // connections end where they would wait for a request
 	bufs      buffers
 	exchanges sync.Pool
 	watch     watch
