@@ -16,7 +16,7 @@ func (x *exchange) find() fault {
 	if x.route = x.lookup(x.table); x.route == nil {
 		return faultUnknown
 	}
-	if c.internal {
+	if c.internal && x.route.app != "" {
 		if v := x.req.Get(h1.XMicroRelease); v != nil {
 			return x.pin(v)
 		}

@@ -191,8 +191,25 @@ func TestDrain(t *testing.T) {
 	if _, got := dial(t, f.addr).send(get("/", shopHost)).answer("GET"); got != "old" {
 		t.Fatalf("after its return: %q", got)
 	}
-	// Drained while still in the table: it takes nothing.
-	if err := f.Drain(t.Context(), string(id)); err != nil {
+	// A drain waits for the table without the instance: there may be nobody else to answer before.
+	go func() { ended <- f.Drain(t.Context(), string(id)) }()
+	for range 5 {
+		if _, got := dial(t, f.addr).send(get("/", shopHost)).answer("GET"); got != "old" {
+			t.Fatalf("before the swap: %q", got)
+		}
+	}
+	last := f.world.view
+	f.world.down(id)
+	f.swap()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	// Drained although it stays in the table, it takes nothing in the end.
+	f.world.view = last
+	f.swap()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := f.Drain(ctx, string(id)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 	if res, _ := dial(t, f.addr).send(get("/", shopHost)).answer("GET"); res.StatusCode != 503 {

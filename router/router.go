@@ -59,6 +59,7 @@ type Router struct {
 	conns     conns
 
 	mu      sync.Mutex
+	swapped chan struct{}          // closed by the next Swap
 	retired map[string][]*Endpoint // left the table with requests in flight
 }
 
@@ -69,6 +70,7 @@ func New(cfg Config) *Router {
 		local: cfg.Local, random: cfg.Random,
 		limits:  limits{cfg.Timeout, cfg.MaxBody},
 		epoch:   time.Now(),
+		swapped: make(chan struct{}),
 		retired: map[string][]*Endpoint{},
 	}
 	if r.log == nil {
@@ -118,6 +120,8 @@ func (r *Router) Swap(t *Table) {
 		gone = old.missing(t)
 	}
 	t.base, t.gone = nil, nil
+	close(r.swapped)
+	r.swapped = make(chan struct{})
 	for _, e := range gone {
 		e.drain()
 		r.retired[e.ID] = append(r.retired[e.ID], e)
@@ -130,9 +134,31 @@ func (r *Router) Swap(t *Table) {
 	}
 }
 
-// Drain keeps requests from the instance from now on, and returns when none is in flight to it,
-// upgraded connections included, or with ctx's error.
+// tableLag is how long Drain waits for the table that no longer has the instance. That table has what
+// takes the instance's place; without it there may be nobody to answer.
+const tableLag = 2 * time.Second
+
+// Drain returns when no request is in flight to the instance, upgraded connections included, and none
+// can be any more: once a table without it is in force, or tableLag after it was asked. It returns ctx's
+// error where that ends first; the instance takes no requests then either.
 func (r *Router) Drain(ctx context.Context, instance string) error {
+	lag := time.NewTimer(tableLag)
+	defer lag.Stop()
+	for waiting := true; waiting; {
+		r.mu.Lock()
+		_, waiting = r.table.Load().endpoints.lookup(instance)
+		swapped := r.swapped
+		r.mu.Unlock()
+		if waiting {
+			select {
+			case <-swapped:
+			case <-lag.C:
+				waiting = false
+			case <-ctx.Done():
+				waiting = false
+			}
+		}
+	}
 	r.mu.Lock()
 	wait := slices.Clone(r.retired[instance])
 	if e, ok := r.table.Load().endpoints.lookup(instance); ok {
