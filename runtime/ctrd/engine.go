@@ -90,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger}
 	register()
-	redirectLogs(cfg.Logger)
+	containerdLog.redirect(cfg.Logger)
 
 	sc := &srvconfig.Config{
 		Version: version.ConfigVersion,

@@ -207,6 +207,9 @@ func (n *Network) Sync(all []Endpoint) (broken map[string]error, err error) {
 	if err := n.Sweep(keep); err != nil {
 		return nil, err
 	}
+	if err := n.Obstacle(); err != nil {
+		n.log.Warn("containers are cut off", "err", err, "hint", cloud.HintOf(err))
+	}
 	return n.mend(), nil
 }
 

@@ -339,6 +339,34 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+func TestObstacle(t *testing.T) {
+	n := testNetwork(t, "a", "10.60.0.0/24")
+	if err := n.Obstacle(); err != nil {
+		t.Errorf("none: %v", err)
+	}
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	drop := nftables.ChainPolicyDrop
+	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
+	c.AddChain(&nftables.Chain{
+		Name: "FORWARD", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drop,
+	})
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	err = n.Obstacle()
+	if err == nil || !strings.Contains(err.Error(), "FORWARD") || !strings.Contains(cloud.HintOf(err), n.prefix+"+") {
+		t.Errorf("%v, hint %q", err, cloud.HintOf(err))
+	}
+	c.DelTable(table)
+	if err := c.Flush(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunEndsAndRepairs(t *testing.T) {
 	n := testNetwork(t, "a", "10.60.0.0/24")
 	ctx, cancel := context.WithCancel(t.Context())

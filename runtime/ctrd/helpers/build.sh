@@ -18,9 +18,9 @@ if ! fresh bin/runc "$root/go.mod" build.sh; then
 		-ldflags='-s -w -linkmode external -extldflags "-static"' -o bin/runc.new github.com/opencontainers/runc
 	mv bin/runc.new bin/runc
 fi
-if ! fresh bin/shim "$root/go.mod" ../shim build.sh; then
-	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags='-s -w' -o bin/shim.new ../shim/cmd
-	mv bin/shim.new bin/shim
+shim=bin/containerd-shim-micro-v2
+if ! fresh $shim "$root/go.mod" ../shim build.sh; then
+	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags='-s -w' -o $shim.new ../shim/cmd
+	mv $shim.new $shim
 fi
-# By this name a micro without helpers on board finds it: PATH=$PWD/bin:$PATH
-ls -l bin
+# A micro without helpers on board finds both with PATH=$PWD/bin:$PATH

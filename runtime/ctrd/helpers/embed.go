@@ -15,14 +15,14 @@ import (
 //go:embed bin/runc
 var runcBinary []byte
 
-//go:embed bin/shim
+//go:embed bin/containerd-shim-micro-v2
 var shimBinary []byte
 
 // Main reports false: the shim is a program of its own.
 func Main() bool { return false }
 
-// provide unpacks both programs into a folder named after what is in them. Those of other versions
-// stay until no link leads to them: a container that an older micro started may still be on its shim.
+// provide unpacks both programs into a folder named after what is in them. Folders of other versions go:
+// what runs of them goes on without its file, and whatever is started later is found by the links.
 func provide(data string) (runc, shimPath string, err error) {
 	sum := sha256.New()
 	sum.Write(runcBinary)
@@ -32,7 +32,16 @@ func provide(data string) (runc, shimPath string, err error) {
 		return "", "", fmt.Errorf("unpack helper programs: %w", err)
 	}
 	runc, shimPath = filepath.Join(dir, "runc"), filepath.Join(dir, "shim")
-	return runc, shimPath, errors.Join(unpack(runc, runcBinary), unpack(shimPath, shimBinary))
+	if err := errors.Join(unpack(runc, runcBinary), unpack(shimPath, shimBinary)); err != nil {
+		return "", "", err
+	}
+	others, err := os.ReadDir(filepath.Dir(dir))
+	for _, o := range others {
+		if o.Name() != filepath.Base(dir) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(filepath.Dir(dir), o.Name())))
+		}
+	}
+	return runc, shimPath, err
 }
 
 func unpack(file string, want []byte) error {

@@ -5,6 +5,7 @@ package helpers
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/containerd/plugin/registry"
@@ -32,6 +33,10 @@ func Main() bool {
 func provide(string) (runc, shimPath string, err error) {
 	if runc, err = onPath(); err != nil {
 		return "", "", err
+	}
+	if shimPath, err = exec.LookPath(shim.Name); err == nil {
+		shimPath, err = filepath.Abs(shimPath)
+		return runc, shimPath, err
 	}
 	shimPath, err = os.Executable()
 	if err != nil {
