@@ -2,6 +2,7 @@ package child
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -103,7 +104,8 @@ func useResolvers(s build.Settings) error {
 	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
 		return fmt.Errorf("name servers: %w", err)
 	}
-	if err := unix.Mount(path, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil {
+	// A host without the file resolves nothing either.
+	if err := unix.Mount(path, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("name servers: mount over /etc/resolv.conf: %w", err)
 	}
 	return nil
