@@ -1,6 +1,9 @@
 package cloud
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // App is a name in a group, and which of its releases the name stands for.
 type App struct {
@@ -30,8 +33,10 @@ type Rollout struct {
 type Release struct {
 	ReleaseRef
 	Created time.Time `json:"created"`
-	By      string    `json:"by"`    // who made it
-	Cause   string    `json:"cause"` // the verb that made it: push, env, bind …
+	// Since is when it was last asked to run: made, or started after a stop. Its time to come up counts from there.
+	Since time.Time `json:"since"`
+	By    string    `json:"by"`    // who made it
+	Cause string    `json:"cause"` // the verb that made it: push, env, bind …
 	// Push is the ID of the push that made it: whoever lost the connection finds the outcome by it.
 	Push string `json:"push,omitempty"`
 	// Parent is the release that this one took environment, bindings and formation from, 0 for none.
@@ -121,20 +126,18 @@ func (s *State) Runs(r *Release) bool {
 
 // routed says whether a route names the release by number.
 func (s *State) routed(ref ReleaseRef) bool {
-	for h := range s.HostsOf(ref.AppRef) {
-		for _, route := range h.Routes {
-			for _, t := range route.Targets {
-				if t.ReleaseRef == ref {
-					return true
-				}
-			}
-			if route.Mirror != nil && route.Mirror.To == ref {
-				return true
-			}
-			if route.Crossfade != nil && (route.Crossfade.To == ref || route.Crossfade.From == ref) {
+	for site := range s.HostsOf(ref.AppRef) {
+		for _, route := range site.Routes {
+			if route.leadsTo(ref) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func (r Route) leadsTo(ref ReleaseRef) bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool { return t.ReleaseRef == ref }) ||
+		r.Mirror != nil && r.Mirror.To == ref ||
+		r.Crossfade != nil && (r.Crossfade.To == ref || r.Crossfade.From == ref)
 }

@@ -57,15 +57,18 @@ func (p InstancePhase) Live() bool {
 type Instance struct {
 	ID InstanceID `json:"id"`
 	Slot
-	Generation int            `json:"generation"`
-	Node       NodeName       `json:"node"`
-	Phase      InstancePhase  `json:"phase"`
-	Since      time.Time      `json:"since"`            // when the phase began
-	Addr       netip.AddrPort `json:"addr"`             // where it is reached; port 0 where nothing is routed to it
-	PID        uint32         `json:"pid,omitempty"`    // on its node
-	Started    time.Time      `json:"started"`          // when its container did
-	Reason     string         `json:"reason,omitempty"` // why it is not ready, for a person
-	Exit       *Exit          `json:"exit,omitempty"`   // how it ended
+	Generation int `json:"generation"`
+	// Of is when its release was made: an app that was deleted and made anew has the same numbers again.
+	// Zero where that is not known.
+	Of      time.Time      `json:"of"`
+	Node    NodeName       `json:"node"`
+	Phase   InstancePhase  `json:"phase"`
+	Since   time.Time      `json:"since"`            // when the phase began
+	Addr    netip.AddrPort `json:"addr"`             // where it is reached; port 0 where nothing is routed to it
+	PID     uint32         `json:"pid,omitempty"`    // on its node
+	Started time.Time      `json:"started"`          // when its container did
+	Reason  string         `json:"reason,omitempty"` // why it is not ready, for a person
+	Exit    *Exit          `json:"exit,omitempty"`   // how it ended
 }
 
 // Exit is how an instance ended.
@@ -267,7 +270,7 @@ func (v View) Serving(app *App) []ReleaseRef {
 	if app.Current != 0 {
 		refs = append(refs, app.Release(app.Current))
 	}
-	if r := app.Rollout; r != nil && r.To != app.Current && r.Strategy.Kind == Rolling && app.Current != 0 {
+	if r := app.Rollout; r != nil && r.To != app.Current && r.Released && r.Strategy.Kind == Rolling && app.Current != 0 {
 		refs = append(refs, app.Release(r.To))
 	}
 	return refs

@@ -18,20 +18,17 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Target.N != 0 {
-		_, rel, err := s.MustRelease(m.Target.ReleaseRef)
-		if err != nil {
-			return nil, err
-		}
-		if rel.Failure != nil {
-			return nil, Errorf(Conflict, "release %s failed: %s", rel.ReleaseRef, rel.Failure.Reason).WithHint("micro releases %s", app.AppRef)
-		}
-		if newer := s.stagedAfter(rel); newer != nil && !m.Force {
-			return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("add --yes")
+	rel, err := s.checkTarget(m.Target.ReleaseRef)
+	if err != nil {
+		return nil, err
+	}
+	if rel != nil {
+		if newer := s.supersededBy(rel); newer != nil && !m.Force {
+			return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro map %s %s --yes", rel.ReleaseRef, m.Host)
 		}
 	}
 	if m.Target.Weight < 0 || m.Target.Weight > 100 {
-		return nil, Errorf(Invalid, "weight %d is not between 0 and 100 percent", m.Target.Weight)
+		return nil, Errorf(Invalid, "weight %d is not between 0 and 100 percent", m.Target.Weight).WithHint("micro map %s %s --weight 10", m.Target.ReleaseRef, m.Host)
 	}
 	site, ok := s.Site(m.Host)
 	switch {
@@ -42,15 +39,88 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	}
 	route := Route{Path: m.Path}
 	if r, ok := site.Route(m.Path); ok {
+		if err := r.notFading(m.Host); err != nil {
+			return nil, err
+		}
 		route = *r
 	}
-	route.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == m.Target.ReleaseRef })
-	route.Targets = append(route.Targets, m.Target)
+	if route.Crossfade != nil {
+		return nil, crossfading(m.Host, m.Path)
+	}
+	if route.Targets, err = route.join(m.Target); err != nil {
+		return nil, Errorf(Conflict, "%s%s: %w", m.Host, m.Path, err).WithHint("micro traffic %s %s=WEIGHT …", m.Host, m.Target.ReleaseRef)
+	}
 	next := site.With(route)
 	if m.Public {
 		next.Exposure = ExposedPublic
 	}
 	return []Change{Put(next)}, nil
+}
+
+// checkTarget returns a release that a route is to name, nil for whatever is current, or an error for
+// one that could not serve.
+func (s *State) checkTarget(r ReleaseRef) (*Release, error) {
+	if _, err := s.MustApp(r.AppRef); err != nil || r.N == 0 {
+		return nil, err
+	}
+	app, rel, err := s.MustRelease(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case rel.Failure != nil:
+		return nil, failed(rel)
+	case rel.Stopped:
+		return nil, Errorf(Conflict, "release %s is stopped", r).WithHint("micro start %s", r)
+	case r.N != app.Current && !app.switchesTo(r.N):
+		return rel, s.oneWriter(rel, true)
+	}
+	return rel, nil
+}
+
+// join returns the targets with t among them. Its weight is percent, and the others keep their ratio.
+func (r Route) join(t Target) ([]Target, error) {
+	others := slices.DeleteFunc(slices.Clone(r.Targets), func(o Target) bool { return o.ReleaseRef == t.ReleaseRef })
+	sum, weighted := 0, 0
+	for _, o := range others {
+		if o.Weighted {
+			weighted++
+			sum += o.Weight
+		}
+	}
+	all := len(others) > 0 && weighted == len(others)
+	switch {
+	case t.Weighted && len(others) == 0 && t.Weight == 0:
+		return nil, Errorf(Conflict, "with a weight of 0 nothing would answer")
+	case t.Weighted && all && sum == 0:
+		t.Weight = max(1, t.Weight) // it has all
+	case t.Weighted && all:
+		// Weights are relative where every target has one.
+		divisor := t.Weight * sum
+		for i := range others {
+			others[i].Weight *= 100 - t.Weight
+			divisor = gcd(divisor, others[i].Weight)
+		}
+		t.Weight = t.Weight * sum / divisor
+		for i := range others {
+			others[i].Weight /= divisor
+		}
+	case t.Weighted && sum+t.Weight > 100:
+		return nil, Errorf(Conflict, "%d%% are given away already", sum)
+	case !t.Weighted && all && (weighted > 1 || sum >= 100):
+		return nil, Errorf(Conflict, "all targets have weights: %s needs one too", t.ReleaseRef)
+	}
+	return append(others, t), nil
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+func crossfading(h Host, path string) error {
+	return Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
 }
 
 // mapDraft maps an app to the routes of its manifest, as far as it is not already.
@@ -124,13 +194,14 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	next := *route
 	next.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == target })
 	if f := next.Crossfade; f != nil && (f.From == target || f.To == target) {
-		return nil, Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
+		return nil, crossfading(h, path)
+	}
+	serves := func(t Target) bool { return !t.Weighted || t.Weight > 0 }
+	if !slices.ContainsFunc(next.Targets, serves) && !force {
+		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithHint("micro unmap %s %s%s --yes", target, h, path)
 	}
 	if len(next.Targets) > 0 {
 		return []Change{Put(site.With(next))}, nil
-	}
-	if !force {
-		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithHint("add --yes")
 	}
 	return []Change{Put(site.Without(path))}, nil
 }
@@ -155,7 +226,7 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
 	}
 	if route.Crossfade != nil {
-		return nil, Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
+		return nil, crossfading(h, path)
 	}
 	sum := 0
 	next := *route
@@ -163,24 +234,19 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 	for _, ref := range sortedRefs(weights) {
 		w := weights[ref]
 		if w < 0 || w > 1_000_000 {
-			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and 1000000", w, ref)
+			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and 1000000", w, ref).WithHint("micro traffic %s %s=10 …", h, ref)
 		}
-		if _, err := s.MustApp(ref.AppRef); err != nil {
+		if _, err := s.checkTarget(ref); err != nil {
 			return nil, err
 		}
-		if ref.N != 0 {
-			if _, _, err := s.MustRelease(ref); err != nil {
-				return nil, err
-			}
-		}
 		if ref.Group != site.Group {
-			return nil, Errorf(Conflict, "%s is not of the group that owns %s", ref, h)
+			return nil, Errorf(Conflict, "%s is not of the group that owns %s", ref, h).WithHint("micro routes")
 		}
 		sum += w
 		next.Targets = append(next.Targets, Target{ReleaseRef: ref, Weighted: true, Weight: w})
 	}
 	if sum == 0 {
-		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithHint("micro unmap")
+		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithHint("micro routes")
 	}
 	return []Change{Put(site.With(next))}, nil
 }
@@ -196,7 +262,14 @@ func (s *State) Swap(a, b Host) ([]Change, error) {
 		return nil, err
 	}
 	if a == b || x.Group != y.Group {
-		return nil, Errorf(Invalid, "%s and %s can't be swapped: two hosts of one group are needed", a, b)
+		return nil, Errorf(Invalid, "%s and %s can't be swapped: two hosts of one group are needed", a, b).WithHint("micro routes")
+	}
+	for _, site := range []*Site{x, y} {
+		for _, route := range site.Routes {
+			if err := route.notFading(site.Host); err != nil {
+				return nil, err
+			}
+		}
 	}
 	nx, ny := *x, *y
 	nx.Routes, ny.Routes = y.Routes, x.Routes

@@ -103,7 +103,7 @@ func ParseHost(s string) (Host, error) {
 		if i == 0 && l == "*" && len(labels) > 2 {
 			continue
 		}
-		if len(l) > 63 || !label.MatchString(l) && !strings.HasPrefix(l, "_") {
+		if len(l) > 63 || !label.MatchString(strings.TrimPrefix(l, "_")) {
 			return "", Errorf(Invalid, "host %q is no host name: label %q", s, l).WithHint("write it without scheme and port, for example www.example.com")
 		}
 	}
@@ -143,8 +143,9 @@ func (r ReleaseRef) String() string {
 
 // ParseRelease reads "r7" or "7".
 func ParseRelease(s string) (int, error) {
-	n, err := strconv.Atoi(strings.TrimPrefix(s, "r"))
-	if err != nil || n < 1 {
+	digits := strings.TrimPrefix(s, "r")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 1 || strconv.Itoa(n) != digits {
 		return 0, Errorf(Invalid, "%q is no release", s).WithHint("releases are written r1, r2, …")
 	}
 	return n, nil

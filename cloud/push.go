@@ -45,22 +45,20 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 	if _, err := s.mapDraft(p.App, p.Draft.Routes, at); err != nil {
 		return nil, ReleaseRef{}, err
 	}
-	changes, rel := s.derive(app, parent, spec, formation, p.Stage, "push", at)
+	if err := s.appNotFading(p.App); err != nil && !p.Stage {
+		return nil, ReleaseRef{}, err
+	}
+	changes, rel, err := s.derive(app, parent, spec, formation, p.Stage, "push", at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
 	rel.Push = p.ID
 	return changes, rel.ReleaseRef, nil
 }
 
 // CheckPush reports what keeps a push from being accepted, as far as that is known without an image.
-func (s *State) CheckPush(app AppRef, d Draft) error {
-	if err := s.checkNewApp(app); err != nil {
-		return err
-	}
-	parent, _ := s.Release(app.Release(0))
-	_, _, err := d.Resolve(Built{}, parent)
-	if err != nil {
-		return err
-	}
-	_, err = s.mapDraft(app, d.Routes, Stamp{})
+func (s *State) CheckPush(app AppRef, d Draft, stage bool) error {
+	_, _, err := s.Push(Push{App: app, Draft: d, Stage: stage}, Stamp{})
 	return err
 }
 
@@ -80,12 +78,13 @@ func (s *State) checkNewApp(r AppRef) error {
 }
 
 // derive makes the next release of an app and, unless it is staged, begins the switch to it.
-func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage bool, cause string, at Stamp) ([]Change, *Release) {
+func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage bool, cause string, at Stamp) ([]Change, *Release, error) {
 	next := *app
 	next.Last++
 	rel := &Release{
 		ReleaseRef: app.Release(next.Last),
 		Created:    at.At,
+		Since:      at.At,
 		By:         at.By,
 		Cause:      cause,
 		Spec:       spec,
@@ -98,7 +97,7 @@ func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage 
 	if !stage {
 		next.Rollout = rel.rollout(at)
 	}
-	return []Change{Put(&next), Put(rel)}, rel
+	return []Change{Put(&next), Put(rel)}, rel, s.oneWriter(rel, stage)
 }
 
 func (r *Release) rollout(at Stamp) *Rollout {
@@ -116,7 +115,7 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 		next.History = append(withoutRelease(app.History, n), app.Current)
 		if old, ok := s.Release(app.Release(app.Current)); ok {
 			cooled := *old
-			if cooled.Spec.Strategy.Kind != Recreate {
+			if cooled.Spec.Strategy.Kind != Recreate && !cooled.Stopped {
 				cooled.Warm = &warm
 			}
 			cooled.Staged = false
@@ -126,13 +125,12 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 	next.Current = n
 	if rel, ok := s.Release(app.Release(n)); ok {
 		if !rel.Up || rel.Staged {
-			// A host that somebody else took meanwhile is no reason to fail what runs.
 			mapped, err := s.mapDraft(app.AppRef, rel.Spec.Routes, at)
-			if err == nil {
-				changes = append(changes, mapped...)
-			}
-			if rel.Spec.NoRoute {
+			switch {
+			case rel.Spec.NoRoute:
 				changes = append(changes, s.unmapAll(app.AppRef)...)
+			case err == nil: // a host that somebody else took meanwhile is no reason to fail what runs
+				changes = append(changes, mapped...)
 			}
 		}
 		up := *rel

@@ -3,6 +3,7 @@ package cloud
 import (
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // Promote returns the changes that begin to make a release current. Its formation is first raised to
@@ -12,43 +13,111 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch s.PhaseOf(rel) {
-	case PhaseFailed:
-		return nil, Errorf(Conflict, "release %s failed: %s", rel.ReleaseRef, rel.Failure.Reason).WithHint("micro push --app %s", r.App)
-	case PhaseCurrent:
-		return nil, Errorf(Conflict, "release %s is current already", rel.ReleaseRef)
-	case PhaseStarting, PhaseStaged, PhaseRouted, PhaseWarm, PhaseRetired, PhaseStopped, PhaseSuperseded:
+	switch {
+	case rel.Failure != nil:
+		return nil, failed(rel)
+	case app.Current == rel.N && rel.Stopped:
+		return nil, Errorf(Conflict, "release %s is current already, and stopped", rel.ReleaseRef).WithHint("micro start %s", r.AppRef)
+	case app.Current == rel.N:
+		return nil, Errorf(Conflict, "release %s is current already", rel.ReleaseRef).WithHint("micro releases %s", r.AppRef)
+	case app.switchesTo(rel.N):
+		return nil, nil
 	}
-	if newer := s.stagedAfter(rel); newer != nil && !force {
+	if newer := s.supersededBy(rel); newer != nil && !force {
 		return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro promote %s --yes", rel.ReleaseRef)
 	}
-	return s.switchTo(app, rel, at), nil
+	target := *rel
+	if cur, ok := s.Release(app.Release(app.Current)); ok && app.Current != 0 {
+		target.Formation = rel.Formation.AtLeast(cur.Formation)
+	}
+	for name, to := range target.Formation {
+		if was := rel.Formation[name]; was.Memory != to.Memory || was.CPU != to.CPU {
+			target.Generation = rel.Generation + 1
+		}
+	}
+	return s.switchTo(app, &target, at)
 }
 
-// stagedAfter returns a newer staged release of the same app that was derived from r.
-func (s *State) stagedAfter(r *Release) *Release {
+func failed(r *Release) error {
+	return Errorf(Conflict, "release %s failed: %s", r.ReleaseRef, r.Failure.Reason).WithHint("micro releases %s", r.AppRef)
+}
+
+func (a *App) switchesTo(n int) bool { return a.Rollout != nil && a.Rollout.To == n }
+
+// supersededBy returns the newest release that was derived from a staged one, if it serves or is to.
+func (s *State) supersededBy(r *Release) (newer *Release) {
+	if !r.Staged {
+		return nil
+	}
+	derived := map[int]bool{r.N: true}
 	for other := range s.Releases(r.AppRef) {
-		if other.N > r.N && other.Staged && other.Parent == r.N {
-			return other
+		if !derived[other.Parent] {
+			continue
 		}
+		derived[other.N] = true
+		if s.Runs(other) {
+			newer = other
+		}
+	}
+	return newer
+}
+
+// switchTo begins the switch to a release.
+func (s *State) switchTo(app *App, target *Release, at Stamp) ([]Change, error) {
+	if err := s.oneWriter(target, false); err != nil {
+		return nil, err
+	}
+	s.afresh(target)
+	next := *app
+	next.Rollout = target.rollout(at)
+	return []Change{Put(&next), Put(target)}, nil
+}
+
+// afresh lets a release run that perhaps does not: what crashed when it last did is not held against it.
+func (s *State) afresh(r *Release) {
+	if was, ok := s.Release(r.ReleaseRef); ok && !s.Runs(was) {
+		r.Generation = was.Generation + 1
+	}
+	r.Stopped = false
+}
+
+// oneWriter reports what keeps a release from running because of a volume of its, which has a single
+// writer: beside is for one that runs beside the current release, not after it.
+func (s *State) oneWriter(r *Release, beside bool) error {
+	app, ok := s.App(r.AppRef)
+	for other := range s.Releases(r.AppRef) {
+		volume, shared := r.Spec.sharesVolume(other.Spec)
+		if !ok || !shared || other.N == r.N || !s.Runs(other) {
+			continue
+		}
+		if leaves := !beside && !other.Staged && !s.routed(other.ReleaseRef); leaves {
+			continue
+		}
+		e := Errorf(Conflict, "release %s holds volume %q, which one release at a time may write to", other.ReleaseRef, volume)
+		_, made := s.Release(r.ReleaseRef)
+		switch {
+		case other.N != app.Current && !app.switchesTo(other.N):
+			return e.WithHint("micro stop %s", other.ReleaseRef)
+		case made:
+			return e.WithHint("micro promote %s", r.ReleaseRef)
+		}
+		return e.WithHint("micro push --app %s", r.App) // not staged: the one before ends first
 	}
 	return nil
 }
 
-func (s *State) switchTo(app *App, rel *Release, at Stamp) []Change {
-	target := *rel
-	target.Stopped = false
-	if cur, ok := s.Release(app.Release(app.Current)); ok && app.Current != 0 {
-		target.Formation = rel.Formation.AtLeast(cur.Formation)
+func (s Spec) sharesVolume(other Spec) (name string, ok bool) {
+	for _, v := range s.Volumes {
+		if slices.ContainsFunc(other.Volumes, func(o Volume) bool { return o.Name == v.Name }) {
+			return v.Name, true
+		}
 	}
-	next := *app
-	next.Rollout = target.rollout(at)
-	return []Change{Put(&next), Put(&target)}
+	return "", false
 }
 
 // Rollback returns the changes that begin to make an earlier release current again, and its name: n,
 // or the one that was current before for 0. It makes no new release, and never goes to one that was
-// never up. A switch under way is given up.
+// never up. A switch under way is given up; that is all where n is current.
 func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error) {
 	app, err := s.MustApp(r)
 	if err != nil {
@@ -66,22 +135,25 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 		}
 	}
 	_, rel, err := s.MustRelease(r.Release(n))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, ReleaseRef{}, err
-	}
-	if rel.Failure != nil || !rel.Up {
+	case rel.Failure != nil || !rel.Up:
 		return nil, ReleaseRef{}, Errorf(Conflict, "release %s was never up", rel.ReleaseRef).WithHint("micro releases %s", r)
-	}
-	if app.Current == n {
+	case app.Current == n && app.Rollout != nil:
+		next := *app
+		next.Rollout = nil
+		return []Change{Put(&next)}, rel.ReleaseRef, nil
+	case app.Current == n:
 		return nil, ReleaseRef{}, Errorf(Conflict, "release %s is current already", rel.ReleaseRef).WithHint("micro releases %s", r)
+	case app.switchesTo(n):
+		return nil, rel.ReleaseRef, nil
 	}
-	// Its own formation comes back with it: a roll-back restores all of a release.
+	// Its own formation comes back with it, and what it migrated is as it left it.
 	target := *rel
-	target.Stopped = false
-	next := *app
-	next.Rollout = target.rollout(at)
-	next.Rollout.Released = true // what it migrated is as it left it
-	return []Change{Put(&next), Put(&target)}, rel.ReleaseRef, nil
+	target.Ran = true
+	changes, err := s.switchTo(app, &target, at)
+	return changes, rel.ReleaseRef, err
 }
 
 // Env returns the changes that make a release of the one named with another environment, and its name.
@@ -100,11 +172,34 @@ func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stam
 		delete(spec.Env, k)
 	}
 	maps.Copy(spec.Env, set)
+	// What the manifest said of routes has been done; they may have been changed since.
+	spec.Routes, spec.NoRoute = nil, false
+	if port, ok := set["PORT"]; ok {
+		if spec.Processes, err = withPort(rel.Spec.Processes, port); err != nil {
+			return nil, ReleaseRef{}, err
+		}
+	}
 	if err := errorsOf(spec, rel.Formation); err != nil {
 		return nil, ReleaseRef{}, err
 	}
-	changes, next := s.derive(app, rel, spec, rel.Formation, rel.N != app.Current && rel.Staged, "env", at)
+	changes, next, err := s.derive(app, rel, spec, maps.Clone(rel.Formation), rel.N != app.Current && rel.Staged, "env", at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
 	return changes, next.ReleaseRef, nil
+}
+
+func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]Process, error) {
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, Errorf(Invalid, "PORT %q is no number from 1 to 65535", port).WithHint("micro env APP PORT=8080")
+	}
+	processes = maps.Clone(processes)
+	if web, ok := processes[Web]; ok {
+		web.Port = n
+		processes[Web] = web
+	}
+	return processes, nil
 }
 
 // Scale returns the changes that alter a release's formation in place. A change of memory or CPU
@@ -119,7 +214,7 @@ func (s *State) Scale(r ReleaseRef, want map[ProcessName]DraftProcess) ([]Change
 	for name, p := range want {
 		was, ok := rel.Formation[name]
 		if !ok {
-			return nil, Errorf(NotFound, "release %s has no process %q", rel.ReleaseRef, name).WithHint("it has %v", sortedKeys(rel.Formation))
+			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithHint("micro app %s", r.AppRef)
 		}
 		now := p.scale(name, rel.Formation)
 		if now.Memory != was.Memory || now.CPU != was.CPU {
@@ -178,22 +273,26 @@ func (s *State) Stop(r ReleaseRef) ([]Change, error) {
 }
 
 // Start returns the changes that let a stopped release run again; one that nothing leads to is staged.
-func (s *State) Start(r ReleaseRef) ([]Change, error) {
+func (s *State) Start(r ReleaseRef, at Stamp) ([]Change, error) {
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
 		return nil, err
 	}
 	if rel.Failure != nil {
-		return nil, Errorf(Conflict, "release %s failed: %s", rel.ReleaseRef, rel.Failure.Reason).WithHint("micro push --app %s", r.App)
+		return nil, failed(rel)
+	}
+	if s.Runs(rel) {
+		return nil, nil
 	}
 	next := *rel
-	next.Stopped = false
 	if rel.N != app.Current && !s.routed(rel.ReleaseRef) {
 		next.Staged = true
 	}
-	if !rel.Stopped && s.Runs(rel) {
-		return nil, nil
+	if err := s.oneWriter(&next, rel.N != app.Current || app.Rollout != nil); err != nil {
+		return nil, err
 	}
+	next.Since = at.At
+	s.afresh(&next)
 	return []Change{Put(&next)}, nil
 }
 

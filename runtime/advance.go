@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -71,7 +73,7 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 		return []Decision{{Verdict: Failed, Release: rel.ReleaseRef, Failure: cloud.Failure{At: now, Reason: reason, Hint: hint}}}
 	}
 	logs := fmt.Sprintf("micro logs %s", rel.ReleaseRef)
-	started := rel.Created
+	started := rel.Since
 	if rollout != nil {
 		started = rollout.Started
 	}
@@ -85,7 +87,7 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 			if i.Exit.Code == 0 {
 				return []Decision{{Verdict: Released, Release: rel.ReleaseRef}}, deadline
 			}
-			return fail(fmt.Sprintf("the release command %s", describe(*i.Exit, i.Reason)), logs), deadline
+			return fail("the release command "+describe(*i.Exit, i.Reason), hint(rel, i.Slot, *i.Exit)), deadline
 		}
 		if now.After(deadline) {
 			return fail(fmt.Sprintf("the release command has not ended within %s", commandLimit), logs), deadline
@@ -96,21 +98,25 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 	for name, p := range rel.Spec.Processes {
 		deadline = later(deadline, started.Add(time.Duration(p.Startup)*time.Duration(waves(rel, name))+slack))
 	}
-	if rollout != nil && rel.Spec.Processes[cloud.ReleaseCommand].Command != "" {
+	if _, has := rel.Spec.Processes[cloud.ReleaseCommand]; has && rollout != nil {
 		deadline = deadline.Add(commandLimit)
 	}
+	if rollout != nil && rollout.Strategy.Kind == cloud.Recreate {
+		deadline = deadline.Add(timeToEnd(v.State, rel.AppRef))
+	}
 	missing := 0
-	for name, scale := range rel.Formation {
+	for _, name := range slices.Sorted(maps.Keys(rel.Formation)) {
 		if name == cloud.ReleaseCommand {
 			continue
 		}
-		for index := range scale.Instances {
+		for index := range rel.Formation[name].Instances {
 			slot := slotOf(rel, name, index)
-			if !serves(v, slot, rel.Generation) {
-				missing++
+			if serves(v, slot, rel) {
+				continue
 			}
-			if c, ok := v.Instances.Crashes(slot); ok && c.Generation == rel.Generation && c.Last.At.After(started) && (c.Fatal || c.Count >= crashesToFail) {
-				return fail(fmt.Sprintf("%s.%d %s", name, index, describe(c.Last, c.Reason)), logs), deadline
+			missing++
+			if c, ok := v.Instances.Crashes(slot); ok && c.Generation == rel.Generation && !c.Last.At.Before(started) && (c.Fatal || c.Count >= crashesToFail) {
+				return fail(fmt.Sprintf("%s.%d %s", name, index, describe(c.Last, c.Reason)), hint(rel, slot, c.Last)), deadline
 			}
 		}
 	}
@@ -120,7 +126,7 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 	case missing == 0:
 		return []Decision{{Verdict: Up, Release: rel.ReleaseRef}}, deadline
 	case now.After(deadline):
-		return fail(fmt.Sprintf("%d instances were not ready in time", missing), logs), deadline
+		return fail(late(v, rel, missing), logs), deadline
 	}
 	return nil, deadline
 }
@@ -144,10 +150,39 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// serves says whether the slot has a ready instance of the generation.
-func serves(v cloud.View, slot cloud.Slot, generation int) bool {
+// timeToEnd is how long the instances of the app's current release may take to end.
+func timeToEnd(s *cloud.State, app cloud.AppRef) time.Duration {
+	longest := time.Duration(0)
+	if cur, ok := s.Release(app.Release(0)); ok {
+		for _, p := range cur.Spec.Processes {
+			longest = max(longest, drainLimit+time.Duration(p.StopGrace))
+		}
+	}
+	return longest
+}
+
+// late says what keeps a release that has run out of time from being ready.
+func late(v cloud.View, rel *cloud.Release, missing int) string {
+	for i := range v.Instances.OfRelease(rel.ReleaseRef) {
+		if i.Phase.Live() && i.Phase != cloud.InstanceReady && i.Reason != "" {
+			return fmt.Sprintf("%d of %d instances were not ready in time: %s.%d %s", missing, rel.Formation.Instances(), i.Process, i.Index, i.Reason)
+		}
+	}
+	return fmt.Sprintf("%d of %d instances were not ready in time", missing, rel.Formation.Instances())
+}
+
+// hint is what to try after an instance ended as it did.
+func hint(rel *cloud.Release, slot cloud.Slot, e cloud.Exit) string {
+	if e.OOM {
+		return fmt.Sprintf("micro push --app %s -m %s", rel.App, cloud.FormatSize(2*rel.Formation[slot.Process].Memory))
+	}
+	return fmt.Sprintf("micro logs %s", rel.ReleaseRef)
+}
+
+// serves says whether the slot has a ready instance of the release as it is to run now.
+func serves(v cloud.View, slot cloud.Slot, rel *cloud.Release) bool {
 	for i := range v.Instances.OfSlot(slot) {
-		if i.Phase == cloud.InstanceReady && i.Generation >= generation {
+		if i.Phase == cloud.InstanceReady && i.Generation >= rel.Generation && of(i, rel) {
 			return true
 		}
 	}
@@ -158,7 +193,7 @@ func serves(v cloud.View, slot cloud.Slot, generation int) bool {
 func describe(e cloud.Exit, reason string) string {
 	switch {
 	case e.OOM:
-		return "ran out of memory"
+		return "ran out of memory: it has been killed at its limit"
 	case reason != "":
 		return reason
 	case e.Code > 128 && e.Code <= 128+64:

@@ -18,10 +18,11 @@ type router interface {
 }
 
 // logs keeps what instances print. Open returns the file that an instance's output goes to and begins
-// to read it; Done says that nothing more will come.
+// to read it; Done says that nothing more will come; Sweep removes the files that nobody has opened.
 type logs interface {
 	Open(i *cloud.Instance) (path string, err error)
 	Done(id cloud.InstanceID)
+	Sweep() error
 }
 
 // memory keeps what must outlive a restart of the node and is nobody else's business.
@@ -79,7 +80,7 @@ func NewAgent(c Config) *Agent {
 	}
 }
 
-// Run takes over the instances that run already, says so by calling adopted, and then keeps the node
+// Run takes over the instances that run already, says so by calling ready, and then keeps the node
 // as the state wants it until ctx ends. Instances run on after that.
 func (a *Agent) Run(ctx context.Context, ready func()) error {
 	defer a.running.Wait()
@@ -106,20 +107,22 @@ func (a *Agent) do(ctx context.Context, s Step) {
 	switch s.Do {
 	case Start:
 		i := &cloud.Instance{
-			ID: a.newID(s.Slot), Slot: s.Slot, Generation: s.Generation, Node: a.Node,
+			ID: a.newID(s.Slot), Slot: s.Slot, Generation: s.Generation, Of: s.Of, Node: a.Node,
 			Phase: cloud.InstanceStarting, Since: a.Now(),
 		}
 		a.see(i)
-		a.work(ctx, i, false)
-	case Drain:
+		w := newWorker(a, i)
+		a.work(w, func() { w.run(ctx, false) })
+	case Drain, Remove:
 		a.mu.Lock()
 		w := a.workers[s.ID]
 		a.mu.Unlock()
-		if w != nil {
+		switch {
+		case w != nil && (s.Do == Drain || s.Slot.Process == cloud.ReleaseCommand):
 			w.drain(s.Linger)
+		case s.Do == Remove:
+			a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(s.ID) })
 		}
-	case Remove:
-		a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(s.ID) })
 	}
 }
 
@@ -141,16 +144,15 @@ func (a *Agent) see(i *cloud.Instance) {
 	a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(i) })
 }
 
-// work gives an instance a worker of its own, which stays with it to its end.
-func (a *Agent) work(ctx context.Context, i *cloud.Instance, adopted bool) {
-	w := newWorker(a, i)
+// work lets a worker do what it does for its instance, to whose end it stays with it.
+func (a *Agent) work(w *worker, do func()) {
 	a.mu.Lock()
-	a.workers[i.ID] = w
+	a.workers[w.i.ID] = w
 	a.mu.Unlock()
 	a.running.Go(func() {
-		w.run(ctx, adopted)
+		do()
 		a.mu.Lock()
-		delete(a.workers, i.ID)
+		delete(a.workers, w.i.ID)
 		a.mu.Unlock()
 	})
 }
@@ -174,38 +176,50 @@ func (a *Agent) adopt(ctx context.Context) error {
 	})
 	var asked sync.WaitGroup
 	for _, r := range list {
+		if r.Labels[labelOnce] != "" {
+			// The person it was made for has gone with the process before this one.
+			if err := a.Driver.Remove(ctx, r.ID); err != nil {
+				return err
+			}
+		}
 		i, ok := adopted(r, a.Node)
 		if !ok {
 			continue
 		}
 		i.Since = a.Now()
-		if r.Exit != nil {
-			a.see(i)
-			a.running.Go(func() { newWorker(a, i).exited(ctx, *r.Exit, "", false) })
-			continue
+		if _, err := a.Logs.Open(i); err != nil {
+			a.Log.Error("the instance's output is not read", "instance", r.ID, "err", err)
 		}
-		asked.Go(func() {
-			seen := *i
-			if rel, ok := a.Board.View().State.Release(i.ReleaseRef); ok {
-				p := rel.Spec.Processes[i.Process]
-				if probe(ctx, p.Liveness, i.Addr) == nil && probe(ctx, p.Readiness, i.Addr) == nil {
-					seen.Phase = cloud.InstanceReady
-				}
-			}
-			a.see(&seen)
-			a.work(ctx, &seen, true)
-		})
+		asked.Go(func() { a.takeOver(ctx, i, r.Exit) })
 	}
 	asked.Wait()
 	a.Log.Info("adopted instances", "count", len(list))
-	return nil
+	return a.Logs.Sweep()
+}
+
+// takeOver gives an instance that was there before its worker.
+func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
+	if rel, ok := a.Board.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
+		p := rel.Spec.Processes[i.Process]
+		if probe(ctx, p.Liveness, i.Addr) == nil && probe(ctx, p.Readiness, i.Addr) == nil {
+			i.Phase = cloud.InstanceReady
+		}
+	}
+	a.see(i)
+	w := newWorker(a, i)
+	w.readied = i.Started
+	if exit != nil {
+		a.work(w, func() { w.exited(ctx, *exit, exit.Reason, false) })
+		return
+	}
+	a.work(w, func() { w.run(ctx, true) })
 }
 
 // forget drops what is known of the crashes of slots that are no more.
 func (a *Agent) forget(ctx context.Context, v cloud.View) {
 	for c := range v.Instances.AllCrashes() {
 		rel, ok := v.State.Release(c.ReleaseRef)
-		if ok && c.Generation == rel.Generation && (c.Index < rel.Formation[c.Process].Instances || v.State.Runs(rel)) {
+		if ok && c.Generation == rel.Generation && c.Index < rel.Formation[c.Process].Instances {
 			continue
 		}
 		if err := a.Memory.Forget(ctx, c.Slot); err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -24,6 +25,7 @@ const (
 	labelIndex      = "micro.index"
 	labelGeneration = "micro.generation"
 	labelPort       = "micro.port"
+	labelOf         = "micro.of" // when the release was made, in nanoseconds
 )
 
 // site is what a node adds to every container.
@@ -42,7 +44,7 @@ func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instanc
 		Labels: map[string]string{
 			labelGroup: string(rel.Group), labelApp: string(rel.App), labelRelease: strconv.Itoa(rel.N),
 			labelProcess: string(i.Process), labelIndex: strconv.Itoa(i.Index), labelGeneration: strconv.Itoa(i.Generation),
-			labelPort: strconv.Itoa(p.Port),
+			labelPort: strconv.Itoa(p.Port), labelOf: strconv.FormatInt(rel.Created.UnixNano(), 10),
 		},
 		Image:    rel.Spec.Image.Digest,
 		Shim:     fmt.Sprintf("%s.%s.r%d", rel.Group, rel.App, rel.N),
@@ -161,6 +163,9 @@ func adopted(r Running, node cloud.NodeName) (i *cloud.Instance, ok bool) {
 		Addr:       netip.AddrPortFrom(r.IP, uint16(number(labelPort))),
 		PID:        r.PID,
 		Started:    r.Started,
+	}
+	if made, err := strconv.ParseInt(r.Labels[labelOf], 10, 64); err == nil {
+		i.Of = time.Unix(0, made).UTC()
 	}
 	return i, ok
 }

@@ -3,11 +3,12 @@ package runtime
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/protoduction/micro/cloud"
 )
 
-// Labels of a container that runs one command for a person: nothing that a node adopts.
+// labelOnce is the label of a container that runs one command for a person: nothing that a node adopts.
 const labelOnce = "micro.once"
 
 // RunOnce runs a command in a container of its own, made like those of the release's process, and
@@ -36,7 +37,7 @@ func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.P
 	i := &cloud.Instance{Slot: cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: process}}
 	i.ID = "run-" + a.newID(i.Slot)
 	if len(i.ID) > 63 {
-		i.ID = i.ID[len(i.ID)-63:]
+		i.ID = cloud.InstanceID(strings.TrimLeft(string(i.ID[len(i.ID)-63:]), "-"))
 	}
 	made := a.site.container(group, rel, i, image, "")
 	made.Labels = map[string]string{labelOnce: rel.ReleaseRef.String()}

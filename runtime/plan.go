@@ -24,6 +24,7 @@ type Step struct {
 	Do         Action
 	Slot       cloud.Slot
 	Generation int              // of the instance to start
+	Of         time.Time        // when the release of the instance to start was made
 	ID         cloud.InstanceID // of the instance to drain or remove
 	// Linger says that others serve on while this instance drains, so that it must wait until nobody
 	// holds its address any more.
@@ -40,13 +41,16 @@ func Plan(v cloud.View, node cloud.NodeName, now time.Time) (steps []Step, again
 		p.app(app)
 	}
 	for i := range v.Instances.All() {
-		if _, ok := v.State.Release(i.ReleaseRef); !ok || i.N == 0 {
+		if rel, ok := v.State.Release(i.ReleaseRef); !ok || i.N == 0 || !of(i, rel) {
 			p.end(i, false)
 		}
 	}
 	slices.SortFunc(p.steps, Step.compare)
 	return p.steps, p.again
 }
+
+// of says whether i is an instance of this very release, and not of one of the same name before it.
+func of(i *cloud.Instance, rel *cloud.Release) bool { return i.Of.IsZero() || i.Of.Equal(rel.Created) }
 
 type planner struct {
 	cloud.View
@@ -57,24 +61,45 @@ type planner struct {
 }
 
 func (p *planner) app(app *cloud.App) {
-	exclusive := app.Rollout != nil && app.Rollout.Strategy.Kind == cloud.Recreate && app.Rollout.To != app.Current
+	exclusive := p.exclusive(app)
 	for rel := range p.State.Releases(app.AppRef) {
 		runs := p.State.Runs(rel)
 		switch {
 		case !runs, exclusive && rel.N == app.Current:
 			p.endAll(rel.ReleaseRef)
-		case exclusive && rel.N == app.Rollout.To && p.othersRun(app, rel.N):
-			// They are being ended; this one may start when they have.
+		case p.waits(app, rel, exclusive):
+			// Others are being ended; this one may start when they have.
 		default:
 			p.release(app, rel)
 		}
 	}
 }
 
-// othersRun says whether an instance of the app's current release is still there.
-func (p *planner) othersRun(app *cloud.App, but int) bool {
-	for i := range p.Instances.OfRelease(app.Release(app.Current)) {
-		if i.N != but && i.Phase != cloud.InstanceExited {
+// exclusive says whether the current release must have ended before the one that is being switched to
+// starts. A release command runs before that, unless it would write to the same volumes.
+func (p *planner) exclusive(app *cloud.App) bool {
+	r := app.Rollout
+	if r == nil || r.Strategy.Kind != cloud.Recreate || r.To == app.Current {
+		return false
+	}
+	to, ok := p.State.Release(app.Release(r.To))
+	return ok && (r.Released || len(to.Spec.Volumes) > 0)
+}
+
+// waits says whether instances that must not run beside those of the release are still there: of
+// releases that are being ended, where one of the two wants to be alone.
+func (p *planner) waits(app *cloud.App, rel *cloud.Release, exclusive bool) bool {
+	if rel.N != app.Current && (app.Rollout == nil || app.Rollout.To != rel.N) {
+		return false
+	}
+	for i := range p.Instances.OfApp(app.AppRef) {
+		if i.Phase == cloud.InstanceExited || i.N == rel.N && of(i, rel) {
+			continue
+		}
+		other, ok := p.State.Release(i.ReleaseRef)
+		ok = ok && of(i, other)
+		ends := !ok || !p.State.Runs(other) || exclusive && i.N == app.Current
+		if ends && (rel.Spec.Strategy.Kind == cloud.Recreate || ok && other.Spec.Strategy.Kind == cloud.Recreate) {
 			return true
 		}
 	}
@@ -102,6 +127,9 @@ func (p *planner) release(app *cloud.App, rel *cloud.Release) {
 	surplus := map[cloud.ProcessName][]*cloud.Instance{}
 	bySlot := map[cloud.Slot][]*cloud.Instance{}
 	for i := range p.Instances.OfRelease(rel.ReleaseRef) {
+		if !of(i, rel) {
+			continue
+		}
 		if i.Index < wanted[i.Process].Instances {
 			bySlot[i.Slot] = append(bySlot[i.Slot], i)
 		} else {
@@ -115,12 +143,29 @@ func (p *planner) release(app *cloud.App, rel *cloud.Release) {
 		}
 		p.process(rel, name, scale.Instances, bySlot)
 	}
-	for _, list := range surplus {
-		for _, i := range list {
-			p.end(i, true)
-		}
+	for name, list := range surplus {
+		p.shrink(list, wanted[name].Instances, bySlot)
 	}
 }
+
+// shrink ends the instances of a process beyond its count, but those that serve only as far as others do.
+func (p *planner) shrink(surplus []*cloud.Instance, count int, bySlot map[cloud.Slot][]*cloud.Instance) {
+	short := count
+	for slot, list := range bySlot {
+		if slot.Process == surplus[0].Process && slices.ContainsFunc(list, ready) {
+			short--
+		}
+	}
+	for _, i := range surplus {
+		if ready(i) && short > 0 {
+			short--
+			continue
+		}
+		p.end(i, true)
+	}
+}
+
+func ready(i *cloud.Instance) bool { return i.Phase == cloud.InstanceReady }
 
 // once starts the release command where it has not run.
 func (p *planner) once(rel *cloud.Release, bySlot map[cloud.Slot][]*cloud.Instance) {
@@ -137,7 +182,7 @@ func (p *planner) process(rel *cloud.Release, name cloud.ProcessName, count int,
 	starting := 0
 	for index := range count {
 		for _, i := range bySlot[slotOf(rel, name, index)] {
-			if i.Phase == cloud.InstanceStarting {
+			if i.Phase == cloud.InstanceStarting && i.Generation >= rel.Generation {
 				starting++
 			}
 		}
@@ -150,22 +195,22 @@ func (p *planner) process(rel *cloud.Release, name cloud.ProcessName, count int,
 		slot := slotOf(rel, name, index)
 		keep, old, gone := sortOut(bySlot[slot], rel.Generation)
 		for _, i := range gone {
-			p.end(i, false)
+			p.end(i, true)
 		}
 		switch {
-		case keep != nil && keep.Phase != cloud.InstanceStarting:
+		case keep != nil && (ready(keep) || len(old) == 0):
 			// What comes after is up; what was before may go.
 			for _, i := range old {
 				p.end(i, true)
 			}
 		case keep != nil:
-		case len(old) == 0:
-			if starting < fill && !(alone && ending(bySlot[slot])) && p.start(rel, slot) {
-				starting++
-			}
-		case alone:
+		case alone && len(old) > 0:
 			for _, i := range old {
 				p.end(i, false)
+			}
+		case len(old) == 0:
+			if starting < fill && !(alone && occupied(bySlot[slot])) && p.start(rel, slot) {
+				starting++
 			}
 		case starting < roll && p.start(rel, slot):
 			starting++
@@ -185,11 +230,13 @@ func sortOut(list []*cloud.Instance, generation int) (keep *cloud.Instance, old,
 		case i.Phase == cloud.InstanceExited:
 			gone = append(gone, i)
 		case !i.Phase.Live():
+		case i.Generation < generation && i.Phase == cloud.InstanceStarting:
+			gone = append(gone, i) // nobody needs it, and it may hang
 		case i.Generation < generation:
 			old = append(old, i)
 		case keep == nil:
 			keep = i
-		case keep.Phase != cloud.InstanceReady && i.Phase == cloud.InstanceReady:
+		case !ready(keep) && ready(i):
 			gone = append(gone, keep)
 			keep = i
 		default:
@@ -199,8 +246,9 @@ func sortOut(list []*cloud.Instance, generation int) (keep *cloud.Instance, old,
 	return keep, old, gone
 }
 
-func ending(list []*cloud.Instance) bool {
-	return slices.ContainsFunc(list, func(i *cloud.Instance) bool { return !i.Phase.Live() && i.Phase != cloud.InstanceExited })
+// occupied says whether something of a slot still runs, be it on its way to its end.
+func occupied(list []*cloud.Instance) bool {
+	return slices.ContainsFunc(list, func(i *cloud.Instance) bool { return i.Phase != cloud.InstanceExited })
 }
 
 // start plans a new instance of the slot unless it has crashed and must wait.
@@ -211,7 +259,7 @@ func (p *planner) start(rel *cloud.Release, slot cloud.Slot) bool {
 		}
 		return false
 	}
-	p.steps = append(p.steps, Step{Do: Start, Slot: slot, Generation: rel.Generation})
+	p.steps = append(p.steps, Step{Do: Start, Slot: slot, Generation: rel.Generation, Of: rel.Created})
 	return true
 }
 

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -20,6 +21,9 @@ const (
 	dnsTTL = 5 * time.Second
 	// livenessFailures is how many checks in a row must fail for an instance to be replaced.
 	livenessFailures = 3
+	// steady is how long an instance that answers no check must have run to count as well: one that ends at
+	// once must not pass for one that came up.
+	steady = time.Second
 	// firstProbe is the pause after the first probe of a start; it grows to lastProbe.
 	firstProbe = 2 * time.Millisecond
 	lastProbe  = 250 * time.Millisecond
@@ -34,6 +38,7 @@ type worker struct {
 	draining chan struct{}
 	once     sync.Once
 	linger   bool // set before draining is closed
+	ended    bool // its container has: nothing more comes of it
 }
 
 func newWorker(a *Agent, i *cloud.Instance) *worker {
@@ -68,11 +73,7 @@ func (w *worker) run(ctx context.Context, adopted bool) {
 		// Of a release that is no more: Plan wants its end, and there is nothing to check until then.
 		p = cloud.Process{Liveness: cloud.Check{Type: cloud.CheckProcess}, Readiness: cloud.Check{Type: cloud.CheckProcess}}
 	}
-	if adopted {
-		if _, err := w.Logs.Open(&w.i); err != nil {
-			w.log.Error("the instance's output is not read", "err", err)
-		}
-	} else if !w.start(ctx, p) {
+	if !adopted && !w.start(ctx, p) {
 		return
 	}
 	exit := w.wait(ctx)
@@ -103,12 +104,12 @@ func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 	}()
 	select {
 	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
 	case <-starting.Done():
 		w.gone(ctx)
 		return false
 	}
 	r, err := w.create(starting)
+	<-w.slots
 	switch {
 	case err == nil:
 		w.i.PID, w.i.Started = r.PID, r.Started
@@ -172,7 +173,7 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 	if w.i.Process == cloud.ReleaseCommand {
 		select {
 		case e := <-exit:
-			w.exited(ctx, e, "", false)
+			w.exited(ctx, e, e.Reason, false)
 		case <-w.draining:
 			w.end(ctx, p, exit)
 		case <-ctx.Done():
@@ -183,11 +184,14 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 	defer limit.Stop()
 	lookAround := time.NewTicker(2 * time.Second)
 	defer lookAround.Stop()
-	pause := firstProbe
+	pause, began := firstProbe, w.Now()
 	for {
 		err := probe(ctx, p.Liveness, w.i.Addr)
 		if err == nil {
 			err = probe(ctx, p.Readiness, w.i.Addr)
+		}
+		if err == nil && unasked(p) && w.Now().Sub(began) < steady {
+			err = errors.New("has only just started")
 		}
 		if err == nil {
 			w.readied = w.Now()
@@ -218,6 +222,11 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 		}
 		again.Stop()
 	}
+}
+
+// unasked says whether nothing but the instance's life says that it is well.
+func unasked(p cloud.Process) bool {
+	return p.Liveness.Type == cloud.CheckProcess && p.Readiness.Type == cloud.CheckProcess
 }
 
 // unwell says why an instance is not well, with where it listens instead if that is it.
@@ -291,9 +300,9 @@ func ticker(c cloud.Check) *time.Ticker {
 
 // giveUp ends an instance that is not well, and counts it as crashed.
 func (w *worker) giveUp(ctx context.Context, p cloud.Process, exit <-chan Exit, reason string) {
-	fatal := w.i.Phase == cloud.InstanceStarting
+	w.charge(ctx, Exit{Code: 128 + int(syscall.SIGTERM), At: w.Now()}, reason, w.i.Phase == cloud.InstanceStarting)
 	w.stop(ctx, p, exit)
-	w.exited(ctx, Exit{Code: 143, At: w.Now()}, reason, fatal)
+	w.cleared(ctx)
 }
 
 // end brings an instance to its end as the plan wants it: out of routing first, then SIGTERM, then SIGKILL.
@@ -325,7 +334,9 @@ func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 
 // stop ends the container's process.
 func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
-	w.show(cloud.InstanceStopping, w.i.Reason)
+	if w.i.Phase != cloud.InstanceStopping {
+		w.show(cloud.InstanceStopping, w.i.Reason)
+	}
 	if err := w.Driver.Signal(ctx, string(w.i.ID), int(syscall.SIGTERM)); err != nil {
 		w.log.Warn("cannot signal the instance", "err", err)
 		return
@@ -334,6 +345,7 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	defer grace.Stop()
 	select {
 	case <-exit:
+		w.ended = true
 	case <-grace.C:
 	case <-ctx.Done():
 	}
@@ -347,38 +359,67 @@ func (w *worker) gone(ctx context.Context) {
 }
 
 // exited clears away an instance that ended although it was not to, and counts that against its slot.
-// What is left on the board goes with the plan's next step.
 func (w *worker) exited(ctx context.Context, e Exit, reason string, fatal bool) {
+	w.ended = true
+	w.charge(ctx, e, reason, fatal)
+	if w.i.Process == cloud.ReleaseCommand {
+		// It runs once: its container tells how it ended until that is written down and Plan wants it gone.
+		w.show(cloud.InstanceExited, w.i.Reason)
+		select {
+		case <-w.draining:
+			w.gone(ctx)
+		case <-ctx.Done():
+		}
+		return
+	}
+	w.cleared(ctx)
+}
+
+// charge counts an end against the instance's slot in the very moment in which the slot is free again:
+// whoever fills it must know how long to wait. What went with its machine or its shim is not charged.
+func (w *worker) charge(ctx context.Context, e Exit, reason string, fatal bool) {
 	end := cloud.Exit{Code: e.Code, OOM: e.OOM, At: e.At}
-	w.show(cloud.InstanceStopping, reason)
+	if e.Lost && end.Code == 0 {
+		end.Code = 128 // nobody knows: it must not pass for a good end
+	}
+	w.i.Phase, w.i.Since, w.i.Reason, w.i.Exit = cloud.InstanceStopping, w.Now(), describe(end, reason), &end
+	i := w.i
+	if e.Lost || i.Process == cloud.ReleaseCommand {
+		w.see(&i)
+		return
+	}
+	c, _ := w.Board.View().Instances.Crashes(i.Slot)
+	switch {
+	case c != nil && c.Generation > i.Generation:
+		w.see(&i) // it was to be replaced anyway
+		return
+	case c == nil || !c.Last.At.Equal(end.At): // else it was counted before a restart of micro
+		var ran time.Duration
+		if !w.readied.IsZero() {
+			ran = e.At.Sub(w.readied)
+		}
+		c = crashed(c, &i, end, i.Reason, ran, fatal)
+	}
+	if err := w.Memory.Save(ctx, c); err != nil {
+		w.log.Error("cannot remember the crash", "err", err)
+	}
+	w.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithCrashes(c).With(&i) })
+}
+
+// cleared removes an instance that has been charged. What is left on the board goes with the plan's next step.
+func (w *worker) cleared(ctx context.Context) {
 	if !w.remove(ctx) {
 		return
 	}
-	i := w.i
-	i.Phase, i.Since, i.Reason, i.Exit = cloud.InstanceExited, w.Now(), reason, &end
-	before, _ := w.Board.View().Instances.Crashes(i.Slot)
-	count := !e.Lost && i.Process != cloud.ReleaseCommand
-	var ran time.Duration
-	if !w.readied.IsZero() {
-		ran = e.At.Sub(w.readied)
-	}
-	c := crashed(before, &i, end, reason, ran, fatal)
-	if count {
-		if err := w.Memory.Save(ctx, c); err != nil {
-			w.log.Error("cannot remember the crash", "err", err)
-		}
-	}
-	w.Board.Observe(func(o *cloud.Instances) *cloud.Instances {
-		if count {
-			o = o.WithCrashes(c)
-		}
-		return o.With(&i)
-	})
-	w.log.Warn("instance ended", "code", e.Code, "oom", e.OOM, "reason", reason)
+	w.log.Warn("instance ended", "code", w.i.Exit.Code, "oom", w.i.Exit.OOM, "reason", w.i.Reason)
+	w.show(cloud.InstanceExited, w.i.Reason)
 }
 
 // remove clears away the container, however long that takes; false only when ctx ends.
 func (w *worker) remove(ctx context.Context) bool {
+	if w.ended && ctx.Err() == nil {
+		w.Logs.Done(w.i.ID) // first: a kill of micro between the two then costs no line
+	}
 	for {
 		if ctx.Err() != nil {
 			return false

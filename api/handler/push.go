@@ -162,7 +162,7 @@ func checkDraft(s *cloud.State, app cloud.AppRef, d api.PushDraft) error {
 	if d.Source != nil && d.Source.Dockerfile != "" && !filepath.IsLocal(d.Source.Dockerfile) {
 		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", d.Source.Dockerfile))
 	}
-	errs = append(errs, s.CheckPush(app, d.Draft))
+	errs = append(errs, s.CheckPush(app, d.Draft, d.Stage))
 	return joined(errs)
 }
 

@@ -77,8 +77,8 @@ func (h *Handler) serveVerbs() {
 			return c, current(s, r), err
 		})
 	h.serveVerb("start", "Let a stopped release run again",
-		func(s *cloud.State, r cloud.ReleaseRef, _ bool, _ cloud.Stamp) ([]cloud.Change, int, error) {
-			c, err := s.Start(r)
+		func(s *cloud.State, r cloud.ReleaseRef, _ bool, at cloud.Stamp) ([]cloud.Change, int, error) {
+			c, err := s.Start(r, at)
 			return c, current(s, r), err
 		})
 	h.serveDelete()

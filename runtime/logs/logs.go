@@ -124,6 +124,20 @@ func (l *Logs) Done(id cloud.InstanceID) {
 	}
 }
 
+// Sweep removes the raw files of instances that nobody has opened: they went while micro was down.
+func (l *Logs) Sweep() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	entries, err := os.ReadDir(l.rawDir())
+	errs := []error{err}
+	for _, e := range entries {
+		if _, ok := l.raws[cloud.InstanceID(e.Name())]; !ok {
+			errs = append(errs, os.Remove(l.rawPath(cloud.InstanceID(e.Name()))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Drop removes all that is kept of an app.
 func (l *Logs) Drop(app cloud.AppRef) error {
 	l.mu.Lock()
