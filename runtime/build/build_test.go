@@ -25,7 +25,13 @@ func TestMain(m *testing.M) {
 	if code, ours := child.Main(os.Args); ours {
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.Remove(shellPath())
+	os.Exit(code)
+}
+
+func shellPath() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("micro-test-sh-%d", os.Getpid()))
 }
 
 type rig struct {
@@ -110,7 +116,7 @@ func runc(t testing.TB) string {
 // shell builds the tests' shell.
 func shell(t testing.TB) string {
 	t.Helper()
-	out := filepath.Join(os.TempDir(), fmt.Sprintf("micro-test-sh-%d", os.Getpid()))
+	out := shellPath()
 	if _, err := os.Stat(out); err == nil {
 		return out
 	}
