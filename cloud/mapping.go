@@ -23,7 +23,7 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		return nil, err
 	}
 	if rel != nil {
-		if newer := s.stagedAfter(rel); newer != nil && !m.Force {
+		if newer := s.supersededBy(rel); newer != nil && !m.Force {
 			return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro map %s %s --yes", rel.ReleaseRef, m.Host)
 		}
 	}

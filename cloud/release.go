@@ -23,7 +23,7 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	case app.switchesTo(rel.N):
 		return nil, nil
 	}
-	if newer := s.stagedAfter(rel); newer != nil && !force {
+	if newer := s.supersededBy(rel); newer != nil && !force {
 		return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro promote %s --yes", rel.ReleaseRef)
 	}
 	target := *rel
@@ -47,8 +47,8 @@ func failed(r *Release) error {
 
 func (a *App) switchesTo(n int) bool { return a.Rollout != nil && a.Rollout.To == n }
 
-// stagedAfter returns the newest release that was derived from a staged one, if it serves or is to.
-func (s *State) stagedAfter(r *Release) (newer *Release) {
+// supersededBy returns the newest release that was derived from a staged one, if it serves or is to.
+func (s *State) supersededBy(r *Release) (newer *Release) {
 	if !r.Staged {
 		return nil
 	}
