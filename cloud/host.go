@@ -32,6 +32,8 @@ type Route struct {
 	Sticky    *Sticky    `json:"sticky,omitempty"`
 	Mirror    *Mirror    `json:"mirror,omitempty"`
 	Crossfade *Crossfade `json:"crossfade,omitempty"`
+	// Faded is how the last cross-fade of the route ended.
+	Faded *Faded `json:"faded,omitempty"`
 	// Headers adds X-Micro-Release and X-Micro-Instance to answers.
 	Headers bool `json:"headers,omitempty"`
 }
@@ -65,18 +67,6 @@ type Sticky struct {
 type Mirror struct {
 	To      ReleaseRef `json:"to"`
 	Percent int        `json:"percent"` // 1 to 100
-}
-
-// Crossfade is a move of a route from one release to another, in steps.
-type Crossfade struct {
-	From    ReleaseRef `json:"from"`
-	To      ReleaseRef `json:"to"`
-	Steps   []int      `json:"steps"` // shares of To in percent, rising to 100
-	Step    int        `json:"step"`  // index into Steps of the step that holds now
-	Over    Duration   `json:"over"`
-	Started time.Time  `json:"started"`
-	Since   time.Time  `json:"since"` // when Step began
-	Paused  bool       `json:"paused,omitempty"`
 }
 
 // Route returns the route of exactly this path.

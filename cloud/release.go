@@ -152,6 +152,9 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 	case app.switchesTo(n):
 		return nil, rel.ReleaseRef, nil
 	}
+	if err := s.appNotFading(r); err != nil {
+		return nil, ReleaseRef{}, err
+	}
 	// Its own formation comes back with it, and what it migrated is as it left it.
 	target := *rel
 	target.Ran = true

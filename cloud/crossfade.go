@@ -1,0 +1,279 @@
+package cloud
+
+import (
+	"slices"
+	"time"
+)
+
+// Crossfade is a move of a route from one release to another, in steps.
+type Crossfade struct {
+	From ReleaseRef `json:"from"`
+	To   ReleaseRef `json:"to"`
+	// Steps are shares of To in percent, rising to 100, which is the end.
+	Steps []int `json:"steps"`
+	// Step is how many of them have been taken. At 0 the instances of To are made ready, and get nothing.
+	Step    int       `json:"step"`
+	Started time.Time `json:"started"`
+	Since   time.Time `json:"since"` // when Step began
+	Paused  bool      `json:"paused,omitempty"`
+	FadePlan
+	// Before are the targets to go back to.
+	Before []Target `json:"before"`
+}
+
+// FadePlan is how a cross-fade is to go.
+type FadePlan struct {
+	Over Duration `json:"over"` // from the first step to the end, where nothing has to be waited for
+	// Guards are what the new release may not be worse at: "errors", "latency".
+	Guards  []string `json:"guards,omitempty"`
+	Errors  float64  `json:"errors_margin"`  // how much larger the share of errors may be, 0 to 1
+	Latency float64  `json:"latency_margin"` // how much longer the 95th percentile may be: 0.2 is a fifth
+	// Max is how long to wait for traffic enough to judge by, and OnInconclusive what comes then.
+	Max            Duration     `json:"max"`
+	OnInconclusive Inconclusive `json:"on_inconclusive"`
+}
+
+// Inconclusive says what becomes of a cross-fade that too little traffic was seen of.
+type Inconclusive string
+
+// What may become of it.
+const (
+	InconclusiveHold  Inconclusive = "hold"
+	InconclusiveAbort Inconclusive = "abort"
+	InconclusiveGo    Inconclusive = "go"
+)
+
+// Faded is how a cross-fade ended.
+type Faded struct {
+	From     ReleaseRef `json:"from"`
+	To       ReleaseRef `json:"to"`
+	Ended    time.Time  `json:"ended"`
+	Finished bool       `json:"finished"`         // false: the targets are those from before
+	Reason   string     `json:"reason,omitempty"` // why it went back
+	Share    int        `json:"share"`            // percent that To had at the end
+	By       string     `json:"by"`               // who ended it, "micro" for a verdict
+}
+
+// Share is what To has now, in percent.
+func (f *Crossfade) Share() int {
+	if f.Step == 0 {
+		return 0
+	}
+	return f.Steps[f.Step-1]
+}
+
+// Last says whether the next step is the end.
+func (f *Crossfade) Last() bool { return f.Step+1 >= len(f.Steps) }
+
+func (p FadePlan) validate(steps []int) error {
+	switch {
+	case p.Over < 0 || p.Over > Duration(30*24*time.Hour):
+		return Errorf(Invalid, "a cross-fade over %s is not between 0 and 30 days", p.Over)
+	case len(steps) == 0 || steps[len(steps)-1] != 100 || steps[0] < 1 || !slices.IsSorted(steps) || len(slices.Compact(slices.Clone(steps))) != len(steps):
+		return Errorf(Invalid, "steps %v do not rise from 1 or more to 100 percent", steps).WithHint("for example --steps 1,5,20,50,100")
+	case p.Errors < 0 || p.Errors > 1 || p.Latency < 0 || p.Latency > 100:
+		return Errorf(Invalid, "margins of %g for errors and %g for latency: they are shares, 0 to 1, and ratios above 1", p.Errors, p.Latency)
+	case p.Max <= 0:
+		return Errorf(Invalid, "a cross-fade must be allowed some time to wait for traffic").WithHint("for example --max 24h")
+	}
+	for _, g := range p.Guards {
+		if g != "errors" && g != "latency" {
+			return Errorf(Invalid, "guard %q is none of errors, latency", g)
+		}
+	}
+	if !slices.Contains([]Inconclusive{InconclusiveHold, InconclusiveAbort, InconclusiveGo}, p.OnInconclusive) {
+		return Errorf(Invalid, "%q is none of hold, abort, go", p.OnInconclusive)
+	}
+	return nil
+}
+
+// BeginCrossfade returns the changes that begin to move a route to a release. Its formation is first
+// raised to that of the release it replaces.
+func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, plan FadePlan, force bool, at Stamp) ([]Change, error) {
+	if err := plan.validate(steps); err != nil {
+		return nil, err
+	}
+	site, route, err := s.mustRoute(h, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := route.notFading(h); err != nil {
+		return nil, err
+	}
+	_, rel, err := s.MustRelease(to)
+	if err != nil {
+		return nil, err
+	}
+	to = rel.ReleaseRef
+	if err := s.mayServe(rel, force); err != nil {
+		return nil, err
+	}
+	if rel.Group != site.Group {
+		return nil, Errorf(Conflict, "%s is not of the group that owns %s", to, h)
+	}
+	from, err := s.fadeFrom(h, route)
+	if err != nil {
+		return nil, err
+	}
+	if from.ReleaseRef == to {
+		return nil, Errorf(Conflict, "%s%s leads to %s already", h, path, to)
+	}
+	if len(steps) > 1 && !(rel.Spec.Overlap && from.Spec.Overlap) {
+		return nil, Errorf(Conflict, "%s and %s must not serve side by side (overlap: false)", from.ReleaseRef, to).WithHint("micro cutover %s --to %s", h, to)
+	}
+	if err := s.oneWriter(rel, true); err != nil {
+		return nil, err
+	}
+	target := *rel
+	target.Formation = rel.Formation.AtLeast(from.Formation)
+	s.afresh(&target)
+	next := *route
+	next.Faded = nil
+	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, FadePlan: plan, Before: route.Targets}
+	next.Targets = next.Crossfade.targets()
+	return []Change{Put(site.With(next)), Put(&target)}, nil
+}
+
+// mayServe reports what keeps a release from taking traffic.
+func (s *State) mayServe(rel *Release, force bool) error {
+	if rel.Failure != nil {
+		return failed(rel)
+	}
+	if newer := s.supersededBy(rel); newer != nil && !force {
+		return Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("add --yes")
+	}
+	return nil
+}
+
+// fadeFrom is the release that a route leads to now: a fade starts from one.
+func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
+	var from *Release
+	for _, t := range route.Targets {
+		if t.Weighted && t.Weight == 0 {
+			continue
+		}
+		if from != nil {
+			return nil, Errorf(Conflict, "%s%s leads to several targets, and a cross-fade goes from one to another", h, route.Path).WithHint("micro traffic %s", h)
+		}
+		_, rel, err := s.MustRelease(t.ReleaseRef)
+		if err != nil {
+			return nil, err
+		}
+		from = rel
+	}
+	if from == nil {
+		return nil, Errorf(Conflict, "%s%s leads nowhere yet", h, route.Path).WithHint("micro map APP %s", h)
+	}
+	return from, nil
+}
+
+// targets are the route's while the fade is at its step.
+func (f *Crossfade) targets() []Target {
+	share := f.Share()
+	return []Target{
+		{ReleaseRef: f.From, Weighted: true, Weight: 100 - share},
+		{ReleaseRef: f.To, Weighted: true, Weight: share},
+	}
+}
+
+// StepCrossfade returns the changes that take a fade from a step to the next, or to its end. They are
+// none where it is not at that step any more.
+func (s *State) StepCrossfade(h Host, path string, step int, warm time.Time, at Stamp) []Change {
+	site, route, fade := s.fade(h, path)
+	if fade == nil || fade.Step != step || fade.Paused {
+		return nil
+	}
+	next := *route
+	if !fade.Last() {
+		moved := *fade
+		moved.Step, moved.Since = fade.Step+1, at.At
+		next.Crossfade, next.Targets = &moved, moved.targets()
+		return []Change{Put(site.With(next))}
+	}
+	next.Crossfade = nil
+	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Finished: true, Share: 100, By: at.By}
+	next.Targets = []Target{{ReleaseRef: fade.To}}
+	var changes []Change
+	if app, ok := s.App(fade.To.AppRef); ok && fade.From.AppRef == fade.To.AppRef {
+		// Inside one app the release becomes current, and the route follows what is.
+		next.Targets = []Target{{ReleaseRef: app.Release(0)}}
+		changes = s.settle(app, fade.To.N, warm, at)
+	}
+	return append(changes, Put(site.With(next)))
+}
+
+// AbortCrossfade returns the changes that lead a route back to where it led before its fade.
+func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change, error) {
+	site, route, fade := s.fade(h, path)
+	if fade == nil {
+		return nil, noFade(h, path)
+	}
+	next := *route
+	next.Crossfade, next.Targets = nil, fade.Before
+	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Reason: reason, Share: fade.Share(), By: at.By}
+	return []Change{Put(site.With(next))}, nil
+}
+
+// PauseCrossfade returns the changes that hold a fade at its step, or let it go on from there. Its time
+// at the step begins anew.
+func (s *State) PauseCrossfade(h Host, path string, paused bool, at Stamp) ([]Change, error) {
+	site, route, fade := s.fade(h, path)
+	if fade == nil {
+		return nil, noFade(h, path)
+	}
+	if fade.Paused == paused {
+		return nil, nil
+	}
+	next, held := *route, *fade
+	held.Paused, held.Since = paused, at.At
+	next.Crossfade = &held
+	return []Change{Put(site.With(next))}, nil
+}
+
+func noFade(h Host, path string) error {
+	return Errorf(Conflict, "%s%s is not being cross-faded", h, path).WithHint("micro routes")
+}
+
+func (s *State) fade(h Host, path string) (*Site, *Route, *Crossfade) {
+	site, ok := s.Site(h)
+	if !ok {
+		return nil, nil, nil
+	}
+	route, ok := site.Route(path)
+	if !ok {
+		return nil, nil, nil
+	}
+	return site, route, route.Crossfade
+}
+
+func (s *State) mustRoute(h Host, path string) (*Site, *Route, error) {
+	site, err := s.mustSite(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	route, ok := site.Route(path)
+	if !ok {
+		return nil, nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+	}
+	return site, route, nil
+}
+
+// notFading reports a fade that is under way: nothing else may change the route then.
+func (r *Route) notFading(h Host) error {
+	if r.Crossfade == nil {
+		return nil
+	}
+	return crossfading(h, r.Path)
+}
+
+// appNotFading reports a fade between releases of the app, whose end would make one of them current.
+func (s *State) appNotFading(r AppRef) error {
+	for site := range s.HostsOf(r) {
+		for _, route := range site.Routes {
+			if f := route.Crossfade; f != nil && f.From.AppRef == r && f.To.AppRef == r {
+				return route.notFading(site.Host)
+			}
+		}
+	}
+	return nil
+}
