@@ -277,3 +277,8 @@ func (s *State) appNotFading(r AppRef) error {
 	}
 	return nil
 }
+
+// Dwell is how long each step holds: the last one is the end, and takes no time.
+func (f *Crossfade) Dwell() time.Duration {
+	return time.Duration(f.Over) / time.Duration(max(1, len(f.Steps)-1))
+}
