@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -15,14 +16,14 @@ import (
 // The flags that several commands have.
 var (
 	jsonFlag  = &urfave.BoolFlag{Name: "json", Usage: "print JSON"}
-	yesFlag   = &urfave.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do it although it needs a yes"}
-	groupFlag = &urfave.StringFlag{Name: "group", Aliases: []string{"g"}, Usage: "group of apps `NAME`; MICRO_GROUP, else default"}
-	detach    = &urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for it to come true"}
+	yesFlag   = &urfave.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}
+	groupFlag = &urfave.StringFlag{Name: "group", Aliases: []string{"g"}, Usage: "the apps of group `NAME` (default MICRO_GROUP, else default)"}
+	detach    = &urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return at once"}
 )
 
 // app is the whole command line.
 func (c *command) app() *urfave.App {
-	return &urfave.App{
+	return explain(&urfave.App{
 		Name:                   "micro",
 		Usage:                  "a cloud in one binary: push a folder, get an address that works",
 		Reader:                 c.Stdin,
@@ -33,15 +34,22 @@ func (c *command) app() *urfave.App {
 		ExitErrHandler:         func(*urfave.Context, error) {}, // Main reports
 		OnUsageError:           usageError,
 		Action:                 func(ctx *urfave.Context) error { return urfave.ShowAppHelp(ctx) },
-		Commands: []*urfave.Command{
-			c.up(), c.downCommand(),
-			c.push(), c.apps(), c.appCommand(), c.ps(), c.releases(), c.diff(), c.logs(), c.exec(), c.run(),
-			c.scale(), c.env(), c.restart(), c.stop(), c.start(), c.delete(),
-			c.promote(), c.rollback(),
-			c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(),
-			c.events(), c.stats(), c.df(), c.prune(), c.image(), c.doctor(), c.version(), c.completion(),
-		},
+		Commands: slices.Concat(
+			of("The node", c.up(), c.downCommand(), c.doctor(), c.df(), c.prune(), c.image(), c.version(), c.completion()),
+			of("Apps", c.push(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
+				c.scale(), c.env(), c.restart(), c.stop(), c.start(), c.delete()),
+			of("Releases", c.releases(), c.diff(), c.promote(), c.rollback()),
+			of("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap()),
+		),
+	})
+}
+
+// of puts commands under a heading of the help.
+func of(category string, commands ...*urfave.Command) []*urfave.Command {
+	for _, c := range commands {
+		c.Category = category
 	}
+	return commands
 }
 
 // usageError says what is wrong with a command line, and where help is.

@@ -17,9 +17,9 @@ func (c *command) logs() *urfave.Command {
 		&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new lines"},
 		&urfave.StringFlag{Name: "since", Usage: "only lines since `TIME`: 10m, 2h, or RFC 3339"},
 		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "only lines of process `NAME`"},
-		&urfave.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "at most the last `N` lines; -1 is all"},
-		&urfave.StringFlag{Name: "stream", Value: "app", Usage: "app, router, build or api, or several with commas"},
-		&urfave.BoolFlag{Name: "build", Usage: "what builds printed"},
+		&urfave.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "at most the last `N` lines; -1 is all (default 100)"},
+		&urfave.StringFlag{Name: "stream", Value: "app", Usage: "lines of `STREAM` app, router, build or api, or several with commas (default app)"},
+		&urfave.BoolFlag{Name: "build", Usage: "what builds printed: --stream build"},
 	}
 	return c.new("logs", "APP[@rN]", "show what an app prints", 1, 1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {

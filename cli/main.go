@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -41,12 +42,20 @@ func Main(s System) int {
 		c.complete(ctx, app, s.Args[2:])
 		return 0
 	}
-	args, child, err := arrange(app, s.Args)
+	args, child, err := arrange(app, asked(s.Args))
 	if err == nil {
 		c.child = child
 		err = app.RunContext(ctx, args)
 	}
 	return c.report(err)
+}
+
+// asked reads "help push" as "push --help", as people write it who know other command lines.
+func asked(args []string) []string {
+	if len(args) > 1 && args[1] == "help" {
+		return append(slices.Concat(args[:1], args[2:]), "--help")
+	}
+	return args
 }
 
 // command is one run of the command line.

@@ -66,7 +66,7 @@ func (c *command) doctor() *urfave.Command {
 				}
 				if !u.Bool("json") {
 					c.print("%-4s  %s: %s", k.Status, k.Name, k.Text)
-					if k.Hint != "" {
+					if k.Hint != "" && k.Status != api.OK {
 						c.print("      hint: %s", k.Hint)
 					}
 				}

@@ -27,7 +27,7 @@ func (c *command) push() *urfave.Command {
 		&urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`KEY=VALUE` of the environment; may be repeated"},
 		&urfave.StringSliceFlag{Name: "var", Usage: "`NAME=VALUE` of a ((variable)) of the manifest; may be repeated"},
 		&urfave.StringSliceFlag{Name: "vars-file", Usage: "YAML `FILE` of variables; may be repeated"},
-		&urfave.StringFlag{Name: "strategy", Usage: "rolling, cutover or recreate"},
+		&urfave.StringFlag{Name: "strategy", Usage: "how it takes over, `KIND` rolling, cutover or recreate"},
 		&urfave.BoolFlag{Name: "no-cache", Usage: "build every step again"},
 	}
 	return c.new("push", "[PATH]", "build a folder, or take an image, and run it", 0, 1, flags, c.with(c.doPush))

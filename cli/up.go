@@ -24,14 +24,14 @@ func nodeFlags() []urfave.Flag {
 		"data":         "keep everything in folder `DIR` (default " + config.DefaultData + ")",
 		"name":         "the node's `NAME` (default the machine's)",
 		"domain":       "the private `DOMAIN` (default " + string(config.DefaultDomain) + ")",
-		"http":         "answer internal hosts on `IP:PORT`; may be repeated (default 127.0.0.1:80, else :8080)",
-		"https":        "internal hosts by TLS on `IP:PORT`",
-		"public-http":  "public hosts on `IP:PORT`",
-		"public-https": "public hosts by TLS on `IP:PORT`",
-		"dns":          "answer DNS on `IP:PORT`; may be repeated (default 127.0.0.1:53, else :5354)",
+		"http":         "internal hosts on `IP:PORT`; may be repeated (default 127.0.0.1:80, else :8080)",
+		"https":        "internal hosts by TLS on `IP:PORT`; not carried out yet",
+		"public-http":  "public hosts on `IP:PORT`; may be repeated (default none)",
+		"public-https": "public hosts by TLS on `IP:PORT`; not carried out yet",
+		"dns":          "DNS on `IP:PORT`; may be repeated (default 127.0.0.1:53, else :5354)",
 		"subnet":       "addresses of instances from `CIDR` (default a /20 that is free)",
-		"join":         "join a cloud by `TOKEN`",
-		"containerd":   "use the containerd at `ADDRESS`",
+		"join":         "join a cloud by `TOKEN`; not carried out yet",
+		"containerd":   "use the containerd at `ADDRESS`; not carried out yet",
 	}
 	var flags []urfave.Flag
 	for _, key := range config.Keys() {

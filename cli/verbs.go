@@ -171,7 +171,7 @@ func (c *command) scale() *urfave.Command {
 		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
 		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
 		&urfave.StringFlag{Name: "cpu", Usage: "`CORES` of an instance, for example 0.5; 0 is all of the node's"},
-		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Value: string(cloud.Web), Usage: "the process that -i, -m and --cpu are about"},
+		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Value: string(cloud.Web), Usage: "the process `NAME` that -i, -m and --cpu are about (default web)"},
 	}
 	return c.new("scale", "APP[@rN] [PROCESS=N…]", "change how much of an app or release runs, in place", 1, -1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {

@@ -1,0 +1,70 @@
+package cli
+
+// description is what a command's help says beyond its one line.
+func description(name string) string {
+	switch name {
+	case "up":
+		return `The node runs until Ctrl-C or SIGTERM; its apps run on without it, and the next micro up finds
+them. A setting is a flag, else MICRO_SETTING (MICRO_PUBLIC_HTTP, several values with commas), else
+a line of /etc/micro/micro.yml. Addresses and subnet that the node chose itself stay the same.`
+	case "down":
+		return `Containers, networks, firewall rules and mounts go, the data folder stays: the next micro up runs
+again what ran.`
+	case "push":
+		return `PATH is a folder with a Dockerfile (default .); micro.yml, manifest.yml, Procfile and app.json in it
+are read. What is not said comes from the app's current release. The old release serves until the
+new one is ready, and if that never comes up nothing changes (exit code 7).
+
+  micro push shop -e LOG_LEVEL=debug    build folder shop
+  micro push --app db --image redis:8   run an image of a registry
+  micro push --app db --image db.tar    run an image of an archive
+  micro push --stage                    run at an address of its own, not yet current`
+	case "ps", "stats":
+		return `Those of all apps, of an app, or of one release.`
+	case "logs":
+		return `Lines of the streams app (what instances print), router (requests), build and api.`
+	case "scale":
+		return `Memory or CPU replaces the instances one after the other; their number alone replaces none. It is
+no new release: the formation belongs to its release, and comes back with it.
+
+  micro scale shop -i 4 -m 256M
+  micro scale shop worker=2 web=4`
+	case "env":
+		return `  micro env shop                    show it
+  micro env shop COLOUR=blue DEBUG-   set COLOUR, unset DEBUG`
+	case "exec":
+		return `Its exit code is micro's.
+
+  micro exec shop -- ls -l /app
+  micro exec shop -it --instance 1 -- sh`
+	case "run":
+		return `The container has the release's image, environment, limits and volumes, and is gone afterwards.
+The command's exit code is micro's.`
+	case "promote":
+		return `The release is first scaled to at least what the current one has.`
+	case "rollback":
+		return `No new release is made. One that was current within the last 10 minutes runs still, so that the way
+back to it is at once; another is started first.`
+	case "map":
+		return `Without @rN the host follows the app's current release. A host belongs to the group that mapped it
+first. It answers on the internal listeners alone, unless it is --public.
+
+  micro map shop www.example.com --public
+  micro map shop@r7 www.example.com/beta
+  micro map shop@r8 www.example.com --weight 5`
+	case "unmap":
+		return `A host without targets answers 503 until it is mapped again or given up with --release-host.`
+	case "traffic":
+		return `Weights are relative, and replace all targets that the route had.
+
+  micro traffic www.example.com shop@r7=95 shop@r8=5`
+	case "prune":
+		return `Images go that no release can be rolled back to, and what builds keep for speed.`
+	case "image load":
+		return `An archive as docker save or OCI tools write it.`
+	case "completion":
+		return `  source <(micro completion bash)
+  micro completion fish > ~/.config/fish/completions/micro.fish`
+	}
+	return ""
+}

@@ -1,0 +1,250 @@
+package cli
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+var update = flag.Bool("update", false, "write what docs/cli.md has of help texts and JSON names anew")
+
+const page = "../docs/cli.md"
+
+// docs/cli.md has three kinds of parts that are made of the code: the help texts, the exit codes and the
+// names in JSON. Each stands between "<!-- KIND NAME -->" and "<!-- end -->".
+var part = regexp.MustCompile(`(?s)<!-- (help|codes|json) ?([A-Za-z ]*) -->\n.*?<!-- end -->`)
+
+func TestPageHasWhatTheCodeHas(t *testing.T) {
+	was, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var helped, types []string
+	now := part.ReplaceAllFunc(was, func(b []byte) []byte {
+		m := part.FindSubmatch(b)
+		kind, name := string(m[1]), string(m[2])
+		text := ""
+		switch kind {
+		case "help":
+			helped = append(helped, name)
+			help, ok := Help(strings.Fields(name)...)
+			if !ok {
+				t.Fatalf("%s has the help of %q, which is no command", page, name)
+			}
+			text = "```text\n" + help + "```\n"
+		case "codes":
+			text = codes()
+		case "json":
+			types = append(types, name)
+			text = names(t, name)
+		}
+		return fmt.Appendf(nil, "<!-- %s -->\n%s<!-- end -->", strings.TrimSpace(kind+" "+name), text)
+	})
+	if want := append([]string{""}, Commands()...); !sameSet(helped, want) {
+		t.Errorf("%s has the help of %q, the commands are %q", page, helped, want)
+	}
+	if want := reachable(); !sameSet(types, want) {
+		t.Errorf("%s has the types %q, reads print %q", page, types, want)
+	}
+	switch {
+	case bytes.Equal(was, now):
+	case *update:
+		if err := os.WriteFile(page, now, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s differs from the code; write it anew with: go test ./cli -update", page)
+	}
+}
+
+// The three ways to ask for help print the same.
+func TestHelpIsWhatThePageHas(t *testing.T) {
+	for _, path := range append(Commands(), "") {
+		want, _ := Help(strings.Fields(path)...)
+		for _, args := range [][]string{
+			append(strings.Fields(path), "--help"), append(strings.Fields(path), "-h"), append([]string{"help"}, strings.Fields(path)...),
+		} {
+			var out, errs bytes.Buffer
+			code := Main(System{Args: append([]string{"micro"}, args...), Stdout: &out, Stderr: &errs, Env: func(string) (string, bool) { return "", false }})
+			if code != 0 || out.String() != want || errs.Len() > 0 {
+				t.Errorf("micro %s: exit code %d, stderr %q, stdout:\n%s", strings.Join(args, " "), code, errs.String(), out.String())
+			}
+		}
+		if strings.Contains(want, "  \n") || strings.Contains(want, "`") {
+			t.Errorf("help of %q has a flag without a word, or a stray quote:\n%s", path, want)
+		}
+		for line := range strings.Lines(want) {
+			if n := len([]rune(line)); n > 110 {
+				t.Errorf("help of %q has a line of %d characters: %s", path, n, line)
+			}
+		}
+	}
+}
+
+func codes() string {
+	var b strings.Builder
+	b.WriteString("| exit code | `code` of the API | HTTP status |\n|---|---|---|\n| 0 | | 200 |\n")
+	for _, c := range cloud.Codes() {
+		fmt.Fprintf(&b, "| %d | `%s` | %d |\n", c.Exit(), c, c.Status())
+	}
+	return b.String()
+}
+
+// printed are the types that reads print with --json.
+var printed = []any{
+	api.App{}, api.Release{}, api.Instance{}, api.Route{}, api.LogLine{}, api.Event{}, api.Env{}, api.Difference{},
+	api.Outcome{}, api.Changed{}, api.Push{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{},
+}
+
+// reachable names the types that are printed and those that they are made of.
+func reachable() (list []string) {
+	seen := map[reflect.Type]bool{}
+	var add func(reflect.Type)
+	add = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			add(t.Elem())
+		case reflect.Struct:
+			if t != reflect.TypeFor[time.Time]() && !unused(t) && !seen[t] {
+				seen[t] = true
+				list = append(list, typeName(t))
+				for i := range t.NumField() {
+					add(t.Field(i).Type)
+				}
+			}
+		}
+	}
+	for _, v := range printed {
+		add(reflect.TypeOf(v))
+	}
+	return list
+}
+
+// unused says whether a type has a place in JSON and nothing yet that makes one.
+func unused(t reflect.Type) bool {
+	return slices.Contains([]reflect.Type{reflect.TypeFor[cloud.Sticky](), reflect.TypeFor[cloud.Mirror](), reflect.TypeFor[cloud.Crossfade]()}, t)
+}
+
+// typeName sets the cloud's Check, which is an app's, apart from the API's, which is doctor's.
+func typeName(t reflect.Type) string {
+	if t == reflect.TypeFor[cloud.Check]() {
+		return "HealthCheck"
+	}
+	return t.Name()
+}
+
+func names(t *testing.T, name string) string {
+	var found reflect.Type
+	var look func(reflect.Type)
+	look = func(typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			look(typ.Elem())
+		case reflect.Struct:
+			if typeName(typ) == name {
+				found = typ
+			}
+			if typ == reflect.TypeFor[time.Time]() || unused(typ) || found != nil {
+				return
+			}
+			for i := range typ.NumField() {
+				look(typ.Field(i).Type)
+			}
+		}
+	}
+	for _, v := range printed {
+		look(reflect.TypeOf(v))
+	}
+	if found == nil {
+		t.Fatalf("%s has type %q, which nothing prints", page, name)
+	}
+	var b strings.Builder
+	b.WriteString("| field | type | |\n|---|---|---|\n")
+	for i := range found.NumField() {
+		f := found.Field(i)
+		field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if inner := f.Type; inner.Kind() == reflect.Pointer && unused(inner.Elem()) {
+			continue
+		}
+		text := f.Tag.Get("doc")
+		if text == "" {
+			text = meaning(name + "." + field)
+		}
+		if e := f.Tag.Get("enum"); e != "" {
+			text = strings.TrimPrefix(text+". One of `"+strings.ReplaceAll(e, ",", "` `")+"`", ". ")
+		}
+		if strings.Contains(options, "omit") {
+			field = "`" + field + "`?"
+		} else {
+			field = "`" + field + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", field, typeOf(f.Type), text)
+	}
+	return b.String()
+}
+
+// meaning is what the fields are whose types are the cloud's own.
+func meaning(field string) string {
+	switch field {
+	case "HealthCheck.type":
+		return "`port`: it listens; `http`: it answers 200; `process`: it runs"
+	case "HealthCheck.path":
+		return "Of an HTTP check"
+	case "HealthCheck.interval":
+		return "Between two checks"
+	case "HealthCheck.timeout":
+		return "Of one check"
+	case "Failure.at", "Exit.at":
+		return "When it happened"
+	case "Failure.reason":
+		return "One sentence"
+	case "Failure.hint":
+		return "What to try next"
+	case "Failure.lines":
+		return "What the app logged last"
+	case "Exit.code":
+		return "As a shell reports it: 128+N for signal N"
+	case "Exit.oom":
+		return "It ran out of memory"
+	}
+	return ""
+}
+
+func typeOf(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return "time"
+	case t == reflect.TypeFor[cloud.Duration]():
+		return "text, as `10s`"
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeOf(t.Elem())
+	case reflect.Slice:
+		return "list of " + typeOf(t.Elem())
+	case reflect.Map:
+		return "object of " + typeOf(t.Elem())
+	case reflect.Struct:
+		return "[" + typeName(t) + "](#" + strings.ToLower(typeName(t)) + ")"
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true, false"
+	}
+	return "number"
+}
+
+func sameSet(a, b []string) bool {
+	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
+	return slices.Equal(a, b)
+}
