@@ -57,6 +57,7 @@ type Node struct {
 	leader     *runtime.Leader
 
 	router   *router.Router
+	figures  *router.Figures
 	compiler *router.Compiler
 	http     []net.Listener   // for internal hosts
 	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
@@ -253,7 +254,8 @@ func (n *Node) openNames(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.router = router.New(router.Config{Logger: n.log, Recorder: access{n.logs}, Local: n.isLocal})
+	n.figures = router.NewFigures(router.DefaultWarmup)
+	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Local: n.isLocal})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain}
 	return n.data.remember(choices{
 		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,

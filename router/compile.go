@@ -155,6 +155,9 @@ func (j *compilation) host(h cloud.Host) {
 		return
 	}
 	made := j.site(h, s.Routes)
+	for _, r := range made.routes {
+		r.mapped = true
+	}
 	j.internal.set(key, made)
 	switch s.Exposure {
 	case cloud.ExposedPublic:
@@ -226,6 +229,9 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 		}
 		made.explicit = made.explicit || t.Weighted
 		targets = append(targets, target{weighted: t.Weighted, weight: t.Weight, pools: j.serving(t.ReleaseRef)})
+	}
+	if len(targets) == 1 && len(targets[0].pools) == 1 {
+		made.release = targets[0].pools[0].Release
 	}
 	made.shares = shares(targets)
 	for _, s := range made.shares {

@@ -45,7 +45,7 @@ func fixed(t testing.TB, answer string) string {
 
 // TestProxyingAllocatesNothing counts all of the process: client, front and backend.
 func TestProxyingAllocatesNothing(t *testing.T) {
-	f := newFront(t, Config{Recorder: NewFigures()})
+	f := newFront(t, Config{Recorder: NewFigures(DefaultWarmup)})
 	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 	f.shop(fixed(t, answer))
 	for _, request := range []string{
@@ -82,7 +82,7 @@ func TestProxyingAllocatesNothing(t *testing.T) {
 
 // BenchmarkProxy is a small request over one connection, client and backend included.
 func BenchmarkProxy(b *testing.B) {
-	f := newFront(b, Config{Recorder: NewFigures()})
+	f := newFront(b, Config{Recorder: NewFigures(DefaultWarmup)})
 	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 	f.shop(fixed(b, answer))
 	p := dial(b, f.addr)

@@ -30,8 +30,9 @@ type Endpoint struct {
 
 	// count is the number of requests in flight, with drainBit.
 	count     atomic.Int64
-	downUntil atomic.Int64 // on the router's clock
-	failures  atomic.Int32 // to connect, in a row
+	served    atomic.Uint64 // requests that it was ever claimed for
+	downUntil atomic.Int64  // on the router's clock
+	failures  atomic.Int32  // to connect, in a row
 	drained   chan struct{}
 	drainOnce sync.Once
 

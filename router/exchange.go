@@ -23,8 +23,13 @@ type Exchange struct {
 	Target    []byte // path and query as they came
 
 	App      string // "shop", "qa/shop"; "" where no route was found
-	Release  string // "r7"
+	Release  string // "r7"; "" where it was up to nobody
 	Instance string
+	Nth      uint64 // which request of its instance this is, from 1; 0 where none took it
+
+	// RouteHost and RoutePath are the route of a mapped host as it is in the cloud: "*.example.com", "/api".
+	// Both are empty for the apps' own addresses.
+	RouteHost, RoutePath string
 
 	Status   int   // 499 where the client went away before any answer
 	In, Out  int64 // bytes of the bodies

@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// Figures counts exchanges by release. It is a Recorder that takes no lock and allocates only for what
-// it sees for the first time.
+// Figures counts exchanges by release, and by route and release for mapped hosts. It is a Recorder that
+// takes no lock and allocates only for what it sees for the first time.
 type Figures struct {
 	byRelease atomic.Pointer[map[releaseKey]*Series]
+	byRoute   tallies
+	warmup    uint64
 	mu        sync.Mutex // for adding
 }
 
@@ -45,9 +47,13 @@ type Codes struct {
 	N      atomic.Uint64
 }
 
-// NewFigures has counted nothing.
-func NewFigures() *Figures {
-	f := new(Figures)
+// DefaultWarmup is how many requests an instance gets before it is judged: runtimes compile, pools and
+// caches fill.
+const DefaultWarmup = 50
+
+// NewFigures has counted nothing. Each instance's first requests, warmup of them, are not judged.
+func NewFigures(warmup int) *Figures {
+	f := &Figures{warmup: uint64(max(warmup, 0))}
 	f.byRelease.Store(&map[releaseKey]*Series{})
 	return f
 }
@@ -59,6 +65,14 @@ func (f *Figures) Record(x *Exchange) {
 		s = f.add(x.App, x.Release)
 	}
 	s.record(x)
+	if x.RouteHost != "" && x.App != "" {
+		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, releaseKey{x.App, x.Release})
+		if x.Nth-1 < f.warmup { // 0 is far above any
+			t.warming.record(x)
+		} else {
+			t.judged.record(x)
+		}
+	}
 }
 
 func (f *Figures) add(app, release string) *Series {
@@ -77,12 +91,13 @@ func (f *Figures) add(app, release string) *Series {
 	return s
 }
 
-// Forget drops the releases that keep says no to: those that are deleted.
-func (f *Figures) Forget(keep func(app, release string) bool) {
+// Forget drops the releases that are no more, and the routes of hosts that are not mapped any more.
+func (f *Figures) Forget(release func(app, release string) bool, mapped func(host, path string) bool) {
+	f.byRoute.forget(func(r routeKey, k releaseKey) bool { return mapped(r.host, r.path) && release(k.app, k.release) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	next := maps.Clone(*f.byRelease.Load())
-	maps.DeleteFunc(next, func(k releaseKey, _ *Series) bool { return !keep(k.app, k.release) })
+	maps.DeleteFunc(next, func(k releaseKey, _ *Series) bool { return !release(k.app, k.release) })
 	f.byRelease.Store(&next)
 }
 
@@ -109,15 +124,26 @@ func (s *Series) record(x *Exchange) {
 	s.Classes[min(max(x.Status/100, 0), 5)].Add(1)
 	s.code(method(x.Method), x.Status).N.Add(1)
 	switch {
-	case x.Error == faultClientGone.code:
+	case x.gone():
 		s.Gone.Add(1)
-	case x.Status >= 500, x.Error != "" && x.First > 0:
+	case x.failed():
 		s.Errors.Add(1)
 	}
-	if x.First > 0 && !x.Upgraded {
+	if x.timed() {
 		s.Latency.Add(x.First)
 	}
 }
+
+// gone says that the client went away before it had its answer.
+func (x *Exchange) gone() bool { return x.Error == faultClientGone.code }
+
+// failed says that the client did not get a proper answer, and for no fault of its own.
+func (x *Exchange) failed() bool {
+	return !x.gone() && (x.Status >= 500 || x.Error != "" && x.First > 0)
+}
+
+// timed says that First is the time that the app took.
+func (x *Exchange) timed() bool { return x.First > 0 && !x.Upgraded }
 
 func (s *Series) code(method string, status int) *Codes {
 	for _, c := range *s.codes.Load() {

@@ -2,7 +2,9 @@ package router
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -59,7 +61,7 @@ func TestQuantile(t *testing.T) {
 
 // TestFigures: what many goroutines record comes out exact.
 func TestFigures(t *testing.T) {
-	f := NewFigures()
+	f := NewFigures(DefaultWarmup)
 	xs := []*Exchange{
 		{App: "shop", Release: "r1", Method: []byte("GET"), Status: 200, First: time.Millisecond, In: 1, Out: 2},
 		{App: "shop", Release: "r1", Method: []byte("POST"), Status: 500, First: time.Millisecond},
@@ -91,22 +93,123 @@ func TestFigures(t *testing.T) {
 	if all := f.All(); len(all) != 3 || all[0].App != "" || all[2].Release != "r2" {
 		t.Errorf("%d series", len(all))
 	}
-	f.Forget(func(app, release string) bool { return release == "r1" })
+	f.Forget(func(app, release string) bool { return release == "r1" }, nil)
 	if len(f.All()) != 1 {
 		t.Errorf("%d series after forgetting", len(f.All()))
 	}
 }
 
-func BenchmarkRecord(b *testing.B) {
-	f := NewFigures()
-	for _, r := range []string{"r1", "r2", "r3"} {
-		f.Record(&Exchange{App: "shop", Release: r, Method: []byte("GET"), Status: 200})
-	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		x := &Exchange{App: "shop", Release: "r2", Method: []byte("GET"), Status: 200, First: time.Millisecond, Out: 120}
-		for pb.Next() {
-			f.Record(x)
+// TestRouteFigures: a route's releases are counted apart, with each instance's first requests not judged.
+func TestRouteFigures(t *testing.T) {
+	f := NewFigures(50)
+	record := func(host, path, release string, instances, each int, x Exchange) {
+		x.App, x.Release, x.RouteHost, x.RoutePath, x.Method = "shop", release, host, path, []byte("GET")
+		var all sync.WaitGroup
+		for range instances {
+			all.Go(func() {
+				for n := range each {
+					x := x
+					x.Nth = uint64(n + 1)
+					f.Record(&x)
+				}
+			})
 		}
-	})
+		all.Wait()
+	}
+	fine := Exchange{Status: 200, First: 3 * time.Millisecond}
+	record("www.example.com", "/", "r10", 2, 500, fine)
+	record("www.example.com", "/", "r9", 1, 60, Exchange{Status: 502, Error: "endpoint_failure"})
+	record("www.example.com", "/", "r9", 1, 70, Exchange{Status: 499, Error: "client_gone"})
+	record("www.example.com", "/api", "r9", 1, 10, fine)
+	record("", "", "r9", 1, 10, fine) // an app's own address
+	f.Record(&Exchange{App: "shop", Release: "r9", RouteHost: "www.example.com", RoutePath: "/", Status: 503, Error: "no_endpoints"})
+
+	got := f.Route("www.example.com", "/")
+	if len(got) != 2 || got[0].Release != "r9" || got[1].Release != "r10" {
+		t.Fatalf("series: %v", got)
+	}
+	old, fresh := got[0], got[1]
+	if c := fresh.Total; c.Requests != 1000 || c.Errors != 0 || c.Latency.Count != 1000 {
+		t.Errorf("r10: %d requests, %d errors, %d timed", c.Requests, c.Errors, c.Latency.Count)
+	}
+	if c := fresh.Judged; c.Requests != 900 || c.Latency.Count != 900 {
+		t.Errorf("r10: %d of 1000 judged, %d timed", c.Requests, c.Latency.Count)
+	}
+	if c := old.Total; c.Requests != 131 || c.Errors != 61 || c.Gone != 70 || c.Latency.Count != 0 {
+		t.Errorf("r9: %d requests, %d errors, %d gone", c.Requests, c.Errors, c.Gone)
+	}
+	// What no instance took is judged: nobody was warming up.
+	if c := old.Judged; c.Requests != 31 || c.Errors != 11 || c.Gone != 20 {
+		t.Errorf("r9: judged %d requests, %d errors, %d gone", c.Requests, c.Errors, c.Gone)
+	}
+	record("www.example.com", "/", "r10", 1, 150, fine)
+	later := f.Route("www.example.com", "/")[1]
+	if c := later.Judged.Since(fresh.Judged); c.Requests != 100 || c.Latency.Count != 100 || c.Latency.Sum != 300*time.Millisecond {
+		t.Errorf("since: %d requests, %d timed in %v", c.Requests, c.Latency.Count, c.Latency.Sum)
+	}
+	ends, counts := later.Total.Latency.Buckets()
+	if i := slices.IndexFunc(counts, func(n uint64) bool { return n > 0 }); len(ends) != len(counts) || counts[i] != 1150 ||
+		ends[i-1] > 3*time.Millisecond || ends[i] <= 3*time.Millisecond {
+		t.Errorf("3 ms is in bucket %d, up to %v", i, ends[i])
+	}
+	if n := len(f.Route("www.example.com", "/api")); n != 1 {
+		t.Errorf("%d series of another path", n)
+	}
+	f.Forget(func(_, release string) bool { return release == "r9" }, func(_, path string) bool { return path == "/" })
+	if len(f.Route("www.example.com", "/api")) != 0 || len(f.Route("www.example.com", "/")) != 1 {
+		t.Error("forgotten routes and releases are there still")
+	}
+}
+
+// BenchmarkRecord counts a request of an app's own address, and one of a mapped host among many.
+func BenchmarkRecord(b *testing.B) {
+	for _, c := range []struct{ name, host, path string }{{"own", "", ""}, {"mapped", "www.example.com", "/"}} {
+		b.Run(c.name, func(b *testing.B) {
+			f := NewFigures(DefaultWarmup)
+			x := Exchange{App: "shop", Release: "r2", Method: []byte("GET"), Status: 200, First: time.Millisecond, Out: 120, Nth: 1000}
+			for i := range 10_000 {
+				x.RouteHost, x.RoutePath = "www"+strconv.Itoa(i)+".example.com", "/"
+				f.Record(&x)
+			}
+			x.RouteHost, x.RoutePath = c.host, c.path
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for x := x; pb.Next(); {
+					f.Record(&x)
+				}
+			})
+		})
+	}
+}
+
+// TestRecordedRoutes: an exchange says which mapped route it took, and whom it was meant for where nobody
+// could take it.
+func TestRecordedRoutes(t *testing.T) {
+	f := newFront(t, Config{})
+	f.shop(backend(t, func(w http.ResponseWriter, _ *http.Request) {}))
+	f.world.app("shop", 1, 2)
+	f.world.site(t, "*.example.org", "public", map[string][]string{"/": {"shop@r1"}, "/api": {"shop@r2"}})
+	f.swap()
+	p := dial(t, f.public)
+	for _, c := range []struct {
+		target, host                   string
+		status                         int
+		route, path, release, instance string
+		nth                            uint64
+	}{
+		{"/x", "a.Example.org:80", 200, "*.example.org", "/", "r1", "shop-r1-1", 1},
+		{"/x", "b.example.org", 200, "*.example.org", "/", "r1", "shop-r1-1", 2},
+		{"/api/x", "b.example.org", 503, "*.example.org", "/api", "r2", "", 0},
+		{"/", "example.org", 404, "", "", "", "", 0},
+	} {
+		res, _ := p.send(get(c.target, c.host)).answer("GET")
+		x := f.seen.next(t)
+		if res.StatusCode != c.status || x.RouteHost != c.route || x.RoutePath != c.path || x.Release != c.release || x.Instance != c.instance || x.Nth != c.nth {
+			t.Errorf("%s%s: %d by %q %q, %s %s, number %d", c.host, c.target, res.StatusCode, x.RouteHost, x.RoutePath, x.Release, x.Instance, x.Nth)
+		}
+	}
+	dial(t, f.addr).send(get("/", shopHost)).answer("GET")
+	if x := f.seen.next(t); x.RouteHost != "" || x.App != "shop" {
+		t.Errorf("an app's own address: %q, %q", x.RouteHost, x.App)
+	}
 }

@@ -16,6 +16,9 @@ func (x *exchange) find() fault {
 	if x.route = x.lookup(x.table); x.route == nil {
 		return faultUnknown
 	}
+	if x.route.mapped {
+		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
+	}
 	if c.internal && x.route.app != "" {
 		if v := x.req.Get(h1.XMicroRelease); v != nil {
 			return x.pin(v)
@@ -72,7 +75,7 @@ func (x *exchange) claim() fault {
 		// All of them may have left while we looked: then there is another table.
 		t := r.table.Load()
 		if t == x.table {
-			return faultNoEndpoints
+			return x.missed()
 		}
 		pinned := x.pinned
 		x.pool, x.pinned = nil, false
@@ -80,9 +83,21 @@ func (x *exchange) claim() fault {
 			return f
 		}
 		if pinned != x.pinned {
-			return faultNoEndpoints
+			return x.missed()
 		}
 	}
+}
+
+// missed is the end of a request that nobody took. It counts for whoever it was meant for.
+func (x *exchange) missed() fault {
+	switch {
+	case x.App != "":
+	case x.pool != nil:
+		x.App, x.Release = x.pool.App, x.pool.Release
+	default:
+		x.App, x.Release = x.route.app, x.route.release
+	}
+	return faultNoEndpoints
 }
 
 func (x *exchange) claimIn(p *Pool) bool {
@@ -95,7 +110,7 @@ func (x *exchange) claimIn(p *Pool) bool {
 		return false
 	}
 	x.ep, x.pool = e, p
-	x.App, x.Release, x.Instance = p.App, p.Release, e.ID
+	x.App, x.Release, x.Instance, x.Nth = p.App, p.Release, e.ID, e.served.Add(1)
 	return true
 }
 

@@ -16,9 +16,10 @@ const (
 )
 
 // Histogram counts durations. Its zero value is empty; it may be used by many goroutines at a time.
+// It has memory only for the powers of two that it has seen: most need five of them.
 type Histogram struct {
 	sum    atomic.Uint64 // microseconds
-	counts [buckets]atomic.Uint64
+	octave [buckets / linear]atomic.Pointer[[linear]atomic.Uint64]
 }
 
 // bucket returns where a duration of v microseconds is counted.
@@ -43,7 +44,13 @@ func bounds(i int) (from, to uint64) {
 // Add counts a duration; a negative one counts as none.
 func (h *Histogram) Add(d time.Duration) {
 	v := uint64(max(d, 0) / time.Microsecond)
-	h.counts[bucket(v)].Add(1)
+	i := bucket(v)
+	octave := h.octave[i/linear].Load()
+	if octave == nil {
+		h.octave[i/linear].CompareAndSwap(nil, new([linear]atomic.Uint64))
+		octave = h.octave[i/linear].Load()
+	}
+	octave[i%linear].Add(1)
 	h.sum.Add(v)
 }
 
@@ -57,11 +64,36 @@ type Snapshot struct {
 // Snapshot returns what has been counted so far. Counts that come meanwhile may be in it or not.
 func (h *Histogram) Snapshot() Snapshot {
 	s := Snapshot{counts: make([]uint64, buckets), Sum: time.Duration(h.sum.Load()) * time.Microsecond}
-	for i := range h.counts {
-		s.counts[i] = h.counts[i].Load()
-		s.Count += s.counts[i]
+	for i := range h.octave {
+		octave := h.octave[i].Load()
+		if octave == nil {
+			continue
+		}
+		for k := range octave {
+			n := octave[k].Load()
+			s.counts[i*linear+k] = n
+			s.Count += n
+		}
 	}
 	return s
+}
+
+// upper is where each bucket ends.
+var upper = func() (ends []time.Duration) {
+	for i := range buckets {
+		_, to := bounds(i)
+		ends = append(ends, time.Duration(to)*time.Microsecond)
+	}
+	return ends
+}()
+
+// Buckets returns where each of the histogram's buckets ends, the same for all histograms, and what each
+// has counted. Neither may be changed.
+func (s Snapshot) Buckets() (ends []time.Duration, counts []uint64) {
+	if s.counts == nil {
+		return upper, make([]uint64, buckets)
+	}
+	return upper, s.counts
 }
 
 // Merge returns what both have counted.

@@ -63,7 +63,7 @@ func serveRouter(ctx context.Context, listen string, backends []string, profile 
 			Phase: cloud.InstanceReady, Addr: addr,
 		})
 	}
-	r := router.New(router.Config{Recorder: router.NewFigures()})
+	r := router.New(router.Config{Recorder: router.NewFigures(router.DefaultWarmup)})
 	compiler := router.Compiler{Domain: "micro.test"}
 	r.Swap(compiler.Compile(nil, view))
 	ln, err := net.Listen("tcp", listen)

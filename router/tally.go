@@ -1,0 +1,167 @@
+package router
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// tallies count by route and release. They are spread over maps that are copied when a route is seen
+// for the first time, so that reading takes no lock.
+type tallies struct {
+	parts [256]atomic.Pointer[map[routeKey]*routeTally]
+	mu    sync.Mutex // for adding
+}
+
+type routeKey struct{ host, path string }
+
+// routeTally is a route's releases: a few, looked through in turn.
+type routeTally struct{ releases atomic.Pointer[[]*tally] }
+
+// tally is what a release did on a route: either judged or not.
+type tally struct {
+	releaseKey
+	warming, judged counter
+}
+
+type counter struct {
+	requests, errors, gone atomic.Uint64
+	latency                Histogram
+}
+
+func (c *counter) record(x *Exchange) {
+	c.requests.Add(1)
+	switch {
+	case x.gone():
+		c.gone.Add(1)
+	case x.failed():
+		c.errors.Add(1)
+	}
+	if x.timed() {
+		c.latency.Add(x.First)
+	}
+}
+
+func (c *counter) counts() Counts {
+	return Counts{c.requests.Load(), c.errors.Load(), c.gone.Load(), c.latency.Snapshot()}
+}
+
+// part returns the map that has the route, if any has.
+func (t *tallies) part(k routeKey) *atomic.Pointer[map[routeKey]*routeTally] {
+	return &t.parts[byte(mix(fnv(k.host)))]
+}
+
+// of returns the tally of a release on a route, made anew where there is none.
+func (t *tallies) of(k routeKey, r releaseKey) *tally {
+	if found := t.find(k, r); found != nil {
+		return found
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if found := t.find(k, r); found != nil {
+		return found
+	}
+	made := &tally{releaseKey: r}
+	part := t.part(k)
+	routes := map[routeKey]*routeTally{}
+	if old := part.Load(); old != nil {
+		maps.Copy(routes, *old)
+	}
+	list := []*tally{made}
+	if route := routes[k]; route != nil {
+		list = append(slices.Clone(*route.releases.Load()), made)
+		route.releases.Store(&list)
+		return made
+	}
+	route := new(routeTally)
+	route.releases.Store(&list)
+	routes[k] = route
+	part.Store(&routes)
+	return made
+}
+
+func (t *tallies) find(k routeKey, r releaseKey) *tally {
+	for _, one := range t.list(k) {
+		if one.releaseKey == r {
+			return one
+		}
+	}
+	return nil
+}
+
+func (t *tallies) list(k routeKey) []*tally {
+	routes := t.part(k).Load()
+	if routes == nil {
+		return nil
+	}
+	route := (*routes)[k]
+	if route == nil {
+		return nil
+	}
+	return *route.releases.Load()
+}
+
+// forget drops the routes and releases that keep says no to.
+func (t *tallies) forget(keep func(routeKey, releaseKey) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.parts {
+		old := t.parts[i].Load()
+		if old == nil {
+			continue
+		}
+		routes := maps.Clone(*old)
+		for k, route := range routes {
+			list := slices.DeleteFunc(slices.Clone(*route.releases.Load()), func(one *tally) bool { return !keep(k, one.releaseKey) })
+			route.releases.Store(&list)
+			if len(list) == 0 {
+				delete(routes, k)
+			}
+		}
+		t.parts[i].Store(&routes)
+	}
+}
+
+// Counts are requests and what became of them, by some time.
+type Counts struct {
+	Requests uint64
+	// Errors are answers of 5xx, the app's and our own, and those that broke off for the app's fault.
+	Errors uint64
+	Gone   uint64 // clients that went away before they had their answer
+	// Latency has the time until the answer's head was there. Fewer than Requests have one: those that the
+	// app did not answer, and upgraded ones, have none.
+	Latency Snapshot
+}
+
+// Merge returns the sum of both.
+func (c Counts) Merge(o Counts) Counts {
+	return Counts{c.Requests + o.Requests, c.Errors + o.Errors, c.Gone + o.Gone, c.Latency.Merge(o.Latency)}
+}
+
+// Since returns what was counted after an earlier look at the same.
+func (c Counts) Since(earlier Counts) Counts {
+	return Counts{c.Requests - earlier.Requests, c.Errors - earlier.Errors, c.Gone - earlier.Gone, c.Latency.Since(earlier.Latency)}
+}
+
+// RouteSeries is what a release did on a route of a mapped host.
+type RouteSeries struct {
+	App, Release string // as in Exchange
+	Total        Counts
+	Judged       Counts // without each instance's first requests
+}
+
+// Route returns what was counted on a route so far, by app and release.
+func (f *Figures) Route(host, path string) []RouteSeries {
+	list := f.byRoute.list(routeKey{host, path})
+	out := make([]RouteSeries, 0, len(list))
+	for _, t := range list {
+		judged := t.judged.counts()
+		out = append(out, RouteSeries{t.app, t.release, judged.Merge(t.warming.counts()), judged})
+	}
+	slices.SortFunc(out, func(a, b RouteSeries) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(len(a.Release), len(b.Release)), cmp.Compare(a.Release, b.Release))
+	})
+	return out
+}
