@@ -114,18 +114,18 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 	case !through && r.Labels[labelBoot] == d.boot:
 		return nil, nil, nil
 	}
-	x := runtime.Exit{Code: 137, Lost: true, At: time.Now(), Reason: "its shim ended"}
-	if r.Labels[labelBoot] != d.boot {
-		x.Reason = "the machine was restarted"
-	}
+	var x runtime.Exit
 	known, err := readJSON(filepath.Join(d.folder(r.ID), exitFile), &x)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, nil, err
-	}
-	if known {
-		x.Lost = x.Lost && x.Reason != ""
-	} else if task != nil && status.Status == client.Stopped {
+	case known:
+	case task != nil && status.Status == client.Stopped:
 		x = d.exitOf(r.ID, int(status.ExitStatus), status.ExitTime)
+	case r.Labels[labelBoot] != d.boot:
+		x = runtime.Exit{Code: 137, Lost: true, At: time.Now(), Reason: "the machine was restarted"}
+	default:
+		x = runtime.Exit{Code: 137, Lost: true, At: time.Now(), Reason: "its shim ended"}
 	}
 	in.end(x)
 	return in, nil, nil

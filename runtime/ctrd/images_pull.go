@@ -29,7 +29,7 @@ const (
 )
 
 // Pull fetches an image for this machine's platform. One that is asked for by a digest and is here
-// already needs no registry.
+// already needs no registry, and neither does a name that Tag gave: FROM lines find it here, too.
 func (s *Images) Pull(ctx context.Context, name string, progress func(runtime.Progress)) (runtime.Image, error) {
 	ref, err := reference.ParseDockerRef(name)
 	if err != nil {
@@ -41,6 +41,11 @@ func (s *Images) Pull(ctx context.Context, name string, progress func(runtime.Pr
 			img.Name = name
 			return img, nil
 		}
+	}
+	if r, err := s.client.ImageService().Get(s.ns(ctx), ref.String()); err == nil {
+		img, err := s.Get(ctx, r.Target.Digest.String())
+		img.Name = name
+		return img, err
 	}
 	ctx, done, err := s.work(ctx)
 	if err != nil {

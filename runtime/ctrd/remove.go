@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
@@ -80,8 +81,19 @@ func (d *Driver) removeTask(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = task.Delete(ctx, client.WithProcessKill)
-	return missing(err)
+	if _, err := task.Delete(ctx, client.WithProcessKill); missing(err) != nil {
+		return err
+	}
+	// Who waits for it gets to know its end, and that is written down, before its files go.
+	if in, err := d.lookup(id); err == nil && in.task != nil {
+		select {
+		case <-in.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(patience):
+		}
+	}
+	return nil
 }
 
 // missing takes "it is not there" for success.
