@@ -166,8 +166,11 @@ func schemaName(t reflect.Type, hint string) string {
 	for named.Kind() == reflect.Pointer {
 		named = named.Elem()
 	}
-	if named == reflect.TypeFor[cloud.Check]() {
+	switch named {
+	case reflect.TypeFor[cloud.Check]():
 		return "HealthCheck" // api.Check is doctor's
+	case reflect.TypeFor[cloud.Target]():
+		return "Goal" // api.Target says what comes of it
 	}
 	return huma.DefaultSchemaNamer(t, hint)
 }
