@@ -19,7 +19,7 @@ type Reach struct {
 // any that is not loopback has to do, and without such a one names have no address there.
 func (r Reach) Networks() []Network {
 	v4, v6 := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
-	here := Network{Class: Loopback, A: r.at(v4), AAAA: r.at(v6)}
+	here := Network{Class: Loopback, A: r.loopback(v4), AAAA: r.loopback(v6)}
 	if !here.A.IsValid() && !here.AAAA.IsValid() {
 		here.A, here.AAAA = r.facing(netip.Prefix{}, true), r.facing(netip.Prefix{}, false)
 	}
@@ -47,6 +47,18 @@ func (r Reach) Networks() []Network {
 		add(Network{Class: Local, A: r.facing(p, true), AAAA: r.facing(p, false)}, p)
 	}
 	return all
+}
+
+// loopback returns an address if a listener is bound there, else another loopback address of its family
+// that has one: every address below 127.0.0.0/8 is this machine's.
+func (r Reach) loopback(a netip.Addr) netip.Addr {
+	if r.at(a).IsValid() {
+		return a
+	}
+	if i := slices.IndexFunc(r.Listeners, func(l netip.Addr) bool { return l.IsLoopback() && l.Is4() == a.Is4() }); i >= 0 {
+		return r.Listeners[i]
+	}
+	return netip.Addr{}
 }
 
 // at returns an address if a listener is bound there.

@@ -35,6 +35,8 @@ func TestNetworks(t *testing.T) {
 	f(usual, "127.0.0.1", Loopback, "127.0.0.1", "")
 	f(usual, "::ffff:127.0.0.9", Loopback, "127.0.0.1", "")
 	f(usual, "::1", Loopback, "127.0.0.1", "")
+	f("127.0.0.2 10.77.0.1", "127.0.0.1", Loopback, "127.0.0.2", "") // a second node on a machine
+	f("127.0.0.2 127.0.0.1", "127.0.0.2", Loopback, "127.0.0.1", "")
 	f(usual, "10.77.0.1", Loopback, "127.0.0.1", "") // this machine, asking at the gateway
 	f(usual, "192.168.1.5", Loopback, "127.0.0.1", "")
 	f(usual, "10.77.3.9", Container, "10.77.0.1", "")
