@@ -3,13 +3,18 @@
 package helpers
 
 import (
+	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 //go:embed bin/runc
@@ -18,21 +23,30 @@ var runcBinary []byte
 //go:embed bin/containerd-shim-micro-v2
 var shimBinary []byte
 
+// sums is what sha256sum says of the two, in this order. To hash them here would bring all of them into
+// memory at each start.
+//
+//go:embed bin/sums
+var sums []byte
+
 // Main reports false: the shim is a program of its own.
 func Main() bool { return false }
 
 // provide unpacks both programs into a folder named after what is in them. Folders of other versions go:
 // what runs of them goes on without its file, and whatever is started later is found by the links.
 func provide(data string) (runc, shimPath string, err error) {
-	sum := sha256.New()
-	sum.Write(runcBinary)
-	sum.Write(shimBinary)
-	dir := filepath.Join(data, "helpers", hex.EncodeToString(sum.Sum(nil)[:8]))
+	var sum [2]string
+	for i, line := range bytes.SplitN(sums, []byte("\n"), len(sum)) {
+		text, _, _ := bytes.Cut(line, []byte(" "))
+		sum[i] = string(text)
+	}
+	both := sha256.Sum256([]byte(sum[0] + sum[1]))
+	dir := filepath.Join(data, "helpers", hex.EncodeToString(both[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", "", fmt.Errorf("unpack helper programs: %w", err)
 	}
 	runc, shimPath = filepath.Join(dir, "runc"), filepath.Join(dir, "shim")
-	if err := errors.Join(unpack(runc, runcBinary), unpack(shimPath, shimBinary)); err != nil {
+	if err := errors.Join(unpack(runc, runcBinary, sum[0]), unpack(shimPath, shimBinary, sum[1])); err != nil {
 		return "", "", err
 	}
 	others, err := os.ReadDir(filepath.Dir(dir))
@@ -44,13 +58,13 @@ func provide(data string) (runc, shimPath string, err error) {
 	return runc, shimPath, err
 }
 
-func unpack(file string, want []byte) error {
-	have, err := os.ReadFile(file)
-	if err == nil && sha256.Sum256(have) == sha256.Sum256(want) {
+func unpack(file string, program []byte, sum string) error {
+	if have, err := sumOf(file); err == nil && have == sum {
 		return nil
 	}
+	defer forget(program)
 	tmp := file + ".new"
-	if err := os.WriteFile(tmp, want, 0o700); err != nil {
+	if err := os.WriteFile(tmp, program, 0o700); err != nil {
 		return fmt.Errorf("unpack helper programs: %w", err)
 	}
 	if err := os.Chmod(tmp, 0o700); err != nil { // whatever the umask is
@@ -60,4 +74,28 @@ func unpack(file string, want []byte) error {
 		return fmt.Errorf("unpack helper programs: %w", err)
 	}
 	return nil
+}
+
+func sumOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// forget gives back the memory that reading b has taken: the pages are the program's file and come back
+// from there, should they be read again.
+func forget(b []byte) {
+	page := uintptr(os.Getpagesize())
+	begin := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	skip := -begin & (page - 1) // what is around b stays
+	if whole := (uintptr(len(b)) - min(skip, uintptr(len(b)))) &^ (page - 1); whole > 0 {
+		_ = unix.Madvise(b[skip:skip+whole], unix.MADV_DONTNEED) // without it they stay until memory is short
+	}
 }

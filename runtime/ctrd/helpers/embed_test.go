@@ -3,6 +3,7 @@
 package helpers
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,6 +28,12 @@ func TestInstall(t *testing.T) {
 			if fi, err := os.Stat(file); err != nil || fi.Mode() != mode {
 				t.Errorf("%s: %v, %v", file, fi.Mode(), err)
 			}
+		}
+		if have, err := os.ReadFile(runc); err != nil || !bytes.Equal(have, runcBinary) {
+			t.Errorf("runc is not the one on board: %v", err)
+		}
+		if have, err := sumOf(runc); err != nil || !bytes.HasPrefix(sums, []byte(have+" ")) {
+			t.Errorf("sums are of other programs than those on board: %s, %v", have, err)
 		}
 		if err := os.WriteFile(runc, []byte("damaged"), 0o700); err != nil {
 			t.Fatal(err)
