@@ -15,11 +15,13 @@ func arrange(app *urfave.App, argv []string) (args, child []string, err error) {
 	args, rest := []string{argv[0]}, argv[1:]
 	commands, flags := app.Commands, app.Flags
 	var path []string
+	plainly := false // the command takes arguments although it has commands below it
 	for len(rest) > 0 {
 		cmd := find(commands, rest[0])
 		if cmd == nil {
 			break
 		}
+		plainly = cmd.ArgsUsage != ""
 		args, path, rest = append(args, rest[0]), append(path, cmd.Name), rest[1:]
 		commands, flags = cmd.Subcommands, cmd.Flags
 		if len(commands) == 0 {
@@ -29,7 +31,7 @@ func arrange(app *urfave.App, argv []string) (args, child []string, err error) {
 	if len(path) == 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 		return nil, nil, unknownCommand(app.Commands, "", rest[0])
 	}
-	if len(commands) > 0 && len(path) > 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+	if len(commands) > 0 && len(path) > 0 && len(rest) > 0 && !plainly && !strings.HasPrefix(rest[0], "-") {
 		return nil, nil, unknownCommand(commands, strings.Join(path, " "), rest[0])
 	}
 	var plain []string

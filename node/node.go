@@ -58,6 +58,8 @@ type Node struct {
 
 	router   *router.Router
 	figures  *router.Figures
+	fader    *fader
+	queries  queries
 	compiler *router.Compiler
 	http     []net.Listener   // for internal hosts
 	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
@@ -155,7 +157,7 @@ func (n *Node) openListeners(context.Context) error {
 	if len(n.cfg.DNS) == 0 {
 		a, err := dnsd.PickAddr(dnsd.DefaultAddrs()...)
 		if err != nil {
-			return err
+			return dnsTaken(err, dnsd.DefaultAddrs())
 		}
 		n.cfg.DNS = []netip.AddrPort{a}
 	}
@@ -249,12 +251,13 @@ func (n *Node) openNames(context.Context) error {
 	}
 	n.dns, err = dnsd.New(dnsd.Config{
 		Listen:   append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)),
-		Networks: n.networks(), Zone: zone, Forward: forward, Log: n.log,
+		Networks: n.networks(), Zone: zone, Forward: forward, Recorder: &n.queries, Log: n.log,
 	})
 	if err != nil {
-		return err
+		return dnsTaken(err, n.cfg.DNS)
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
+	n.fader = newFader(n)
 	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Local: n.isLocal})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain}
 	return n.data.remember(choices{
@@ -344,7 +347,9 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "names", time.Second, n.name)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.board) })
 	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
+	p.start(ctx, "fader", 5*time.Second, n.fader.run)
 	p.start(ctx, "watchdog", time.Second, n.watchdog)
+	p.start(ctx, "figures", time.Second, n.forget)
 	for _, ln := range n.http {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
 			return n.router.Serve(ctx, ln, router.Listener{Internal: true})

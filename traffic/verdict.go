@@ -11,8 +11,8 @@ import (
 type Sample struct {
 	Requests uint64 `json:"requests"`
 	Errors   uint64 `json:"errors"` // of them: answers with 5xx, and none at all
-	// Latency counts the requests by how long they took: Counts[i] took at most Bounds[i] and more than
-	// Bounds[i-1]. Two samples that are compared have the same bounds.
+	// Counts are the requests that the app answered, by how long that took: Counts[i] took at most
+	// Bounds[i] and more than Bounds[i-1]. Two samples that are compared have the same bounds.
 	Bounds []time.Duration `json:"-"`
 	Counts []uint64        `json:"-"`
 }
@@ -116,11 +116,15 @@ func judgeLatency(old, fresh Sample, margin, alpha float64) Finding {
 	f := Finding{Guard: Latency, Verdict: Inconclusive}
 	f.Text = fmt.Sprintf("95 %% were answered within %s, before within %s", atQuantile(fresh), atQuantile(old))
 	oldUpTo, newUpTo := cumulate(old), cumulate(fresh)
+	if len(oldUpTo) == 0 || len(newUpTo) == 0 {
+		return f
+	}
+	oldAll, newAll := oldUpTo[len(oldUpTo)-1], newUpTo[len(newUpTo)-1]
 	scaled := func(i int) (at int, exact bool) {
 		return slices.BinarySearch(old.Bounds, time.Duration(float64(fresh.Bounds[i])/(1+margin)))
 	}
 	notAbove := sort.Search(len(newUpTo), func(i int) bool {
-		_, high := Bounds(newUpTo[i], fresh.Requests, alpha/2)
+		_, high := Bounds(newUpTo[i], newAll, alpha/2)
 		return high >= quantile
 	})
 	if i := notAbove - 1; i >= 0 {
@@ -129,19 +133,19 @@ func judgeLatency(old, fresh Sample, margin, alpha float64) Finding {
 			at--
 		}
 		if at >= 0 {
-			if low, _ := Bounds(oldUpTo[at], old.Requests, alpha/2); low >= quantile {
+			if low, _ := Bounds(oldUpTo[at], oldAll, alpha/2); low >= quantile {
 				f.Verdict = Worse
 				return f
 			}
 		}
 	}
 	below := sort.Search(len(newUpTo), func(i int) bool {
-		low, _ := Bounds(newUpTo[i], fresh.Requests, alpha/2)
+		low, _ := Bounds(newUpTo[i], newAll, alpha/2)
 		return low >= quantile
 	})
 	if below < len(newUpTo) {
 		if at, _ := scaled(below); at < len(oldUpTo) {
-			if _, high := Bounds(oldUpTo[at], old.Requests, alpha/2); high < quantile {
+			if _, high := Bounds(oldUpTo[at], oldAll, alpha/2); high < quantile {
 				f.Verdict = NoWorse
 			}
 		}
@@ -162,8 +166,8 @@ func cumulate(s Sample) []uint64 {
 func atQuantile(s Sample) time.Duration {
 	upTo := cumulate(s)
 	for i, n := range upTo {
-		if float64(n) >= quantile*float64(s.Requests) && s.Requests > 0 {
-			return s.Bounds[i]
+		if all := upTo[len(upTo)-1]; all > 0 && float64(n) >= quantile*float64(all) {
+			return s.Bounds[i].Round(10 * time.Microsecond)
 		}
 	}
 	return 0

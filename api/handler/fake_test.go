@@ -223,6 +223,14 @@ func (f *fakes) Disk(context.Context) (api.Disk, error) {
 	return api.Disk{Parts: []api.DiskPart{}}, nil
 }
 func (f *fakes) Down() {}
+func (f *fakes) Metrics(w io.Writer) error {
+	_, err := io.WriteString(w, "micro_instances 1\n")
+	return err
+}
+
+func (f *fakes) Compare(_ context.Context, h cloud.Host, path string) (api.Comparison, error) {
+	return api.Comparison{Host: h, Path: path, Releases: []api.Compared{}}, nil
+}
 
 func (f *fakes) Prune(context.Context) (api.Pruned, error) { return api.Pruned{Bytes: 7}, nil }
 

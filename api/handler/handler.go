@@ -103,6 +103,7 @@ func New(c Config) (*Handler, error) {
 	h.serveVerbs()
 	h.serveInstances()
 	h.serveRoutes()
+	h.serveFades()
 	h.serveStreams()
 	h.servePushes()
 	h.serveCommands()

@@ -25,6 +25,7 @@ var policy = map[string]rule{
 	"node":    {least: RoleAuditor, early: true},
 	"doctor":  {least: RoleAuditor, early: true},
 	"disk":    {least: RoleAuditor},
+	"metrics": {least: RoleAuditor},
 	"prune":   {least: RoleAdmin},
 	"down":    {least: RoleAdmin},
 	"events":  {least: RoleAuditor},
@@ -58,7 +59,14 @@ var policy = map[string]rule{
 	"map":     {least: RoleReleaser},
 	"unmap":   {least: RoleReleaser},
 	"traffic": {least: RoleReleaser},
-	"swap":    {least: RoleReleaser},
+
+	"crossfade":        {least: RoleReleaser},
+	"crossfade-pause":  {least: RoleReleaser},
+	"crossfade-resume": {least: RoleReleaser},
+	"crossfade-abort":  {least: RoleReleaser},
+	"compare":          {least: RoleAuditor},
+
+	"swap": {least: RoleReleaser},
 
 	"push":        {least: RoleDeveloper},
 	"upload":      {least: RoleDeveloper, read: uploadTimeout},

@@ -70,8 +70,12 @@ type Node interface {
 	// URLs are what opens the host: the one that needs no set-up first.
 	URLs(h cloud.Host) []string
 	Doctor(ctx context.Context) []api.Check
+	// Metrics writes what is counted in Prometheus' text format, version 0.0.4.
+	Metrics(w io.Writer) error
 	Disk(ctx context.Context) (api.Disk, error)
 	Prune(ctx context.Context) (api.Pruned, error)
+	// Compare is what the releases of a route did at the same time.
+	Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error)
 	// Down begins to take the node off its machine, and returns at once.
 	Down()
 }

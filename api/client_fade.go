@@ -1,0 +1,25 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Crossfade begins a cross-fade or cutover of a route.
+func (c *Client) Crossfade(ctx context.Context, g cloud.GroupName, f Crossfading) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodPost, groupPath(g, "routes/crossfade"), nil, f)
+}
+
+// SteerCrossfade pauses, resumes or aborts a cross-fade: verb is one of these words.
+func (c *Client) SteerCrossfade(ctx context.Context, g cloud.GroupName, verb string, f Fading) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodPost, groupPath(g, "routes/crossfade-"+verb), nil, f)
+}
+
+// Compare shows what the releases of a route did at the same time.
+func (c *Client) Compare(ctx context.Context, g cloud.GroupName, host, path string) (Comparison, error) {
+	q := url.Values{"host": {host}, "path": {path}}
+	return call[Comparison](ctx, c, http.MethodGet, groupPath(g, "compare"), q, nil)
+}

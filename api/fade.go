@@ -1,0 +1,76 @@
+package api
+
+import (
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Crossfading asks for a cross-fade of a route, or for a cutover: one step to everything, without guards.
+type Crossfading struct {
+	Host    string             `json:"host" minLength:"1" maxLength:"254"`
+	Path    string             `json:"path,omitempty" maxLength:"2048"`
+	App     cloud.AppName      `json:"app"`
+	Release int                `json:"release,omitempty" doc:"Missing: whatever is current"`
+	Steps   []int              `json:"steps,omitempty" maxItems:"100" doc:"Percent, rising to 100; missing: 1, 5, 20, 50, 100"`
+	Over    cloud.Duration     `json:"over,omitempty" doc:"From the first step to the end, for example 10m; missing: 10m"`
+	Guards  []string           `json:"guards,omitempty" doc:"errors, latency; missing: both"`
+	Errors  *float64           `json:"errors_margin,omitempty" doc:"How much larger the share of errors may be, 0 to 1; missing: 0.005"`
+	Latency *float64           `json:"latency_margin,omitempty" doc:"How much longer the 95th percentile may be; missing: 0.2, a fifth"`
+	Max     cloud.Duration     `json:"max,omitempty" doc:"How long to wait for traffic enough to judge by; missing: 24h"`
+	Then    cloud.Inconclusive `json:"on_inconclusive,omitempty" enum:"hold,abort,go" doc:"What comes after that; missing: hold"`
+	Cutover bool               `json:"cutover,omitempty" doc:"Everything at once, as soon as the instances are ready"`
+	Force   bool               `json:"force,omitempty" doc:"Also to a release that was superseded"`
+}
+
+// Fading names a cross-fade that is under way.
+type Fading struct {
+	Host string `json:"host" minLength:"1" maxLength:"254"`
+	Path string `json:"path,omitempty" maxLength:"2048"`
+}
+
+// Comparison is what the releases of a route did at the same time.
+type Comparison struct {
+	Host     cloud.Host       `json:"host"`
+	Path     string           `json:"path"`
+	Since    time.Time        `json:"since" doc:"When counting began: the node's start. What was before is lost, for all releases alike"`
+	Until    time.Time        `json:"until"`
+	Releases []Compared       `json:"releases" nullable:"false"`
+	Fade     *cloud.Crossfade `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
+	Faded    *cloud.Faded     `json:"faded,omitempty" doc:"How the last one ended"`
+	Step     *FadeStep        `json:"step,omitempty" doc:"What is judged in the present step of the cross-fade"`
+}
+
+// Compared is what one release did on the route.
+type Compared struct {
+	App      string  `json:"app"`
+	Release  string  `json:"release" doc:"r7"`
+	Share    *int    `json:"share,omitempty" doc:"Percent of the requests that it is to have"`
+	Ready    int     `json:"ready" doc:"Instances that requests may go to"`
+	Requests uint64  `json:"requests"`
+	Rate     float64 `json:"rate" doc:"Requests a second since counting began"`
+	Errors   uint64  `json:"errors" doc:"Of the requests: answered with 5xx, or not properly"`
+	P50      float64 `json:"p50_ms" doc:"Milliseconds until the answer's head that 50 % did not exceed"`
+	P95      float64 `json:"p95_ms"`
+	P99      float64 `json:"p99_ms"`
+	CPU      float64 `json:"cpu" doc:"Seconds of processor time of its running instances since they started"`
+	Memory   int64   `json:"memory" doc:"Bytes that its running instances use"`
+}
+
+// FadeStep is the judgement of a cross-fade's present step. Each instance's first requests are left out.
+type FadeStep struct {
+	Since    time.Time     `json:"since"`
+	Old      uint64        `json:"old_requests"`
+	New      uint64        `json:"new_requests"`
+	Verdict  string        `json:"verdict" enum:"worse,no worse,inconclusive"`
+	Findings []FadeFinding `json:"findings" nullable:"false"`
+	Move     string        `json:"move" enum:"stay,hold,advance,abort" doc:"What comes of it now"`
+	Why      string        `json:"why"`
+}
+
+// FadeFinding is the verdict of one guard.
+type FadeFinding struct {
+	Guard   string `json:"guard" enum:"errors,latency"`
+	Verdict string `json:"verdict" enum:"worse,no worse,inconclusive"`
+	Text    string `json:"text"`
+}

@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+func toFlag() *urfave.StringFlag {
+	return &urfave.StringFlag{Name: "to", Usage: "the release `APP@rN` to go to", Required: true}
+}
+
+func (c *command) crossfade() *urfave.Command {
+	flags := []urfave.Flag{
+		groupFlag, jsonFlag, yesFlag, detach, toFlag(),
+		&urfave.DurationFlag{Name: "over", Usage: "from the first step to the end (default 10m)"},
+		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default 1,5,20,50,100)"},
+		&urfave.StringFlag{Name: "guard", Usage: "what the new release may not be worse at: errors, latency, or none (default errors,latency)"},
+		&urfave.Float64Flag{Name: "errors-margin", Usage: "how many `POINTS` more errors are no worse (default 0.5)"},
+		&urfave.Float64Flag{Name: "latency-margin", Usage: "how many `PERCENT` longer the 95th percentile may be (default 20)"},
+		&urfave.DurationFlag{Name: "max", Usage: "how long to wait for traffic enough to judge by (default 24h)"},
+		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what comes after that: hold, abort or go (default hold)"},
+	}
+	begin := c.new("crossfade", "HOST[/PATH]", "move a host to another release in steps, and back if that is worse", 1, 1, flags, c.with(c.beginCrossfade))
+	for _, verb := range []struct{ name, usage string }{
+		{"pause", "hold a cross-fade at its step"},
+		{"resume", "let it go on"},
+		{"abort", "lead the host back to where it led before"},
+	} {
+		begin.Subcommands = append(begin.Subcommands, c.new(verb.name, "HOST[/PATH]", verb.usage, 1, 1, []urfave.Flag{groupFlag, jsonFlag},
+			c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+				host, path, err := hostPath(u.Args().First())
+				if err != nil {
+					return err
+				}
+				return c.done(u)(client.SteerCrossfade(ctx, c.group(u), verb.name, api.Fading{Host: string(host), Path: path}))
+			})))
+	}
+	return begin
+}
+
+func (c *command) cutover() *urfave.Command {
+	return c.new("cutover", "HOST[/PATH]", "move a host to another release at once, when that is ready", 1, 1, []urfave.Flag{groupFlag, jsonFlag, yesFlag, detach, toFlag()},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			return c.fade(ctx, u, client, api.Crossfading{Cutover: true})
+		}))
+}
+
+func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client *api.Client) error {
+	f := api.Crossfading{Over: cloud.Duration(u.Duration("over")), Max: cloud.Duration(u.Duration("max")), Then: cloud.Inconclusive(u.String("on-inconclusive"))}
+	for s := range strings.SplitSeq(u.String("steps"), ",") {
+		if s == "" {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil {
+			return cloud.Errorf(cloud.Invalid, "step %q is no percentage", s).WithHint("for example --steps 1,5,20,50,100")
+		}
+		f.Steps = append(f.Steps, n)
+	}
+	switch g := u.String("guard"); g {
+	case "":
+	case "none":
+		f.Guards = []string{}
+	default:
+		f.Guards = strings.Split(g, ",")
+	}
+	if u.IsSet("errors-margin") {
+		v := u.Float64("errors-margin") / 100
+		f.Errors = &v
+	}
+	if u.IsSet("latency-margin") {
+		v := u.Float64("latency-margin") / 100
+		f.Latency = &v
+	}
+	return c.fade(ctx, u, client, f)
+}
+
+// fade begins a cross-fade or cutover, and shows how it goes until it has ended.
+func (c *command) fade(ctx context.Context, u *urfave.Context, client *api.Client, f api.Crossfading) error {
+	host, path, err := hostPath(u.Args().First())
+	if err != nil {
+		return err
+	}
+	to, err := c.ref(u, u.String("to"))
+	if err != nil {
+		return err
+	}
+	f.Host, f.Path, f.App, f.Release, f.Force = string(host), path, to.App, to.N, u.Bool("yes")
+	changed, err := client.Crossfade(ctx, c.group(u), f)
+	if err != nil {
+		return err
+	}
+	if u.Bool("detach") {
+		return c.done(u)(changed, nil)
+	}
+	return c.watchFade(ctx, u, client, host, path)
+}
+
+// watchFade prints every step of a fade, and how it ended. Ctrl-C leaves it to itself.
+func (c *command) watchFade(ctx context.Context, u *urfave.Context, client *api.Client, host cloud.Host, path string) error {
+	said := ""
+	for {
+		cmp, err := client.Compare(ctx, c.group(u), string(host), path)
+		switch {
+		case ctx.Err() != nil:
+			c.say("the cross-fade goes on; micro compare %s shows it, micro crossfade abort %s ends it", host, host)
+			return ctx.Err()
+		case cloud.CodeOf(err) == cloud.Unavailable: // the node is being restarted; the fade goes on after that
+		case err != nil:
+			return err
+		case cmp.Fade == nil:
+			return c.faded(u, cmp)
+		default:
+			if now := fadeLine(cmp); now != said && !u.Bool("json") {
+				said = now
+				c.say("%s", now)
+			}
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func fadeLine(cmp api.Comparison) string {
+	line := fmt.Sprintf("%s %d %%", cmp.Fade.To, cmp.Fade.Share())
+	if cmp.Step == nil {
+		return line
+	}
+	switch cmp.Step.Move {
+	case "hold":
+		return line + ": " + cmp.Step.Why
+	case "stay":
+		if cmp.Fade.Step == 0 || cmp.Fade.Paused {
+			return line + ": " + cmp.Step.Why
+		}
+	}
+	return line
+}
+
+// faded prints how a cross-fade ended.
+func (c *command) faded(u *urfave.Context, cmp api.Comparison) error {
+	if u.Bool("json") {
+		if err := c.printJSON(cmp); err != nil {
+			return err
+		}
+	}
+	switch {
+	case cmp.Faded == nil:
+		return cloud.Errorf(cloud.Conflict, "the cross-fade of %s was ended by another change", cmp.Host).WithHint("micro routes")
+	case !cmp.Faded.Finished:
+		return cloud.Errorf(cloud.DeployFailed, "%s is back at %s: %s", cmp.Host, cmp.Faded.From, cmp.Faded.Reason).WithHint("micro compare %s", cmp.Host)
+	}
+	c.say("%s leads to %s", cmp.Host, cmp.Faded.To)
+	return nil
+}
+
+func (c *command) compare() *urfave.Command {
+	follow := &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print again every second"}
+	return c.new("compare", "HOST[/PATH]", "show what the releases of a host did at the same time", 1, 1, []urfave.Flag{groupFlag, jsonFlag, follow},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			host, path, err := hostPath(u.Args().First())
+			if err != nil {
+				return err
+			}
+			live := u.Bool("follow")
+			for {
+				cmp, err := client.Compare(ctx, c.group(u), string(host), path)
+				if err != nil {
+					return err
+				}
+				if u.Bool("json") {
+					err = c.printJSON(cmp)
+				} else {
+					err = c.printComparison(cmp)
+				}
+				if err != nil || !live {
+					return err
+				}
+				select {
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		}))
+}
+
+func (c *command) printComparison(cmp api.Comparison) error {
+	c.print("%s%s since %s", cmp.Host, strings.TrimSuffix(cmp.Path, "/"), cmp.Since.Format("2006-01-02 15:04:05 MST"))
+	var rows [][]string
+	for _, r := range cmp.Releases {
+		share := ""
+		if r.Share != nil {
+			share = fmt.Sprintf("%d %%", *r.Share)
+		}
+		errors := "0"
+		if r.Errors > 0 {
+			errors = fmt.Sprintf("%d (%.2f %%)", r.Errors, 100*float64(r.Errors)/float64(max(1, r.Requests)))
+		}
+		rows = append(rows, []string{
+			r.App + "@" + r.Release, share, strconv.Itoa(r.Ready), strconv.FormatUint(r.Requests, 10), fmt.Sprintf("%.1f/s", r.Rate), errors,
+			ms(r.P50), ms(r.P95), ms(r.P99), fmt.Sprintf("%.1fs", r.CPU), sizeOf(r.Memory),
+		})
+	}
+	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "CPU", "MEMORY"}, rows); err != nil {
+		return err
+	}
+	if s := cmp.Step; s != nil && cmp.Fade != nil {
+		c.print("cross-fade to %s at %d %%: %s (%s: %s)", cmp.Fade.To, cmp.Fade.Share(), s.Verdict, s.Move, s.Why)
+		for _, f := range s.Findings {
+			c.print("  %s: %s: %s", f.Guard, f.Verdict, f.Text)
+		}
+	}
+	if f := cmp.Faded; f != nil {
+		how := "led to " + f.To.String()
+		if !f.Finished {
+			how = fmt.Sprintf("went back to %s from %d %%: %s", f.From, f.Share, f.Reason)
+		}
+		c.print("the last cross-fade ended %s ago and %s", ago(f.Ended), how)
+	}
+	return nil
+}
+
+func ms(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) + "ms" }

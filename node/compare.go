@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router"
+)
+
+// Compare implements the API's handler.Node.
+func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
+	view := n.board.View()
+	site, ok := view.State.Site(h)
+	if !ok {
+		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "no host %q is mapped", h).WithHint("micro routes")
+	}
+	route, ok := site.Route(path)
+	if !ok {
+		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+	}
+	c := api.Comparison{
+		Host: h, Path: path, Since: n.started.UTC(), Until: now(), Releases: []api.Compared{},
+		Fade: route.Crossfade, Faded: route.Faded, Step: n.fader.step(routeName{h, path}),
+	}
+	for _, s := range n.figures.Route(string(h), path) {
+		c.Releases = append(c.Releases, n.compared(ctx, view, route, s, c.Until.Sub(c.Since)))
+	}
+	return c, nil
+}
+
+// compared is one release's part.
+func (n *Node) compared(ctx context.Context, v cloud.View, route *cloud.Route, s router.RouteSeries, passed time.Duration) api.Compared {
+	p50, p95, p99 := s.Total.Latency.Quantiles()
+	c := api.Compared{
+		App: s.App, Release: s.Release, Requests: s.Total.Requests, Errors: s.Total.Errors,
+		Rate: float64(s.Total.Requests) / max(passed.Seconds(), 0.001),
+		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
+	}
+	ref := releaseOf(s.App, s.Release)
+	for _, t := range route.Targets {
+		if t.ReleaseRef == ref && t.Weighted {
+			share := t.Weight
+			c.Share = &share
+		}
+	}
+	for _, i := range v.Pool(ref) {
+		c.Ready++
+		if st, err := n.driver.Stats(ctx, string(i.ID)); err == nil {
+			c.CPU += st.CPU.Seconds()
+			c.Memory += st.Memory
+		}
+	}
+	return c
+}
+
+// releaseOf reads the names that the router counts by: "shop" or "qa/shop", and "r7".
+func releaseOf(app, release string) cloud.ReleaseRef {
+	n, _ := strconv.Atoi(strings.TrimPrefix(release, "r"))
+	return appOf(app).Release(n)
+}
+
+func appOf(app string) cloud.AppRef {
+	if group, name, ok := strings.Cut(app, "/"); ok {
+		return cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(name)}
+	}
+	return cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(app)}
+}
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
+}
+
+// step is what is being judged on a route, nil where nothing is.
+func (f *fader) step(name routeName) *api.FadeStep {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.windows[name]
+	if w == nil {
+		return nil
+	}
+	s := &api.FadeStep{
+		Since: w.since, Old: w.judged[0].Requests, New: w.judged[1].Requests, Verdict: string(w.verdict),
+		Findings: []api.FadeFinding{}, Move: string(w.decision.Move), Why: w.decision.Why,
+	}
+	for _, g := range w.findings {
+		s.Findings = append(s.Findings, api.FadeFinding{Guard: string(g.Guard), Verdict: string(g.Verdict), Text: g.Text})
+	}
+	return s
+}
