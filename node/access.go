@@ -20,14 +20,18 @@ func (a access) Record(x *router.Exchange) {
 	if x.App == "" {
 		return
 	}
-	app := cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(x.App)}
-	if group, name, ok := strings.Cut(x.App, "/"); ok {
-		app = cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(name)}
-	}
 	release, _ := strconv.Atoi(strings.TrimPrefix(x.Release, "r"))
-	a.logs.Append(app, logs.Line{
+	a.logs.Append(appRef(x.App), logs.Line{
 		Time: time.Now().UTC(), Stream: logs.Router, Release: release, Instance: cloud.InstanceID(x.Instance), Text: accessLine(x),
 	})
+}
+
+// appRef reads an app's name as the router writes it: "shop", "qa/shop".
+func appRef(name string) cloud.AppRef {
+	if group, app, ok := strings.Cut(name, "/"); ok {
+		return cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(app)}
+	}
+	return cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(name)}
 }
 
 // accessLine is one request in the order in which people look at it.

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/protoduction/micro/api"
@@ -48,19 +46,8 @@ func (n *Node) status() string {
 
 // residentSet is the process's memory in RAM, in bytes; 0 where /proc does not tell.
 func residentSet() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
+	_, resident, _ := memory()
+	return resident
 }
 
 // diskParts are the folders of a node's data, by what people call them.

@@ -42,7 +42,7 @@ type Series struct {
 
 // Codes counts answers of one status to one method.
 type Codes struct {
-	Method string // "other" for an unusual one: what clients make up is no label
+	Method string // "OTHER" for an unusual one: what clients make up is no label
 	Status int
 	N      atomic.Uint64
 }
@@ -194,7 +194,7 @@ func method(b []byte) string {
 	case "OPTIONS":
 		return "OPTIONS"
 	}
-	return "other"
+	return "OTHER"
 }
 
 // Recorders tells several.

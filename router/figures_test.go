@@ -87,7 +87,7 @@ func TestFigures(t *testing.T) {
 	if r2.Requests.Load() != 3*n || r2.Errors.Load() != 2*n || r2.Gone.Load() != n {
 		t.Errorf("r2: %d requests, %d errors, %d gone", r2.Requests.Load(), r2.Errors.Load(), r2.Gone.Load())
 	}
-	if c := r2.Codes(); len(c) != 3 || c[2].Method != "other" || c[2].Status != 502 || c[2].N.Load() != n {
+	if c := r2.Codes(); len(c) != 3 || c[2].Method != "OTHER" || c[2].Status != 502 || c[2].N.Load() != n {
 		t.Errorf("codes: %v", c)
 	}
 	if all := f.All(); len(all) != 3 || all[0].App != "" || all[2].Release != "r2" {

@@ -27,6 +27,7 @@ for group in "$@"; do
 	test)
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
+		command_of promtool prometheus
 		;;
 	bench)
 		command_of haproxy haproxy

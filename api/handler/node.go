@@ -2,6 +2,9 @@ package handler
 
 import (
 	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/protoduction/micro/api"
 )
@@ -19,6 +22,15 @@ func (h *Handler) serveNode() {
 		})
 	get(h, operation("disk", "GET /v1/disk", "Say what takes room on the node's disk"),
 		func(ctx context.Context, _ *nothing) (api.Disk, error) { return h.Node.Disk(ctx) })
+	serve(h, operation("metrics", "GET /metrics", "What is counted, for Prometheus"),
+		func(context.Context, *nothing) (*huma.StreamResponse, error) {
+			return &huma.StreamResponse{Body: func(hc huma.Context) {
+				hc.SetHeader("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+				if err := h.Node.Metrics(hc.BodyWriter()); err != nil {
+					panic(http.ErrAbortHandler) // the client must not take a part for the whole
+				}
+			}}, nil
+		})
 	get(h, operation("prune", "POST /v1/prune", "Remove what nothing needs"),
 		func(ctx context.Context, _ *nothing) (api.Pruned, error) {
 			if err := h.builds.sweep(h.Store.State()); err != nil {
