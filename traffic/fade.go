@@ -79,5 +79,5 @@ func JudgeStep(f *cloud.Crossfade, old, fresh Sample) (Verdict, []Finding) {
 		guards[i] = Guard(g)
 	}
 	steps := max(1, len(f.Steps)-1) // at the last one there is nothing left to compare with
-	return Judge(old, fresh, guards, Margins{Errors: f.Errors, Latency: f.Latency}, DefaultAlpha/float64(steps))
+	return Judge(old, fresh, guards, Margins{Errors: f.Errors, Latency: f.Latency, Floor: DefaultFloor}, DefaultAlpha/float64(steps))
 }

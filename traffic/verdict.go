@@ -30,10 +30,22 @@ const (
 type Margins struct {
 	Errors  float64 `json:"errors"`  // difference of shares, 0 to 1
 	Latency float64 `json:"latency"` // ratio above 1: 0.2 is 20 % longer
+	// Floor is a difference in latency that is no worse whatever its ratio: nobody notices it, and a
+	// release that gets few requests answers each from colder caches.
+	Floor time.Duration `json:"floor"`
 }
 
-// DefaultMargins are half a point of errors and a fifth of the latency.
-var DefaultMargins = Margins{Errors: 0.005, Latency: 0.2}
+// before is how long the old release's quantile must be at least for one of x to be no worse: the
+// inverse of max(y·(1+Latency), y+Floor).
+func (m Margins) before(x time.Duration) time.Duration {
+	return min(time.Duration(float64(x)/(1+m.Latency)), x-m.Floor)
+}
+
+// DefaultFloor is the floor of every comparison of latencies.
+const DefaultFloor = 5 * time.Millisecond
+
+// DefaultMargins are half a point of errors and a fifth of the latency, or 5 ms.
+var DefaultMargins = Margins{Errors: 0.005, Latency: 0.2, Floor: DefaultFloor}
 
 // DefaultAlpha is the probability of ever calling a release worse that is not, over all guards and steps
 // of one cross-fade.
@@ -71,7 +83,7 @@ func Judge(old, fresh Sample, guards []Guard, m Margins, alpha float64) (Verdict
 		case Errors:
 			f = judgeErrors(old, fresh, m.Errors, each)
 		case Latency:
-			f = judgeLatency(old, fresh, m.Latency, each)
+			f = judgeLatency(old, fresh, m, each)
 		default:
 			continue
 		}
@@ -104,7 +116,8 @@ func judgeErrors(old, fresh Sample, margin, alpha float64) Finding {
 }
 
 // judgeLatency looks for an x of which the samples show that it separates the quantiles: that the new
-// one's is above x and the old one's at most x/(1+margin), which is worse, or the other way round.
+// one's is above x and the old one's at most what x is no worse than, which is worse, or the other way
+// round.
 //
 // Looking at all x costs nothing: were the new quantile no worse, then at an x at or above it the first
 // claim would be false, and hold at the quantile itself too, since fewer requests exceed x; and at any
@@ -112,7 +125,7 @@ func judgeErrors(old, fresh Sample, margin, alpha float64) Finding {
 //
 // The bounds rise with x. So the largest x that the new quantile is surely above is the one where the
 // claim about the old one is most likely to hold, and no other need be tried.
-func judgeLatency(old, fresh Sample, margin, alpha float64) Finding {
+func judgeLatency(old, fresh Sample, m Margins, alpha float64) Finding {
 	f := Finding{Guard: Latency, Verdict: Inconclusive}
 	f.Text = fmt.Sprintf("95 %% were answered within %s, before within %s", atQuantile(fresh), atQuantile(old))
 	oldUpTo, newUpTo := cumulate(old), cumulate(fresh)
@@ -121,7 +134,7 @@ func judgeLatency(old, fresh Sample, margin, alpha float64) Finding {
 	}
 	oldAll, newAll := oldUpTo[len(oldUpTo)-1], newUpTo[len(newUpTo)-1]
 	scaled := func(i int) (at int, exact bool) {
-		return slices.BinarySearch(old.Bounds, time.Duration(float64(fresh.Bounds[i])/(1+margin)))
+		return slices.BinarySearch(old.Bounds, m.before(fresh.Bounds[i]))
 	}
 	notAbove := sort.Search(len(newUpTo), func(i int) bool {
 		_, high := Bounds(newUpTo[i], newAll, alpha/2)
