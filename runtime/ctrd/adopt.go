@@ -66,6 +66,9 @@ func (d *Driver) adopt(ctx context.Context) error {
 	for id, cause := range broken {
 		d.lostNetwork(id, cause)
 	}
+	if err := d.dropStreams(ctx); err != nil {
+		return fmt.Errorf("adopt containers: %w", err)
+	}
 	return d.sweep(ctx)
 }
 

@@ -35,6 +35,7 @@ type instance struct {
 	pid     uint32
 	started time.Time
 	task    client.Task // nil where the task is gone with its shim or its machine
+	streams *attached   // nil for one whose output goes to a log
 
 	done chan struct{} // closed when exit is set
 
@@ -77,6 +78,12 @@ func (in *instance) running() runtime.Running {
 // watch waits for the task's end. Only its Wait is to be trusted: an event may be lost.
 func (d *Driver) watch(in *instance, status <-chan client.ExitStatus) {
 	s := <-status
+	if in.streams != nil {
+		in.streams.flush(in.task.IO())
+		if err := in.task.IO().Close(); err != nil {
+			d.log.Warn("pipes of a container are left", "instance", in.id, "err", err)
+		}
+	}
 	if err := s.Error(); err != nil {
 		// The shim is gone, and how the container ended with it.
 		d.finish(in, runtime.Exit{Code: 137, Lost: true, At: time.Now(), Reason: "its shim ended"})

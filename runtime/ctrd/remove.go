@@ -86,6 +86,9 @@ func (d *Driver) removeTask(ctx context.Context, id string) error {
 	}
 	// Who waits for it gets to know its end, and that is written down, before its files go.
 	if in, err := d.lookup(id); err == nil && in.task != nil {
+		if in.streams != nil {
+			in.streams.leave()
+		}
 		select {
 		case <-in.done:
 		case <-ctx.Done():

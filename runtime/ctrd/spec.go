@@ -64,6 +64,7 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	s.Process.Args = args
 	s.Process.Env = environment(c, image, user, ep)
 	s.Process.Cwd = workingDir(c.Dir, image)
+	s.Process.Terminal, s.Process.ConsoleSize = terminal(c.Attach)
 	s.Process.NoNewPrivileges = true
 	s.Process.User = user.spec()
 	s.Process.Capabilities = capabilitiesOf(user)
@@ -158,6 +159,9 @@ func environment(c runtime.Container, image *image, u execUser, ep network.Endpo
 	if u.name != "" {
 		all = append(all, "USER="+u.name)
 	}
+	if c.Attach != nil && c.Attach.TTY {
+		all = append(all, "TERM=xterm")
+	}
 	all = append(append(all, image.config.Env...), c.Env...)
 	if c.AddressEnv != nil {
 		all = append(all, c.AddressEnv(ep.IP)...)
@@ -182,6 +186,17 @@ func override(env, more []string) []string {
 		out = append(out, kv)
 	}
 	return out
+}
+
+// terminal says whether a command has one, and its size where that is known.
+func terminal(c *runtime.Command) (bool, *specs.Box) {
+	if c == nil || !c.TTY {
+		return false, nil
+	}
+	if c.Rows == 0 || c.Columns == 0 {
+		return true, nil
+	}
+	return true, &specs.Box{Height: uint(c.Rows), Width: uint(c.Columns)}
 }
 
 func workingDir(dir string, image *image) string {

@@ -62,7 +62,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	return in.running(), nil
 }
 
-func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint) (*instance, error) {
+func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint) (_ *instance, err error) {
 	folder := d.folder(c.ID)
 	spec, err := d.spec(ctx, c, image, ep)
 	if err != nil {
@@ -90,10 +90,20 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if err := d.step("parts"); err != nil {
 		return nil, err
 	}
-	task, status, err := d.task(ctx, c)
+	var streams *attached
+	if c.Attach != nil {
+		streams = attach(c.Attach)
+	}
+	task, status, err := d.task(ctx, c, streams)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil && streams != nil {
+			task.IO().Cancel()
+			err = errors.Join(err, task.IO().Close())
+		}
+	}()
 	if err := d.step("task"); err != nil {
 		return nil, err
 	}
@@ -108,7 +118,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	}
 	in := &instance{
 		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(),
-		task: task, done: make(chan struct{}),
+		task: task, streams: streams, done: make(chan struct{}),
 	}
 	if err := writeJSON(filepath.Join(folder, startedFile), started{PID: in.pid, At: in.started}); err != nil {
 		return nil, err
@@ -117,6 +127,9 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	d.mu.Lock()
 	d.instances[c.ID] = in
 	d.mu.Unlock()
+	if streams != nil {
+		go streams.feed(d, task, in.done)
+	}
 	go d.watch(in, status)
 	return in, nil
 }
@@ -163,13 +176,16 @@ func (d *Driver) snapshot(ctx context.Context, c runtime.Container, chain string
 }
 
 // task has the shim and runc make the container's process, up to where it would run.
-func (d *Driver) task(ctx context.Context, c runtime.Container) (client.Task, <-chan client.ExitStatus, error) {
+func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attached) (client.Task, <-chan client.ExitStatus, error) {
 	ctr, err := d.e.client.LoadContainer(ctx, c.ID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("its record: %w", err)
 	}
 	output := cio.NullIO
-	if c.Log != "" {
+	switch {
+	case streams != nil:
+		output = streams.creator(d.e.cfg.State)
+	case c.Log != "":
 		output = cio.LogFile(c.Log)
 	}
 	task, err := ctr.NewTask(ctx, output)
@@ -179,6 +195,9 @@ func (d *Driver) task(ctx context.Context, c runtime.Container) (client.Task, <-
 	// Before it runs, so that no end, however early, is missed; and for as long as it runs.
 	status, err := task.Wait(context.WithoutCancel(ctx))
 	if err != nil {
+		if streams != nil {
+			err = errors.Join(err, task.IO().Close())
+		}
 		return nil, nil, fmt.Errorf("wait for it: %w", err)
 	}
 	return task, status, nil
@@ -225,6 +244,9 @@ func validate(c runtime.Container) error {
 		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) || filepath.Clean(m.Target) == "/" {
 			errs = append(errs, fmt.Errorf("mount %q on %q: both have to be absolute paths", m.Source, m.Target))
 		}
+	}
+	if c.Log != "" && c.Attach != nil {
+		errs = append(errs, errors.New("its output goes to a log or to a caller, not to both"))
 	}
 	if c.Log != "" && !filepath.IsAbs(c.Log) {
 		errs = append(errs, fmt.Errorf("log file %q is not absolute", c.Log))
