@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +62,8 @@ type Config struct {
 type Agent struct {
 	Config
 	site    site
-	slots   chan struct{} // bounds how many containers start at a time
+	ask     func(context.Context, cloud.Check, netip.AddrPort) error // probe, but in tests
+	slots   chan struct{}                                            // bounds how many containers start at a time
 	mu      sync.Mutex
 	workers map[cloud.InstanceID]*worker
 	running sync.WaitGroup
@@ -75,6 +77,7 @@ func NewAgent(c Config) *Agent {
 	return &Agent{
 		Config:  c,
 		site:    site{domain: c.Domain, cores: int64(c.Cores) * 1000, volumes: c.Volume},
+		ask:     probe,
 		slots:   make(chan struct{}, startsAtOnce),
 		workers: map[cloud.InstanceID]*worker{},
 	}
@@ -201,7 +204,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	if rel, ok := a.Board.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
-		if probe(ctx, p.Liveness, i.Addr) == nil && probe(ctx, p.Readiness, i.Addr) == nil {
+		if a.ask(ctx, p.Liveness, i.Addr) == nil && a.ask(ctx, p.Readiness, i.Addr) == nil {
 			i.Phase = cloud.InstanceReady
 		}
 	}

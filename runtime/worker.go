@@ -186,9 +186,9 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 	defer lookAround.Stop()
 	pause, began := firstProbe, w.Now()
 	for {
-		err := probe(ctx, p.Liveness, w.i.Addr)
+		err := w.ask(ctx, p.Liveness, w.i.Addr)
 		if err == nil {
-			err = probe(ctx, p.Readiness, w.i.Addr)
+			err = w.ask(ctx, p.Readiness, w.i.Addr)
 		}
 		if err == nil && unasked(p) && w.Now().Sub(began) < steady {
 			err = errors.New("has only just started")
@@ -258,7 +258,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	for {
 		select {
 		case <-live.C:
-			err := probe(ctx, p.Liveness, w.i.Addr)
+			err := w.ask(ctx, p.Liveness, w.i.Addr)
 			if err == nil {
 				failures = 0
 				continue
@@ -268,7 +268,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 				return
 			}
 		case <-ready.C:
-			err := probe(ctx, p.Readiness, w.i.Addr)
+			err := w.ask(ctx, p.Readiness, w.i.Addr)
 			switch {
 			case ctx.Err() != nil:
 			case err == nil && w.i.Phase == cloud.InstanceUnready:
