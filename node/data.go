@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -51,7 +52,14 @@ func (d *data) take() error {
 	if err != nil {
 		return cloud.Errorf(cloud.Invalid, "cannot write to the data folder: %w", err).WithHint("choose another with --data")
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for range 40 { // 2 s
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || alive(readPID(f)) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond) // one that was killed has not let go of everything yet
+	}
+	if err != nil {
 		defer f.Close()
 		return cloud.Errorf(cloud.Conflict, "a node runs on %s already: %s", d.dir, processName(readPID(f))).
 			WithHint("micro down, or choose other --data, --name and ports for a second node")
@@ -77,6 +85,12 @@ func readPID(f *os.File) int {
 		return 0
 	}
 	return pid
+}
+
+// alive says whether a process runs: one that has ended and whose threads still go does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(b), ") Z ")
 }
 
 // processName is "process 123 (micro up)".

@@ -60,7 +60,26 @@ func holder(protocol string, port uint16) string {
 			}
 		}
 	}
-	return "another process"
+	return somebody
+}
+
+// somebody has a port, and /proc does not tell who.
+const somebody = "another process"
+
+// dnsTaken names the holder of an address of the DNS server's that is taken.
+func dnsTaken(err error, addrs []netip.AddrPort) error {
+	if cloud.CodeOf(err) != cloud.Conflict {
+		return err
+	}
+	for _, a := range addrs {
+		for _, protocol := range []string{"udp", "tcp"} {
+			if who := holder(protocol, a.Port()); who != somebody {
+				return cloud.Errorf(cloud.Conflict, "dns: port %d of %s is taken by %s", a.Port(), a.Addr(), who).
+					WithHint("choose another with --dns %s", netip.AddrPortFrom(a.Addr(), 5355))
+			}
+		}
+	}
+	return err
 }
 
 // socketsOn returns the inodes of sockets on a port in a table as in proc(5): listening ones for TCP.

@@ -51,6 +51,7 @@ type Node struct {
 	neighbours []netip.Prefix
 	engine     *ctrd.Engine
 	driver     *ctrd.Driver
+	fresh      bool // nothing of the node was on the host before
 	images     *ctrd.Images
 	builder    *build.Builder
 	agent      *runtime.Agent
@@ -83,11 +84,27 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openAPI,
 	} {
 		if err := step(ctx); err != nil {
-			n.release()
-			return nil, err
+			return nil, n.giveUp(err)
 		}
 	}
 	return n, nil
+}
+
+// giveUp leaves the host as it was before New. Where apps of an earlier process run they stay, and so
+// does what they need.
+func (n *Node) giveUp(cause error) error {
+	n.release()
+	if !n.fresh {
+		return cause
+	}
+	var err error
+	if n.net != nil {
+		err = n.net.Destroy()
+	}
+	if err = errors.Join(err, ctrd.RemoveState(ctrd.StateDir(n.cfg.Data))); err != nil {
+		n.log.Warn("something is left on the host", "err", err)
+	}
+	return cause
 }
 
 // release gives back what was taken, the last first.
@@ -219,6 +236,8 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 // openNetworkAlone prepares the containers' network, and nothing that listens in it.
 func (n *Node) openNetworkAlone() (err error) {
 	state := ctrd.StateDir(n.cfg.Data)
+	_, err = os.Stat(state)
+	n.fresh = errors.Is(err, os.ErrNotExist)
 	if err := ctrd.PrepareState(state); err != nil {
 		return err
 	}

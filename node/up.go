@@ -43,10 +43,13 @@ func Down(ctx context.Context, cfg Config) error {
 		n.cfg.Subnet = chosen.Subnet
 	}
 	if err := n.openNetworkAlone(); err != nil {
-		return err
+		return n.giveUp(err)
+	}
+	if n.fresh {
+		return n.giveUp(nil) // it is down already
 	}
 	if err := n.openDriver(ctx, ctrd.StateDir(cfg.Data)); err != nil {
-		return errors.Join(err, n.net.Destroy())
+		return err
 	}
 	return n.leave()
 }
