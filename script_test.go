@@ -190,12 +190,15 @@ func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("process %d does not end", pid)
 }
 
-// http [-s STATUS] [-H 'K: V']… [-X METHOD] [-d BODY] HOST[/PATH] asks the script's router, and has the answer as its
-// standard output: status, headers, body.
+// http [-s STATUS] [-H 'K: V']… [-X METHOD] [-d BODY] [-q] HOST[/PATH] asks the script's router, and has the
+// answer as its standard output: status, headers, body; of that only the length with -q.
 func httpCommand(ts *testscript.TestScript, neg bool, args []string) {
-	want, method, body, header := 200, http.MethodGet, "", http.Header{}
+	want, method, body, header, quiet := 200, http.MethodGet, "", http.Header{}, false
 	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
 		switch args[0] {
+		case "-q":
+			quiet, args = true, args[1:]
+			continue
 		case "-s":
 			n, err := strconv.Atoi(args[1])
 			ts.Check(err)
@@ -233,8 +236,15 @@ func httpCommand(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), resp.Status)
 	ts.Check(resp.Header.Write(ts.Stdout()))
 	fmt.Fprintln(ts.Stdout())
-	_, err = io.Copy(ts.Stdout(), resp.Body)
+	to := io.Discard
+	if !quiet {
+		to = ts.Stdout()
+	}
+	n, err := io.Copy(to, resp.Body)
 	ts.Check(err)
+	if quiet {
+		fmt.Fprintf(ts.Stdout(), "body: %d bytes\n", n)
+	}
 	if (resp.StatusCode == want) == neg {
 		ts.Fatalf("%s %s answers %s, want %d", method, args[0], resp.Status, want)
 	}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/runtime/ctrd"
+)
+
+// code N PROGRAM ARGS… runs a program that is to end with exit code N.
+func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N PROGRAM ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	checkCode(ts, err, want)
+}
+
+func checkCode(ts *testscript.TestScript, err error, want int) {
+	got := 0
+	var ended *exec.ExitError
+	switch {
+	case errors.As(err, &ended):
+		got = ended.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// as UID N micro ARGS… runs micro as a user without any rights; it is to end with exit code N.
+func asCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || args[2] != "micro" {
+		ts.Fatalf("usage: as UID N micro ARGS…")
+	}
+	uid, err := strconv.ParseUint(args[0], 10, 32)
+	ts.Check(err)
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	// The folder that the program is in is root's; the link to one's own program can be followed.
+	cmd := exec.Command("/proc/self/exe", args[3:]...)
+	cmd.Args[0] = "micro"
+	cmd.Env = environment(ts)
+	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	checkCode(ts, cmd.Run(), want)
+}
+
+// hold tcp|udp|ip ADDRESS takes an address until the script ends.
+func holdCommand(ts *testscript.TestScript, neg bool, args []string) {
+	var c io.Closer
+	var err error
+	switch {
+	case !neg && len(args) == 2 && args[0] == "tcp":
+		c, err = net.Listen("tcp", args[1])
+	case !neg && len(args) == 2 && args[0] == "udp":
+		c, err = net.ListenPacket("udp", args[1])
+	case !neg && len(args) == 2 && args[0] == "ip":
+		address, err := netlink.ParseAddr(args[1])
+		ts.Check(err)
+		lo, err := netlink.LinkByName("lo")
+		ts.Check(err)
+		ts.Check(netlink.AddrAdd(lo, address))
+		ts.Defer(func() { ts.Check(netlink.AddrDel(lo, address)) })
+		return
+	default:
+		ts.Fatalf("usage: hold tcp|udp|ip ADDRESS")
+	}
+	ts.Check(err)
+	ts.Defer(func() { c.Close() })
+}
+
+// disk SIZE makes the data folder of the script's node a file system of its own that is so large.
+func diskCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: disk SIZE")
+	}
+	data := ts.Getenv("MICRO_DATA")
+	ts.Check(os.MkdirAll(data, 0o711))
+	ts.Check(unix.Mount("script", data, "tmpfs", 0, "mode=0711,size="+args[0])) // set-up unmounts it
+}
+
+// census is what a node has on the host.
+type census struct{ Namespaces, Mounts, Shims, Snapshots int }
+
+func count(data string) (c census) {
+	state := ctrd.StateDir(data)
+	pins, _ := filepath.Glob(state + "/net/*.net")
+	for _, pin := range pins {
+		if !strings.HasPrefix(filepath.Base(pin), "build-") { // the builder's, for as long as it waits for more
+			c.Namespaces++
+		}
+	}
+	dirs, _ := filepath.Glob(data + "/containerd/io.containerd.snapshotter.*/snapshots/*")
+	c.Snapshots = len(dirs)
+	if b, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if strings.Contains(line, state) && strings.Contains(line, " - overlay ") {
+				c.Mounts++
+			}
+		}
+	}
+	for _, args := range commandLines() {
+		if strings.Contains(strings.Join(args, " "), state) && slices.Contains(args, "-namespace") {
+			c.Shims++
+		}
+	}
+	return c
+}
+
+// commandLines are those of all processes of this machine.
+func commandLines() (all [][]string) {
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range procs {
+		if b, err := os.ReadFile(p); err == nil && len(b) > 0 {
+			all = append(all, strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"))
+		}
+	}
+	return all
+}
+
+// containers N waits until the node has exactly so many containers, with all that belongs to one on the
+// host: what was taken down may take its time, what was left never goes.
+func containersCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: containers N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	data := ts.Getenv("MICRO_DATA")
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		c := count(data)
+		if c.Namespaces == want && c.Mounts == want && c.Shims <= want && (c.Shims > 0 || want == 0) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("on the host are %+v, want %d containers", c, want)
+		}
+		time.Sleep(50 * time.Millisecond) // a poll, with an end
+	}
+}
+
+// snapshots remembers how many layers the node holds; snapshots same is true when there are no more.
+func snapshotsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	file := ts.MkAbs(".snapshots")
+	data := ts.Getenv("MICRO_DATA")
+	if len(args) == 0 {
+		ts.Check(os.WriteFile(file, []byte(strconv.Itoa(count(data).Snapshots)), 0o600))
+		return
+	}
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	before, err := strconv.Atoi(string(b))
+	ts.Check(err)
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		now := count(data).Snapshots
+		if now <= before {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%d snapshots, %d before", now, before)
+		}
+		time.Sleep(50 * time.Millisecond) // a poll, with an end
+	}
+}
+
+// json KEYS… parses the output of the command before, one value or a line each, and checks that every
+// object of it has the keys.
+func jsonCommand(ts *testscript.TestScript, neg bool, args []string) {
+	dec := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	n := 0
+	for {
+		var v any
+		err := dec.Decode(&v)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		ts.Check(err)
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
+		}
+		for _, e := range list {
+			n++
+			object, ok := e.(map[string]any)
+			if !ok {
+				ts.Fatalf("%v is no object", e)
+			}
+			for _, key := range args {
+				if _, ok := object[key]; !ok {
+					ts.Fatalf("no %q in %v", key, object)
+				}
+			}
+		}
+	}
+	if (n == 0) != neg {
+		ts.Fatalf("%d objects", n)
+	}
+}
+
+// tty [-size ROWSxCOLUMNS] [-type TEXT]… [-resize ROWSxCOLUMNS]… PROGRAM ARGS… runs a program on a
+// terminal. What is typed and resized happens in its order, each once the program has printed "ready"
+// so many times.
+func ttyCommand(ts *testscript.TestScript, neg bool, args []string) {
+	type act struct{ kind, value string }
+	var acts []act
+	size := "24x80"
+	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
+		if args[0] == "-size" {
+			size = args[1]
+		} else {
+			acts = append(acts, act{args[0], args[1]})
+		}
+		args = args[2:]
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: tty [-size RxC] [-type TEXT] [-resize RxC] PROGRAM ARGS…")
+	}
+	master, slave, err := openTerminal()
+	ts.Check(err)
+	defer master.Close()
+	resize := func(s string) {
+		var rows, columns uint16
+		_, err := fmt.Sscanf(s, "%dx%d", &rows, &columns)
+		ts.Check(err)
+		ts.Check(unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}))
+	}
+	resize(size)
+	path, err := lookPath(ts.Getenv("PATH"), args[0])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args[1:]...)
+	cmd.Args[0], cmd.Dir = args[0], ts.MkAbs(".")
+	cmd.Env = append(slices.DeleteFunc(environment(ts), func(kv string) bool { return strings.HasPrefix(kv, "CI=") }), "TERM=xterm")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	ts.Check(cmd.Start())
+	var out strings.Builder
+	done := make(chan error, 1)
+	asked, ready := make(chan struct{}, len(acts)+100), regexp.MustCompile("ready")
+	go func() {
+		buf, seen := make([]byte, 4096), 0
+		for {
+			n, err := master.Read(buf)
+			out.Write(buf[:n])
+			for ; seen < len(ready.FindAllString(out.String(), 100)); seen++ {
+				asked <- struct{}{}
+			}
+			if err != nil { // EIO: the last one has closed the other end
+				done <- nil
+				return
+			}
+		}
+	}()
+	for _, a := range acts {
+		select {
+		case <-asked:
+		case <-ctx.Done():
+			ts.Fatalf("the program was never ready for %s %s:\n%s", a.kind, a.value, out.String())
+		}
+		if a.kind == "-resize" {
+			resize(a.value)
+			continue
+		}
+		_, err := io.WriteString(master, strings.NewReplacer(`\n`, "\r", `\x03`, "\x03", `\x04`, "\x04").Replace(a.value))
+		ts.Check(err)
+	}
+	err = cmd.Wait()
+	slave.Close()
+	<-done
+	fmt.Fprint(ts.Stdout(), strings.ReplaceAll(out.String(), "\r\n", "\n"))
+	if err != nil {
+		fmt.Fprintf(ts.Stdout(), "\n%v\n", err)
+	}
+}
+
+func openTerminal() (master, slave *os.File, err error) {
+	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, master.Close())
+	}
+	return master, slave, nil
+}
