@@ -14,19 +14,19 @@ import (
 )
 
 func toFlag() *urfave.StringFlag {
-	return &urfave.StringFlag{Name: "to", Usage: "the release `APP@rN` to go to", Required: true}
+	return &urfave.StringFlag{Name: "to", Usage: "the release `APP@rN` to go to"}
 }
 
 func (c *command) crossfade() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag, yesFlag, detach, toFlag(),
-		&urfave.DurationFlag{Name: "over", Usage: "from the first step to the end (default 10m)"},
+		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first step to the end (default 10m)"},
 		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default 1,5,20,50,100)"},
-		&urfave.StringFlag{Name: "guard", Usage: "what the new release may not be worse at: errors, latency, or none (default errors,latency)"},
+		&urfave.StringFlag{Name: "guard", Usage: "`WHAT` may not become worse: errors, latency, or none (default errors,latency)"},
 		&urfave.Float64Flag{Name: "errors-margin", Usage: "how many `POINTS` more errors are no worse (default 0.5)"},
 		&urfave.Float64Flag{Name: "latency-margin", Usage: "how many `PERCENT` longer the 95th percentile may be (default 20)"},
-		&urfave.DurationFlag{Name: "max", Usage: "how long to wait for traffic enough to judge by (default 24h)"},
-		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what comes after that: hold, abort or go (default hold)"},
+		&urfave.DurationFlag{Name: "max", Usage: "`TIME` to wait at most for traffic enough to judge by (default 24h)"},
+		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what to `DO` after that: hold, abort or go (default hold)"},
 	}
 	begin := c.new("crossfade", "HOST[/PATH]", "move a host to another release in steps, and back if that is worse", 1, 1, flags, c.with(c.beginCrossfade))
 	for _, verb := range []struct{ name, usage string }{
@@ -88,6 +88,9 @@ func (c *command) fade(ctx context.Context, u *urfave.Context, client *api.Clien
 	host, path, err := hostPath(u.Args().First())
 	if err != nil {
 		return err
+	}
+	if u.String("to") == "" {
+		return cloud.Errorf(cloud.Invalid, "to which release is %s to go?", host).WithHint("micro %s %s --to APP@rN", u.Command.Name, host)
 	}
 	to, err := c.ref(u, u.String("to"))
 	if err != nil {

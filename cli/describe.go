@@ -58,6 +58,14 @@ first. It answers on the internal listeners alone, unless it is --public.
 		return `Weights are relative, and replace all targets that the route had.
 
   micro traffic www.example.com shop@r7=95 shop@r8=5`
+	case "crossfade":
+		return `At each step the new release gets a share of the requests, and both are compared. A release that is
+worse than the one before, by more than the margins, is taken out again; too little traffic to tell
+is waited for. Ctrl-C leaves the cross-fade to the node.
+
+  micro crossfade www.example.com --to shop@r8
+  micro crossfade www.example.com --to shop@r8 --over 1h --steps 5,50,100
+  micro crossfade abort www.example.com`
 	case "prune":
 		return `Images go that no release can be rolled back to, and what builds keep for speed.`
 	case "image load":

@@ -29,6 +29,10 @@ func TestPageHasWhatTheCodeHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *update { // what is new gets a place, for a person to find a better one
+		was = place(was, "help", Commands(), "micro ", "## JSON\n")
+		was = place(was, "json", reachable(), "", "## The API\n")
+	}
 	var helped, types []string
 	now := part.ReplaceAllFunc(was, func(b []byte) []byte {
 		m := part.FindSubmatch(b)
@@ -57,14 +61,25 @@ func TestPageHasWhatTheCodeHas(t *testing.T) {
 		t.Errorf("%s has the types %q, reads print %q", page, types, want)
 	}
 	switch {
-	case bytes.Equal(was, now):
 	case *update:
 		if err := os.WriteFile(page, now, 0o644); err != nil {
 			t.Fatal(err)
 		}
-	default:
+	case !bytes.Equal(was, now):
 		t.Errorf("%s differs from the code; write it anew with: go test ./cli -update", page)
 	}
+}
+
+// place adds a section for each name that has none, above the heading next.
+func place(page []byte, kind string, names []string, title, next string) []byte {
+	for _, name := range names {
+		marker := fmt.Sprintf("<!-- %s %s -->\n", kind, name)
+		if !bytes.Contains(page, []byte(marker)) {
+			section := fmt.Sprintf("### %s%s\n\n%s<!-- end -->\n\n", title, name, marker)
+			page = bytes.Replace(page, []byte("\n"+next), []byte("\n"+section+next), 1)
+		}
+	}
+	return page
 }
 
 // The three ways to ask for help print the same.
@@ -103,7 +118,7 @@ func codes() string {
 // printed are the types that reads print with --json.
 var printed = []any{
 	api.App{}, api.Release{}, api.Instance{}, api.Route{}, api.LogLine{}, api.Event{}, api.Env{}, api.Difference{},
-	api.Outcome{}, api.Changed{}, api.Push{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{},
+	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{},
 }
 
 // reachable names the types that are printed and those that they are made of.
@@ -118,8 +133,10 @@ func reachable() (list []string) {
 			if t != reflect.TypeFor[time.Time]() && !unused(t) && !seen[t] {
 				seen[t] = true
 				list = append(list, typeName(t))
-				for i := range t.NumField() {
-					add(t.Field(i).Type)
+				for _, f := range reflect.VisibleFields(t) {
+					if !f.Anonymous && f.Tag.Get("json") != "-" {
+						add(f.Type)
+					}
 				}
 			}
 		}
@@ -132,13 +149,17 @@ func reachable() (list []string) {
 
 // unused says whether a type has a place in JSON and nothing yet that makes one.
 func unused(t reflect.Type) bool {
-	return slices.Contains([]reflect.Type{reflect.TypeFor[cloud.Sticky](), reflect.TypeFor[cloud.Mirror](), reflect.TypeFor[cloud.Crossfade]()}, t)
+	return slices.Contains([]reflect.Type{reflect.TypeFor[cloud.Sticky](), reflect.TypeFor[cloud.Mirror]()}, t)
 }
 
-// typeName sets the cloud's Check, which is an app's, apart from the API's, which is doctor's.
+// typeName sets the cloud's Check, which is an app's, apart from the API's, which is doctor's; and the
+// targets that it stores from those that routes show.
 func typeName(t reflect.Type) string {
-	if t == reflect.TypeFor[cloud.Check]() {
+	switch t {
+	case reflect.TypeFor[cloud.Check]():
 		return "HealthCheck"
+	case reflect.TypeFor[cloud.Target]():
+		return "Share"
 	}
 	return t.Name()
 }
@@ -157,8 +178,10 @@ func names(t *testing.T, name string) string {
 			if typ == reflect.TypeFor[time.Time]() || unused(typ) || found != nil {
 				return
 			}
-			for i := range typ.NumField() {
-				look(typ.Field(i).Type)
+			for _, f := range reflect.VisibleFields(typ) {
+				if !f.Anonymous {
+					look(f.Type)
+				}
 			}
 		}
 	}
@@ -170,9 +193,14 @@ func names(t *testing.T, name string) string {
 	}
 	var b strings.Builder
 	b.WriteString("| field | type | |\n|---|---|---|\n")
-	for i := range found.NumField() {
-		f := found.Field(i)
+	for _, f := range reflect.VisibleFields(found) {
+		if f.Anonymous {
+			continue
+		}
 		field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if field == "-" {
+			continue
+		}
 		if inner := f.Type; inner.Kind() == reflect.Pointer && unused(inner.Elem()) {
 			continue
 		}

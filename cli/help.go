@@ -29,7 +29,7 @@ func Help(path ...string) (string, bool) {
 // Commands lists the paths of all commands, in the order of the help.
 func Commands() (paths []string) {
 	for _, c := range new(command).app().Commands {
-		if len(c.Subcommands) == 0 {
+		if len(c.Subcommands) == 0 || c.ArgsUsage != "" {
 			paths = append(paths, c.Name)
 		}
 		for _, sub := range c.Subcommands {
@@ -76,7 +76,7 @@ micro COMMAND --help tells more of a command.
 func commandHelp(path string, c *urfave.Command) string {
 	var b strings.Builder
 	usage := "usage: micro " + path
-	if len(c.Subcommands) > 0 {
+	if len(c.Subcommands) > 0 && c.ArgsUsage == "" {
 		usage += " COMMAND"
 	}
 	if len(c.Flags) > 0 {
