@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -74,8 +75,8 @@ func TestAttach(t *testing.T) {
 	}
 	c := r.attached(&runtime.Command{Stdin: keys, Stdout: &out}, "say")
 	c.Args = []string{"/nowhere"}
-	if _, err := r.Start(t.Context(), c); err == nil {
-		t.Error("a program that is not there starts")
+	if _, err := r.Start(t.Context(), c); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "/nowhere") {
+		t.Errorf("a program that is not there: %v", err)
 	}
 
 	// Its end is the caller's to want, at any time, even when nobody takes the output any more.

@@ -145,7 +145,7 @@ func TestCommand(t *testing.T) {
 	}
 	c = r.container()
 	c.Args = []string{"nothing-there"}
-	if _, err := r.Start(t.Context(), c); cloud.CodeOf(err) != cloud.DeployFailed || !strings.Contains(err.Error(), "nothing-there") {
+	if _, err := r.Start(t.Context(), c); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "nothing-there") {
 		t.Errorf("no such command: %v", err)
 	}
 	c = r.container("exit", "42")
