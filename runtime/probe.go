@@ -80,7 +80,7 @@ func elsewhere(port uint16, listening []Listener) string {
 	}
 	slices.Sort(at)
 	if at = slices.Compact(at); len(at) == 0 {
-		return "listens on no port"
+		return fmt.Sprintf("listens on no port: it must listen on 0.0.0.0:%d", port)
 	}
 	return fmt.Sprintf("listens on %s instead: it must listen on 0.0.0.0:$PORT, and PORT is %d", strings.Join(at, ", "), port)
 }
