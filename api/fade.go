@@ -14,7 +14,7 @@ type Crossfading struct {
 	Release int                `json:"release,omitempty" doc:"Missing: whatever is current"`
 	Steps   []int              `json:"steps,omitempty" maxItems:"100" doc:"Percent, rising to 100; missing: 1, 5, 20, 50, 100"`
 	Over    cloud.Duration     `json:"over,omitempty" doc:"From the first step to the end, for example 10m; missing: 10m"`
-	Guards  []string           `json:"guards,omitempty" doc:"errors, latency; missing: both"`
+	Guards  []string           `json:"guards,omitempty" doc:"errors, latency, or none alone; missing: both"`
 	Errors  *float64           `json:"errors_margin,omitempty" doc:"How much larger the share of errors may be, 0 to 1; missing: 0.005"`
 	Latency *float64           `json:"latency_margin,omitempty" doc:"How much longer the 95th percentile may be; missing: 0.2, a fifth"`
 	Max     cloud.Duration     `json:"max,omitempty" doc:"How long to wait for traffic enough to judge by; missing: 24h"`

@@ -65,11 +65,7 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 		}
 		f.Steps = append(f.Steps, n)
 	}
-	switch g := u.String("guard"); g {
-	case "":
-	case "none":
-		f.Guards = []string{}
-	default:
+	if g := u.String("guard"); g != "" {
 		f.Guards = strings.Split(g, ",")
 	}
 	if u.IsSet("errors-margin") {

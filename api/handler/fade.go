@@ -3,6 +3,7 @@ package handler
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -83,8 +84,11 @@ func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
 		plan.Over, plan.Guards, plan.Max = 0, nil, cmp.Or(f.Max, cloud.Duration(15*time.Minute))
 		return []int{100}, plan
 	}
-	if plan.Guards == nil {
+	switch {
+	case plan.Guards == nil:
 		plan.Guards = []string{"errors", "latency"}
+	case slices.Equal(plan.Guards, []string{"none"}):
+		plan.Guards = nil
 	}
 	if f.Errors != nil {
 		plan.Errors = *f.Errors

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,8 +57,14 @@ func (a *app) root(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	n := a.count.Add(1)
+	if every, err := strconv.Atoi(os.Getenv("FAIL_EVERY")); err == nil && every > 0 && n%int64(every) == 0 {
+		http.Error(w, "as FAIL_EVERY wants it", http.StatusInternalServerError)
+		return
+	}
+	time.Sleep(millis(os.Getenv("SLOW_MS"), 0))
 	fmt.Fprintf(w, "hello from %s %s %s, request %d\n",
-		os.Getenv("MICRO_APP"), os.Getenv("MICRO_RELEASE"), os.Getenv("MICRO_INSTANCE"), a.count.Add(1))
+		os.Getenv("MICRO_APP"), os.Getenv("MICRO_RELEASE"), os.Getenv("MICRO_INSTANCE"), n)
 }
 
 func env(w http.ResponseWriter, _ *http.Request) {
