@@ -35,7 +35,7 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	case !ok:
 		site = &Site{Host: m.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
 	case site.Group != app.Group:
-		return nil, Errorf(Conflict, "host %s belongs to another group", m.Host).WithHint("choose another host")
+		return nil, Errorf(Conflict, "host %s belongs to another group", m.Host).WithHint("micro routes")
 	}
 	route := Route{Path: m.Path}
 	if r, ok := site.Route(m.Path); ok {

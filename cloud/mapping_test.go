@@ -1,0 +1,180 @@
+package cloud
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMapAndUnmap(t *testing.T) {
+	const www = Host("www.example.com")
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.staged(shop, Draft{})
+	y.pushed(blog, Draft{})
+	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	to := func(r ReleaseRef, weight ...int) ([]Change, error) {
+		m := Map{Host: www, Path: "/", Target: Target{ReleaseRef: r}}
+		if len(weight) > 0 {
+			m.Target.Weighted, m.Target.Weight = true, weight[0]
+		}
+		return y.s.Map(m, ann)
+	}
+	changes, err := to(shop.Release(1), 0)
+	y.refuses(changes, err, Conflict, "nothing would answer")
+	y.do(to(shop.Release(0)))
+	y.route(www, "/", "shop")
+	y.do(to(shop.Release(2)))
+	y.route(www, "/", "shop, shop@r2")
+	y.do(to(shop.Release(2)))
+	y.route(www, "/", "shop, shop@r2")
+	y.do(to(shop.Release(2), 10))
+	y.route(www, "/", "shop, shop@r2 10")
+	changes, err = to(blog.Release(0), 95)
+	y.refuses(changes, err, Conflict, "10% are given away already")
+	y.do(to(blog.Release(0), 90))
+	// Where all have weights they are relative: N percent for one leaves the ratio of the others.
+	y.do(y.s.Traffic(www, "/", map[ReleaseRef]int{shop.Release(1): 3, shop.Release(2): 1}))
+	y.do(to(blog.Release(0), 20))
+	y.route(www, "/", "shop@r1 3, shop@r2 1, blog 1")
+	y.do(to(blog.Release(0), 0))
+	y.route(www, "/", "shop@r1 3, shop@r2 1, blog 0")
+	y.do(to(blog.Release(0), 100))
+	y.route(www, "/", "shop@r1 0, shop@r2 0, blog 1")
+	changes, err = to(shop.Release(0))
+	y.refuses(changes, err, Conflict, "shop needs one too")
+	changes, err = to(shop.Release(0), 101)
+	y.refuses(changes, err, Invalid, "weight 101")
+	changes, err = to(AppRef{"qa", "shop"}.Release(0))
+	y.refuses(changes, err, Conflict, "another group")
+	changes, err = to(shop.Release(9))
+	y.refuses(changes, err, NotFound, "no release r9")
+
+	changes, err = y.s.Unmap(www, "/", blog.Release(0), false)
+	y.refuses(changes, err, Conflict, "last target")
+	y.do(y.s.Unmap(www, "/", shop.Release(1), false))
+	changes, err = y.s.Unmap(www, "/", shop.Release(1), false)
+	y.refuses(changes, err, NotFound, "does not lead to")
+	changes, err = y.s.Unmap("no.example.com", "/", shop.Release(1), false)
+	y.refuses(changes, err, NotFound, "no host")
+	y.do(y.s.Unmap(www, "/", shop.Release(2), false))
+	y.do(y.s.Unmap(www, "/", blog.Release(0), true))
+	y.route(www, "/", "nowhere")
+	y.do(y.s.ReleaseHost(www))
+	y.route(www, "/", "unknown")
+	changes, err = y.s.ReleaseHost(www)
+	y.refuses(changes, err, NotFound, "no host")
+}
+
+func TestMapRefusesWhatCannotServe(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.staged(shop, Draft{})
+	y.do(y.s.Stop(shop.Release(2)))
+	y.push(shop, Draft{}, true)
+	y.do(y.s.Fail(shop.Release(3), Failure{Reason: "exited"}), nil)
+	for n, part := range map[int]string{2: "is stopped", 3: "failed: exited", 4: "no release r4"} {
+		code := Conflict
+		if n == 4 {
+			code = NotFound
+		}
+		changes, err := y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(n)}}, ann)
+		y.refuses(changes, err, code, part)
+	}
+	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	changes, err := y.s.Traffic("www.example.com", "/", map[ReleaseRef]int{shop.Release(2): 1})
+	y.refuses(changes, err, Conflict, "is stopped")
+}
+
+// A route by number keeps a release running, and its end ends that.
+func TestRouteKeepsAReleaseRunning(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.do(y.s.Map(Map{Host: "old.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(1)}, Public: true}, ann))
+	y.pushed(shop, Draft{})
+	y.do(y.s.Cool(Stamp{At: noon.AddDate(1, 0, 0)}), nil)
+	y.phases(shop, "r1 routed, r2 current")
+	if site, _ := y.s.Site("old.example.com"); site.Exposure != ExposedPublic {
+		t.Errorf("exposure is %s", site.Exposure)
+	}
+	y.do(y.s.Unmap("old.example.com", "/", shop.Release(1), true))
+	y.phases(shop, "r1 retired, r2 current")
+}
+
+func TestTraffic(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.staged(shop, Draft{})
+	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	y.do(y.s.Traffic("www.example.com", "/", map[ReleaseRef]int{shop.Release(0): 95, shop.Release(2): 5}))
+	y.route("www.example.com", "/", "shop 95, shop@r2 5")
+	for part, weights := range map[string]map[ReleaseRef]int{
+		"are 0":           {shop.Release(0): 0},
+		"weight -1":       {shop.Release(0): -1},
+		"weight 1000001":  {shop.Release(0): 1_000_001},
+		"of the group":    {AppRef{"qa", "shop"}.Release(0): 1},
+		`no app "blog"`:   {blog.Release(0): 1},
+		"no release r999": {shop.Release(999): 1},
+	} {
+		changes, err := y.s.Traffic("www.example.com", "/", weights)
+		y.refuses(changes, err, CodeOf(err), part)
+	}
+	changes, err := y.s.Traffic("www.example.com", "/x", map[ReleaseRef]int{shop.Release(0): 1})
+	y.refuses(changes, err, NotFound, "no route /x")
+}
+
+func TestSwap(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.pushed(blog, Draft{})
+	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}, Public: true}, ann))
+	y.do(y.s.Map(Map{Host: "next.example.com", Path: "/", Target: Target{ReleaseRef: blog.Release(0)}}, ann))
+	y.do(y.s.Map(Map{Host: "qa.example.com", Path: "/", Target: Target{ReleaseRef: AppRef{"qa", "shop"}.Release(0)}}, ann))
+	before := dump(y.s)
+	y.do(y.s.Swap("www.example.com", "next.example.com"))
+	y.route("www.example.com", "/", "blog")
+	y.route("next.example.com", "/", "shop")
+	if site, _ := y.s.Site("next.example.com"); site.Exposure != ExposedInternal {
+		t.Error("the exposure went along")
+	}
+	y.do(y.s.Swap("www.example.com", "next.example.com"))
+	if dump(y.s) != before {
+		t.Error("swapped twice is not as before")
+	}
+	changes, err := y.s.Swap("www.example.com", "www.example.com")
+	y.refuses(changes, err, Invalid, "can't be swapped")
+	changes, err = y.s.Swap("www.example.com", "qa.example.com")
+	y.refuses(changes, err, Invalid, "can't be swapped")
+	changes, err = y.s.Swap("www.example.com", "no.example.com")
+	y.refuses(changes, err, NotFound, "no host")
+}
+
+func TestPathsSortLongestFirst(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	for _, p := range []string{"/", "/a", "/b", "/a/b", "/longest"} {
+		y.do(y.s.Map(Map{Host: "www.example.com", Path: p, Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	}
+	site, _ := y.s.Site("www.example.com")
+	var got []string
+	for _, r := range site.Routes {
+		got = append(got, r.Path)
+	}
+	if strings.Join(got, " ") != "/longest /a/b /a /b /" {
+		t.Errorf("paths are %v", got)
+	}
+}
+
+func TestParsePath(t *testing.T) {
+	for in, want := range map[string]string{"": "/", "/": "/", "a": "/a", "/a/b/": "/a/b", "///a": "/a"} {
+		if got, err := ParsePath(in); got != want || err != nil {
+			t.Errorf("%q is %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"/a//b", "/../x", "/a/.", "/a b", "/a?b", "/a#b", "/%2e", `/a\b`, "/a\x00"} {
+		if got, err := ParsePath(in); err == nil {
+			t.Errorf("%q is accepted as %q", in, got)
+		}
+	}
+}
