@@ -33,6 +33,8 @@ type Mapping struct {
 	Release int           `json:"release,omitempty" doc:"Missing: whatever is current"`
 	Weight  *int          `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent; missing: a share by its ready instances"`
 	Public  bool          `json:"public,omitempty" doc:"Answer on the public listeners too"`
+	Sticky  string        `json:"sticky,omitempty" doc:"Keep clients with their release, known by cookie, client (address) or header:NAME; none ends that; missing: as it is"`
+	Headers *bool         `json:"headers,omitempty" doc:"Whether answers carry X-Micro-Release and X-Micro-Instance; missing: as it is"`
 	Force   bool          `json:"force,omitempty" doc:"Also to a release that was superseded"`
 }
 

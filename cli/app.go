@@ -72,7 +72,7 @@ func (c *command) new(name, args, usage string, least, most int, flags []urfave.
 				if n >= least {
 					what = fmt.Sprintf("unexpected argument %q", ctx.Args().Get(most))
 				}
-				return cloud.Errorf(cloud.Invalid, "micro %s: %s", name, what).WithHint("micro %s %s", name, strings.TrimSpace(args))
+				return cloud.Errorf(cloud.Invalid, "%s: %s", ctx.Command.HelpName, what).WithHint("%s %s", ctx.Command.HelpName, strings.TrimSpace(args))
 			}
 			return do(ctx)
 		},

@@ -51,6 +51,8 @@ func (c *command) mapCommand() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag, yesFlag,
 		&urfave.BoolFlag{Name: "public", Usage: "answer on the public listeners too"},
+		&urfave.StringFlag{Name: "sticky", Usage: "keep clients with their release, known by cookie, client (address) or `header:NAME`; none ends that"},
+		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}
 	return c.new("map", "APP[@rN] HOST[/PATH]", "lead a host to an app or release", 2, 2, flags,
@@ -67,6 +69,11 @@ func (c *command) mapCommand() *urfave.Command {
 			if u.IsSet("weight") {
 				w := u.Int("weight")
 				m.Weight = &w
+			}
+			m.Sticky = u.String("sticky")
+			if u.IsSet("headers") {
+				on := u.Bool("headers")
+				m.Headers = &on
 			}
 			return c.done(u)(client.Map(ctx, ref.Group, m))
 		}))

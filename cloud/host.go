@@ -63,6 +63,18 @@ type Sticky struct {
 	Header string   `json:"header,omitempty"` // the header's name, for StickyHeader
 }
 
+// ParseSticky reads "cookie", "client", "header:NAME", or "none" for a Sticky whose By is empty.
+func ParseSticky(s string) (*Sticky, error) {
+	by, name, named := strings.Cut(s, ":")
+	switch k := StickyBy(by); {
+	case s == "none":
+		return &Sticky{}, nil
+	case k == StickyHeader && name != "" && !strings.ContainsAny(name, " :\r\n\t"), !named && (k == StickyCookie || k == StickyClient):
+		return &Sticky{By: k, Header: name}, nil
+	}
+	return nil, Errorf(Invalid, "sticky %q is none of cookie, client, header:NAME, none", s).WithHint("for example --sticky cookie")
+}
+
 // Mirror sends copies of safe requests to a release and throws the answers away.
 type Mirror struct {
 	To      ReleaseRef `json:"to"`

@@ -8,7 +8,11 @@ type Map struct {
 	Path   string
 	Target Target
 	Public bool
-	Force  bool // also to a release that was superseded
+	// Sticky says how clients are kept with their release; nil leaves it, By "" ends it.
+	Sticky *Sticky
+	// Headers says whether answers name their release and instance; nil leaves it.
+	Headers *bool
+	Force   bool // also to a release that was superseded
 }
 
 // Map returns the changes that add a target to a route, which is made where it is new. A host belongs
@@ -47,6 +51,13 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	if route.Targets, err = route.join(m.Target); err != nil {
 		return nil, Errorf(Conflict, "%s%s: %w", m.Host, m.Path, err).WithHint("micro traffic %s %s=WEIGHT …", m.Host, m.Target.ReleaseRef)
 	}
+	switch {
+	case m.Sticky != nil && m.Sticky.By == "":
+		route.Sticky = nil
+	case m.Sticky != nil:
+		route.Sticky = m.Sticky
+	}
+	route.Headers = or(m.Headers, route.Headers)
 	next := site.With(route)
 	if m.Public {
 		next.Exposure = ExposedPublic

@@ -119,7 +119,9 @@ type choices struct {
 	HTTP   []netip.AddrPort `json:"http"`
 	DNS    []netip.AddrPort `json:"dns"`
 	Subnet netip.Prefix     `json:"subnet"`
-	Domain cloud.Domain     `json:"domain"`
+	// Seed is what decides which clients of a sticky route are led where: they must not move with a restart.
+	Seed   uint64       `json:"seed"`
+	Domain cloud.Domain `json:"domain"`
 }
 
 func (d *data) choices() (c choices, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -62,6 +63,7 @@ type Node struct {
 	fader    *fader
 	queries  queries
 	compiler *router.Compiler
+	seed     uint64
 	http     []net.Listener   // for internal hosts
 	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
 	internal []netip.AddrPort // where internal hosts are answered, the address for people first
@@ -164,6 +166,9 @@ func (n *Node) openListeners(context.Context) error {
 		}
 		n.onRelease(func() { ln.Close() })
 		n.public = append(n.public, ln)
+	}
+	if n.seed = chosen.Seed; n.seed == 0 {
+		n.seed = rand.Uint64()
 	}
 	if n.cfg.Subnet == (netip.Prefix{}) {
 		n.cfg.Subnet = chosen.Subnet
@@ -278,9 +283,9 @@ func (n *Node) openNames(context.Context) error {
 	n.figures = router.NewFigures(router.DefaultWarmup)
 	n.fader = newFader(n)
 	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Local: n.isLocal})
-	n.compiler = &router.Compiler{Domain: n.cfg.Domain}
+	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: n.seed}
 	return n.data.remember(choices{
-		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
+		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Seed: n.seed,
 	})
 }
 
@@ -330,11 +335,6 @@ func (n *Node) sandbox(ctx context.Context, id string) (netns string, remove fun
 		return "", nil, err
 	}
 	return s.Path, s.Close, nil
-}
-
-// volume is the folder of an app's volume.
-func (n *Node) volume(app cloud.AppRef, v cloud.Volume) string {
-	return n.data.path("volumes", string(app.Group), string(app.App), v.Name)
 }
 
 // Run starts the parts and blocks until ctx ends or the node is told to go. ready is called once, when

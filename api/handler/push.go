@@ -166,6 +166,17 @@ func checkDraft(s *cloud.State, app cloud.AppRef, d api.PushDraft) error {
 	return joined(errs)
 }
 
+// mayExpose reports a public route that a push asks for on behalf of somebody who may not map one.
+func mayExpose(by Actor, d cloud.Draft) error {
+	for _, r := range d.Routes {
+		if r.Public && !by.Role.Allows(RoleReleaser) {
+			return cloud.Errorf(cloud.Denied, "the manifest maps %s for the public, which takes the role %s", r.Host, RoleReleaser).
+				WithHint("push without it, and have somebody map it: micro map APP %s --public", r.Host)
+		}
+	}
+	return nil
+}
+
 // joined makes one error of many; its code is the first one's.
 func joined(errs []error) error {
 	var first error

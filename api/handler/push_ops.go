@@ -40,6 +40,9 @@ func (h *Handler) servePushes() {
 			AppInput
 			Body api.PushDraft
 		}) (api.Push, error) {
+			if err := mayExpose(requestOf(ctx).actor, in.Body.Draft); err != nil {
+				return api.Push{}, err
+			}
 			if err := checkDraft(h.Store.State(), in.ref(), in.Body); err != nil {
 				return api.Push{}, err
 			}

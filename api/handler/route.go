@@ -33,7 +33,13 @@ func (h *Handler) serveRoutes() {
 			if m.Weight != nil {
 				target.Weighted, target.Weight = true, *m.Weight
 			}
-			changes, err := s.Map(cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Force: m.Force}, at)
+			mapped := cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Headers: m.Headers, Force: m.Force}
+			if m.Sticky != "" {
+				if mapped.Sticky, err = cloud.ParseSticky(m.Sticky); err != nil {
+					return nil, "", err
+				}
+			}
+			changes, err := s.Map(mapped, at)
 			return changes, hostPath(host, path), err
 		})
 	mapping(h, "unmap", "Take a target from a route, or give a host up",

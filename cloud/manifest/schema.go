@@ -185,8 +185,8 @@ func (*routeOptions) keys() ([]key[routeOptions], string) {
 
 func (*ownRoute) keys() ([]key[ownRoute], string) {
 	return []key[ownRoute]{
-		{name: "public", state: notYet, read: value.public},
-		{name: "sticky", state: notYet, read: value.sticky},
+		{name: "public", read: value.public},
+		{name: "sticky", read: value.sticky},
 	}, "a route's x-micro"
 }
 
