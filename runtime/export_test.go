@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -15,3 +16,8 @@ var (
 	Probe     = probe
 	Elsewhere = elsewhere
 )
+
+// Apply is what becomes of the state.
+func (d Decision) Apply(s *cloud.State, warm time.Duration, at cloud.Stamp) []cloud.Change {
+	return d.apply(s, warm, at)
+}

@@ -65,8 +65,10 @@ func (p *planner) app(app *cloud.App) {
 	for rel := range p.State.Releases(app.AppRef) {
 		runs := p.State.Runs(rel)
 		switch {
-		case !runs, exclusive && rel.N == app.Current:
-			p.endAll(rel.ReleaseRef)
+		case exclusive && rel.N == app.Current:
+			p.endAll(rel.ReleaseRef, false)
+		case !runs:
+			p.endAll(rel.ReleaseRef, true)
 		case p.waits(app, rel, exclusive):
 			// Others are being ended; this one may start when they have.
 		default:
@@ -263,9 +265,9 @@ func (p *planner) start(rel *cloud.Release, slot cloud.Slot) bool {
 	return true
 }
 
-func (p *planner) endAll(r cloud.ReleaseRef) {
+func (p *planner) endAll(r cloud.ReleaseRef, linger bool) {
 	for i := range p.Instances.OfRelease(r) {
-		p.end(i, true)
+		p.end(i, linger)
 	}
 }
 
@@ -289,7 +291,10 @@ func (p *planner) othersServe(i *cloud.Instance) bool {
 		return false
 	}
 	for o := range p.Instances.OfApp(i.AppRef) {
-		if o.ID != i.ID && o.Process == i.Process && o.Phase == cloud.InstanceReady {
+		if o.ID == i.ID || o.Process != i.Process || !ready(o) {
+			continue
+		}
+		if rel, ok := p.State.Release(o.ReleaseRef); ok && p.State.Runs(rel) {
 			return true
 		}
 	}
