@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,8 @@ func (p *progress) draw(last bool) {
 			width, height = w, h
 		}
 	}
+	// BuildKit tells of the last step first.
+	slices.SortStableFunc(p.order, func(a, b *step) int { return a.begun().Compare(b.begun()) })
 	var lines []string
 	for _, s := range p.order {
 		if s.Name == "" {
@@ -155,6 +158,14 @@ func (p *progress) draw(last bool) {
 	}
 	p.drawn = len(lines)
 	fmt.Fprint(p.c.Stderr, b.String())
+}
+
+// begun is when the step was, far from now where it has not been yet.
+func (s *step) begun() time.Time {
+	if s.Started == nil {
+		return time.Now().Add(time.Hour)
+	}
+	return *s.Started
 }
 
 // line is " => [2/3] RUN make      1.2s", as wide as the terminal.
