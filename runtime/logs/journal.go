@@ -66,7 +66,7 @@ func (j *journal) path(n int) string { return filepath.Join(j.dir, fmt.Sprintf("
 func (j *journal) recover(n int, last bool) error {
 	whole := int64(0)
 	err := readSegment(j.path(n), 0, func(l Line, next int64) bool {
-		if l.Instance != "" {
+		if l.end > 0 { // of an instance's own lines, not of those about it
 			j.ends[l.Instance] = max(j.ends[l.Instance], l.end)
 		}
 		whole = next
@@ -92,11 +92,28 @@ func (j *journal) openLast() error {
 	return nil
 }
 
-// append writes lines by one call, so that a kill leaves all of them or none.
+// append writes lines of an instance, and with them how far its raw file has been copied.
 func (j *journal) append(lines []Line) error {
 	if len(lines) == 0 {
 		return nil
 	}
+	var b []byte
+	for _, l := range lines {
+		b = l.append(b)
+	}
+	if err := j.write(b); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, l := range lines {
+		j.ends[l.Instance] = max(j.ends[l.Instance], l.end)
+	}
+	return nil
+}
+
+// write writes records by one call, so that a kill leaves all of them or none.
+func (j *journal) write(b []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.size >= j.limit/segments {
@@ -104,20 +121,11 @@ func (j *journal) append(lines []Line) error {
 			return err
 		}
 	}
-	var b []byte
-	for _, l := range lines {
-		b = l.append(b)
-	}
 	if _, err := j.file.Write(b); err != nil {
 		// Half a batch would be copied once more: as if nothing had been written.
 		return errors.Join(err, j.file.Truncate(j.size))
 	}
 	j.size += int64(len(b))
-	for _, l := range lines {
-		if l.Instance != "" {
-			j.ends[l.Instance] = max(j.ends[l.Instance], l.end)
-		}
-	}
 	close(j.changed)
 	j.changed = make(chan struct{})
 	return nil

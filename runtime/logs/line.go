@@ -2,7 +2,6 @@ package logs
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -45,14 +44,22 @@ const mark Stream = "-"
 
 // append adds the line's record to b: fields separated by one space, text last, ended by LF.
 func (l Line) append(b []byte) []byte {
-	b = strconv.AppendInt(b, l.Time.UnixNano(), 10)
-	late := "."
+	return append(append(l.appendHead(b), l.Text...), '\n')
+}
+
+// appendHead adds all fields but the text.
+func (l Line) appendHead(b []byte) []byte {
+	late := byte('.')
 	if l.Late {
-		late = "~"
+		late = '~'
 	}
-	b = fmt.Appendf(b, " %s %s %d %s %d %s %d ", l.Stream, late, l.Release, orDash(string(l.Process)), l.Index, orDash(string(l.Instance)), l.end)
-	b = append(b, l.Text...)
-	return append(b, '\n')
+	b = append(strconv.AppendInt(b, l.Time.UnixNano(), 10), ' ')
+	b = append(append(b, l.Stream...), ' ', late, ' ')
+	b = append(strconv.AppendInt(b, int64(l.Release), 10), ' ')
+	b = append(append(b, orDash(string(l.Process))...), ' ')
+	b = append(strconv.AppendInt(b, int64(l.Index), 10), ' ')
+	b = append(append(b, orDash(string(l.Instance))...), ' ')
+	return append(strconv.AppendInt(b, l.end, 10), ' ')
 }
 
 func orDash(s string) string {

@@ -33,11 +33,12 @@ type Logs struct {
 	Config
 	inotify *os.File
 
+	pending pending
+
 	mu       sync.Mutex
 	raws     map[cloud.InstanceID]*raw
 	journals map[cloud.AppRef]*journal
-	pending  map[cloud.AppRef][]Line // of Append, until the next flush
-	dropped  map[cloud.AppRef]int
+	buf      []byte // what is being copied from a raw file
 }
 
 const (
@@ -46,8 +47,6 @@ const (
 	settle = 10 * time.Millisecond
 	// sweep is how often all raw files are looked at, should a notice have been lost.
 	sweep = 5 * time.Second
-	// maxPending is how many lines of micro's own wait for a flush, an app; more are counted and dropped.
-	maxPending = 10_000
 )
 
 // New opens the logs.
@@ -55,7 +54,8 @@ func New(c Config) (*Logs, error) {
 	if c.Limit == 0 {
 		c.Limit = DefaultLimit
 	}
-	l := &Logs{Config: c, raws: map[cloud.InstanceID]*raw{}, journals: map[cloud.AppRef]*journal{}, pending: map[cloud.AppRef][]Line{}, dropped: map[cloud.AppRef]int{}}
+	l := &Logs{Config: c, raws: map[cloud.InstanceID]*raw{}, journals: map[cloud.AppRef]*journal{}}
+	l.pending.apps = map[cloud.AppRef]*batch{}
 	if err := os.MkdirAll(l.rawDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder for logs: %w", err)
 	}
@@ -146,20 +146,14 @@ func (l *Logs) Drop(app cloud.AppRef) error {
 		delete(l.journals, app)
 		j.close()
 	}
-	delete(l.pending, app)
+	l.pending.drop(app)
 	return os.RemoveAll(filepath.Join(l.Dir, string(app.Group), string(app.App)))
 }
 
-// Append adds a line of micro's own to an app's log, soon. It never blocks: what is too much is dropped,
-// and the log says how much that was.
-func (l *Logs) Append(app cloud.AppRef, line Line) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.pending[app]) >= maxPending {
-		l.dropped[app]++
-		return
-	}
-	l.pending[app] = append(l.pending[app], line)
+// Append adds a line of micro's own to an app's log, soon. Its text is what text appends, in which there
+// may be no LF. Append never waits: what is too much is dropped, and the log says how much that was.
+func (l *Logs) Append(app cloud.AppRef, line Line, text func([]byte) []byte) {
+	l.pending.add(app, line, text)
 }
 
 // Run copies until ctx ends; then all that has been written by then is copied.
@@ -203,20 +197,18 @@ const flushEvery = 200 * time.Millisecond
 func (l *Logs) copyAll(due map[cloud.InstanceID]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for app, lines := range l.pending {
-		if n := l.dropped[app]; n > 0 {
-			lines = append(lines, Line{Time: l.Now().UTC(), Stream: API, Text: fmt.Sprintf("%d lines were dropped: they came faster than they could be written", n)})
-			delete(l.dropped, app)
+	l.pending.take(func(app cloud.AppRef, records []byte, dropped int) {
+		if dropped > 0 {
+			records = Line{Time: l.Now().UTC(), Stream: API, Text: droppedText(dropped)}.append(records)
 		}
 		j, err := l.journal(app)
 		if err == nil {
-			err = j.append(lines)
+			err = j.write(records)
 		}
 		if err != nil {
 			l.Log.Warn("cannot write an app's log", "app", app.String(), "err", err)
 		}
-		delete(l.pending, app)
-	}
+	})
 	for id, r := range l.raws {
 		if due == nil || due[id] {
 			l.copy(r, false)
@@ -224,9 +216,13 @@ func (l *Logs) copyAll(due map[cloud.InstanceID]bool) {
 	}
 }
 
+// copy empties a raw file into its journal. mu is held.
 func (l *Logs) copy(r *raw, all bool) {
+	if l.buf == nil {
+		l.buf = make([]byte, chunk)
+	}
 	for {
-		more, err := r.copy(l.Now().UTC(), all)
+		more, err := r.copy(l.buf, l.Now().UTC(), all)
 		if err != nil {
 			l.Log.Warn("cannot copy an instance's log", "instance", string(r.instance.ID), "err", err)
 		}

@@ -44,10 +44,9 @@ func openRaw(path string, i cloud.Instance, j *journal) (*raw, error) {
 	return &raw{file: f, journal: j, instance: i, copied: from, punched: from &^ (punchEvery - 1), lateTo: info.Size()}, nil
 }
 
-// copy appends what has been written since to the journal; with all, also a last line without an end.
-// more says that there is more to copy at once.
-func (r *raw) copy(now time.Time, all bool) (more bool, err error) {
-	buf := make([]byte, chunk)
+// copy appends what has been written since to the journal, as much as fits into buf; with all, also a last
+// line without an end. more says that there is more to copy at once.
+func (r *raw) copy(buf []byte, now time.Time, all bool) (more bool, err error) {
 	n, err := r.file.ReadAt(buf, r.copied)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err

@@ -1,0 +1,63 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router"
+	"github.com/protoduction/micro/runtime/logs"
+)
+
+var exchange = router.Exchange{
+	Start: time.Unix(1700000000, 0), Duration: 12345 * time.Microsecond, Client: netip.MustParseAddrPort("10.0.0.9:4711"),
+	Method: []byte("GET"), Host: []byte("shop.micro.test"), Target: []byte("/a?b=c"), RequestID: []byte("f00d"),
+	App: "qa/shop", Release: "r7", Instance: "qa-shop-r7-web-0-k3x9", Status: 200, In: 1, Out: 23,
+}
+
+func accessLog(t *testing.T) access {
+	l, err := logs.New(logs.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return access{l}
+}
+
+func TestAccessLine(t *testing.T) {
+	const want = "200 GET shop.micro.test/a?b=c duration=12.34ms in=1 out=23 client=10.0.0.9 id=f00d instance=qa-shop-r7-web-0-k3x9"
+	if got := string(appendAccess(nil, &exchange)); got != want {
+		t.Errorf("\n%s\n%s", got, want)
+	}
+	a := accessLog(t)
+	a.Record(&exchange)
+	a.Record(&router.Exchange{Status: 404}) // of no app
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.logs.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var lines []logs.Line
+	for l, err := range a.logs.Read(t.Context(), logs.Query{App: cloud.AppRef{Group: "qa", App: "shop"}, Tail: -1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l)
+	}
+	if len(lines) != 1 || lines[0].Text != want || lines[0].Release != 7 || lines[0].Stream != logs.Router ||
+		string(lines[0].Instance) != exchange.Instance || !lines[0].Time.Equal(exchange.Start.Add(exchange.Duration)) {
+		t.Errorf("%+v", lines)
+	}
+}
+
+func TestAccessAllocatesNothing(t *testing.T) {
+	a := accessLog(t)
+	for range 20000 { // until the buffer has grown
+		a.Record(&exchange)
+	}
+	if n := testing.AllocsPerRun(500, func() { a.Record(&exchange) }); n > 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+}
