@@ -34,6 +34,7 @@ type world struct {
 
 	// Of the process that lives now.
 	board *cloud.Board
+	agent *runtime.Agent
 	logs  *runtimetest.Logs
 	end   func()
 }
@@ -70,11 +71,14 @@ func (w *world) start() {
 	agent := runtime.NewAgent(runtime.Config{
 		Node: "n1", Domain: "micro.test", Cores: 2, Driver: w.driver, Images: w.images, Board: w.board,
 		Router: w.router, Logs: w.logs, Memory: w.memory,
-		Volume: func(a cloud.AppRef, v cloud.Volume) string { return "/volumes/" + a.String() + "/" + v.Name },
-		Log:    slog.New(slog.DiscardHandler), Now: time.Now,
+		Volume: func(a cloud.AppRef, v cloud.Volume) (string, error) {
+			return "/volumes/" + a.String() + "/" + v.Name, nil
+		},
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Suffix: func() string { w.ids++; return fmt.Sprintf("x%03d", w.ids) },
 	})
 	agent.Ask(w.driver.Ask)
+	w.agent = agent
 	leader := runtime.Leader{Views: w.board, Writer: w, Logs: w.logs, Log: slog.New(slog.DiscardHandler), Warm: runtime.DefaultWarm, Now: time.Now}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.fault.Crash = cancel
