@@ -49,8 +49,8 @@ type Config struct {
 	Router router
 	Logs   logs
 	Memory memory
-	// Volume is the folder of an app's volume on this node; it is there when Volume returns.
-	Volume func(cloud.AppRef, cloud.Volume) string
+	// Volume makes the folder of an app's volume on this node where it is missing, and returns it.
+	Volume func(cloud.AppRef, cloud.Volume) (string, error)
 	Log    *slog.Logger
 	Now    func() time.Time
 	// Suffix makes instance IDs unique: four or more of [a-z0-9].
@@ -76,7 +76,7 @@ const startsAtOnce = 8
 func NewAgent(c Config) *Agent {
 	return &Agent{
 		Config:  c,
-		site:    site{domain: c.Domain, cores: int64(c.Cores) * 1000, volumes: c.Volume},
+		site:    site{domain: c.Domain, cores: int64(c.Cores) * 1000},
 		ask:     probe,
 		slots:   make(chan struct{}, startsAtOnce),
 		workers: map[cloud.InstanceID]*worker{},
@@ -140,6 +140,18 @@ func (a *Agent) newID(s cloud.Slot) cloud.InstanceID {
 		name = strings.TrimRight(name[:room], "-")
 	}
 	return cloud.InstanceID(name + "-" + suffix)
+}
+
+// volumes are the folders that a release has mounted.
+func (a *Agent) volumes(rel *cloud.Release) (mounts []Mount, err error) {
+	for _, v := range rel.Spec.Volumes {
+		folder, err := a.Volume(rel.AppRef, v)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, Mount{Source: folder, Target: v.Path})
+	}
+	return mounts, nil
 }
 
 // see shows an instance on the board.

@@ -30,13 +30,12 @@ const (
 
 // site is what a node adds to every container.
 type site struct {
-	domain  cloud.Domain
-	cores   int64 // thousandths
-	volumes func(cloud.AppRef, cloud.Volume) string
+	domain cloud.Domain
+	cores  int64 // thousandths
 }
 
 // container says how an instance of a release runs. It looks at nothing but its arguments.
-func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instance, image Image, log string) Container {
+func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instance, image Image, volumes []Mount, log string) Container {
 	p := rel.Spec.Processes[i.Process]
 	scale := rel.Formation[i.Process]
 	c := Container{
@@ -55,13 +54,11 @@ func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instanc
 		Memory:   scale.Memory,
 		CPU:      scale.CPU,
 		Pids:     pids,
+		Mounts:   volumes,
 		Log:      log,
 	}
 	if c.CPU == 0 || c.CPU > n.cores {
 		c.CPU = n.cores
-	}
-	for _, v := range rel.Spec.Volumes {
-		c.Mounts = append(c.Mounts, Mount{Source: n.volumes(rel.AppRef, v), Target: v.Path})
 	}
 	c.Env = n.env(rel, i, p, scale, image)
 	c.AddressEnv = func(ip netip.Addr) []string { return addressEnv(ip, p.Port) }

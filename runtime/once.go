@@ -39,11 +39,15 @@ func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.P
 	if len(i.ID) > 63 {
 		i.ID = cloud.InstanceID(strings.TrimLeft(string(i.ID[len(i.ID)-63:]), "-"))
 	}
-	made := a.site.container(group, rel, i, image, "")
+	volumes, err := a.volumes(rel)
+	if err != nil {
+		return 0, err
+	}
+	made := a.site.container(group, rel, i, image, volumes, "")
 	made.Labels = map[string]string{labelOnce: rel.ReleaseRef.String()}
 	made.Args, made.Command, made.Attach = c.Args, "", &c
 	made.Env = append(made.Env, c.Env...)
-	made.User, made.Dir, made.Shim = c.User, c.Dir, made.Shim+".once"
+	made.User, made.Dir, made.Shim = c.User, c.Dir, "" // its own: a group's shim may be ending with the one before
 	if memory != 0 {
 		made.Memory = memory
 	}

@@ -141,11 +141,15 @@ func (w *worker) create(ctx context.Context) (Running, error) {
 	if err != nil {
 		return Running{}, err
 	}
+	volumes, err := w.volumes(rel)
+	if err != nil {
+		return Running{}, err
+	}
 	path, err := w.Logs.Open(&w.i)
 	if err != nil {
 		return Running{}, err
 	}
-	return w.Driver.Start(ctx, w.site.container(group, rel, &w.i, image, path))
+	return w.Driver.Start(ctx, w.site.container(group, rel, &w.i, image, volumes, path))
 }
 
 // wait hands on how the container ends.
