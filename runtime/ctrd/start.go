@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
@@ -189,6 +190,12 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 		output = cio.LogFile(c.Log)
 	}
 	task, err := ctr.NewTask(ctx, output)
+	// The shim of a group ends with the last of its containers, and may be on its way out when it is
+	// found: then it takes nothing in, and the next one does.
+	for try := 1; try < 5 && err != nil && strings.Contains(err.Error(), "ttrpc: closed") && streams == nil; try++ {
+		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
+		task, err = ctr.NewTask(ctx, output)
+	}
 	if err != nil {
 		return nil, nil, runcError(err)
 	}
