@@ -66,6 +66,12 @@ is waited for. Ctrl-C leaves the cross-fade to the node.
   micro crossfade www.example.com --to shop@r8
   micro crossfade www.example.com --to shop@r8 --over 1h --steps 5,50,100
   micro crossfade abort www.example.com`
+	case "explain":
+		return `Name, listener, host, path, release, instance: the first one that is in the way is named, with what
+to try next, and the exit code is 6. Nothing is sent.
+
+  micro explain http://www.example.com/api
+  micro explain www.example.com --from 192.0.2.7`
 	case "prune":
 		return `Images go that no release can be rolled back to, and what builds keep for speed.`
 	case "image load":

@@ -108,9 +108,17 @@ func hostKey(authority []byte, buf *[maxHostKey + 1]byte) []byte {
 
 var localhost = []byte(".localhost")
 
-// find returns the route of a host and path: exact host, else wildcard of one label, then the longest
-// path. key is overwritten. Names under .localhost are those of the private domain, for loopback clients.
+// find returns the route of a host and path: that of the longest path of its site. key is overwritten.
 func (t *Table) find(internal, loopback bool, key *[maxHostKey + 1]byte, host, target []byte, scratch []byte) *Route {
+	if s := t.site(internal, loopback, key, host); s != nil {
+		return s.find(target, scratch)
+	}
+	return nil
+}
+
+// site returns an exact host's site, else that of a wildcard of one label. Names under .localhost are
+// those of the private domain, for loopback clients.
+func (t *Table) site(internal, loopback bool, key *[maxHostKey + 1]byte, host []byte) *site {
 	hosts := t.public
 	if internal {
 		hosts = t.internal
@@ -134,7 +142,7 @@ func (t *Table) find(internal, loopback bool, key *[maxHostKey + 1]byte, host, t
 			return nil
 		}
 	}
-	return s.find(target, scratch)
+	return s
 }
 
 // find returns the route of the longest path that the target is at or below.

@@ -35,6 +35,7 @@ type fakes struct {
 	exec   func(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error)
 	lines  iter.Seq2[api.LogLine, error]
 	info   api.Node
+	sight  Sight
 	panics bool
 	group  string // of admins
 }
@@ -222,7 +223,9 @@ func (f *fakes) Doctor(context.Context) []api.Check {
 func (f *fakes) Disk(context.Context) (api.Disk, error) {
 	return api.Disk{Parts: []api.DiskPart{}}, nil
 }
-func (f *fakes) Down() {}
+func (f *fakes) Down()                             {}
+func (f *fakes) Look(context.Context, Visit) Sight { return f.sight }
+
 func (f *fakes) Metrics(w io.Writer) error {
 	_, err := io.WriteString(w, "micro_instances 1\n")
 	return err

@@ -103,6 +103,7 @@ func New(c Config) (*Handler, error) {
 	h.serveVerbs()
 	h.serveInstances()
 	h.serveRoutes()
+	h.serveExplain()
 	h.serveFades()
 	h.serveStreams()
 	h.servePushes()

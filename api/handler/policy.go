@@ -26,6 +26,7 @@ var policy = map[string]rule{
 	"doctor":  {least: RoleAuditor, early: true},
 	"disk":    {least: RoleAuditor},
 	"metrics": {least: RoleAuditor},
+	"explain": {least: RoleAuditor},
 	"prune":   {least: RoleAdmin},
 	"down":    {least: RoleAdmin},
 	"events":  {least: RoleAuditor},

@@ -1,0 +1,428 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+func (h *Handler) serveExplain() {
+	get(h, operation("explain", "GET /v1/explain", "Say where a request would go, and what is in its way"),
+		func(ctx context.Context, in *struct {
+			URL  string `query:"url" required:"true" maxLength:"2000"`
+			From string `query:"from" maxLength:"64" doc:"The client's address; this machine where none is given"`
+		}) (api.Explanation, error) {
+			visit, err := readVisit(in.URL, in.From)
+			if err != nil {
+				return api.Explanation{}, err
+			}
+			return explain(h.view(ctx), h.domain(), visit, h.Node.Look(ctx, visit)), nil
+		})
+}
+
+// way is an explanation being written.
+type way struct {
+	view   cloud.View
+	domain cloud.Domain
+	visit  Visit
+	sight  Sight
+	api.Explanation
+
+	addrs   []netip.Addr // what the name leads to
+	routing Routing
+	refs    []cloud.ReleaseRef // that may answer, the likeliest first
+}
+
+// explain follows a request until it is answered or stuck. It is a pure function.
+func explain(v cloud.View, d cloud.Domain, visit Visit, s Sight) api.Explanation {
+	w := &way{view: v, domain: d, visit: visit, sight: s}
+	w.Explanation = api.Explanation{URL: visit.String(), From: visit.From.String(), Hops: []api.Hop{}}
+	for _, hop := range []func() bool{w.name, w.listener, w.host, w.path, w.release, w.instance} {
+		if !hop() {
+			return w.Explanation
+		}
+	}
+	w.Works = true
+	return w.Explanation
+}
+
+func (w *way) ok(name, format string, args ...any) bool {
+	w.Hops = append(w.Hops, api.Hop{Name: name, Status: api.OK, Text: fmt.Sprintf(format, args...)})
+	return true
+}
+
+func (w *way) broken(name, hint, format string, args ...any) bool {
+	w.Hops = append(w.Hops, api.Hop{Name: name, Status: api.Fail, Text: fmt.Sprintf(format, args...), Hint: hint})
+	return false
+}
+
+// warn adds a doubt to the last hop.
+func (w *way) warn(hint, format string, args ...any) {
+	last := &w.Hops[len(w.Hops)-1]
+	last.Status, last.Hint = api.Warn, hint
+	last.Details = append(last.Details, fmt.Sprintf(format, args...))
+}
+
+func (w *way) detail(format string, args ...any) {
+	last := &w.Hops[len(w.Hops)-1]
+	last.Details = append(last.Details, fmt.Sprintf(format, args...))
+}
+
+// name is what the client's resolver makes of the host.
+func (w *way) name() bool {
+	const hop = "name"
+	host, s := w.visit.Host, w.sight
+	if a, err := netip.ParseAddr(host); err == nil {
+		w.addrs = []netip.Addr{a.Unmap()}
+		return w.ok(hop, "%s is an address: nothing to look up", host)
+	}
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		w.addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+		return w.ok(hop, "%s is this machine for every client (RFC 6761)", host)
+	}
+	if s.Name.Ours {
+		switch {
+		case s.Name.Code == "REFUSED":
+			return w.broken(hop, "give a public name: micro map APP www.example.com --public",
+				"%s is told to local clients only, and %s is %s", host, w.visit.From, s.Client)
+		case s.Name.Code != "NOERROR":
+			return w.broken(hop, "micro routes", "the node's DNS server says %s: there is no %s", s.Name.Code, host)
+		case len(s.Name.Addrs) == 0:
+			return w.broken(hop, "micro up --http with an address that the client can reach",
+				"%s exists, and no listener has an address that %s can reach", host, s.Client)
+		}
+		w.addrs = s.Name.Addrs
+		w.ok(hop, "the node's DNS server tells %s that %s is %s", s.Client, host, list(w.addrs))
+		if w.visit.From.IsLoopback() && !slices.ContainsFunc(w.addrs, func(a netip.Addr) bool { return slices.Contains(s.Resolver.Addrs, a) }) {
+			w.warn("micro doctor, or open a name under .localhost, which needs no set-up", "this machine's own resolver does not ask it: %s", s.Resolver.says())
+		}
+		return true
+	}
+	// A name of the world: the world's DNS leads to this machine, or not.
+	if len(s.Resolver.Addrs) == 0 {
+		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: curl --resolve %s:%d:%s", host, host, w.visit.Port, w.anyListener()),
+			"%s is no name of this node's, and this machine's resolver says: %s", host, s.Resolver.says())
+	}
+	w.addrs = s.Resolver.Addrs
+	if !slices.ContainsFunc(w.addrs, w.here) {
+		return w.broken(hop, fmt.Sprintf("point %s at this machine; until then: curl --resolve %s:%d:%s", host, host, w.visit.Port, w.anyListener()),
+			"%s is %s, which is not this machine", host, list(w.addrs))
+	}
+	return w.ok(hop, "%s is %s, which is this machine", host, list(w.addrs))
+}
+
+func (n Naming) says() string {
+	if len(n.Addrs) > 0 {
+		return list(n.Addrs)
+	}
+	return cmp.Or(n.Code, "no address")
+}
+
+func (w *way) here(a netip.Addr) bool {
+	return a.IsLoopback() || slices.Contains(w.sight.Own, a.Unmap())
+}
+
+func (w *way) anyListener() string {
+	for _, l := range w.sight.Listeners {
+		if l.Public == !w.sight.Local && !l.Addr().IsUnspecified() {
+			return l.Addr().String()
+		}
+	}
+	return "127.0.0.1"
+}
+
+// listener is who takes the connection, and which hosts it answers for.
+func (w *way) listener() bool {
+	const hop = "listener"
+	s := w.sight
+	if w.visit.Scheme == "https" && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return l.Port() == w.visit.Port }) {
+		return w.broken(hop, "micro explain http://"+w.visit.Host, "nothing listens for https on port %d", w.visit.Port)
+	}
+	var internal, public, elsewhere []Listener
+	for _, l := range s.Listeners {
+		reached := slices.ContainsFunc(w.addrs, func(a netip.Addr) bool {
+			return l.Addr() == a || l.Addr().IsUnspecified() && w.here(a) && (l.Addr().Is4() == a.Is4() || l.Addr().Is6())
+		})
+		switch {
+		case !reached:
+		case l.Port() != w.visit.Port:
+			elsewhere = append(elsewhere, l)
+		case l.Public:
+			public = append(public, l)
+		default:
+			internal = append(internal, l)
+		}
+	}
+	switch {
+	case len(internal) > 0 && s.Local:
+		w.routing = s.Internal
+		return w.ok(hop, "%s answers internal and public hosts, to %s", internal[0].AddrPort, s.Client)
+	case len(public) > 0:
+		w.routing = s.Public
+		return w.ok(hop, "%s answers public hosts, to everybody", public[0].AddrPort)
+	case len(internal) > 0:
+		return w.broken(hop, "micro up --public-http, and micro map APP "+w.visit.Host+" --public",
+			"%s answers local clients only, and %s is %s", internal[0].AddrPort, w.visit.From, s.Client)
+	case len(elsewhere) > 0:
+		there := w.visit
+		there.Port = elsewhere[0].Port()
+		return w.broken(hop, "micro explain "+there.String(), "nothing of micro's listens on port %d of %s, but on %s", w.visit.Port, list(w.addrs), elsewhere[0].AddrPort)
+	}
+	return w.broken(hop, "micro doctor", "nothing of micro's listens on port %d of %s", w.visit.Port, list(w.addrs))
+}
+
+// host is whether the table knows the host.
+func (w *way) host() bool {
+	const hop = "host"
+	host := cloud.Host(w.visit.Host)
+	if name, ok := strings.CutSuffix(w.visit.Host, ".localhost"); ok {
+		host = cloud.Host(name + "." + string(w.domain))
+	}
+	switch r := w.routing; {
+	case r.Known && !r.Mapped:
+		return w.ok(hop, "%s is an app's own address", host)
+	case r.Known && r.Host != string(host):
+		return w.ok(hop, "%s has no entry of its own, so it is %s's", host, r.Host)
+	case r.Known:
+		return w.ok(hop, "%s is mapped", host)
+	case w.sight.Internal.Known:
+		hint := "micro map APP " + string(host) + " --public"
+		if app, ok := w.appOf(host); ok {
+			hint = "micro map " + app + " " + string(host) + " --public"
+		}
+		return w.broken(hop, hint, "%s answers on internal listeners only: 404, as for a host that is not there", host)
+	}
+	if w.domain.Contains(host) {
+		label, _, _ := strings.Cut(string(host), ".")
+		if app, n, ok := w.releaseNamed(label); ok {
+			return w.broken(hop, "micro releases "+app, "release r%d of app %s does not run: 404", n, app)
+		}
+		return w.broken(hop, "micro apps, micro routes", "no app and no route has the name %s: 404", host)
+	}
+	return w.broken(hop, "micro map APP "+string(host), "%s is mapped to nothing: 404", host)
+}
+
+// appOf names an app that a mapped host leads to.
+func (w *way) appOf(host cloud.Host) (string, bool) {
+	if site, ok := w.view.State.Site(host); ok {
+		for _, r := range site.Routes {
+			for _, t := range r.Targets {
+				return t.ReleaseRef.String(), true
+			}
+		}
+	}
+	return "", false
+}
+
+// releaseNamed reads "shop-20261122-r7", the label of a release's own address.
+func (w *way) releaseNamed(label string) (app string, n int, ok bool) {
+	parts := strings.Split(label, "-")
+	if len(parts) < 3 {
+		return "", 0, false
+	}
+	n, err := cloud.ParseRelease(parts[len(parts)-1])
+	return strings.Join(parts[:len(parts)-2], "-"), n, err == nil
+}
+
+// path is which of the host's routes it takes.
+func (w *way) path() bool {
+	const hop = "path"
+	r := w.routing
+	switch {
+	case r.Path == "":
+		path, _, _ := strings.Cut(w.visit.Target, "?")
+		return w.broken(hop, "micro map APP "+r.Host+path, "%s has no route for %s: 404", r.Host, path)
+	case r.Path == "/":
+		w.ok(hop, "%s takes every path that no longer route has", r.Host+r.Path)
+	default:
+		w.ok(hop, "%s takes %s and all below it", r.Host+r.Path, r.Path)
+	}
+	if r.Sticky != "" {
+		w.detail("clients keep their release, known by %s", map[string]string{"cookie": "a cookie", "header": "a header", "client": "their address"}[r.Sticky])
+	}
+	if route, ok := w.route(); ok {
+		if f := route.Crossfade; f != nil {
+			w.detail("it is being cross-faded from %s to %s", f.From.String(), f.To.String())
+		}
+		if m := route.Mirror; m != nil {
+			w.detail("%d %% of safe requests are copied to %s", m.Percent, m.To.String())
+		}
+	}
+	return true
+}
+
+func (w *way) route() (*cloud.Route, bool) {
+	site, ok := w.view.State.Site(cloud.Host(w.routing.Host))
+	if !ok || !w.routing.Mapped {
+		return nil, false
+	}
+	return site.Route(w.routing.Path)
+}
+
+// release is who takes the request, by weights and ready instances.
+func (w *way) release() bool {
+	const hop = "release"
+	shares := w.routing.Shares
+	if len(shares) == 0 {
+		return w.nobody(hop)
+	}
+	for _, s := range shares {
+		w.refs = append(w.refs, s.ReleaseRef)
+	}
+	if len(shares) == 1 {
+		w.ok(hop, "%s takes all requests", shares[0].ReleaseRef.String())
+	} else {
+		w.ok(hop, "%d releases take turns", len(shares))
+		for _, s := range shares {
+			w.detail("%s takes %s of the requests", s.ReleaseRef.String(), percent(s.Part))
+		}
+	}
+	if route, ok := w.route(); ok {
+		for _, t := range route.Targets {
+			for _, ref := range w.resolve(t.ReleaseRef) {
+				if slices.Contains(w.refs, ref) {
+					continue
+				}
+				why := "no instance of it is ready"
+				if t.Weighted && t.Weight == 0 {
+					why = "its weight is 0"
+				}
+				w.detail("%s takes none: %s", ref.String(), why)
+			}
+		}
+	}
+	return true
+}
+
+// resolve returns the releases that a target means now.
+func (w *way) resolve(ref cloud.ReleaseRef) []cloud.ReleaseRef {
+	if ref.N != 0 {
+		return []cloud.ReleaseRef{ref}
+	}
+	app, ok := w.view.State.App(ref.AppRef)
+	if !ok {
+		return nil
+	}
+	return w.view.Serving(app)
+}
+
+// nobody explains a route that no instance stands behind.
+func (w *way) nobody(hop string) bool {
+	var refs []cloud.ReleaseRef
+	if route, ok := w.route(); ok {
+		for _, t := range route.Targets {
+			refs = append(refs, w.resolve(t.ReleaseRef)...)
+		}
+	} else if ref, ok := w.owner(); ok {
+		refs = w.resolve(ref)
+		if len(refs) == 0 {
+			return w.broken(hop, "micro push --app "+string(ref.App), "app %s has no release yet: 503", ref.AppRef)
+		}
+	}
+	if len(refs) == 0 {
+		return w.broken(hop, "micro map APP "+w.routing.Host, "%s leads to nothing any more: 503", w.routing.Host+w.routing.Path)
+	}
+	ref := refs[0]
+	rel, ok := w.view.State.Release(ref)
+	switch {
+	case !ok:
+		return w.broken(hop, "micro releases "+ref.AppRef.String(), "there is no %s any more: 503", ref.String())
+	case rel.Failure != nil:
+		return w.broken(hop, "micro rollback "+ref.AppRef.String(), "%s failed: %s", ref.String(), rel.Failure.Reason)
+	case rel.Stopped:
+		return w.broken(hop, "micro start "+ref.String(), "%s is stopped: 503", ref.String())
+	case !w.view.State.Runs(rel):
+		return w.broken(hop, "micro releases "+ref.AppRef.String(), "%s does not run: it is %s", ref.String(), w.view.State.PhaseOf(rel))
+	case rel.Formation[cloud.Web].Instances == 0:
+		return w.broken(hop, "micro scale "+ref.String()+" -i 1", "%s is scaled to no web instances: 503", ref.String())
+	}
+	w.refs = refs
+	w.ok(hop, "%s is to answer", ref.String())
+	return true
+}
+
+// owner is the app or release whose own address the host is.
+func (w *way) owner() (cloud.ReleaseRef, bool) {
+	for app := range w.view.State.Apps("") {
+		if string(w.domain.App(app.AppRef)) == w.routing.Host {
+			return app.Release(0), true
+		}
+		for rel := range w.view.State.Releases(app.AppRef) {
+			if string(w.domain.Release(rel.ReleaseRef, rel.Created)) == w.routing.Host {
+				return rel.ReleaseRef, true
+			}
+		}
+	}
+	return cloud.ReleaseRef{}, false
+}
+
+// instance is which instances may be picked, and how they are.
+func (w *way) instance() bool {
+	const hop = "instance"
+	var lines, ready []string
+	for _, ref := range w.refs {
+		for i := range w.view.Instances.OfRelease(ref) {
+			if i.Process != cloud.Web {
+				continue
+			}
+			line := fmt.Sprintf("%s is %s", i.Slot, i.Phase)
+			if !i.Since.IsZero() {
+				line += " since " + i.Since.UTC().Format(time.RFC3339)
+			}
+			switch {
+			case w.ejected(ref, i.ID):
+				line += ": it refused connections a moment ago"
+			case i.Reason != "":
+				line += ": " + i.Reason
+			case i.Phase == cloud.InstanceReady:
+				ready = append(ready, i.Slot.String())
+				line += fmt.Sprintf(", at %s", i.Addr)
+			}
+			lines = append(lines, line)
+		}
+	}
+	ref := w.refs[0]
+	switch {
+	case len(ready) == 0 && len(lines) == 0:
+		w.broken(hop, "micro ps "+ref.String(), "%s has no instance at all: 503", ref.String())
+	case len(ready) == 0:
+		w.broken(hop, "micro logs "+ref.String(), "no instance of %s can take requests: 503", ref.String())
+	case len(ready) == 1:
+		w.ok(hop, "%s answers", ready[0])
+	default:
+		w.ok(hop, "%d instances are ready: the less loaded of two at random answers", len(ready))
+	}
+	for _, line := range lines {
+		w.detail("%s", line)
+	}
+	return len(ready) > 0
+}
+
+func (w *way) ejected(ref cloud.ReleaseRef, id cloud.InstanceID) bool {
+	for _, s := range w.routing.Shares {
+		if s.ReleaseRef == ref {
+			return slices.Contains(s.Ejected, string(id))
+		}
+	}
+	return false
+}
+
+func list(addrs []netip.Addr) string {
+	var texts []string
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, " and ")
+}
+
+func percent(part float64) string {
+	return strconv.FormatFloat(float64(int(part*1000+.5))/10, 'f', -1, 64) + " %"
+}
