@@ -18,7 +18,7 @@ type Instance struct {
 	Phase    InstancePhase     `json:"phase" enum:"pending,starting,ready,unready,draining,stopping,exited,crashed,flapping" doc:"Only ready ones are routed to; crashed ones are tried again at next_try, flapping ones crash soon after each start"`
 	Since    *time.Time        `json:"since,omitempty" doc:"When the phase began"`
 	Started  *time.Time        `json:"started,omitempty" doc:"When the container did"`
-	Address  string            `json:"address,omitempty" doc:"IP and port that the router sends requests to"`
+	Address  string            `json:"address,omitempty" doc:"IP and port that the router sends requests to; IP alone where it listens on none"`
 	PID      uint32            `json:"pid,omitempty" doc:"Of the first process, on its node"`
 	Restarts int               `json:"restarts" doc:"How often this place ended by itself"`
 	NextTry  *time.Time        `json:"next_try,omitempty" doc:"When the next start is due"`

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -320,7 +321,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 
 func (n *Node) openBuilder(state string) (err error) {
 	n.builder, err = build.New(build.Config{
-		Root: n.data.path("build"), State: state + "/b", Cgroup: "/micro/build-" + string(n.cfg.Name),
+		Root: n.data.path("build"), State: state + "/b", Cgroup: "/micro/build-" + filepath.Base(state),
 		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: ctrd.Snapshotter,
 		ImageName: ctrd.ImageName, Images: n.images, Runc: n.driver.Runc(), Sandbox: n.sandbox,
 		Resolvers: []netip.Addr{n.net.Gateway()}, Logger: n.log,

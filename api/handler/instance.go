@@ -169,7 +169,10 @@ func (p place) show() api.Instance {
 	if !i.Started.IsZero() {
 		out.Started = &i.Started
 	}
-	if i.Addr.IsValid() {
+	switch {
+	case i.Addr.IsValid() && i.Addr.Port() == 0: // a process that nobody asks
+		out.Address = i.Addr.Addr().String()
+	case i.Addr.IsValid():
 		out.Address = i.Addr.String()
 	}
 	if i.Exit != nil {
