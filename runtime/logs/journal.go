@@ -66,9 +66,7 @@ func (j *journal) path(n int) string { return filepath.Join(j.dir, fmt.Sprintf("
 func (j *journal) recover(n int, last bool) error {
 	whole := int64(0)
 	err := readSegment(j.path(n), 0, func(l Line, next int64) bool {
-		if l.end > 0 { // of an instance's own lines, not of those about it
-			j.ends[l.Instance] = max(j.ends[l.Instance], l.end)
-		}
+		j.learn(l)
 		whole = next
 		return true
 	})
@@ -76,6 +74,18 @@ func (j *journal) recover(n int, last bool) error {
 		return err
 	}
 	return os.Truncate(j.path(n), whole)
+}
+
+// gone is the offset of a mark for an instance that will write no more.
+const gone = -1
+
+func (j *journal) learn(l Line) {
+	switch {
+	case l.end == gone:
+		delete(j.ends, l.Instance)
+	case l.end > 0: // of an instance's own lines, not of those about it
+		j.ends[l.Instance] = max(j.ends[l.Instance], l.end)
+	}
 }
 
 func (j *journal) openLast() error {
@@ -107,7 +117,7 @@ func (j *journal) append(lines []Line) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, l := range lines {
-		j.ends[l.Instance] = max(j.ends[l.Instance], l.end)
+		j.learn(l)
 	}
 	return nil
 }
@@ -164,11 +174,12 @@ func (j *journal) end(id cloud.InstanceID) int64 {
 	return j.ends[id]
 }
 
-// forget drops the offset of an instance that will write no more.
-func (j *journal) forget(id cloud.InstanceID) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	delete(j.ends, id)
+// forget drops the offset of an instance that will write no more, also for who opens the journal later.
+func (j *journal) forget(id cloud.InstanceID) error {
+	if j.end(id) == 0 {
+		return nil
+	}
+	return j.append([]Line{{Stream: mark, Instance: id, end: gone}})
 }
 
 // cursor is a place in a journal.
@@ -193,6 +204,9 @@ func (j *journal) read(from cursor, use func(Line) bool) (cursor, <-chan struct{
 	j.mu.Lock()
 	numbers, changed, size := slices.Clone(j.numbers), j.changed, j.size
 	j.mu.Unlock()
+	if from.segment > numbers[len(numbers)-1] {
+		from = cursor{} // of a log that was dropped since
+	}
 	for i, n := range numbers {
 		if n < from.segment {
 			continue

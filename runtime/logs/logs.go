@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +56,7 @@ func New(c Config) (*Logs, error) {
 	if c.Limit == 0 {
 		c.Limit = DefaultLimit
 	}
-	l := &Logs{Config: c, raws: map[cloud.InstanceID]*raw{}, journals: map[cloud.AppRef]*journal{}}
+	l := &Logs{Config: c, buf: make([]byte, chunk), raws: map[cloud.InstanceID]*raw{}, journals: map[cloud.AppRef]*journal{}}
 	l.pending.apps = map[cloud.AppRef]*batch{}
 	if err := os.MkdirAll(l.rawDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder for logs: %w", err)
@@ -117,9 +119,10 @@ func (l *Logs) Done(id cloud.InstanceID) {
 		return
 	}
 	delete(l.raws, id)
-	l.copy(r, true)
-	r.journal.forget(id)
-	if err := errors.Join(r.file.Close(), os.Remove(r.file.Name())); err != nil {
+	for l.copy(r, true) {
+	}
+	// In this order: a kill between the two leaves a mark too many, not a line.
+	if err := errors.Join(r.file.Close(), os.Remove(r.file.Name()), r.journal.forget(id)); err != nil {
 		l.Log.Warn("cannot remove an instance's raw log", "instance", string(id), "err", err)
 	}
 }
@@ -160,7 +163,7 @@ func (l *Logs) Append(app cloud.AppRef, line Line, text func([]byte) []byte) {
 func (l *Logs) Run(ctx context.Context) error {
 	defer l.close()
 	noticed := make(chan cloud.InstanceID, 256)
-	go l.notice(noticed)
+	go l.notice(ctx, noticed)
 	due := map[cloud.InstanceID]bool{}
 	timer := time.NewTimer(sweep)
 	defer timer.Stop()
@@ -176,16 +179,23 @@ func (l *Logs) Run(ctx context.Context) error {
 			}
 			due[id] = true
 		case <-timer.C:
-			if len(due) == 0 || l.Now().Sub(swept) >= sweep {
-				l.copyAll(nil)
+			if l.Now().Sub(swept) >= sweep {
 				swept = l.Now()
-			} else {
-				l.copyAll(due)
+				for _, id := range l.opened() {
+					due[id] = true
+				}
 			}
-			clear(due)
-			timer.Reset(flushEvery)
+			l.flush()
+			for id := range due {
+				if !l.copyOne(id) {
+					delete(due, id)
+				}
+			}
+			if timer.Reset(flushEvery); len(due) > 0 {
+				timer.Reset(settle)
+			}
 		case <-ctx.Done():
-			l.copyAll(nil)
+			l.copyAll()
 			return nil
 		}
 	}
@@ -194,7 +204,24 @@ func (l *Logs) Run(ctx context.Context) error {
 // flushEvery is how long a line of Append may wait.
 const flushEvery = 200 * time.Millisecond
 
-func (l *Logs) copyAll(due map[cloud.InstanceID]bool) {
+func (l *Logs) opened() []cloud.InstanceID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.raws))
+}
+
+// copyAll copies all that has been written by now, lines without an end apart.
+func (l *Logs) copyAll() {
+	l.flush()
+	for _, id := range l.opened() {
+		// An app that prints on and on must not keep others from their turn.
+		for turns := 0; l.copyOne(id) && turns < 1000; turns++ {
+		}
+	}
+}
+
+// flush writes the lines of Append.
+func (l *Logs) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pending.take(func(app cloud.AppRef, records []byte, dropped int) {
@@ -209,31 +236,26 @@ func (l *Logs) copyAll(due map[cloud.InstanceID]bool) {
 			l.Log.Warn("cannot write an app's log", "app", app.String(), "err", err)
 		}
 	})
-	for id, r := range l.raws {
-		if due == nil || due[id] {
-			l.copy(r, false)
-		}
-	}
 }
 
-// copy empties a raw file into its journal. mu is held.
-func (l *Logs) copy(r *raw, all bool) {
-	if l.buf == nil {
-		l.buf = make([]byte, chunk)
+// copyOne copies some of what an instance has written, and says whether there is more.
+func (l *Logs) copyOne(id cloud.InstanceID) (more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.raws[id]
+	return ok && l.copy(r, false)
+}
+
+func (l *Logs) copy(r *raw, all bool) (more bool) {
+	more, err := r.copy(l.buf, l.Now().UTC(), all)
+	if err != nil {
+		l.Log.Warn("cannot copy an instance's log", "instance", string(r.instance.ID), "err", err)
 	}
-	for {
-		more, err := r.copy(l.buf, l.Now().UTC(), all)
-		if err != nil {
-			l.Log.Warn("cannot copy an instance's log", "instance", string(r.instance.ID), "err", err)
-		}
-		if !more || err != nil {
-			return
-		}
-	}
+	return more && err == nil
 }
 
 // notice reads from inotify which raw files were written to.
-func (l *Logs) notice(noticed chan<- cloud.InstanceID) {
+func (l *Logs) notice(ctx context.Context, noticed chan<- cloud.InstanceID) {
 	defer close(noticed)
 	buf := make([]byte, 64<<10)
 	for {
@@ -244,7 +266,11 @@ func (l *Logs) notice(noticed chan<- cloud.InstanceID) {
 		for off := 0; off+unix.SizeofInotifyEvent <= n; {
 			size := int(binary.NativeEndian.Uint32(buf[off+12:])) // struct inotify_event, its len
 			name := buf[off+unix.SizeofInotifyEvent : off+unix.SizeofInotifyEvent+size]
-			noticed <- cloud.InstanceID(bytes.TrimRight(name, "\x00"))
+			select {
+			case noticed <- cloud.InstanceID(bytes.TrimRight(name, "\x00")):
+			case <-ctx.Done():
+				return
+			}
 			off += unix.SizeofInotifyEvent + size
 		}
 	}

@@ -141,7 +141,7 @@ func TestBounded(t *testing.T) {
 		if _, err := f.Write(block); err != nil {
 			t.Fatal(err)
 		}
-		l.copyAll(nil)
+		l.copyAll()
 	}
 	out, err := exec.Command("du", "-sk", dir).Output()
 	if err != nil {

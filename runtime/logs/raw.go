@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -47,6 +48,9 @@ func openRaw(path string, i cloud.Instance, j *journal) (*raw, error) {
 // copy appends what has been written since to the journal, as much as fits into buf; with all, also a last
 // line without an end. more says that there is more to copy at once.
 func (r *raw) copy(buf []byte, now time.Time, all bool) (more bool, err error) {
+	if err := r.skip(now); err != nil {
+		return false, err
+	}
 	n, err := r.file.ReadAt(buf, r.copied)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
@@ -61,6 +65,34 @@ func (r *raw) copy(buf []byte, now time.Time, all bool) (more bool, err error) {
 		r.punch()
 	}
 	return !atEnd && taken > 0, nil
+}
+
+// skip passes over what the journal would drop again at once: who prints faster than it can be copied
+// gets no more of the disk than who does not.
+func (r *raw) skip(now time.Time) error {
+	info, err := r.file.Stat()
+	if err != nil {
+		return err
+	}
+	behind := info.Size() - r.copied
+	if behind <= r.journal.limit {
+		return nil
+	}
+	skipped := behind - r.journal.limit/2
+	line := r.line(now, r.copied+skipped, fmt.Sprintf("[%d bytes were dropped: they came faster than they could be kept]", skipped))
+	if err := r.journal.append([]Line{line}); err != nil {
+		return err
+	}
+	r.copied += skipped
+	r.punch()
+	return nil
+}
+
+func (r *raw) line(now time.Time, end int64, text string) Line {
+	return Line{
+		Time: now, Stream: App, Release: r.instance.N, Process: r.instance.Process, Index: r.instance.Index, Instance: r.instance.ID,
+		Late: end <= r.lateTo, Text: text, end: end,
+	}
 }
 
 // split cuts whole lines off b, and says how many bytes they took.
@@ -80,11 +112,7 @@ func (r *raw) split(b []byte, now time.Time, all bool) (lines []Line, taken int)
 			return lines, taken
 		}
 		taken += end
-		at := r.copied + int64(taken)
-		lines = append(lines, Line{
-			Time: now, Stream: App, Release: r.instance.N, Process: r.instance.Process, Index: r.instance.Index, Instance: r.instance.ID,
-			Late: at <= r.lateTo, Text: string(bytes.TrimSuffix(text, []byte("\r"))), end: at,
-		})
+		lines = append(lines, r.line(now, r.copied+int64(taken), string(bytes.TrimSuffix(text, []byte("\r")))))
 	}
 	return lines, taken
 }

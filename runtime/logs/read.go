@@ -78,7 +78,7 @@ func (j *journal) begin(q Query, hand func(Line) bool) (cursor, <-chan struct{},
 
 // Tail returns the texts of the lines that a release's instances wrote last, up to the moment.
 func (l *Logs) Tail(r cloud.ReleaseRef, n int) []string {
-	l.copyAll(nil)
+	l.copyAll()
 	var texts []string
 	for line, err := range l.Read(context.Background(), Query{
 		App: r.AppRef, Tail: n,
