@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/protoduction/micro/runtime/build"
 	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/testdata/debimage"
 )
 
 // code N PROGRAM ARGS… runs a program that is to end with exit code N.
@@ -187,6 +190,45 @@ func snapshotsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// builder kill ends the process that builds images for the script's node.
+func builderCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || args[0] != "kill" {
+		ts.Fatalf("usage: builder kill")
+	}
+	b, err := os.ReadFile(filepath.Join(ts.Getenv("MICRO_DATA"), "lock"))
+	ts.Check(err)
+	children, err := filepath.Glob("/proc/" + strings.TrimSpace(string(b)) + "/task/*/children") // each thread has its own
+	ts.Check(err)
+	for _, file := range children {
+		list, err := os.ReadFile(file)
+		ts.Check(err)
+		for field := range strings.FieldsSeq(string(list)) {
+			pid, err := strconv.Atoi(field)
+			ts.Check(err)
+			args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			ts.Check(err)
+			if strings.HasSuffix(string(args), "\x00"+build.ChildArg+"\x00") {
+				ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+				return
+			}
+		}
+	}
+	ts.Fatalf("no builder runs")
+}
+
+// archive PRESET… puts archives of images made of Debian packages into the script's folder.
+func archiveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		recipe, ok := debimage.Preset(name)
+		if !ok {
+			ts.Fatalf("no image %q", name)
+		}
+		archive, err := debimage.Build(context.Background(), recipe, false)
+		ts.Check(err)
+		ts.Check(os.Symlink(archive, ts.MkAbs(name+".tar")))
+	}
+}
+
 // json KEYS… parses the output of the command before, one value or a line each, and checks that every
 // object of it has the keys.
 func jsonCommand(ts *testscript.TestScript, neg bool, args []string) {
@@ -255,7 +297,8 @@ func ttyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args[1:]...)
 	cmd.Args[0], cmd.Dir = args[0], ts.MkAbs(".")
-	cmd.Env = append(slices.DeleteFunc(environment(ts), func(kv string) bool { return strings.HasPrefix(kv, "CI=") }), "TERM=xterm")
+	cmd.Env = slices.DeleteFunc(environment(ts), func(kv string) bool { return strings.HasPrefix(kv, "CI=") })
+	cmd.Env = append(cmd.Env, "TERM="+cmp.Or(ts.Getenv("TERM"), "xterm"))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(cmd.Start())

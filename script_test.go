@@ -46,11 +46,11 @@ func TestScripts(t *testing.T) {
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
-			"image": imageCommand, "load": loadCommand, "gone": goneCommand,
+			"image": imageCommand, "load": loadCommand, "long": longCommand, "gone": goneCommand,
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "snapshots": snapshotsCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"registry": registryCommand, "helloimage": helloImageCommand,
+			"builder": builderCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},
 		RequireExplicitExec: true,
 	})
