@@ -146,7 +146,7 @@ func (h *Handler) receive(q *request, p *push) (err error) {
 		return cloud.Errorf(cloud.Interrupted, "the upload broke off")
 	}
 	var known *cloud.Error
-	if errors.As(err, &known) {
+	if errors.As(err, &known) && !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
 	return diskOr(err)
