@@ -27,7 +27,8 @@ type load struct {
 }
 
 // load start HOST begins requests by four clients; load stop MINIMUM ends them, and fails where one
-// failed or fewer than so many were answered; load interlude ends them and does not ask.
+// failed or fewer than so many were answered; load enough NUMBER waits for so
+// many; load interlude ends them and does not ask.
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 	key := ts.Getenv("MICRO_DATA")
 	switch {
@@ -51,6 +52,15 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Logf("%d requests, %d failed", l.sent.Load(), len(l.failures))
 		if len(l.failures) > 0 || l.sent.Load() < least {
 			ts.Fatalf("%d requests, want at least %d; %d failed: %s", l.sent.Load(), least, len(l.failures), strings.Join(l.failures[:min(5, len(l.failures))], "; "))
+		}
+	case len(args) == 2 && args[0] == "enough":
+		v, ok := loads.Load(key)
+		least, err := strconv.ParseInt(args[1], 10, 64)
+		if !ok || err != nil {
+			ts.Fatalf("no load is under way, or %q is no number", args[1])
+		}
+		for deadline := time.Now().Add(3 * time.Minute); v.(*load).sent.Load() < least && time.Now().Before(deadline); {
+			time.Sleep(100 * time.Millisecond) // a poll, with an end
 		}
 	case len(args) == 1 && args[0] == "interlude":
 		// What failed until here was meant to: the load is ended without a verdict on it.
