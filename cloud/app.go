@@ -58,6 +58,8 @@ type Release struct {
 	Up bool `json:"up,omitempty"`
 	// Ran says that the release command has ended well: it is run once.
 	Ran bool `json:"ran,omitempty"`
+	// Pruned says that the release's image is not kept any more: it is a record, and runs no more.
+	Pruned bool `json:"pruned,omitempty"`
 	// Failure is why the release never came up.
 	Failure *Failure `json:"failure,omitempty"`
 }
@@ -81,6 +83,7 @@ const (
 	PhaseRouted     Phase = "routed"     // a target of some route by its number
 	PhaseWarm       Phase = "warm"       // was current, and runs on for a quick way back
 	PhaseRetired    Phase = "retired"    // was up, runs no more
+	PhasePruned     Phase = "pruned"     // was up, and its image is not kept any more
 	PhaseStopped    Phase = "stopped"    // ended by a person
 	PhaseFailed     Phase = "failed"     // never came up
 	PhaseSuperseded Phase = "superseded" // a newer push came before it was up
@@ -106,6 +109,8 @@ func (s *State) PhaseOf(r *Release) Phase {
 		return PhaseRouted
 	case r.Warm != nil:
 		return PhaseWarm
+	case r.Up && r.Pruned:
+		return PhasePruned
 	case r.Up:
 		return PhaseRetired
 	}
@@ -118,7 +123,7 @@ func (s *State) Runs(r *Release) bool {
 	switch s.PhaseOf(r) {
 	case PhaseStarting, PhaseCurrent, PhaseStaged, PhaseRouted, PhaseWarm:
 		return true
-	case PhaseRetired, PhaseStopped, PhaseFailed, PhaseSuperseded:
+	case PhaseRetired, PhasePruned, PhaseStopped, PhaseFailed, PhaseSuperseded:
 		return false
 	}
 	return false

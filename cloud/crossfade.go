@@ -139,6 +139,9 @@ func (s *State) mayServe(rel *Release, force bool) error {
 	if rel.Failure != nil {
 		return failed(rel)
 	}
+	if rel.Pruned {
+		return imageless(rel)
+	}
 	if newer := s.supersededBy(rel); newer != nil && !force {
 		return Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("add --yes")
 	}

@@ -77,6 +77,8 @@ func (s *State) checkTarget(r ReleaseRef) (*Release, error) {
 		return nil, err
 	case rel.Failure != nil:
 		return nil, failed(rel)
+	case rel.Pruned:
+		return nil, imageless(rel)
 	case rel.Stopped:
 		return nil, Errorf(Conflict, "release %s is stopped", r).WithHint("micro start %s", r)
 	case r.N != app.Current && !app.switchesTo(r.N):
@@ -135,6 +137,12 @@ func crossfading(h Host, path string) error {
 func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, error) {
 	sites := map[Host]*Site{}
 	for _, d := range routes {
+		if host, err := ParseHost(string(d.Host)); err != nil || host != d.Host {
+			return nil, Errorf(Invalid, "route %q: %q is no host in lower case", string(d.Host)+d.Path, d.Host).WithHint("write it like www.example.com/path")
+		}
+		if path, err := ParsePath(d.Path); err != nil || path != d.Path {
+			return nil, Errorf(Invalid, "route %q: %q is no clean path", string(d.Host)+d.Path, d.Path).WithHint("write it like www.example.com/path")
+		}
 		site, ok := sites[d.Host]
 		if !ok {
 			site, ok = s.Site(d.Host)

@@ -16,6 +16,8 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	switch {
 	case rel.Failure != nil:
 		return nil, failed(rel)
+	case rel.Pruned:
+		return nil, imageless(rel)
 	case app.Current == rel.N && rel.Stopped:
 		return nil, Errorf(Conflict, "release %s is current already, and stopped", rel.ReleaseRef).WithHint("micro start %s", r.AppRef)
 	case app.Current == rel.N:
@@ -128,7 +130,7 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 	}
 	if n == 0 {
 		for _, h := range slices.Backward(app.History) {
-			if rel, ok := s.Release(r.Release(h)); ok && rel.Up && h != app.Current {
+			if rel, ok := s.Release(r.Release(h)); ok && rel.Up && !rel.Pruned && h != app.Current {
 				n = h
 				break
 			}
@@ -143,6 +145,8 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 		return nil, ReleaseRef{}, err
 	case rel.Failure != nil || !rel.Up:
 		return nil, ReleaseRef{}, Errorf(Conflict, "release %s was never up", rel.ReleaseRef).WithHint("micro releases %s", r)
+	case rel.Pruned:
+		return nil, ReleaseRef{}, imageless(rel)
 	case app.Current == n && app.Rollout != nil:
 		next := *app
 		next.Rollout = nil
@@ -168,6 +172,9 @@ func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stam
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
 		return nil, ReleaseRef{}, err
+	}
+	if rel.Pruned {
+		return nil, ReleaseRef{}, imageless(rel)
 	}
 	spec := rel.Spec
 	spec.Env = maps.Clone(rel.Spec.Env)
@@ -286,6 +293,9 @@ func (s *State) Start(r ReleaseRef, at Stamp) ([]Change, error) {
 	}
 	if rel.Failure != nil {
 		return nil, failed(rel)
+	}
+	if rel.Pruned {
+		return nil, imageless(rel)
 	}
 	if s.Runs(rel) {
 		return nil, nil

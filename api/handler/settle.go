@@ -110,7 +110,7 @@ func rollout(v cloud.View, ref cloud.ReleaseRef, began time.Time, switched bool)
 		return r, false, deployFailed(rel)
 	case cloud.PhaseSuperseded:
 		return r, false, superseded(app, rel)
-	case cloud.PhaseRetired, cloud.PhaseStopped:
+	case cloud.PhaseRetired, cloud.PhasePruned, cloud.PhaseStopped:
 		if switched {
 			return r, false, givenUp(v, rel)
 		}
