@@ -1,6 +1,10 @@
 package cloud
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Stamp is who changes something, and when.
 type Stamp struct {
@@ -120,6 +124,7 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 			}
 			cooled.Staged = false
 			changes = append(changes, Put(&cooled))
+			changes = append(changes, s.coolBut(app.AppRef, maxWarm-1, app.Current, n)...)
 		}
 	}
 	next.Current = n
@@ -138,6 +143,29 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 		changes = append(changes, Put(&up))
 	}
 	return append([]Change{Put(&next)}, changes...)
+}
+
+// maxWarm is how many releases of an app are kept warm at a time. Whoever deploys every minute does not
+// want ten of them in memory, and the way back is mostly one step long.
+const maxWarm = 2
+
+// coolBut returns the changes that end the warm time of all releases of an app but the latest few, those
+// named apart.
+func (s *State) coolBut(r AppRef, keep int, apart ...int) []Change {
+	var warm []*Release
+	for rel := range s.Releases(r) {
+		if rel.Warm != nil && !slices.Contains(apart, rel.N) {
+			warm = append(warm, rel)
+		}
+	}
+	slices.SortFunc(warm, func(a, b *Release) int { return cmp.Or(b.Warm.Compare(*a.Warm), b.N-a.N) })
+	var changes []Change
+	for _, rel := range warm[min(keep, len(warm)):] {
+		cold := *rel
+		cold.Warm = nil
+		changes = append(changes, Put(&cold))
+	}
+	return changes
 }
 
 // maxHistory bounds how many releases an app remembers as having been current.

@@ -33,9 +33,9 @@ func TestPrune(t *testing.T) {
 	failed := made(false)
 	y.do(y.s.Fail(failed.ReleaseRef, Failure{Reason: "no"}), nil)
 
-	// All that were current are warm, and stay.
+	// Two that were current are warm, and count among the five that are kept.
 	y.do(y.s.Prune(), nil)
-	if want := []Phase{"warm", "warm", "warm", "warm", "warm", "warm", "warm", "current", "stopped", "failed"}; !slices.Equal(phases(), want) {
+	if want := []Phase{"pruned", "pruned", "retired", "retired", "retired", "warm", "warm", "current", "stopped", "failed"}; !slices.Equal(phases(), want) {
 		t.Fatalf("warm: %v", phases())
 	}
 	y.do(y.s.Cool(Stamp{At: noon.Add(time.Hour)}), nil)
