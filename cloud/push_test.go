@@ -120,6 +120,8 @@ func TestPushRefuses(t *testing.T) {
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/proc/x"}}}, Invalid, "/proc"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}, {Name: "a", Path: "/b"}}}, Invalid, "twice"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}}, Strategy: &rolling}, Invalid, "two releases on volume"},
+		{shop, Draft{Routes: []DraftRoute{{Host: "A.example.com", Path: "/"}}}, Invalid, "lower case"},
+		{shop, Draft{Routes: []DraftRoute{{Host: "a.example.com", Path: "a//b"}}}, Invalid, "clean path"},
 		{shop, Draft{Routes: []DraftRoute{{Host: "taken.example.com", Path: "/"}}}, Conflict, "another group"},
 	} {
 		_, _, err := y.s.Push(Push{App: c.app, Draft: c.d}, ann)

@@ -148,6 +148,9 @@ func (s *pushes) release(p *push, image runtime.Image) (cloud.ReleaseRef, error)
 	at := cloud.Stamp{At: s.h.Now().UTC().Truncate(time.Millisecond), By: p.by.Name}
 	var ref cloud.ReleaseRef
 	_, err := s.h.Store.Update(p.ctx, p.by, "push", p.app.String(), func(st *cloud.State) (changes []cloud.Change, err error) {
+		if err := s.h.freeAll(st, p.app, want.Draft.Routes); err != nil {
+			return nil, err
+		}
 		changes, ref, err = st.Push(want, at)
 		return changes, err
 	})

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,8 @@ func (h *Handler) servePushes() {
 			if err := mayExpose(requestOf(ctx).actor, in.Body.Draft); err != nil {
 				return api.Push{}, err
 			}
-			if err := checkDraft(h.Store.State(), in.ref(), in.Body); err != nil {
+			state := h.Store.State()
+			if err := cmp.Or(checkDraft(state, in.ref(), in.Body), h.freeAll(state, in.ref(), in.Body.Draft.Routes)); err != nil {
 				return api.Push{}, err
 			}
 			p, err := h.pushes.create(in.ref(), in.Body, requestOf(ctx).actor)

@@ -162,6 +162,19 @@ func (h *Handler) free(s *cloud.State, host cloud.Host) error {
 	return nil
 }
 
+// freeAll says whether the routes of an app's manifest may be mapped; its own address among them is its own.
+func (h *Handler) freeAll(s *cloud.State, app cloud.AppRef, routes []cloud.DraftRoute) error {
+	for _, r := range routes {
+		if r.Host == h.domain().App(app) {
+			continue
+		}
+		if err := h.free(s, r.Host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // owned says that a host of another group's is not there.
 func owned(s *cloud.State, g cloud.GroupName, host cloud.Host) error {
 	if site, ok := s.Site(host); !ok || site.Group != g {
