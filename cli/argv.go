@@ -44,6 +44,10 @@ func arrange(app *urfave.App, argv []string) (args, child []string, err error) {
 		case a == "-" || !strings.HasPrefix(a, "-"):
 			plain = append(plain, a)
 		default:
+			if flag, value, ok := together(flags, a); ok {
+				args = append(args, flag, value)
+				continue
+			}
 			args = append(args, a)
 			if wantsValue(flags, a) {
 				if i+1 == len(rest) {
@@ -64,6 +68,23 @@ func find(commands []*urfave.Command, name string) *urfave.Command {
 		}
 	}
 	return nil
+}
+
+// together cuts a short flag from the value that is written right behind it: "-i3", "-fn20".
+func together(flags []urfave.Flag, arg string) (flag, value string, ok bool) {
+	if strings.HasPrefix(arg, "--") || lookup(flags, arg[1:]) != nil {
+		return "", "", false
+	}
+	for i := 1; i < len(arg)-1; i++ {
+		f := lookup(flags, arg[i:i+1])
+		if f == nil || arg[i+1] == '=' {
+			return "", "", false
+		}
+		if _, isBool := f.(*urfave.BoolFlag); !isBool {
+			return arg[:i+1], arg[i+1:], true
+		}
+	}
+	return "", "", false
 }
 
 // wantsValue says whether the value of a flag, or of the last one of short flags written together, is

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// offline is a command line whose node is not there.
+func offline(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	env := map[string]string{"MICRO_DATA": t.TempDir()}
+	code = Main(System{
+		Args: append([]string{"micro"}, args...), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Env: func(k string) (string, bool) { v, ok := env[k]; return v, ok },
+	})
+	return out.String(), errs.String(), code
+}
+
+func TestComplete(t *testing.T) {
+	for _, tt := range []struct {
+		words []string
+		want  string
+	}{
+		{[]string{"pus"}, "push"},
+		{[]string{"ro"}, "rollback routes"},
+		{[]string{"push", "--ins"}, "--instances"},
+		{[]string{"up", "--d"}, "--data --domain --dns --detach"},
+		{[]string{"image", ""}, "load list"},
+		{[]string{"completion", ""}, "bash fish powershell zsh"},
+		{[]string{"completion", "z"}, "zsh"},
+		{[]string{"xyzzy"}, ""},
+		{[]string{"app", ""}, ""}, // no node answers
+		{nil, ""},
+	} {
+		out, errs, code := offline(t, append([]string{"__complete"}, tt.words...)...)
+		if got := strings.Join(strings.Fields(out), " "); got != tt.want || errs != "" || code != 0 {
+			t.Errorf("%q: %q, %q, exit code %d; want %q", tt.words, got, errs, code, tt.want)
+		}
+	}
+}
+
+// Each shell that is here reads its script without complaint.
+func TestCompletionScripts(t *testing.T) {
+	for shell := range completions {
+		out, errs, code := offline(t, "completion", shell)
+		if code != 0 || errs != "" || !strings.Contains(out, "__complete") {
+			t.Errorf("%s: exit code %d, %s", shell, code, errs)
+		}
+		path, err := exec.LookPath(shell)
+		if err != nil || shell == "powershell" {
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), path, "-n")
+		cmd.Stdin = strings.NewReader(out)
+		if said, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s -n: %v\n%s", shell, err, said)
+		}
+	}
+}
+
+func TestNoNode(t *testing.T) {
+	for _, args := range [][]string{{"apps"}, {"ps", "--json"}, {"push", "."}, {"logs", "shop"}, {"routes"}, {"doctor"}, {"events", "-f"}} {
+		_, errs, code := offline(t, args...)
+		if args[0] != "push" && (code != 6 || !strings.Contains(errs, "hint: sudo micro up")) {
+			t.Errorf("%q: exit code %d, %s", args, code, errs)
+		}
+	}
+}
