@@ -238,6 +238,11 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 		made.plan.total += s.weight
 	}
 	made.plan.stride = stride(made.plan.total)
+	if r.Mirror != nil {
+		if pools := j.serving(r.Mirror.To); len(pools) > 0 {
+			made.mirror = &mirror{uint64(r.Mirror.Percent), pools[0]}
+		}
+	}
 	return made
 }
 
@@ -308,6 +313,9 @@ func (r *Route) String() string {
 	fmt.Fprintf(&b, "%s%s", r.Host, r.Path)
 	for _, s := range r.shares {
 		fmt.Fprintf(&b, " %s@%s=%d", s.pool.App, s.pool.Release, s.weight)
+	}
+	if r.mirror != nil {
+		fmt.Fprintf(&b, " mirror=%s@%s:%d%%", r.mirror.pool.App, r.mirror.pool.Release, r.mirror.percent)
 	}
 	if r.headers {
 		b.WriteString(" headers")

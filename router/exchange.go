@@ -52,6 +52,7 @@ type exchange struct {
 	begun   int64  // on the router's clock
 	buf     []byte // the head being sent, with what of the body is sent along
 	scratch []byte
+	copied  []byte // the request's head as a mirror gets it; empty for no copy
 	host    [maxHostKey + 1]byte
 	id      [2 * 16]byte
 	cookie  [2 * 16]byte // the client's new one
@@ -60,6 +61,7 @@ type exchange struct {
 
 	table     *Table
 	route     *Route
+	copyOf    *Route // whose mirror gets the copy
 	pool      *Pool
 	ep        *Endpoint
 	up        *wire
@@ -74,7 +76,7 @@ type exchange struct {
 func (x *exchange) reset(c *conn) {
 	clear(x.tried)
 	x.Exchange = Exchange{}
-	x.c, x.buf, x.tried = c, x.buf[:0], x.tried[:0]
-	x.route, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil
+	x.c, x.buf, x.copied, x.tried = c, x.buf[:0], x.copied[:0], x.tried[:0]
+	x.route, x.copyOf, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil, nil
 	x.table, x.newCookie, x.pinned, x.upgrade, x.extra, x.answered = nil, false, false, false, false, false
 }

@@ -14,6 +14,7 @@ import (
 type Figures struct {
 	byRelease atomic.Pointer[map[releaseKey]*Series]
 	byRoute   tallies
+	byMirror  mirrorTallies
 	warmup    uint64
 	mu        sync.Mutex // for adding
 }
@@ -93,7 +94,9 @@ func (f *Figures) add(app, release string) *Series {
 
 // Forget drops the releases that are no more, and the routes of hosts that are not mapped any more.
 func (f *Figures) Forget(release func(app, release string) bool, mapped func(host, path string) bool) {
-	f.byRoute.forget(func(r routeKey, k releaseKey) bool { return mapped(r.host, r.path) && release(k.app, k.release) })
+	keep := func(r routeKey, k releaseKey) bool { return mapped(r.host, r.path) && release(k.app, k.release) }
+	f.byRoute.forget(keep)
+	f.byMirror.forget(keep)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	next := maps.Clone(*f.byRelease.Load())

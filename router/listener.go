@@ -110,6 +110,7 @@ func (r *Router) Shutdown(ctx context.Context) error {
 		stop()
 	}
 	defer r.closeUpstreams()
+	defer r.mirrors.close()
 	wait := time.NewTimer(lastRequests)
 	defer wait.Stop()
 	select {

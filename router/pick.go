@@ -9,6 +9,9 @@ import (
 type turns struct {
 	n    atomic.Uint64
 	seed uint64
+	// copies counts the requests that could be copied, under way those that are.
+	copies   atomic.Uint64
+	underWay atomic.Int64
 }
 
 // schedule gives each of n requests in a row a slot of total, every slot once in total requests, and

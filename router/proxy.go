@@ -38,6 +38,9 @@ func (x *exchange) run(head []byte) ending {
 	}
 	stream := x.req.Chunked || x.req.Length > inlineBody || x.req.Continue && x.req.Length > 0
 	x.writeRequest()
+	if x.route.mirror != nil && !stream {
+		x.copy()
+	}
 	if !stream && x.req.Length > 0 {
 		if f := x.readBody(int(x.req.Length)); f.status != 0 {
 			return x.refuse(f)

@@ -13,8 +13,9 @@ import (
 
 // Config is what a Router needs; its zero value is fit for use.
 type Config struct {
-	Logger   *slog.Logger // nil: none
-	Recorder Recorder     // nil: none
+	Logger   *slog.Logger   // nil: none
+	Recorder Recorder       // nil: none
+	Mirrors  MirrorRecorder // nil: none
 	// TrustedProxies are peers whose forwarding fields are believed.
 	TrustedProxies []netip.Prefix
 	// Local says which peers an internal listener answers; nil is loopback only.
@@ -44,6 +45,7 @@ type limits struct {
 type Router struct {
 	log      *slog.Logger
 	recorder Recorder
+	mirrors  mirrors
 	proxies  []netip.Prefix
 	local    func(netip.Addr) bool
 	random   func() uint64
@@ -66,7 +68,7 @@ type Router struct {
 // New returns a router with an empty table.
 func New(cfg Config) *Router {
 	r := &Router{
-		log: cfg.Logger, recorder: cfg.Recorder, proxies: cfg.TrustedProxies,
+		log: cfg.Logger, recorder: cfg.Recorder, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies,
 		local: cfg.Local, random: cfg.Random,
 		limits:  limits{cfg.Timeout, cfg.MaxBody},
 		epoch:   time.Now(),
@@ -198,11 +200,14 @@ func (x *exchange) end() {
 		r.recorder.Record(&x.Exchange)
 	}
 	x.unclaim()
+	if len(x.copied) > 0 {
+		x.mirror()
+	}
 	if cap(x.buf) > maxKept {
 		x.buf = make([]byte, 0, 2048)
 	}
 	x.Exchange = Exchange{}
-	x.c, x.route, x.pool, x.table, x.upload = nil, nil, nil, nil, nil
+	x.c, x.route, x.copyOf, x.pool, x.table, x.upload = nil, nil, nil, nil, nil, nil
 	r.exchanges.Put(x)
 }
 

@@ -53,7 +53,8 @@ type Route struct {
 	turns      *turns
 	sticky     sticky
 	limits     Limits
-	headers    bool // answers name release and instance
+	mirror     *mirror // nil for none
+	headers    bool    // answers name release and instance
 }
 
 // share is the part of a route's requests that a pool takes.

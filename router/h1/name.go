@@ -32,6 +32,7 @@ const (
 	XMicroRelease
 	XMicroInstance
 	XMicroError
+	XMicroMirror
 )
 
 // hop has the names that concern one connection alone (RFC 9110, section 7.6.1).
@@ -93,6 +94,8 @@ func NameOf(b []byte) Name {
 			return either(b, "content-length", ContentLength)
 		case 'h':
 			return either(b, "http2-settings", HTTP2Settings)
+		case 'x':
+			return either(b, "x-micro-mirror", XMicroMirror)
 		}
 	case 15:
 		switch b[2] | 0x20 {
