@@ -38,5 +38,5 @@ func Main() {
 			return task.NewTaskService(ic.Context, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 		},
 	})
-	ctdshim.RunShim(context.Background(), manager.NewShimManager("io.containerd.runc.v2"))
+	ctdshim.RunShim(context.Background(), candid{manager.NewShimManager("io.containerd.runc.v2")})
 }
