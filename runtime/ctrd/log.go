@@ -2,8 +2,11 @@ package ctrd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -41,12 +44,23 @@ func (r *relay) redirect(to *slog.Logger) {
 // Levels are all that redirect lets pass.
 func (r *relay) Levels() []logrus.Level { return logrus.AllLevels }
 
-// Fire hands an entry on, but for what containerd reports whenever a shim ends in good order.
+// Fire hands an entry on, but for what containerd reports whenever a shim, or it itself, ends in good order.
 func (r *relay) Fire(e *logrus.Entry) error {
-	if e.Message == "copy shim log" {
+	if e.Message == "copy shim log" || closing(e) {
 		return nil
 	}
 	return logrusslog.NewHook(r.to.Load(), &logrusslog.HookOptions{LevelMapper: level}).Fire(e)
+}
+
+// closing says whether all that an entry has to tell is that the collection of garbage, which goes on by
+// itself, met a store that was closed.
+func closing(e *logrus.Entry) bool {
+	err, _ := e.Data[logrus.ErrorKey].(error)
+	switch e.Message {
+	case "garbage collection failed", "failed to finish collection context":
+		return err != nil && (errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "database not open"))
+	}
+	return false
 }
 
 func level(of logrus.Level) slog.Level {
