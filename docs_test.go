@@ -151,8 +151,9 @@ func newDesk(t *testing.T) *desk {
 	}
 	d := &desk{
 		in: in, out: bufio.NewReader(out), kill: func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) },
-		toDoc: strings.NewReplacer(data, "/var/lib/micro", ip, "127.0.0.1", name, "laptop", home, "~"),
-		toUs:  strings.NewReplacer("/var/lib/micro", data, "127.0.0.1", ip),
+		toDoc: strings.NewReplacer(data, "/var/lib/micro", filepath.Join(dir, "srv"), "/srv", ip, "127.0.0.1", name, "laptop", home, "~"),
+		toUs: strings.NewReplacer("/var/lib/micro", data, "/srv", filepath.Join(dir, "srv"), "127.0.0.1", ip,
+			"10.88.16.0/20", fmt.Sprintf("10.%d.%d.0/20", 200+os.Getpid()%50, 16*(n%16))), // of a second node
 	}
 	t.Cleanup(func() {
 		if out, code, err := d.run("micro down"); err != nil || code != 0 {
@@ -232,6 +233,7 @@ var differing = []struct{ what, as string }{
 	{`\b[0-9a-f]{32}\b`, "ID"},
 	{`(-r\d+-[a-z]+-\d+)-[a-z2-7]{6}\b`, "$1-SUFFIX"},
 	{`\b10\.\d+\.\d+\.\d+`, "ADDRESS"},
+	{`((un)?ready|starting|draining|stopping|process) +\d+\b`, "$1 NUMBER"},
 	{`\b\d+[BKMG]/`, "SIZE/"},
 	{`\b\d+(\.\d+)?(ms|µs|s|m|%)( |$)`, "SO MUCH "},
 	{`\b\d{4,}\b`, "NUMBER"},
