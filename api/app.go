@@ -102,6 +102,7 @@ type ScaleTo struct {
 type Changed struct {
 	Revision cloud.Revision `json:"revision" doc:"The cloud's revision that has the change"`
 	Release  int            `json:"release,omitempty" doc:"The release that the write was about, or made"`
+	Volumes  []string       `json:"volumes,omitempty" doc:"Volumes that are kept of an app that was removed"`
 }
 
 // Outcome is how a deploy ended well.

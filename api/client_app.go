@@ -19,13 +19,18 @@ func (c *Client) App(ctx context.Context, app cloud.AppRef) (App, error) {
 	return call[App](ctx, c, http.MethodGet, appPath(app, ""), nil, nil)
 }
 
-// Delete removes an app with all that is its, or one release (N above 0) that nothing needs.
-func (c *Client) Delete(ctx context.Context, r cloud.ReleaseRef) (Changed, error) {
+// Delete removes an app with all that is its, or one release (N above 0) that nothing needs. An app's
+// volumes go only where volumes asks for that.
+func (c *Client) Delete(ctx context.Context, r cloud.ReleaseRef, volumes bool) (Changed, error) {
 	path := appPath(r.AppRef, "")
 	if r.N != 0 {
 		path = releasePath(r, "")
 	}
-	return call[Changed](ctx, c, http.MethodDelete, path, nil, nil)
+	query := url.Values{}
+	if volumes {
+		query.Set("volumes", "true")
+	}
+	return call[Changed](ctx, c, http.MethodDelete, path, query, nil)
 }
 
 // Releases lists an app's releases, the newest first.

@@ -130,11 +130,15 @@ func (c *command) rollback() *urfave.Command {
 }
 
 func (c *command) delete() *urfave.Command {
-	return c.new("delete", "APP[@rN]", "delete an app with all its releases, or one release", 1, 1, []urfave.Flag{groupFlag, jsonFlag, yesFlag},
+	flags := []urfave.Flag{groupFlag, jsonFlag, yesFlag, &urfave.BoolFlag{Name: "volumes", Usage: "delete the app's volumes too, with all that is on them"}}
+	return c.new("delete", "APP[@rN]", "delete an app with all its releases, or one release", 1, 1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
 			if err != nil {
 				return err
+			}
+			if ref.N != 0 && u.Bool("volumes") {
+				return cloud.Errorf(cloud.Invalid, "volumes are the app's, not those of one release").WithHint("micro delete %s --volumes", ref.AppRef)
 			}
 			if ref.N == 0 && !u.Bool("yes") {
 				if _, err := client.App(ctx, ref.AppRef); err != nil {
@@ -144,9 +148,12 @@ func (c *command) delete() *urfave.Command {
 					return cloud.Errorf(cloud.Invalid, "deleting app %s needs a yes", ref.AppRef).WithHint("micro delete %s --yes", ref.AppRef)
 				}
 			}
-			changed, err := client.Delete(ctx, ref)
+			changed, err := client.Delete(ctx, ref, u.Bool("volumes"))
 			if err == nil && u.Bool("json") {
 				return c.printJSON(changed)
+			}
+			if len(changed.Volumes) > 0 {
+				fmt.Fprintf(c.Stderr, "kept for the next app of the name: volume %s\n", strings.Join(changed.Volumes, ", "))
 			}
 			return err
 		}))

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -9,6 +10,17 @@ import (
 type Volume struct {
 	Name string `json:"name"` // a DNS label
 	Path string `json:"path"` // inside, absolute and clean
+}
+
+// Volumes are the names of all volumes that the app's releases have, sorted.
+func (s *State) Volumes(app AppRef) (names []string) {
+	for rel := range s.Releases(app) {
+		for _, v := range rel.Spec.Volumes {
+			names = append(names, v.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Validate reports what keeps the volume from being mounted: its name, which becomes a folder's on the

@@ -96,21 +96,6 @@ func usage(ctx context.Context, dir string) (total int64, err error) {
 	return total, err
 }
 
-// Prune implements the API's handler.Node: images go that no release can be rolled back to, and what
-// builds keep for speed.
-func (n *Node) Prune(ctx context.Context) (api.Pruned, error) {
-	keep := map[string]bool{}
-	for rel := range n.store.State().AllReleases() {
-		keep[rel.Spec.Image.Digest] = true
-	}
-	images, err := n.images.Prune(ctx, keep)
-	if err != nil {
-		return api.Pruned{}, err
-	}
-	cache, err := n.builder.Prune(ctx)
-	return api.Pruned{Bytes: images + cache}, err
-}
-
 // Down makes the node take itself off this machine: apps end, and what micro made on the host goes. The
 // data stays, and the next start runs what ran.
 func (n *Node) Down() {

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -43,4 +45,40 @@ func makeVolume(dir string) error {
 
 func (n *Node) volumesOf(app cloud.AppRef) string {
 	return n.data.path("volumes", string(app.Group), string(app.App))
+}
+
+// dropped is what the name of a folder begins with whose volumes are to go. Behind it and a dash comes
+// the app: they stay until its last instance has ended.
+const dropped = ".dropped-"
+
+// DropVolumes implements the API's handler.Node. The app's next volumes are new ones from now on.
+func (n *Node) DropVolumes(app cloud.AppRef) error {
+	of := n.volumesOf(app)
+	err := os.Rename(of, filepath.Join(filepath.Dir(of), dropped+rand.Text()+"-"+string(app.App)))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the volumes of app %s: %w", app, err)
+	}
+	return nil
+}
+
+// clearVolumes removes what was dropped and nobody uses any more. later is true where some is left.
+func (n *Node) clearVolumes(v cloud.View) (later bool, err error) {
+	folders, err := filepath.Glob(n.data.path("volumes", "*", dropped+"*"))
+	for _, folder := range folders {
+		_, name, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), dropped), "-")
+		if used(v, cloud.AppRef{Group: cloud.GroupName(filepath.Base(filepath.Dir(folder))), App: cloud.AppName(name)}) {
+			later = true
+			continue
+		}
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	return later, err
+}
+
+// used says whether instances of an app are there, be they on their way to their end.
+func used(v cloud.View, app cloud.AppRef) bool {
+	for range v.Instances.OfApp(app) {
+		return true
+	}
+	return false
 }

@@ -102,10 +102,10 @@ func TestLifeOfAnApp(t *testing.T) {
 	if _, err := s.settled(t, "shop", 2); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Delete(ctx, shop.Release(2)); cloud.CodeOf(err) != cloud.Conflict {
+	if _, err := s.Delete(ctx, shop.Release(2), false); cloud.CodeOf(err) != cloud.Conflict {
 		t.Errorf("the current release was deleted: %v", err)
 	}
-	if _, err := s.Delete(ctx, shop.Release(0)); err != nil {
+	if _, err := s.Delete(ctx, shop.Release(0), false); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.App(ctx, shop)

@@ -223,7 +223,9 @@ func (f *fakes) Doctor(context.Context) []api.Check {
 func (f *fakes) Disk(context.Context) (api.Disk, error) {
 	return api.Disk{Parts: []api.DiskPart{}}, nil
 }
-func (f *fakes) Down()                             {}
+func (f *fakes) Down()                          {}
+func (f *fakes) DropVolumes(cloud.AppRef) error { return nil }
+
 func (f *fakes) Look(context.Context, Visit) Sight { return f.sight }
 
 func (f *fakes) Metrics(w io.Writer) error {

@@ -76,6 +76,8 @@ type Node interface {
 	Metrics(w io.Writer) error
 	Disk(ctx context.Context) (api.Disk, error)
 	Prune(ctx context.Context) (api.Pruned, error)
+	// DropVolumes removes all volumes of an app that is no more.
+	DropVolumes(app cloud.AppRef) error
 	// Compare is what the releases of a route did at the same time.
 	Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error)
 	// Down begins to take the node off its machine, and returns at once.

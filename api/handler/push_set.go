@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -34,6 +35,8 @@ type pushes struct {
 	dir     string
 	builds  chan struct{}
 	running sync.WaitGroup
+	// unwritten are pushes whose image is there, and which no release names yet.
+	unwritten atomic.Int32
 
 	// commit is held while a release is made or taken back: pushes of an app supersede one another in the
 	// order they were created, whatever takes how long.
@@ -174,6 +177,10 @@ func (s *pushes) stopping() bool {
 	return s.life.Err() != nil
 }
 
+// Writing says whether a push is between its image and its release: the image must not go then, although
+// nothing asks for it yet.
+func (h *Handler) Writing() bool { return h.pushes.unwritten.Load() > 0 }
+
 // carry takes a push through its phases. A panic on the way is an error of this push alone.
 func (s *pushes) carry(p *push) (out api.Outcome, err error) {
 	defer func() {
@@ -190,7 +197,13 @@ func (s *pushes) carry(p *push) (out api.Outcome, err error) {
 		if err != nil {
 			return out, err
 		}
-		if ref, err = s.release(p, image); err != nil {
+		err = func() error {
+			s.unwritten.Add(1)
+			defer s.unwritten.Add(-1)
+			ref, err = s.release(p, image)
+			return err
+		}()
+		if err != nil {
 			return out, err
 		}
 	} else {

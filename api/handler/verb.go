@@ -88,11 +88,21 @@ func (h *Handler) serveVerbs() {
 
 func (h *Handler) serveDelete() {
 	get(h, operation("delete-app", "DELETE /v1/groups/{group}/apps/{app}", "Remove an app with its releases and the routes to it"),
-		func(ctx context.Context, in *AppInput) (api.Changed, error) {
+		func(ctx context.Context, in *struct {
+			AppInput
+			Volumes bool `query:"volumes" doc:"Remove the app's volumes too, with all that is on them"`
+		}) (api.Changed, error) {
 			n := 0
-			return h.update(ctx, "delete", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+			var volumes []string
+			changed, err := h.update(ctx, "delete", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				volumes = s.Volumes(in.ref())
 				return s.Delete(in.ref().Release(0))
 			})
+			if err == nil && in.Volumes {
+				return changed, h.Node.DropVolumes(in.ref())
+			}
+			changed.Volumes = volumes
+			return changed, err
 		})
 	get(h, operation("delete-release", "DELETE /v1/groups/{group}/apps/{app}/releases/{release}", "Remove a release that nothing needs"),
 		func(ctx context.Context, in *ReleaseInput) (api.Changed, error) {
