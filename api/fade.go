@@ -36,6 +36,7 @@ type Comparison struct {
 	Since    time.Time        `json:"since" doc:"When counting began: the node's start. What was before is lost, for all releases alike"`
 	Until    time.Time        `json:"until"`
 	Releases []Compared       `json:"releases" nullable:"false"`
+	Mirrors  []Mirrored       `json:"mirrors,omitempty" doc:"What became of copies of requests"`
 	Fade     *cloud.Crossfade `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
 	Faded    *cloud.Faded     `json:"faded,omitempty" doc:"How the last one ended"`
 	Step     *FadeStep        `json:"step,omitempty" doc:"What is judged in the present step of the cross-fade"`
@@ -55,6 +56,18 @@ type Compared struct {
 	P99      float64 `json:"p99_ms"`
 	CPU      float64 `json:"cpu" doc:"Seconds of processor time of its running instances since they started"`
 	Memory   int64   `json:"memory" doc:"Bytes that its running instances use"`
+}
+
+// Mirrored is what became of the copies that a release got.
+type Mirrored struct {
+	App         string  `json:"app"`
+	Release     string  `json:"release" doc:"r7"`
+	Answered    uint64  `json:"answered"`
+	Differ      uint64  `json:"differ" doc:"Of those that were answered: with another status than the original"`
+	Failed      uint64  `json:"failed" doc:"Got no answer"`
+	Dropped     uint64  `json:"dropped" doc:"Were not sent, because too many were under way"`
+	OriginalP95 float64 `json:"original_p95_ms" doc:"Milliseconds until the original's head that 95 % did not exceed"`
+	P95         float64 `json:"p95_ms" doc:"The same of the copies"`
 }
 
 // FadeStep is the judgement of a cross-fade's present step. Each instance's first requests are left out.

@@ -48,11 +48,19 @@ type Unmapping struct {
 	ReleaseHost bool          `json:"release_host,omitempty" doc:"Give the host up with all its routes; app is left out"`
 }
 
-// Weights replaces all weights of a route.
+// Weights replaces all weights of a route, or what is copied of its requests, or both.
 type Weights struct {
-	Host    string   `json:"host" minLength:"1" maxLength:"254"`
-	Path    string   `json:"path,omitempty" maxLength:"2048"`
-	Targets []Weight `json:"targets" minItems:"1" maxItems:"100"`
+	Host    string     `json:"host" minLength:"1" maxLength:"254"`
+	Path    string     `json:"path,omitempty" maxLength:"2048"`
+	Targets []Weight   `json:"targets,omitempty" maxItems:"100" doc:"Missing: as they are"`
+	Mirror  *Mirroring `json:"mirror,omitempty" doc:"Missing: as it is"`
+}
+
+// Mirroring sends copies of safe requests to a release. The answers reach nobody.
+type Mirroring struct {
+	App     cloud.AppName `json:"app,omitempty"`
+	Release int           `json:"release,omitempty" doc:"Missing: whatever is current"`
+	Percent int           `json:"percent" minimum:"0" maximum:"100" doc:"Of GET and HEAD requests; 0 ends it"`
 }
 
 // Weight is a target's share, relative to the others.

@@ -214,6 +214,10 @@ func (c *command) printComparison(cmp api.Comparison) error {
 	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "CPU", "MEMORY"}, rows); err != nil {
 		return err
 	}
+	for _, m := range cmp.Mirrors {
+		c.print("copies to %s@%s: %d answered, %d of them with another status, p95 %s where the original took %s; %d failed, %d not sent",
+			m.App, m.Release, m.Answered, m.Differ, ms(m.P95), ms(m.OriginalP95), m.Failed, m.Dropped)
+	}
 	if s := cmp.Step; s != nil && cmp.Fade != nil {
 		c.print("cross-fade to %s at %d %%: %s (%s: %s)", cmp.Fade.To, cmp.Fade.Share(), s.Verdict, s.Move, s.Why)
 		for _, f := range s.Findings {

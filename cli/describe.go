@@ -57,7 +57,11 @@ first. It answers on the internal listeners alone, unless it is --public.
 	case "traffic":
 		return `Weights are relative, and replace all targets that the route had.
 
-  micro traffic www.example.com shop@r7=95 shop@r8=5`
+  micro traffic www.example.com shop@r7=95 shop@r8=5
+  micro traffic www.example.com --mirror shop@r8=10%
+
+A mirror gets copies of GET and HEAD requests that have been answered, marked X-Micro-Mirror: 1. Its
+answers reach nobody; micro compare shows how many differ from those that users got.`
 	case "crossfade":
 		return `At each step the new release gets a share of the requests, and both are compared. A release that is
 worse than the one before, by more than the margins, is taken out again; too little traffic to tell

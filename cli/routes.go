@@ -37,6 +37,9 @@ func (c *command) routes() *urfave.Command {
 					}
 					to = append(to, text)
 				}
+				if m := r.Mirror; m != nil {
+					to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.To))
+				}
 				owner := "mapped"
 				if r.Own {
 					owner = "own"
@@ -51,7 +54,7 @@ func (c *command) mapCommand() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag, yesFlag,
 		&urfave.BoolFlag{Name: "public", Usage: "answer on the public listeners too"},
-		&urfave.StringFlag{Name: "sticky", Usage: "keep clients with their release, known by cookie, client (address) or `header:NAME`; none ends that"},
+		&urfave.StringFlag{Name: "sticky", Usage: "keep clients with their release: cookie, client, `header:NAME` or none"},
 		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}
@@ -105,7 +108,8 @@ func (c *command) unmap() *urfave.Command {
 }
 
 func (c *command) traffic() *urfave.Command {
-	return c.new("traffic", "HOST[/PATH] APP[@rN]=WEIGHT…", "set the weights of all targets of a route", 2, -1, []urfave.Flag{groupFlag, jsonFlag},
+	mirror := &urfave.StringFlag{Name: "mirror", Usage: "copy safe requests to `APP@rN=PERCENT%`; none ends that"}
+	return c.new("traffic", "HOST[/PATH] [APP[@rN]=WEIGHT…]", "set the weights of all targets of a route", 1, -1, []urfave.Flag{groupFlag, jsonFlag, mirror},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			host, path, err := hostPath(u.Args().First())
 			if err != nil {
@@ -124,8 +128,30 @@ func (c *command) traffic() *urfave.Command {
 				}
 				w.Targets = append(w.Targets, api.Weight{App: ref.App, Release: ref.N, Weight: n})
 			}
+			if u.IsSet("mirror") {
+				if w.Mirror, err = c.mirroring(u, u.String("mirror")); err != nil {
+					return err
+				}
+			}
+			if len(w.Targets) == 0 && w.Mirror == nil {
+				return cloud.Errorf(cloud.Invalid, "micro traffic: too few arguments").WithHint("for example micro traffic %s shop@r6=95 shop@r7=5", host)
+			}
 			return c.done(u)(client.Traffic(ctx, c.group(u), w))
 		}))
+}
+
+// mirroring reads "shop@r7=10%" or "none".
+func (c *command) mirroring(u *urfave.Context, s string) (*api.Mirroring, error) {
+	if s == "none" {
+		return &api.Mirroring{}, nil
+	}
+	name, percent, ok := strings.Cut(s, "=")
+	n, err := strconv.Atoi(strings.TrimSuffix(percent, "%"))
+	if !ok || err != nil || n < 0 || n > 100 {
+		return nil, cloud.Errorf(cloud.Invalid, "%q is no APP@rN=PERCENT%%", s).WithHint("for example --mirror shop@r7=10%%, or --mirror none")
+	}
+	ref, err := c.ref(u, name)
+	return &api.Mirroring{App: ref.App, Release: ref.N, Percent: n}, err
 }
 
 func (c *command) swap() *urfave.Command {

@@ -29,6 +29,9 @@ func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comp
 	for _, s := range n.figures.Route(string(h), path) {
 		c.Releases = append(c.Releases, n.compared(ctx, view, route, s, c.Until.Sub(c.Since)))
 	}
+	for _, m := range n.figures.Mirrors(string(h), path) {
+		c.Mirrors = append(c.Mirrors, copied(m))
+	}
 	return c, nil
 }
 
@@ -57,17 +60,20 @@ func (n *Node) compared(ctx context.Context, v cloud.View, route *cloud.Route, s
 	return c
 }
 
+// copied is what became of a mirror's copies.
+func copied(m router.MirrorCounts) api.Mirrored {
+	_, was, _ := m.Original.Quantiles()
+	_, is, _ := m.Copy.Quantiles()
+	return api.Mirrored{
+		App: m.App, Release: m.Release, Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
+		OriginalP95: milliseconds(was), P95: milliseconds(is),
+	}
+}
+
 // releaseOf reads the names that the router counts by: "shop" or "qa/shop", and "r7".
 func releaseOf(app, release string) cloud.ReleaseRef {
 	n, _ := strconv.Atoi(strings.TrimPrefix(release, "r"))
-	return appOf(app).Release(n)
-}
-
-func appOf(app string) cloud.AppRef {
-	if group, name, ok := strings.Cut(app, "/"); ok {
-		return cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(name)}
-	}
-	return cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(app)}
+	return appRef(app).Release(n)
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -44,6 +44,15 @@ func (n *Node) exposeHTTP(e *exposition) {
 			e.histogram("micro_http_request_duration_seconds", s.Latency.Snapshot(), "app", s.App, "release", s.Release)
 		}
 	}
+	e.family("micro_http_mirrored_requests_total", "counter", "Copies by the release that they went to, and how their answer was beside the original's.")
+	for _, m := range n.figures.AllMirrors() {
+		for _, r := range []struct {
+			result string
+			n      uint64
+		}{{"same", m.Answered - m.Differ}, {"differs", m.Differ}, {"failed", m.Failed}, {"dropped", m.Dropped}} {
+			e.sample("micro_http_mirrored_requests_total", float64(r.n), "app", m.App, "release", m.Release, "result", r.result)
+		}
+	}
 	stats := n.router.Stats()
 	e.family("micro_http_in_flight_requests", "gauge", "Requests and upgraded connections that have not ended.")
 	for _, s := range all {

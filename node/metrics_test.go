@@ -31,6 +31,7 @@ func counted(t *testing.T) *Node {
 	} {
 		n.figures.Record(&x)
 	}
+	n.figures.RecordMirror(&router.Mirrored{App: "shop", Release: "r8", Original: 200, Status: 500})
 	n.queries.Query(dns.RcodeSuccess, dns.TypeA)
 	n.queries.Query(dns.RcodeSuccess, dns.TypeA)
 	n.queries.Query(dns.RcodeNameError, 65_280)
@@ -67,6 +68,7 @@ micro_http_request_duration_seconds_sum{app="shop",release="r7"} 0.043
 micro_http_request_duration_seconds_count{app="shop",release="r7"} 2
 micro_http_request_duration_seconds_bucket{app="qa/shop",release="r1",le="10"} 0
 micro_http_request_duration_seconds_bucket{app="qa/shop",release="r1",le="+Inf"} 1
+micro_http_mirrored_requests_total{app="shop",release="r8",result="differs"} 1
 micro_http_in_flight_requests{app="shop",release="r7"} 0
 micro_dns_queries_total{rcode="NOERROR",type="A"} 2
 micro_dns_queries_total{rcode="NXDOMAIN",type="other"} 2

@@ -283,7 +283,7 @@ func (n *Node) openNames(context.Context) error {
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
 	n.fader = newFader(n)
-	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Local: n.isLocal})
+	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Mirrors: n.figures, Local: n.isLocal})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: n.seed}
 	return n.data.remember(choices{
 		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Seed: n.seed,

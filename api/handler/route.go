@@ -67,6 +67,9 @@ func (h *Handler) serveRoutes() {
 			if err != nil {
 				return nil, "", err
 			}
+			if len(w.Targets) == 0 && w.Mirror == nil {
+				return nil, "", cloud.Errorf(cloud.Invalid, "neither weights nor a mirror are given").WithHint("micro traffic %s shop@r6=95 shop@r7=5", host)
+			}
 			weights := map[cloud.ReleaseRef]int{}
 			for _, t := range w.Targets {
 				ref := cloud.AppRef{Group: g, App: t.App}.Release(t.Release)
@@ -75,8 +78,21 @@ func (h *Handler) serveRoutes() {
 				}
 				weights[ref] = t.Weight
 			}
-			changes, err := s.Traffic(host, path, weights)
-			return changes, hostPath(host, path), err
+			var changes []cloud.Change
+			if len(weights) > 0 {
+				if changes, err = s.Traffic(host, path, weights); err != nil {
+					return nil, "", err
+				}
+			}
+			if m := w.Mirror; m != nil {
+				// On top of the weights: both change the same route.
+				more, err := s.Apply(s.Rev()+1, changes).SetMirror(host, path, cloud.AppRef{Group: g, App: m.App}.Release(m.Release), m.Percent)
+				if err != nil {
+					return nil, "", err
+				}
+				changes = append(changes, more...)
+			}
+			return changes, hostPath(host, path), nil
 		})
 	mapping(h, "swap", "Exchange the routes of two hosts",
 		func(s *cloud.State, g cloud.GroupName, w api.Swap, _ cloud.Stamp) ([]cloud.Change, string, error) {

@@ -1,0 +1,37 @@
+package cloud
+
+// SetMirror returns the changes that have percent of a route's safe requests copied to a release, or no
+// more for 0. The answers to copies reach nobody; they are compared with those to the originals.
+func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Change, error) {
+	site, err := s.mustSite(h)
+	if err != nil {
+		return nil, err
+	}
+	route, ok := site.Route(path)
+	if !ok {
+		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+	}
+	next := *route
+	if percent == 0 {
+		if next.Mirror == nil {
+			return nil, nil
+		}
+		next.Mirror = nil
+		return []Change{Put(site.With(next))}, nil
+	}
+	if percent < 0 || percent > 100 {
+		return nil, Errorf(Invalid, "%d is no percentage between 0 and 100", percent).WithHint("micro traffic %s --mirror %s=10%%", h, to)
+	}
+	if _, err := s.checkTarget(to); err != nil {
+		return nil, err
+	}
+	if to.Group != site.Group {
+		return nil, Errorf(Conflict, "%s is not of the group that owns %s", to, h).WithHint("micro routes")
+	}
+	mirror := Mirror{To: to, Percent: percent}
+	if next.Mirror != nil && *next.Mirror == mirror {
+		return nil, nil
+	}
+	next.Mirror = &mirror
+	return []Change{Put(site.With(next))}, nil
+}
