@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -105,15 +108,22 @@ func diskCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // census is what a node has on the host.
-type census struct{ Namespaces, Mounts, Shims, Snapshots int }
+type census struct{ Namespaces, Links, Mounts, Groups, Shims, Snapshots int }
 
 func count(data string) (c census) {
 	state := ctrd.StateDir(data)
 	pins, _ := filepath.Glob(state + "/net/*.net")
+	links, _ := filepath.Glob("/sys/class/net/" + linkPrefix(data) + "*")
+	c.Namespaces, c.Links = len(pins), len(links)
 	for _, pin := range pins {
-		if !strings.HasPrefix(filepath.Base(pin), "build-") { // the builder's, for as long as it waits for more
-			c.Namespaces++
+		if strings.HasPrefix(filepath.Base(pin), "build-") { // the builder's, for as long as it waits for more
+			c.Namespaces--
+			c.Links--
 		}
+	}
+	for _, root := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/pids/"} { // v2, v1
+		groups, _ := filepath.Glob(root + "micro/" + filepath.Base(state) + "/*/cgroup.procs")
+		c.Groups = max(c.Groups, len(groups))
 	}
 	dirs, _ := filepath.Glob(data + "/containerd/io.containerd.snapshotter.*/snapshots/*")
 	c.Snapshots = len(dirs)
@@ -132,12 +142,25 @@ func count(data string) (c census) {
 	return c
 }
 
+// nameHash is what the firewall's table of a node is called by; its links have the first five letters.
+func nameHash(data string) string {
+	sum := sha256.Sum256([]byte(data))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
+}
+
+func linkPrefix(data string) string { return "m" + nameHash(data)[:5] }
+
 // commandLines are those of all processes of this machine.
-func commandLines() (all [][]string) {
+func commandLines() map[int][]string {
+	all := map[int][]string{}
 	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range procs {
+		pid, err := strconv.Atoi(strings.Split(p, "/")[2])
+		if err != nil {
+			continue
+		}
 		if b, err := os.ReadFile(p); err == nil && len(b) > 0 {
-			all = append(all, strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"))
+			all[pid] = strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 		}
 	}
 	return all
@@ -155,7 +178,7 @@ func containersCommand(ts *testscript.TestScript, neg bool, args []string) {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		c := count(data)
-		if c.Namespaces == want && c.Mounts == want && c.Shims <= want && (c.Shims > 0 || want == 0) {
+		if c.Namespaces == want && c.Links == want && c.Mounts == want && c.Groups == want && c.Shims <= want && (c.Shims > 0 || want == 0) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -214,6 +237,54 @@ func builderCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("no builder runs")
+}
+
+// break shims|table|link|pin takes away what the script's node has on the host: all shims as a reboot
+// would, the firewall's table, a container's link, the pin of a container's network.
+func breakCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: break shims|table|link|pin")
+	}
+	data := ts.Getenv("MICRO_DATA")
+	state := ctrd.StateDir(data)
+	switch args[0] {
+	case "shims":
+		n := 0
+		for pid, args := range commandLines() {
+			if strings.Contains(strings.Join(args, " "), state) && slices.Contains(args, "-namespace") {
+				ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+				n++
+			}
+		}
+		if n == 0 {
+			ts.Fatalf("no shim runs")
+		}
+	case "table":
+		c, err := nftables.New()
+		ts.Check(err)
+		c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "micro_" + nameHash(data)})
+		ts.Check(c.Flush())
+	case "link":
+		links, err := netlink.LinkList()
+		ts.Check(err)
+		for _, l := range links {
+			if strings.HasPrefix(l.Attrs().Name, linkPrefix(data)) {
+				ts.Check(netlink.LinkDel(l))
+				return
+			}
+		}
+		ts.Fatalf("no link")
+	case "pin":
+		pins, err := filepath.Glob(state + "/net/*-web-*.net")
+		ts.Check(err)
+		if len(pins) == 0 {
+			ts.Fatalf("no pin")
+		}
+		ts.Check(unix.Unmount(pins[0], unix.MNT_DETACH))
+		ts.Check(os.Remove(pins[0]))
+	default:
+		ts.Fatalf("unknown: %s", args[0])
+	}
 }
 
 // archive PRESET… puts archives of images made of Debian packages into the script's folder.

@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "snapshots": snapshotsCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"builder": builderCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
+			"builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},
 		RequireExplicitExec: true,
 	})

@@ -25,6 +25,10 @@ for group in "$@"; do
 		command_of dpkg-deb dpkg
 		;;
 	test)
+		command_of curl curl
+		command_of dig bind9-dnsutils
+		command_of jq jq
+		command_of ps procps
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
 		command_of promtool prometheus
