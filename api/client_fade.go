@@ -23,3 +23,8 @@ func (c *Client) Compare(ctx context.Context, g cloud.GroupName, host, path stri
 	q := url.Values{"host": {host}, "path": {path}}
 	return call[Comparison](ctx, c, http.MethodGet, groupPath(g, "compare"), q, nil)
 }
+
+// Pass makes a pass to a release of a host.
+func (c *Client) Pass(ctx context.Context, g cloud.GroupName, r PassRequest) (Pass, error) {
+	return call[Pass](ctx, c, http.MethodPost, groupPath(g, "routes/pass"), nil, r)
+}

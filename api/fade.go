@@ -87,3 +87,18 @@ type FadeFinding struct {
 	Verdict string `json:"verdict" enum:"worse,no worse,inconclusive"`
 	Text    string `json:"text"`
 }
+
+// PassRequest asks for a pass.
+type PassRequest struct {
+	Host    string         `json:"host" minLength:"1" maxLength:"254"`
+	App     cloud.AppName  `json:"app"`
+	Release int            `json:"release" minimum:"1"`
+	For     cloud.Duration `json:"for,omitempty" doc:"How long it is good, at most 720h; missing: 1h"`
+}
+
+// Pass lets a client of the public choose a release of a host: it is sent as the value of the header.
+type Pass struct {
+	Header string    `json:"header"`
+	Value  string    `json:"value"`
+	Until  time.Time `json:"until"`
+}

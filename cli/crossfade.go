@@ -235,3 +235,30 @@ func (c *command) printComparison(cmp api.Comparison) error {
 }
 
 func ms(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) + "ms" }
+
+func (c *command) pass() *urfave.Command {
+	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.DurationFlag{Name: "for", Usage: "how long it is good (default 1h)"}}
+	return c.new("pass", "HOST APP@rN", "make a header that lets a client of the public choose a release", 2, 2, flags,
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			host, _, err := hostPath(u.Args().First())
+			if err != nil {
+				return err
+			}
+			ref, err := c.ref(u, u.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			if ref.N == 0 {
+				return cloud.Errorf(cloud.Invalid, "a pass to which release of %s?", ref.AppRef).WithHint("micro releases %s", ref.AppRef)
+			}
+			p, err := client.Pass(ctx, ref.Group, api.PassRequest{Host: string(host), App: ref.App, Release: ref.N, For: cloud.Duration(u.Duration("for"))})
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(p)
+			}
+			c.print("%s: %s", p.Header, p.Value)
+			return nil
+		}))
+}

@@ -97,3 +97,8 @@ func (f *fader) step(name routeName) *api.FadeStep {
 	}
 	return s
 }
+
+// Pass implements the API's handler.Node.
+func (n *Node) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
+	return router.Pass(n.secret, h, r.N, until)
+}

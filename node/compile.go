@@ -11,6 +11,7 @@ import (
 func (n *Node) route(ctx context.Context) error {
 	return n.follow(ctx, func(_, now cloud.View) {
 		n.router.Swap(n.compiler.Compile(n.router.Table(), now))
+		n.routed.set(now.State.Rev())
 	})
 }
 

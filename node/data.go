@@ -119,8 +119,9 @@ type choices struct {
 	HTTP   []netip.AddrPort `json:"http"`
 	DNS    []netip.AddrPort `json:"dns"`
 	Subnet netip.Prefix     `json:"subnet"`
-	// Seed is what decides which clients of a sticky route are led where: they must not move with a restart.
-	Seed   uint64       `json:"seed"`
+	// Secret is what decides which clients of a sticky route are led where, who must not move with a
+	// restart, and signs passes to releases. The file is for root alone.
+	Secret []byte       `json:"secret"`
 	Domain cloud.Domain `json:"domain"`
 }
 

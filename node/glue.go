@@ -40,14 +40,22 @@ func (w writer) Write(ctx context.Context, verb, object string, change func(*clo
 	return err
 }
 
-// truth lets the API write in the name of whoever asks.
-type truth struct{ store *store.Store }
+// truth lets the API write in the name of whoever asks. What is written is in the router's table when
+// Update returns.
+type truth struct {
+	store  *store.Store
+	routed *reached
+}
 
 func (t truth) State() *cloud.State { return t.store.State() }
 
 func (t truth) Update(ctx context.Context, by handler.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	actor := store.Actor{Name: by.Name, Role: string(by.Role), Source: by.Source, RequestID: by.RequestID}
-	return t.store.Update(ctx, actor, verb, object, fn)
+	s, err := t.store.Update(ctx, actor, verb, object, fn)
+	if err == nil {
+		t.routed.wait(ctx, s.Rev())
+	}
+	return s, err
 }
 
 // runner shows the API what runs.

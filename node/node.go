@@ -2,9 +2,10 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -64,7 +65,8 @@ type Node struct {
 	fader    *fader
 	queries  queries
 	compiler *router.Compiler
-	seed     uint64
+	routed   *reached
+	secret   []byte
 	http     []net.Listener   // for internal hosts
 	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
 	internal []netip.AddrPort // where internal hosts are answered, the address for people first
@@ -77,6 +79,9 @@ type Node struct {
 	down     chan struct{} // closed when the node is to take itself off this machine
 	undo     []func()
 }
+
+// secretBytes is the size of the node's secret.
+const secretBytes = 32
 
 // New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
 // the host.
@@ -168,8 +173,9 @@ func (n *Node) openListeners(context.Context) error {
 		n.onRelease(func() { ln.Close() })
 		n.public = append(n.public, ln)
 	}
-	if n.seed = chosen.Seed; n.seed == 0 {
-		n.seed = rand.Uint64()
+	if n.secret = chosen.Secret; len(n.secret) < secretBytes {
+		n.secret = make([]byte, secretBytes)
+		rand.Read(n.secret) // it never fails
 	}
 	if n.cfg.Subnet == (netip.Prefix{}) {
 		n.cfg.Subnet = chosen.Subnet
@@ -283,10 +289,11 @@ func (n *Node) openNames(context.Context) error {
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
 	n.fader = newFader(n)
-	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Mirrors: n.figures, Local: n.isLocal})
-	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: n.seed}
+	n.routed = newReached()
+	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Mirrors: n.figures, Local: n.isLocal, PassKey: n.secret})
+	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
 	return n.data.remember(choices{
-		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Seed: n.seed,
+		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Secret: n.secret,
 	})
 }
 
@@ -370,6 +377,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "janitor", 5*time.Second, n.janitor)
 	p.start(ctx, "fader", 5*time.Second, n.fader.run)
 	p.start(ctx, "watchdog", time.Second, n.watchdog)
+	p.start(ctx, "memory", time.Second, giveBack)
 	p.start(ctx, "figures", time.Second, n.forget)
 	for _, ln := range n.http {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {

@@ -3,6 +3,7 @@ package router
 import (
 	"time"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router/h1"
 )
 
@@ -19,9 +20,14 @@ func (x *exchange) find() fault {
 	if x.route.mapped {
 		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
 	}
-	if c.internal && x.route.app != "" {
+	if x.route.app != "" {
 		if v := x.req.Get(h1.XMicroRelease); v != nil {
-			return x.pin(v)
+			if c.internal {
+				return x.pin(v)
+			}
+			if release, ok := passed(c.r.passKey, cloud.Host(x.route.Host), v, time.Now()); ok {
+				return x.pin(release)
+			}
 		}
 	}
 	return fault{}

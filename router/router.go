@@ -24,6 +24,8 @@ type Config struct {
 	Random  func() uint64
 	Timeout Timeouts
 	MaxBody int64 // most bytes of a request's body, 0 for no limit but the route's
+	// PassKey signs passes, and is secret; without one there are none.
+	PassKey []byte
 }
 
 // Timeouts of connections; a zero takes the default.
@@ -50,6 +52,7 @@ type Router struct {
 	local    func(netip.Addr) bool
 	random   func() uint64
 	limits   limits
+	passKey  []byte
 
 	epoch     time.Time
 	table     atomic.Pointer[Table]
@@ -70,7 +73,7 @@ func New(cfg Config) *Router {
 	r := &Router{
 		log: cfg.Logger, recorder: cfg.Recorder, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies,
 		local: cfg.Local, random: cfg.Random,
-		limits:  limits{cfg.Timeout, cfg.MaxBody},
+		limits: limits{cfg.Timeout, cfg.MaxBody}, passKey: cfg.PassKey,
 		epoch:   time.Now(),
 		swapped: make(chan struct{}),
 		retired: map[string][]*Endpoint{},

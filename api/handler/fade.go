@@ -74,6 +74,39 @@ func (h *Handler) serveFades() {
 		})
 }
 
+// longestPass is how long a pass may be good for.
+const longestPass = 30 * 24 * time.Hour
+
+func (h *Handler) servePasses() {
+	get(h, operation("pass", "POST /v1/groups/{group}/routes/pass", "Make a pass, which lets a client of the public choose a release of a host"),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			Body api.PassRequest
+		}) (api.Pass, error) {
+			s := h.view(ctx).State
+			host, _, err := readRoute(in.Body.Host, "")
+			if err == nil {
+				err = owned(s, in.Group, host)
+			}
+			if err != nil {
+				return api.Pass{}, err
+			}
+			good := time.Duration(cmp.Or(in.Body.For, cloud.Duration(time.Hour)))
+			if good <= 0 || good > longestPass {
+				return api.Pass{}, cloud.Errorf(cloud.Invalid, "a pass is good for more than nothing and at most %s", longestPass)
+			}
+			_, rel, err := s.MustRelease(cloud.AppRef{Group: in.Group, App: in.Body.App}.Release(in.Body.Release))
+			if err != nil {
+				return api.Pass{}, err
+			}
+			if !s.Runs(rel) {
+				return api.Pass{}, cloud.Errorf(cloud.Conflict, "release %s does not run", rel.ReleaseRef).WithHint("micro start %s", rel.ReleaseRef)
+			}
+			until := h.Now().Add(good).UTC().Truncate(time.Second)
+			return api.Pass{Header: "X-Micro-Release", Value: h.Node.Pass(host, rel.ReleaseRef, until), Until: until}, nil
+		})
+}
+
 // readFade puts the defaults where nothing is said. A cutover is a fade of one step that nothing guards.
 func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
 	plan = cloud.FadePlan{

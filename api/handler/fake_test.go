@@ -223,7 +223,12 @@ func (f *fakes) Doctor(context.Context) []api.Check {
 func (f *fakes) Disk(context.Context) (api.Disk, error) {
 	return api.Disk{Parts: []api.DiskPart{}}, nil
 }
-func (f *fakes) Down()                          {}
+func (f *fakes) Down() {}
+
+func (f *fakes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
+	return fmt.Sprintf("r%d for %s until %s", r.N, h, until.Format(time.RFC3339))
+}
+
 func (f *fakes) DropVolumes(cloud.AppRef) error { return nil }
 
 func (f *fakes) Look(context.Context, Visit) Sight { return f.sight }

@@ -105,6 +105,7 @@ func New(c Config) (*Handler, error) {
 	h.serveRoutes()
 	h.serveExplain()
 	h.serveFades()
+	h.servePasses()
 	h.serveStreams()
 	h.servePushes()
 	h.serveCommands()

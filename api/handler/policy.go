@@ -65,6 +65,7 @@ var policy = map[string]rule{
 	"crossfade-pause":  {least: RoleReleaser},
 	"crossfade-resume": {least: RoleReleaser},
 	"crossfade-abort":  {least: RoleReleaser},
+	"pass":             {least: RoleReleaser},
 	"compare":          {least: RoleAuditor},
 
 	"swap": {least: RoleReleaser},

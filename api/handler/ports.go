@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -80,6 +81,8 @@ type Node interface {
 	DropVolumes(app cloud.AppRef) error
 	// Compare is what the releases of a route did at the same time.
 	Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error)
+	// Pass is what lets a client of the public choose a release of a host until a time.
+	Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string
 	// Down begins to take the node off its machine, and returns at once.
 	Down()
 }
