@@ -1,8 +1,8 @@
 // Command node measures a node from outside: how soon it is ready, what it weighs, how soon an image
-// answers, and how long a push of an unchanged folder takes. Each figure stands beside the bar it is
-// held to, reached or not.
+// answers, how long a push of an unchanged folder takes, and how a node with many apps comes back. Each
+// figure stands beside the bar it is held to, reached or not.
 //
-//	make build && sudo go run ./bench/node [-micro bin/micro] [-rounds 11]
+//	make build && sudo go run ./bench/node [-micro bin/micro] [-rounds 11] [-apps 100]
 //
 // It starts nodes of its own, with folders, ports and subnet of their own, and takes them down again.
 package main
@@ -26,8 +26,9 @@ func main() {
 	defer stop()
 	program := flag.String("micro", "bin/micro", "the binary to measure")
 	rounds := flag.Int("rounds", 11, "of each measurement")
+	apps := flag.Int("apps", 100, "of the node with many; 0 leaves it out")
 	flag.Parse()
-	if err := run(ctx, os.Stdout, *program, *rounds); err != nil {
+	if err := run(ctx, os.Stdout, *program, *rounds, *apps); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -39,7 +40,7 @@ type figure struct {
 	reached          bool
 }
 
-func run(ctx context.Context, w io.Writer, program string, rounds int) (err error) {
+func run(ctx context.Context, w io.Writer, program string, rounds, apps int) (err error) {
 	program, err = filepath.Abs(program)
 	if err != nil {
 		return err
@@ -47,6 +48,13 @@ func run(ctx context.Context, w io.Writer, program string, rounds int) (err erro
 	var figures []figure
 	for _, measure := range []func(context.Context, string, int) ([]figure, error){weight, ready, running} {
 		some, err := measure(ctx, program, rounds)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, some...)
+	}
+	if apps > 0 {
+		some, err := many(ctx, program, apps)
 		if err != nil {
 			return err
 		}

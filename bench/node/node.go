@@ -22,6 +22,7 @@ type node struct {
 	program string
 	dir     string
 	http    string // address of its router
+	dns     string
 	process *exec.Cmd
 	output  *bytes.Buffer
 	client  *api.Client
@@ -36,33 +37,45 @@ func startNode(ctx context.Context, program string) (_ *node, took time.Duration
 	if err != nil {
 		return nil, 0, err
 	}
-	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		return nil, 0, err
-	}
-	defer notices.Close()
 	http, dns, err := freePorts()
 	if err != nil {
 		return nil, 0, err
 	}
-	n := &node{program: program, dir: dir, http: http, output: &bytes.Buffer{}}
-	n.process = exec.CommandContext(ctx, program, "up", "--data", n.data(), "--name", "bench",
-		"--http", http, "--dns", dns, "--subnet", "10.213.0.0/20")
-	n.process.Env = append(os.Environ(), "NOTIFY_SOCKET="+notices.LocalAddr().String())
+	n := &node{program: program, dir: dir, http: http, dns: dns, output: &bytes.Buffer{}}
+	if took, err = n.start(ctx); err != nil {
+		return nil, 0, errors.Join(err, n.close())
+	}
+	n.client, err = api.New("unix://" + n.data() + "/micro.sock")
+	if err != nil {
+		return nil, 0, errors.Join(err, n.close())
+	}
+	return n, took, nil
+}
+
+// start executes the node's program and returns when it is ready.
+func (n *node) start(ctx context.Context) (took time.Duration, err error) {
+	at := filepath.Join(n.dir, "notify")
+	if err := os.RemoveAll(at); err != nil {
+		return 0, err
+	}
+	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
+	if err != nil {
+		return 0, err
+	}
+	defer notices.Close()
+	n.process = exec.CommandContext(ctx, n.program, "up", "--data", n.data(), "--name", "bench",
+		"--http", n.http, "--dns", n.dns, "--subnet", "10.213.0.0/20")
+	n.process.Env = append(os.Environ(), "NOTIFY_SOCKET="+at)
 	n.process.Stdout, n.process.Stderr = n.output, n.output
 	n.process.Cancel = func() error { return n.process.Process.Signal(syscall.SIGTERM) }
 	begin := time.Now()
 	if err := n.process.Start(); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if err := waitReady(notices); err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("micro up: %w: %s", err, n.output), n.close())
+		return 0, fmt.Errorf("micro up: %w: %s", err, n.output)
 	}
-	took = time.Since(begin)
-	if n.client, err = api.New("unix://" + n.data() + "/micro.sock"); err != nil {
-		return nil, 0, errors.Join(err, n.close())
-	}
-	return n, took, nil
+	return time.Since(begin), nil
 }
 
 func (n *node) data() string { return filepath.Join(n.dir, "d") }
@@ -112,9 +125,9 @@ func (n *node) micro(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// rss is the memory of the node's process in bytes, some seconds after it had something to do.
+// rss is the memory of the node's process in bytes, half a minute after it had something to do.
 func (n *node) rss() (int64, error) {
-	time.Sleep(5 * time.Second)
+	time.Sleep(30 * time.Second)
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.process.Process.Pid))
 	if err != nil {
 		return 0, err

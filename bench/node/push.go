@@ -18,39 +18,52 @@ import (
 // firstAnswers measures from the request for a new app of an image that is in the store until its
 // address answers with 200.
 func (n *node) firstAnswers(ctx context.Context, rounds int) ([]time.Duration, error) {
-	archive := filepath.Join(n.dir, "hello.tar")
-	if err := apps.HelloArchive(ctx, archive); err != nil {
-		return nil, err
-	}
-	loaded, err := n.micro(ctx, "image", "load", archive) // name and digest
+	image, err := n.helloImage(ctx)
 	if err != nil {
 		return nil, err
 	}
-	name, digest, _ := strings.Cut(strings.TrimSpace(loaded), " ")
 	var times []time.Duration
 	for i := range rounds {
-		app := cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(fmt.Sprintf("hello%d", i))}
-		begin := time.Now()
-		push, err := n.client.Push(ctx, app, api.PushDraft{Image: name + "@" + digest})
+		app := cloud.AppName(fmt.Sprintf("hello%d", i))
+		took, err := n.pushImage(ctx, app, image)
 		if err != nil {
 			return nil, err
 		}
-		answered := make(chan error, 1)
-		go func() { answered <- n.untilOK(ctx, string(app.App)+".micro.test") }()
-		for _, err := range n.client.PushEvents(ctx, push.ID, 1) {
-			if err != nil {
-				return nil, err
-			}
-		}
-		if err := <-answered; err != nil {
-			return nil, err
-		}
-		times = append(times, time.Since(begin))
-		if _, err := n.micro(ctx, "delete", string(app.App), "--yes"); err != nil {
+		times = append(times, took)
+		if _, err := n.micro(ctx, "delete", string(app), "--yes"); err != nil {
 			return nil, err
 		}
 	}
 	return times, nil
+}
+
+// helloImage brings the image of a small server into the node's store and returns its name there.
+func (n *node) helloImage(ctx context.Context) (string, error) {
+	archive := filepath.Join(n.dir, "hello.tar")
+	if err := apps.HelloArchive(ctx, archive); err != nil {
+		return "", err
+	}
+	loaded, err := n.micro(ctx, "image", "load", archive) // name and digest
+	name, digest, _ := strings.Cut(strings.TrimSpace(loaded), " ")
+	return name + "@" + digest, err
+}
+
+// pushImage makes an app of an image and returns how long that took, until its address answered.
+func (n *node) pushImage(ctx context.Context, app cloud.AppName, image string) (time.Duration, error) {
+	begin := time.Now()
+	push, err := n.client.Push(ctx, cloud.AppRef{Group: cloud.DefaultGroup, App: app}, api.PushDraft{Image: image})
+	if err != nil {
+		return 0, err
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- n.untilOK(ctx, string(app)+".micro.test") }()
+	for _, err := range n.client.PushEvents(ctx, push.ID, 1) {
+		if err != nil {
+			return 0, err
+		}
+	}
+	err = <-answered
+	return time.Since(begin), err
 }
 
 func (n *node) untilOK(ctx context.Context, host string) error {
