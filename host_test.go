@@ -150,6 +150,40 @@ func nameHash(data string) string {
 
 func linkPrefix(data string) string { return "m" + nameHash(data)[:5] }
 
+// leftInNetwork names a link, an address or a firewall's table of a node, "" for none.
+func leftInNetwork(data string) string {
+	if links, _ := filepath.Glob("/sys/class/net/" + linkPrefix(data) + "*"); len(links) > 0 {
+		return "link " + links[0]
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err.Error()
+	}
+	addresses, err := netlink.AddrList(lo, netlink.FAMILY_V4)
+	if err != nil {
+		return err.Error()
+	}
+	for _, a := range addresses {
+		if strings.Contains(a.Label, linkPrefix(data)) {
+			return "address " + a.String()
+		}
+	}
+	c, err := nftables.New()
+	if err != nil {
+		return err.Error()
+	}
+	tables, err := c.ListTables()
+	if err != nil {
+		return err.Error()
+	}
+	for _, t := range tables {
+		if t.Name == "micro_"+nameHash(data) {
+			return "table " + t.Name
+		}
+	}
+	return ""
+}
+
 // commandLines are those of all processes of this machine.
 func commandLines() map[int][]string {
 	all := map[int][]string{}

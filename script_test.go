@@ -77,6 +77,7 @@ func setUpNode(env *testscript.Env) error {
 	env.Setenv("MICRO_HTTP", fmt.Sprintf("127.0.0.1:%d", http))
 	env.Setenv("MICRO_DNS", fmt.Sprintf("127.0.0.1:%d", dns))
 	env.Setenv("MICRO_SUBNET", fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)))
+	env.Setenv("OTHER", fmt.Sprintf("10.%d.%d", 200+os.Getpid()%55, 16*(n%16))) // for networks beside the node's
 	env.Setenv("MICRO_CONFIG", filepath.Join(dir, "none.yml"))
 	env.Setenv("HTTP", strconv.Itoa(http))
 	env.Setenv("DNS", strconv.Itoa(dns))
@@ -153,13 +154,12 @@ func leftOnHost(dir string) string {
 			return "mount " + line
 		}
 	}
-	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, p := range procs {
-		if b, err := os.ReadFile(p); err == nil && strings.Contains(string(b), state) {
-			return "process " + strings.ReplaceAll(string(b), "\x00", " ")
+	for _, args := range commandLines() {
+		if line := strings.Join(args, " "); strings.Contains(line, state) {
+			return "process " + line
 		}
 	}
-	return ""
+	return leftInNetwork(dir)
 }
 
 // gone checks that a node that was taken down has left nothing on the host.
