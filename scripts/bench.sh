@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures, prints the tables and keeps them in docs/figures.md. Takes about three minutes.
+# Measures, prints the tables and keeps them in docs/figures.md. Takes about five minutes.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,5 +25,5 @@ sed 's/^/| /; s/|/ | /2g; s/$/ |/' $table | tee -a $figures
 printf '\n## The router beside HAProxy\n\nCPU time per request, in the same run.\n\n```\n' >>$figures
 $as_root bin/bench-router >$table
 tee -a $figures <$table
-printf '```\n' >>$figures
+printf '```\n\nLoad after: %s\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)" >>$figures
 mv $figures docs/figures.md

@@ -36,7 +36,7 @@ func main() {
 
 // figure is a line of the table.
 type figure struct {
-	what, value, bar string
+	what, value, bar string // a figure without a bar is there to be known
 	reached          bool
 }
 
@@ -63,7 +63,10 @@ func run(ctx context.Context, w io.Writer, program string, rounds, apps int) (er
 	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', tabwriter.Debug)
 	for _, f := range figures {
 		verdict := "reached"
-		if !f.reached {
+		switch {
+		case f.bar == "":
+			verdict = ""
+		case !f.reached:
 			verdict = "missed"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.what, f.value, f.bar, verdict)

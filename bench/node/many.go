@@ -60,7 +60,7 @@ func many(ctx context.Context, program string, apps int) (figures []figure, err 
 	with := fmt.Sprintf(" with %d apps", apps)
 	return []figure{
 		timeFigure("micro up"+with+" that run on, to ready", times, 2*time.Second),
-		bytesFigure("memory of a node"+with+" (RSS)", rss, 100<<20, "100 MiB", 1<<20, "MiB"),
+		{what: "memory of a node" + with + " (RSS)", value: fmt.Sprintf("%.1f MiB", float64(rss)/(1<<20))},
 	}, nil
 }
 
