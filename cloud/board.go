@@ -43,6 +43,16 @@ func (b *Board) Observe(see func(*Instances) *Instances) {
 	}
 }
 
+// Show shows a view as a whole, on a board that nobody else writes to.
+func (b *Board) Show(v View) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v != b.view {
+		b.view = v
+		b.wake()
+	}
+}
+
 func (b *Board) wake() {
 	close(b.changed)
 	b.changed = make(chan struct{})

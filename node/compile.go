@@ -7,30 +7,18 @@ import (
 	"github.com/protoduction/micro/dnsd"
 )
 
-// route keeps the router's table up with the board.
-func (n *Node) route(ctx context.Context) error {
-	return n.follow(ctx, func(_, now cloud.View) {
-		n.router.Swap(n.compiler.Compile(n.router.Table(), now))
-		n.routed.set(now.State.Rev())
-	})
-}
-
-// name keeps the DNS zone up with the board.
-func (n *Node) name(ctx context.Context) error {
-	return n.follow(ctx, func(old, now cloud.View) {
-		n.dns.Swap(dnsd.Compile(n.dns.Zone(), old, now))
-	})
-}
-
-// follow calls use with every view, or with one that is later where views come faster than use is.
-func (n *Node) follow(ctx context.Context, use func(old, now cloud.View)) error {
+// publish keeps the router's table and the DNS zone up with the board, and then shows the view that they
+// are of: whoever asks the API what is learns nothing that requests do not find so yet.
+func (n *Node) publish(ctx context.Context) error {
 	old := cloud.View{}
 	for {
 		now, err := n.board.Changed(ctx, old)
 		if err != nil {
 			return nil
 		}
-		use(old, now)
+		n.router.Swap(n.compiler.Compile(n.router.Table(), now))
+		n.dns.Swap(dnsd.Compile(n.dns.Zone(), old, now))
+		n.published.Show(now)
 		old = now
 	}
 }

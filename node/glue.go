@@ -43,19 +43,27 @@ func (w writer) Write(ctx context.Context, verb, object string, change func(*clo
 // truth lets the API write in the name of whoever asks. What is written is in the router's table when
 // Update returns.
 type truth struct {
-	store  *store.Store
-	routed *reached
+	store     *store.Store
+	published *cloud.Board
 }
+
+// longestWait is how long a change may wait for the router: it is written, whatever comes of that.
+const longestWait = 5 * time.Second
 
 func (t truth) State() *cloud.State { return t.store.State() }
 
 func (t truth) Update(ctx context.Context, by handler.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	actor := store.Actor{Name: by.Name, Role: string(by.Role), Source: by.Source, RequestID: by.RequestID}
 	s, err := t.store.Update(ctx, actor, verb, object, fn)
-	if err == nil {
-		t.routed.wait(ctx, s.Rev())
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	defer cancel()
+	for view := t.published.View(); view.State.Rev() < s.Rev() && err == nil; {
+		view, err = t.published.Changed(ctx, view)
+	}
+	return s, nil
 }
 
 // runner shows the API what runs.

@@ -46,9 +46,11 @@ type Node struct {
 	data   *data
 	db     *boltkv.DB
 	store  *store.Store
-	board  *cloud.Board
 	logs   *logs.Logs
 	events *eventLog
+
+	board     *cloud.Board // what is
+	published *cloud.Board // what is, as far as requests and queries find it so
 
 	net        *network.Network
 	neighbours []netip.Prefix
@@ -65,7 +67,6 @@ type Node struct {
 	fader    *fader
 	queries  queries
 	compiler *router.Compiler
-	routed   *reached
 	secret   []byte
 	http     []net.Listener   // for internal hosts
 	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
@@ -86,7 +87,7 @@ const secretBytes = 32
 // New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
 // the host.
 func New(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), down: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), published: cloud.NewBoard(), down: make(chan struct{})}
 	n.wait("the store")
 	for _, step := range []func(context.Context) error{
 		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openAPI,
@@ -289,7 +290,6 @@ func (n *Node) openNames(context.Context) error {
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
 	n.fader = newFader(n)
-	n.routed = newReached()
 	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Mirrors: n.figures, Local: n.isLocal, PassKey: n.secret})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
 	return n.data.remember(choices{
@@ -370,8 +370,8 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	view := n.board.View()
 	n.router.Swap(n.compiler.Compile(nil, view))
 	n.dns.Swap(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
-	p.start(ctx, "routes", time.Second, n.route)
-	p.start(ctx, "names", time.Second, n.name)
+	n.published.Show(view)
+	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.board) })
 	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
 	p.start(ctx, "janitor", 5*time.Second, n.janitor)
