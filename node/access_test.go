@@ -61,3 +61,23 @@ func TestAccessAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a request", n)
 	}
 }
+
+// BenchmarkAccess is what the log takes of a request, the writing to disk left out.
+func BenchmarkAccess(b *testing.B) {
+	l, err := logs.New(logs.Config{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error)
+	go func() { done <- l.Run(ctx) }()
+	a := access{l}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Record(&exchange)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+}
