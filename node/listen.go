@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func listenTCP(what string, a netip.AddrPort) (net.Listener, error) {
 	case err == nil:
 		return ln, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, cloud.Errorf(cloud.Conflict, "%s: port %d of %s is taken by %s", what, a.Port(), a.Addr(), holder("tcp", a.Port())).
+		return nil, cloud.Errorf(cloud.Conflict, "%s: port %d of %s is taken by %s", what, a.Port(), a.Addr(), holder("tcp", a)).
 			WithHint("choose another with --%s %s", what, netip.AddrPortFrom(a.Addr(), 8081))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, cloud.Errorf(cloud.Invalid, "%s: this machine has no address %s", what, a.Addr()).WithHint("ip -brief address")
@@ -43,11 +44,12 @@ func listenTCP(what string, a netip.AddrPort) (net.Listener, error) {
 	return nil, cloud.Errorf(cloud.Unavailable, "%s: cannot listen on %s: %w", what, a, err)
 }
 
-// holder names the process that has a local port of a protocol ("tcp" or "udp"), as far as /proc tells.
-func holder(protocol string, port uint16) string {
+// holder names the process that keeps an address of a protocol ("tcp" or "udp") from being bound, as far
+// as /proc tells.
+func holder(protocol string, addr netip.AddrPort) string {
 	inodes := map[string]bool{}
 	for _, table := range []string{protocol, protocol + "6"} {
-		for _, inode := range socketsOn("/proc/net/"+table, protocol == "tcp", port) {
+		for _, inode := range socketsOn("/proc/net/"+table, protocol == "tcp", addr) {
 			inodes["socket:["+inode+"]"] = true
 		}
 	}
@@ -73,7 +75,7 @@ func dnsTaken(err error, addrs []netip.AddrPort) error {
 	}
 	for _, a := range addrs {
 		for _, protocol := range []string{"udp", "tcp"} {
-			if who := holder(protocol, a.Port()); who != somebody {
+			if who := holder(protocol, a); who != somebody {
 				return cloud.Errorf(cloud.Conflict, "dns: port %d of %s is taken by %s", a.Port(), a.Addr(), who).
 					WithHint("choose another with --dns %s", netip.AddrPortFrom(a.Addr(), 5355))
 			}
@@ -82,8 +84,9 @@ func dnsTaken(err error, addrs []netip.AddrPort) error {
 	return err
 }
 
-// socketsOn returns the inodes of sockets on a port in a table as in proc(5): listening ones for TCP.
-func socketsOn(table string, listening bool, port uint16) (inodes []string) {
+// socketsOn returns the inodes of sockets that share an address, in a table as in proc(5): listening ones
+// for TCP. A socket on every address shares each.
+func socketsOn(table string, listening bool, addr netip.AddrPort) (inodes []string) {
 	f, err := os.Open(table)
 	if err != nil {
 		return nil
@@ -95,13 +98,27 @@ func socketsOn(table string, listening bool, port uint16) (inodes []string) {
 		if len(fields) < 10 || listening && fields[3] != listen {
 			continue
 		}
-		_, hexPort, _ := strings.Cut(fields[1], ":")
-		b, err := hex.DecodeString(hexPort)
-		if err == nil && len(b) == 2 && uint16(b[0])<<8|uint16(b[1]) == port {
+		at, ok := procAddr(fields[1])
+		if ok && at.Port() == addr.Port() && (at.Addr() == addr.Addr() || at.Addr().IsUnspecified() || addr.Addr().IsUnspecified()) {
 			inodes = append(inodes, fields[9])
 		}
 	}
 	return slices.Compact(inodes)
+}
+
+// procAddr reads an address as proc(5) has it: words of four bytes in the machine's order, in hex.
+func procAddr(s string) (netip.AddrPort, bool) {
+	ip, port, _ := strings.Cut(s, ":")
+	b, err1 := hex.DecodeString(ip)
+	p, err2 := strconv.ParseUint(port, 16, 16)
+	if err1 != nil || err2 != nil {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i+4 <= len(b); i += 4 {
+		binary.BigEndian.PutUint32(b[i:], binary.NativeEndian.Uint32(b[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(addr.Unmap(), uint16(p)), ok
 }
 
 // listenSocket binds the API's socket for root and the group micro, where that exists.
