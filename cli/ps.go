@@ -32,9 +32,10 @@ func (c *command) ps() *urfave.Command {
 
 func (c *command) stats() *urfave.Command {
 	follow := &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print again every second"}
-	return c.new("stats", "[APP[@rN]]", "show what instances use", 0, 1, []urfave.Flag{groupFlag, jsonFlag, follow},
+	return c.new("stats", "[APP[@rN]]", "show what instances use, and the requests of their releases", 0, 1, []urfave.Flag{groupFlag, jsonFlag, follow},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			before := map[cloud.InstanceID]float64{}
+			var counted []api.ReleaseFigures
 			at := time.Now()
 			for round := 0; ; round++ {
 				list, err := c.instances(ctx, u, client, round == 0 && !u.Bool("follow") || u.Bool("json"))
@@ -48,6 +49,9 @@ func (c *command) stats() *urfave.Command {
 						rows = append(rows, []string{slot(i), string(i.Phase), share(i, before, passed), used(i), processes(i), strconv.Itoa(i.Restarts)})
 					}
 					if err := c.table([]string{"INSTANCE", "PHASE", "CPU", "MEMORY", "PROCESSES", "RESTARTS"}, rows); err != nil {
+						return err
+					}
+					if counted, err = c.figures(ctx, u, client, counted, passed); err != nil {
 						return err
 					}
 				}
@@ -67,6 +71,43 @@ func (c *command) stats() *urfave.Command {
 				}
 			}
 		}))
+}
+
+// figures prints what was asked of the releases that the command's argument names, at the rate since it
+// was asked last, else since the node counts. It returns what it had to count from.
+func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Client, before []api.ReleaseFigures, passed float64) ([]api.ReleaseFigures, error) {
+	ref := cloud.ReleaseRef{AppRef: cloud.AppRef{Group: c.group(u)}}
+	if arg := u.Args().First(); arg != "" {
+		var err error
+		if ref, err = c.ref(u, arg); err != nil {
+			return nil, err
+		}
+	}
+	list, err := client.Figures(ctx, ref.Group, ref.App)
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]string
+	for _, f := range list {
+		if ref.N != 0 && f.Release != ref.N {
+			continue
+		}
+		was, seconds := uint64(0), time.Since(f.Since).Seconds()
+		for _, b := range before {
+			if b.App == f.App && b.Release == f.Release && b.Since.Equal(f.Since) {
+				was, seconds = b.Requests, passed
+			}
+		}
+		rows = append(rows, []string{
+			cloud.AppRef{Group: f.Group, App: f.App}.Release(f.Release).String(), fmt.Sprintf("%.1f/s", float64(f.Requests-was)/max(seconds, 0.001)),
+			strconv.FormatUint(f.Requests, 10), strconv.FormatUint(f.Errors, 10), strconv.FormatInt(f.InFlight, 10), ms(f.P50), ms(f.P95), ms(f.P99),
+		})
+	}
+	if len(rows) == 0 {
+		return list, nil
+	}
+	c.print("")
+	return list, c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99"}, rows)
 }
 
 // instances reads what the command's argument names, and prints it where JSON is asked for.

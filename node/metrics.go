@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
 )
@@ -61,6 +62,23 @@ func (n *Node) exposeHTTP(e *exposition) {
 		}
 	}
 	e.gauge("micro_http_connections", "Connections of clients that are open.", float64(stats.Connections))
+}
+
+// Figures implements the API's handler.Node.
+func (n *Node) Figures() (list []api.ReleaseFigures) {
+	inFlight := n.router.Stats().InFlight
+	for _, s := range n.figures.All() {
+		if s.App == "" || s.Release == "" {
+			continue
+		}
+		ref := releaseOf(s.App, s.Release)
+		p50, p95, p99 := s.Latency.Snapshot().Quantiles()
+		list = append(list, api.ReleaseFigures{
+			Group: ref.Group, App: ref.App, Release: ref.N, Since: n.started.UTC(), Requests: s.Requests.Load(), Errors: s.Errors.Load(),
+			InFlight: inFlight[s.App+"@"+s.Release], P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
+		})
+	}
+	return list
 }
 
 func (n *Node) exposeInstances(e *exposition) {

@@ -267,3 +267,15 @@ func TestExplainIsServed(t *testing.T) {
 		t.Errorf("%+v, %v", x, err)
 	}
 }
+
+func TestFiguresAreOfAGroup(t *testing.T) {
+	s := newServed(t)
+	all, err := s.Figures(t.Context(), "", "")
+	if err != nil || len(all) != 2 {
+		t.Errorf("%v, %v", all, err)
+	}
+	shop, err := s.Figures(t.Context(), "", "shop")
+	if err != nil || len(shop) != 1 || shop[0].Release != 7 {
+		t.Errorf("%v, %v", shop, err)
+	}
+}

@@ -44,6 +44,18 @@ func (h *Handler) serveInstances() {
 			}
 			return list, nil
 		})
+	get(h, operation("figures", "GET /v1/groups/{group}/figures", "List the requests that releases got"),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			App cloud.AppName `query:"app" maxLength:"64"`
+		}) (api.List[api.ReleaseFigures], error) {
+			if err := mustGroup(h.Store.State(), in.Group); err != nil {
+				return api.List[api.ReleaseFigures]{}, err
+			}
+			return whole(slices.DeleteFunc(h.Node.Figures(), func(f api.ReleaseFigures) bool {
+				return f.Group != in.Group || in.App != "" && f.App != in.App
+			})), nil
+		})
 }
 
 // addStats asks the runner what the instances use; one that ended meanwhile has none.

@@ -40,6 +40,7 @@ var policy = map[string]rule{
 	"release":        {least: RoleAuditor},
 	"diff":           {least: RoleAuditor},
 	"instances":      {least: RoleAuditor},
+	"figures":        {least: RoleAuditor},
 	"routes":         {least: RoleAuditor},
 	"wait":           {least: RoleAuditor},
 	"logs":           {least: RoleTester},

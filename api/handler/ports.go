@@ -71,6 +71,8 @@ type Node interface {
 	// URLs are what opens the host: the one that needs no set-up first.
 	URLs(h cloud.Host) []string
 	Doctor(ctx context.Context) []api.Check
+	// Figures are the requests of each release that got any, by app and release.
+	Figures() []api.ReleaseFigures
 	// Look says what the parts of the node see of a request that is not sent.
 	Look(ctx context.Context, v Visit) Sight
 	// Metrics writes what is counted in Prometheus' text format, version 0.0.4.
