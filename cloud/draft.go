@@ -17,6 +17,8 @@ type Draft struct {
 	Routes      []DraftRoute                 `json:"routes,omitempty"`
 	Labels      map[string]string            `json:"labels,omitempty"`
 	Annotations map[string]string            `json:"annotations,omitempty"`
+	// Cron are all jobs that the app is to have.
+	Cron []Job `json:"cron,omitempty"`
 	// NoRoute takes the app out of every route that follows its current release, once the release has come up.
 	NoRoute bool `json:"no_route,omitempty"`
 	// EnvDefaults is the environment that a new app starts with; what was set since then stays.
@@ -87,6 +89,7 @@ func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 		}
 	}
 	spec.Labels, spec.Annotations, spec.Routes, spec.NoRoute = d.Labels, d.Annotations, d.Routes, d.NoRoute
+	spec.Cron = d.Cron
 	if d.Volumes != nil {
 		spec.Volumes = d.Volumes
 	}

@@ -7,6 +7,8 @@ type Spec struct {
 	Env       map[string]string       `json:"env,omitempty"`
 	Volumes   []Volume                `json:"volumes,omitempty"`
 	Strategy  Strategy                `json:"strategy"`
+	// Cron are run while the release is current.
+	Cron []Job `json:"cron,omitempty"`
 	// Routes are what the manifest asks to be mapped, once the release has come up.
 	Routes []DraftRoute `json:"routes,omitempty"`
 	// NoRoute has the app taken out of the routes that follow its current release, at the same time.

@@ -52,6 +52,12 @@ func errorsOf(s Spec, f Formation) error {
 		}
 	}
 	errs = append(errs, f.Validate())
+	if len(s.Cron) > MaxJobs {
+		bad("%d jobs are more than %d", len(s.Cron), MaxJobs)
+	}
+	for _, j := range s.Cron {
+		errs = append(errs, j.Validate())
+	}
 	bytes := 0
 	for _, k := range sortedKeys(s.Env) {
 		if err := CheckEnvName(k); err != nil {

@@ -375,6 +375,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.board) })
 	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
 	p.start(ctx, "janitor", 5*time.Second, n.janitor)
+	p.start(ctx, "cron", 10*time.Second, newCron(n).Run)
 	p.start(ctx, "fader", 5*time.Second, n.fader.run)
 	p.start(ctx, "watchdog", time.Second, n.watchdog)
 	p.start(ctx, "memory", time.Second, giveBack)

@@ -47,6 +47,7 @@ func facts(r *cloud.Release) map[string]string {
 		"strategy": string(r.Spec.Strategy.Kind),
 		"overlap":  strconv.FormatBool(r.Spec.Overlap),
 		"volumes":  text(r.Spec.Volumes),
+		"cron":     text(r.Spec.Cron),
 		"routes":   text(r.Spec.Routes),
 		"batch":    strconv.Itoa(r.Spec.Strategy.Batch),
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -13,7 +14,16 @@ import (
 )
 
 // appJSON is Heroku's app.json.
-type appJSON struct{ *cloud.Draft }
+type appJSON struct {
+	*cloud.Draft
+	jobs []*jsonJob
+}
+
+// jsonJob is an entry of cron.
+type jsonJob struct {
+	at *yaml.Node
+	cloud.Job
+}
 
 // readAppJSON adds what an app.json says. Its environment is what a new app starts with: neither the
 // manifest nor what was set since is overwritten.
@@ -22,7 +32,14 @@ func readAppJSON(r *reader, data []byte, d *cloud.Draft) {
 	if err != nil {
 		return
 	}
-	fill(value{r, root, "app.json"}, &appJSON{d})
+	a := appJSON{Draft: d}
+	fill(value{r, root, "app.json"}, &a)
+	for _, j := range a.jobs {
+		if strings.TrimSpace(j.Command) == "" || j.Schedule == "" {
+			r.bad(j.at, "a cron entry needs a command and a schedule")
+		}
+		d.Cron = append(d.Cron, j.Job)
+	}
 }
 
 func (v value) jsonEnv(a *appJSON) {
@@ -99,6 +116,17 @@ func (v value) quantity(f *jsonFormation) {
 	if n, ok := v.number(0, cloud.MaxInstances); ok {
 		f.quantity = &n
 	}
+}
+
+func (v value) schedule(j *jsonJob) {
+	s, ok := v.text()
+	if !ok {
+		return
+	}
+	if _, err := cloud.ParseSchedule(s); err != nil {
+		v.reader.badErr(v.node, err)
+	}
+	j.Schedule = s
 }
 
 var errReported = errors.New("reported")

@@ -222,7 +222,10 @@ func (*appJSON) keys() ([]key[appJSON], string) {
 		{name: "formation", read: value.formation},
 		{name: "stack", read: value.jsonStack},
 		{name: "scripts", state: notYet, read: anything[appJSON]},
-		{name: "cron", state: notYet, read: anything[appJSON]},
+		{name: "cron", read: list(func(a *appJSON, at *yaml.Node) *jsonJob {
+			a.jobs = append(a.jobs, &jsonJob{at: at})
+			return last(a.jobs)
+		})},
 		{name: "healthchecks", state: notYet, read: anything[appJSON]},
 		{name: "addons", state: notYet, read: anything[appJSON]},
 		{name: "buildpacks", state: notYet, read: anything[appJSON]},
@@ -241,6 +244,13 @@ func (*jsonVar) keys() ([]key[jsonVar], string) {
 		{name: "description", read: anything[jsonVar]},
 		{name: "generator", state: notYet, read: value.generator},
 	}, "a variable"
+}
+
+func (*jsonJob) keys() ([]key[jsonJob], string) {
+	return []key[jsonJob]{
+		{name: "command", read: func(v value, j *jsonJob) { j.Command, _ = v.text() }},
+		{name: "schedule", read: value.schedule},
+	}, "a cron entry"
 }
 
 func (*jsonFormation) keys() ([]key[jsonFormation], string) {

@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/store/kv"
+)
+
+const (
+	cronPrefix = "cron/"
+	// late is how much after its time a job is still begun; later it counts as missed.
+	late = time.Minute
+	// maxMissed bounds how many missed runs are counted.
+	maxMissed = 1000
+)
+
+// cron runs the jobs of the apps' current releases. That one is begun is written down before it is, so
+// that it is begun once at most, whatever is killed; what did not run is said, and not made up for.
+type cron struct {
+	board *cloud.Board
+	local kv.Local
+	run   func(context.Context, cloud.ReleaseRef, cloud.Job) (runtime.Exit, error)
+	say   func(r cloud.ReleaseRef, kind, text string)
+	log   *slog.Logger
+
+	mu   sync.Mutex // guards jobs and what they point to
+	jobs map[string]*job
+	busy sync.WaitGroup
+}
+
+// job is what is remembered of one.
+type job struct {
+	Last    time.Time        `json:"last"` // the time until which it has been looked after
+	Running bool             `json:"running,omitempty"`
+	Of      cloud.ReleaseRef `json:"of"`
+	Command string           `json:"command"`
+
+	cancel context.CancelFunc // of the run that is under way
+}
+
+func newCron(n *Node) *cron {
+	return &cron{board: n.board, local: n.db.Local(), run: n.agent.RunJob, say: n.events.cron, log: n.log, jobs: map[string]*job{}}
+}
+
+// cron notes an event of a job.
+func (l *eventLog) cron(r cloud.ReleaseRef, kind, text string) {
+	l.add([]api.Event{{Time: now(), Group: r.Group, App: r.App, Release: r.N, Kind: "cron." + kind, Object: r.String(), Text: text}})
+}
+
+// Run looks after the jobs until ctx ends. Those under way end with it.
+func (c *cron) Run(ctx context.Context) error {
+	defer c.busy.Wait()
+	if err := c.load(); err != nil {
+		return err
+	}
+	view := c.board.View()
+	due := c.turn(ctx, view.State, now())
+	for {
+		waiting, cancel := context.WithDeadline(ctx, due)
+		next, err := c.board.Changed(waiting, view)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		changed := err == nil && next.State != view.State
+		if err == nil {
+			view = next
+		}
+		if t := now(); changed || !t.Before(due) {
+			due = c.turn(ctx, view.State, t)
+		}
+	}
+}
+
+// load reads what an earlier process wrote down.
+func (c *cron) load() error {
+	pairs, err := c.local.List(cronPrefix)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		j := new(job)
+		if err := json.Unmarshal(p.Value, j); err != nil {
+			return cloud.Errorf(cloud.Internal, "cannot read what is known of job %s: %w", p.Key, err)
+		}
+		if j.Running {
+			c.say(j.Of, "interrupted", fmt.Sprintf("job %q of %s was cut off when micro ended", j.Command, j.Of))
+			j.Running = false
+		}
+		c.jobs[p.Key] = j
+	}
+	return nil
+}
+
+// turn begins what is due, ends what nobody wants any more, and returns when to look again.
+func (c *cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	due := t.Add(time.Hour)
+	wanted := map[string]bool{}
+	for app := range s.Apps("") {
+		rel, ok := s.Release(app.Release(app.Current))
+		if !ok || app.Current == 0 || !s.Runs(rel) {
+			continue
+		}
+		for _, j := range rel.Spec.Cron {
+			key := jobKey(app.AppRef, j)
+			if wanted[key] {
+				continue
+			}
+			wanted[key] = true
+			if next := c.attend(ctx, key, rel.ReleaseRef, j, t); !next.IsZero() && next.Before(due) {
+				due = next
+			}
+		}
+	}
+	for key, j := range c.jobs {
+		if wanted[key] {
+			continue
+		}
+		if j.cancel != nil {
+			j.cancel()
+		}
+		delete(c.jobs, key)
+		if err := c.local.Delete(key); err != nil {
+			c.log.Error("cannot forget a job", "app", j.Of.AppRef.String(), "err", err)
+		}
+	}
+	return due
+}
+
+// attend begins a job if it is due, and returns when it is due next. mu is held.
+func (c *cron) attend(ctx context.Context, key string, of cloud.ReleaseRef, spec cloud.Job, t time.Time) time.Time {
+	schedule, err := cloud.ParseSchedule(spec.Schedule)
+	if err != nil {
+		return time.Time{} // of a state that this version would not have written
+	}
+	j, ok := c.jobs[key]
+	if !ok {
+		j = &job{Last: t, Of: of, Command: spec.Command}
+		c.jobs[key] = j
+		c.save(key, j)
+	}
+	first := schedule.Next(j.Last)
+	if first.IsZero() || first.After(t) {
+		return first
+	}
+	last, times := first, 0
+	for next := first; !next.IsZero() && !next.After(t) && times < maxMissed; next = schedule.Next(next) {
+		last, times = next, times+1
+	}
+	if times == maxMissed {
+		last = t
+	}
+	begin := t.Sub(last) < late && times < maxMissed
+	if begin {
+		times--
+	}
+	if times > 0 {
+		c.say(of, "missed", fmt.Sprintf("job %q of %s was due %d times since %s, when micro did not run", spec.Command, of, times, first.Format(time.RFC3339)))
+	}
+	j.Last = last
+	switch {
+	case begin && j.cancel != nil:
+		c.say(of, "skipped", fmt.Sprintf("job %q of %s was due, but the run before still goes on", spec.Command, of))
+		c.save(key, j)
+	case begin:
+		j.Of, j.Running = of, true
+		if c.save(key, j) {
+			c.begin(ctx, key, j, spec)
+		}
+	default:
+		c.save(key, j)
+	}
+	return schedule.Next(last)
+}
+
+// save writes down what is known of a job; false where that failed.
+func (c *cron) save(key string, j *job) bool {
+	b, err := json.Marshal(j)
+	if err == nil {
+		err = c.local.Put(kv.Pair{Key: key, Value: b})
+	}
+	if err != nil {
+		c.log.Error("cannot write down a job", "app", j.Of.AppRef.String(), "err", err)
+	}
+	return err == nil
+}
+
+// begin runs a job beside all else. mu is held.
+func (c *cron) begin(ctx context.Context, key string, j *job, spec cloud.Job) {
+	ctx, j.cancel = context.WithCancel(ctx)
+	of, cancel := j.Of, j.cancel
+	c.log.Info("job begins", "app", of.AppRef.String(), "release", of.N, "command", spec.Command)
+	c.busy.Go(func() {
+		began := now()
+		exit, err := c.run(ctx, of, spec)
+		stopped := ctx.Err() != nil
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		j.cancel = nil
+		if stopped {
+			return // with micro, which says so when it is back; or with the app
+		}
+		took := now().Sub(began).Round(time.Millisecond)
+		switch {
+		case err != nil:
+			c.say(of, "failed", fmt.Sprintf("job %q of %s: %v", spec.Command, of, err))
+		case exit.OOM:
+			c.say(of, "failed", fmt.Sprintf("job %q of %s ran out of memory", spec.Command, of))
+		case exit.Code != 0:
+			c.say(of, "failed", fmt.Sprintf("job %q of %s exited with code %d after %s", spec.Command, of, exit.Code, took))
+		default:
+			c.say(of, "done", fmt.Sprintf("job %q of %s ended well after %s", spec.Command, of, took))
+		}
+		if j.Running = false; c.jobs[key] == j {
+			c.save(key, j)
+		}
+	})
+}
+
+// jobKey is where what is known of a job is kept: it is the same job as long as nothing of it changes.
+func jobKey(app cloud.AppRef, j cloud.Job) string {
+	sum := sha256.Sum256([]byte(j.Schedule + "\x00" + j.Command))
+	return fmt.Sprintf("%s%s/%s/%s", cronPrefix, app.Group, app.App, hex.EncodeToString(sum[:8]))
+}

@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// notes are a node's own facts in memory.
+type notes struct {
+	mu  sync.Mutex
+	all map[string][]byte
+}
+
+func (n *notes) Get(key string) ([]byte, error) { return n.all[key], nil }
+
+func (n *notes) List(prefix string) (pairs []kv.Pair, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for k, v := range n.all {
+		if strings.HasPrefix(k, prefix) {
+			pairs = append(pairs, kv.Pair{Key: k, Value: v})
+		}
+	}
+	return pairs, nil
+}
+
+func (n *notes) Put(pairs ...kv.Pair) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range pairs {
+		n.all[p.Key] = p.Value
+	}
+	return nil
+}
+
+func (n *notes) Delete(keys ...string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, k := range keys {
+		delete(n.all, k)
+	}
+	return nil
+}
+
+// clockwork is a cron with an app whose jobs take as long as they say.
+type clockwork struct {
+	*testing.T
+	board *cloud.Board
+	local *notes
+	mu    sync.Mutex
+	said  []string
+	ran   []string // when each run began
+}
+
+func (w *clockwork) start() (stop func()) {
+	c := &cron{
+		board: w.board, local: w.local, log: slog.New(slog.DiscardHandler), jobs: map[string]*job{},
+		run: func(ctx context.Context, _ cloud.ReleaseRef, j cloud.Job) (runtime.Exit, error) {
+			w.mu.Lock()
+			w.ran = append(w.ran, time.Now().UTC().Format("15:04"))
+			w.mu.Unlock()
+			d, err := time.ParseDuration(j.Command)
+			if err != nil {
+				return runtime.Exit{Code: 3}, nil
+			}
+			select {
+			case <-time.After(d):
+				return runtime.Exit{}, nil
+			case <-ctx.Done():
+				return runtime.Exit{Code: 137}, ctx.Err()
+			}
+		},
+		say: func(_ cloud.ReleaseRef, kind, _ string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.said = append(w.said, kind)
+		},
+	}
+	ctx, cancel := context.WithCancel(w.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := c.Run(ctx); err != nil {
+			w.Error(err)
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func (w *clockwork) app(stopped bool, jobs ...cloud.Job) {
+	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
+	s := w.board.View().State
+	w.board.SetState(s.Apply(s.Rev()+1, []cloud.Change{
+		cloud.Put(&cloud.App{AppRef: shop, Current: 1, Last: 1}),
+		cloud.Put(&cloud.Release{ReleaseRef: shop.Release(1), Up: true, Stopped: stopped, Spec: cloud.Spec{Cron: jobs}}),
+	}))
+}
+
+func (w *clockwork) expect(ran, said string) {
+	w.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if got := strings.Join(w.ran, " "); got != ran {
+		w.Errorf("ran at %q, want %q", got, ran)
+	}
+	if got := strings.Join(w.said, " "); got != said {
+		w.Errorf("said %q, want %q", got, said)
+	}
+	w.ran, w.said = nil, nil
+}
+
+func TestCron(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // which begins at midnight
+		w := &clockwork{T: t, board: cloud.NewBoard(), local: &notes{all: map[string][]byte{}}}
+		stop := w.start()
+		w.app(false, cloud.Job{Command: "1m", Schedule: "*/10 * * * *"})
+		time.Sleep(25 * time.Minute)
+		w.expect("00:10 00:20", "done done")
+
+		// One that takes longer than its pause is not begun a second time.
+		w.app(false, cloud.Job{Command: "25m", Schedule: "*/10 * * * *"})
+		time.Sleep(32 * time.Minute)
+		w.expect("00:30", "skipped skipped done")
+
+		// What fails says so; the next time it is begun again.
+		w.app(false, cloud.Job{Command: "fail", Schedule: "@hourly"})
+		time.Sleep(time.Hour)
+		w.expect("01:00", "failed")
+
+		// What was due while micro did not run is told, and not made up for.
+		stop()
+		time.Sleep(5 * time.Hour)
+		stop = w.start()
+		w.expect("", "missed")
+		time.Sleep(time.Minute)
+		w.expect("", "")
+
+		// One that micro cut off is told, and does not run again.
+		w.app(false, cloud.Job{Command: "90m", Schedule: "@hourly"})
+		time.Sleep(time.Hour)
+		w.expect("07:00", "")
+		stop()
+		stop = w.start()
+		w.expect("", "interrupted")
+
+		// Who stops the app stops its jobs, and starts them anew from then on.
+		time.Sleep(time.Hour)
+		w.expect("08:00", "")
+		w.app(true, cloud.Job{Command: "90m", Schedule: "@hourly"})
+		w.expect("", "")
+		time.Sleep(3 * time.Hour)
+		w.app(false, cloud.Job{Command: "90m", Schedule: "@hourly"})
+		w.expect("", "")
+		w.app(false)
+		synctest.Wait()
+		if left, _ := w.local.List(""); len(left) > 0 {
+			t.Errorf("left: %v", slices.Collect(func(yield func(string) bool) {
+				for _, p := range left {
+					yield(p.Key)
+				}
+			}))
+		}
+		stop()
+	})
+}
