@@ -192,7 +192,7 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	task, err := ctr.NewTask(ctx, output)
 	// The shim of a group ends with the last of its containers, and may be on its way out when it is
 	// found: then it takes nothing in, and the next one does.
-	for try := 1; try < 5 && err != nil && strings.Contains(err.Error(), "ttrpc: closed") && streams == nil; try++ {
+	for try := 1; try < 5 && err != nil && shimLeaves(err) && streams == nil; try++ {
 		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
 		task, err = ctr.NewTask(ctx, output)
 	}
@@ -208,6 +208,11 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 		return nil, nil, fmt.Errorf("wait for it: %w", err)
 	}
 	return task, status, nil
+}
+
+// shimLeaves tells by its text, there is nothing else, that a shim has gone between being found and asked.
+func shimLeaves(err error) bool {
+	return strings.Contains(err.Error(), "ttrpc: closed") || strings.Contains(err.Error(), "failed to create TTRPC connection")
 }
 
 // openLog makes the log private before the shim, which would make it for all to read, opens it.

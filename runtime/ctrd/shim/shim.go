@@ -4,9 +4,11 @@ import (
 	"context"
 	"flag"
 	"os"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
+	"github.com/containerd/containerd/v2/core/mount"
 	ctdshim "github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/plugins"
@@ -16,6 +18,9 @@ import (
 
 // Name is what the shim is called on disk. containerd only asks that it looks like a shim's.
 const Name = "containerd-shim-micro-v2"
+
+// tasks is the folder of containerd's state that bundles are in, below a folder for the namespace.
+const tasks = "io.containerd.runtime.v2.task"
 
 // Main is the whole program. It starts every plug-in that is registered, so a binary that holds
 // containerd too has to have forgotten its plug-ins before.
@@ -38,5 +43,10 @@ func Main() {
 			return task.NewTaskService(ic.Context, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 		},
 	})
+	if bundle, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(bundle))) == tasks {
+		// A shim that is killed while it mounts leaves mounts: not in /tmp, but where the node takes them away.
+		// Where that fails they are in /tmp after all.
+		_ = mount.SetTempMountLocation(filepath.Join(bundle, "..", "..", "..", "m"))
+	}
 	ctdshim.RunShim(context.Background(), candid{manager.NewShimManager("io.containerd.runc.v2")})
 }
