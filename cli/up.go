@@ -177,6 +177,9 @@ func detachedFailed(path string, from int64, code int) error {
 				if m, ok := strings.CutPrefix(line, "error: "); ok {
 					said = m
 				}
+				if m, ok := strings.CutPrefix(line, "panic: "); ok {
+					said = "the node crashed: " + m
+				}
 				if m, ok := strings.CutPrefix(line, "hint: "); ok {
 					hint = m
 				}
