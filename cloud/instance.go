@@ -3,6 +3,7 @@ package cloud
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -223,6 +224,7 @@ func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok b
 		return nil, nil, false
 	}
 	apps, hosts = map[AppRef]bool{}, map[Host]bool{}
+	named := map[AppRef]bool{} // by a route that changed: of these the other routes are as they were
 	for _, k := range keys {
 		if app, is := k.App(); is {
 			apps[app] = true
@@ -232,7 +234,7 @@ func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok b
 			for _, s := range []*State{old.State, v.State} {
 				if site, ok := s.Site(host); ok {
 					for app := range site.apps() {
-						apps[app] = true
+						named[app] = true
 					}
 				}
 			}
@@ -248,6 +250,7 @@ func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok b
 			hosts[site.Host] = true
 		}
 	}
+	maps.Copy(apps, named)
 	return apps, hosts, true
 }
 
