@@ -84,7 +84,7 @@ func (d *Driver) Run(ctx context.Context) error {
 // Destroy takes away what is left of the node on the host once its containers are removed: for good, not
 // for a restart. The Engine is closed after it.
 func (d *Driver) Destroy(context.Context) error {
-	return errors.Join(d.net.Destroy(), cgroup{d.hierarchies, cgroupPath(d.e.cfg.State, "")}.remove())
+	return errors.Join(killOrphans(d.e.cfg), d.net.Destroy(), cgroup{d.hierarchies, cgroupPath(d.e.cfg.State, "")}.remove())
 }
 
 func (d *Driver) lostNetwork(id string, cause error) {
