@@ -79,6 +79,10 @@ func (n *Node) checkForwarding() api.Check {
 	if err != nil || strings.TrimSpace(string(b)) != "1" {
 		return check("network", api.Fail, "sysctl -w net.ipv4.ip_forward=1", "the machine forwards no packets: apps have no way out")
 	}
+	if n.gatewayTaken != nil {
+		return check("network", api.Warn, "have the other one listen on its own addresses instead of all, and restart micro",
+			"containers don't reach the router: %v", n.gatewayTaken)
+	}
 	return check("network", api.OK, "", "instances have %s, the node is %s", n.net.Subnet(), n.net.Gateway())
 }
 

@@ -68,16 +68,20 @@ func holder(protocol string, addr netip.AddrPort) string {
 // somebody has a port, and /proc does not tell who.
 const somebody = "another process"
 
-// dnsTaken names the holder of an address of the DNS server's that is taken.
-func dnsTaken(err error, addrs []netip.AddrPort) error {
+// dnsTaken names the holder of an address of the DNS server's that is taken. That at the gateway can't be
+// chosen: containers ask there.
+func dnsTaken(err error, addrs []netip.AddrPort, gateway netip.Addr) error {
 	if cloud.CodeOf(err) != cloud.Conflict {
 		return err
 	}
 	for _, a := range addrs {
 		for _, protocol := range []string{"udp", "tcp"} {
 			if who := holder(protocol, a); who != somebody {
-				return cloud.Errorf(cloud.Conflict, "dns: port %d of %s is taken by %s", a.Port(), a.Addr(), who).
-					WithHint("choose another with --dns %s", netip.AddrPortFrom(a.Addr(), 5355))
+				taken := cloud.Errorf(cloud.Conflict, "dns: port %d of %s is taken by %s", a.Port(), a.Addr(), who)
+				if a.Addr() == gateway {
+					return taken.WithHint("containers ask the node there: have the other one listen on its own addresses instead of all")
+				}
+				return taken.WithHint("choose another with --dns %s", netip.AddrPortFrom(a.Addr(), 5355))
 			}
 		}
 	}

@@ -62,18 +62,19 @@ type Node struct {
 	agent      *runtime.Agent
 	leader     *runtime.Leader
 
-	router   *router.Router
-	figures  *router.Figures
-	fader    *fader
-	queries  queries
-	compiler *router.Compiler
-	secret   []byte
-	http     []net.Listener   // for internal hosts
-	public   []net.Listener   // for public hosts, and on internal addresses for internal ones
-	internal []netip.AddrPort // where internal hosts are answered, the address for people first
-	dns      *dnsd.Server
-	socket   net.Listener
-	api      *handler.Handler
+	router       *router.Router
+	figures      *router.Figures
+	fader        *fader
+	queries      queries
+	compiler     *router.Compiler
+	secret       []byte
+	http         []net.Listener   // for internal hosts
+	public       []net.Listener   // for public hosts, and on internal addresses for internal ones
+	gatewayTaken error            // why containers don't reach the router; nil where they do
+	internal     []netip.AddrPort // where internal hosts are answered, the address for people first
+	dns          *dnsd.Server
+	socket       net.Listener
+	api          *handler.Handler
 
 	waiting  atomic.Pointer[string] // for what; nil when ready
 	downOnce sync.Once
@@ -187,7 +188,7 @@ func (n *Node) openListeners(context.Context) error {
 	if len(n.cfg.DNS) == 0 {
 		a, err := dnsd.PickAddr(dnsd.DefaultAddrs()...)
 		if err != nil {
-			return dnsTaken(err, dnsd.DefaultAddrs())
+			return dnsTaken(err, dnsd.DefaultAddrs(), netip.Addr{})
 		}
 		n.cfg.DNS = []netip.AddrPort{a}
 	}
@@ -262,7 +263,14 @@ func (n *Node) openNetwork(context.Context) error {
 	if err := n.openNetworkAlone(); err != nil {
 		return err
 	}
-	if err := n.listenInternal(netip.AddrPortFrom(n.net.Gateway(), 80)); err != nil {
+	err := n.listenInternal(netip.AddrPortFrom(n.net.Gateway(), 80))
+	switch {
+	case cloud.CodeOf(err) == cloud.Conflict:
+		// Something on this machine has port 80 of every address, as web servers do. Apps reach each other
+		// without the router then, by their names in .internal; doctor says so.
+		n.gatewayTaken = err
+		n.log.Warn("apps can't reach each other through the router", "err", err)
+	case err != nil:
 		return err
 	}
 	for _, network := range n.networks() {
@@ -286,7 +294,7 @@ func (n *Node) openNames(context.Context) error {
 		Networks: n.networks(), Zone: zone, Forward: forward, Recorder: &n.queries, Log: n.log,
 	})
 	if err != nil {
-		return dnsTaken(err, n.cfg.DNS)
+		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
 	n.fader = newFader(n)
