@@ -104,7 +104,7 @@ func processName(pid int) string {
 	}
 	args := strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
 	args[0] = filepath.Base(args[0])
-	return fmt.Sprintf("process %d (%s)", pid, strings.Join(args[:min(len(args), 3)], " "))
+	return fmt.Sprintf("process %d (%s)", pid, strings.Join(strings.Fields(strings.Join(args[:min(len(args), 3)], " ")), " "))
 }
 
 func (d *data) path(elem ...string) string {
