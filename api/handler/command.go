@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -124,6 +125,11 @@ func (h *Handler) talk(ctx context.Context, q *request, c api.Command, do start)
 	reading.Go(func() { s.read(rw.Reader) })
 	code, err := do(ctx, rc)
 	// The client may be gone: there is nobody to tell.
+	if err != nil && (code == notExecutable || code == notFound) {
+		// As a shell has it, so that scripts can tell a command that is not there from one that failed.
+		fmt.Fprintf(out.Stream(api.FrameStderr), "error: %v\n", err)
+		err = nil
+	}
 	if err != nil {
 		if context.Cause(ctx) == error(errStopping) {
 			err = errStopping
@@ -139,6 +145,12 @@ func (h *Handler) talk(ctx context.Context, q *request, c api.Command, do start)
 		reading.Wait()
 	}
 }
+
+// The exit codes of a command that could not be run (POSIX, Shell Command Language, 2.8.2).
+const (
+	notExecutable = 126
+	notFound      = 127
+)
 
 // lingerTime is how long a client may take to go once its command has ended.
 const lingerTime = 2 * time.Second
