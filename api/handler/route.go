@@ -180,6 +180,13 @@ func (h *Handler) free(s *cloud.State, host cloud.Host) error {
 
 // freeAll says whether the routes of an app's manifest may be mapped; its own address among them is its own.
 func (h *Handler) freeAll(s *cloud.State, app cloud.AppRef, routes []cloud.DraftRoute) error {
+	own := h.domain().App(app)
+	if _, known := s.App(app); !known {
+		if _, mapped := s.Site(own); mapped {
+			return cloud.Errorf(cloud.Conflict, "app %s would have the address %s, which is mapped to something else", app, own).
+				WithHint("micro unmap %s --release-host, or choose another name with --app", own)
+		}
+	}
 	for _, r := range routes {
 		if r.Host == h.domain().App(app) {
 			continue
