@@ -39,7 +39,7 @@ type Comparison struct {
 	Mirrors  []Mirrored       `json:"mirrors,omitempty" doc:"What became of copies of requests"`
 	Fade     *cloud.Crossfade `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
 	Faded    *cloud.Faded     `json:"faded,omitempty" doc:"How the last one ended"`
-	Step     *FadeStep        `json:"step,omitempty" doc:"What is judged in the present step of the cross-fade"`
+	Step     *FadeStep        `json:"step,omitempty" doc:"The judgement of the cross-fade's present step, or of two targets without one"`
 }
 
 // Compared is what one release did on the route.
@@ -70,8 +70,11 @@ type Mirrored struct {
 	P95         float64 `json:"p95_ms" doc:"The same of the copies"`
 }
 
-// FadeStep is the judgement of a cross-fade's present step. Each instance's first requests are left out.
+// FadeStep is the judgement of a cross-fade's present step, or of two targets since they have the weights
+// that they have. Each instance's first requests are left out.
 type FadeStep struct {
+	From     string        `json:"from" doc:"The release that was there first"`
+	To       string        `json:"to" doc:"The one that is compared with it"`
 	Since    time.Time     `json:"since"`
 	Old      uint64        `json:"old_requests"`
 	New      uint64        `json:"new_requests"`

@@ -218,8 +218,12 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		c.print("copies to %s@%s: %d answered, %d of them with another status, p95 %s where the original took %s; %d failed, %d not sent",
 			m.App, m.Release, m.Answered, m.Differ, ms(m.P95), ms(m.OriginalP95), m.Failed, m.Dropped)
 	}
-	if s := cmp.Step; s != nil && cmp.Fade != nil {
-		c.print("cross-fade to %s at %d %%: %s (%s: %s)", cmp.Fade.To, cmp.Fade.Share(), s.Verdict, s.Move, s.Why)
+	if s := cmp.Step; s != nil {
+		if cmp.Fade != nil {
+			c.print("cross-fade to %s at %d %%: %s (%s: %s)", cmp.Fade.To, cmp.Fade.Share(), s.Verdict, s.Move, s.Why)
+		} else {
+			c.print("%s beside %s, since %s: %s", s.To, s.From, s.Since.Format("15:04:05"), s.Verdict)
+		}
 		for _, f := range s.Findings {
 			c.print("  %s: %s: %s", f.Guard, f.Verdict, f.Text)
 		}

@@ -24,7 +24,7 @@ func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comp
 	}
 	c := api.Comparison{
 		Host: h, Path: path, Since: n.started.UTC(), Until: now(), Releases: []api.Compared{},
-		Fade: route.Crossfade, Faded: route.Faded, Step: n.fader.step(routeName{h, path}),
+		Fade: route.Crossfade, Faded: route.Faded, Step: n.fader.step(view, routeName{h, path}),
 	}
 	for _, s := range n.figures.Route(string(h), path) {
 		c.Releases = append(c.Releases, n.compared(ctx, view, route, s, c.Until.Sub(c.Since)))
@@ -81,15 +81,18 @@ func milliseconds(d time.Duration) float64 {
 }
 
 // step is what is being judged on a route, nil where nothing is.
-func (f *fader) step(name routeName) *api.FadeStep {
+func (f *fader) step(v cloud.View, name routeName) *api.FadeStep {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if fade := f.pairs[name]; fade != nil && !begun(fade) {
+		f.judge(v, name, fade) // nobody else does
+	}
 	w := f.windows[name]
 	if w == nil {
 		return nil
 	}
 	s := &api.FadeStep{
-		Since: w.since, Old: w.judged[0].Requests, New: w.judged[1].Requests, Verdict: string(w.verdict),
+		From: w.fade.From.String(), To: w.fade.To.String(), Since: w.since, Old: w.judged[0].Requests, New: w.judged[1].Requests, Verdict: string(w.verdict),
 		Findings: []api.FadeFinding{}, Move: string(w.decision.Move), Why: w.decision.Why,
 	}
 	for _, g := range w.findings {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,11 +13,13 @@ import (
 	"github.com/protoduction/micro/traffic"
 )
 
-// fader moves cross-fades on: it asks traffic.Next, and writes what that decides.
+// fader compares the releases of routes that lead to two, and moves cross-fades on: it asks traffic.Next,
+// and writes what that decides.
 type fader struct {
 	*Node
 
 	mu      sync.Mutex
+	pairs   map[routeName]*cloud.Crossfade // of all routes that lead to two releases; see pairOf
 	windows map[routeName]*window
 }
 
@@ -25,8 +28,9 @@ type routeName struct {
 	path string
 }
 
-// window is the time in which the two releases of a fade are compared: its present step, or what of it
-// this process has seen. Its share does not change, so neither does who is compared with whom.
+// window is the time in which two releases are compared: the present step of a fade, or since two
+// targets have the weights that they have, or what of it this process has seen. Their shares do not
+// change, so neither does who is compared with whom.
 type window struct {
 	fade       *cloud.Crossfade
 	since      time.Time
@@ -37,15 +41,18 @@ type window struct {
 	judged     [2]traffic.Sample
 }
 
-func newFader(n *Node) *fader { return &fader{Node: n, windows: map[routeName]*window{}} }
+func newFader(n *Node) *fader {
+	return &fader{Node: n, pairs: map[routeName]*cloud.Crossfade{}, windows: map[routeName]*window{}}
+}
 
 // run looks after all cross-fades until ctx ends.
 func (f *fader) run(ctx context.Context) error {
+	old := cloud.View{}
 	view := f.board.View()
 	for {
-		fading := f.all(ctx, view)
+		f.look(old, view)
 		wait := 24 * time.Hour // nothing to judge: the next change will tell
-		if fading {
+		if f.move(ctx, view) {
 			wait = time.Second
 		}
 		waiting, cancel := context.WithTimeout(ctx, wait)
@@ -54,39 +61,96 @@ func (f *fader) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err == nil {
+		if old = view; err == nil {
 			view = next
 		}
 	}
 }
 
-// all moves every fade on, and says whether there is any.
-func (f *fader) all(ctx context.Context, v cloud.View) (any bool) {
-	seen := map[routeName]bool{}
-	for site := range v.State.Sites() {
-		for _, r := range site.Routes {
-			if r.Crossfade == nil {
-				continue
-			}
-			name := routeName{site.Host, r.Path}
-			seen[name], any = true, true
-			if err := f.one(ctx, v, name, r.Crossfade); err != nil {
-				f.log.Error("cannot move a cross-fade on", "host", string(site.Host), "path", r.Path, "err", err)
-			}
-		}
-	}
+// look notes which routes lead to two releases, as far as that may have changed since old.
+func (f *fader) look(old, v cloud.View) {
+	_, hosts, ok := v.Touched(old)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !ok {
+		clear(f.pairs)
+		for site := range v.State.Sites() {
+			f.pair(v, site)
+		}
+	}
+	for host := range hosts {
+		for name := range f.pairs {
+			if name.host == host {
+				delete(f.pairs, name)
+			}
+		}
+		if site, ok := v.State.Site(host); ok {
+			f.pair(v, site)
+		}
+	}
 	for name := range f.windows {
-		if !seen[name] {
+		if f.pairs[name] == nil {
 			delete(f.windows, name)
 		}
 	}
-	return any
+}
+
+// pair notes the routes of a site that lead to two releases. mu is held.
+func (f *fader) pair(v cloud.View, site *cloud.Site) {
+	for i := range site.Routes {
+		if fade := pairOf(v.State, &site.Routes[i]); fade != nil {
+			name := routeName{site.Host, site.Routes[i].Path}
+			f.pairs[name] = fade
+			f.judge(v, name, fade)
+		}
+	}
+}
+
+// pairOf is a route's cross-fade. Two targets without one are compared as if they were one that nobody
+// began and that takes no step.
+func pairOf(s *cloud.State, r *cloud.Route) *cloud.Crossfade {
+	if r.Crossfade != nil || len(r.Targets) != 2 {
+		return r.Crossfade
+	}
+	_, old, err1 := s.MustRelease(r.Targets[0].ReleaseRef)
+	_, fresh, err2 := s.MustRelease(r.Targets[1].ReleaseRef)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	return &cloud.Crossfade{
+		From: old.ReleaseRef, To: fresh.ReleaseRef, Steps: []int{100}, Step: 1, Paused: true, Before: r.Targets,
+		FadePlan: cloud.FadePlan{
+			Guards: []string{string(traffic.Errors), string(traffic.Latency)},
+			Errors: traffic.DefaultMargins.Errors, Latency: traffic.DefaultMargins.Latency,
+		},
+	}
+}
+
+// begun says whether somebody began the fade: other pairs are compared and no more.
+func begun(f *cloud.Crossfade) bool { return !f.Started.IsZero() }
+
+// move judges every fade that somebody began and moves it on, and says whether there is any.
+func (f *fader) move(ctx context.Context, v cloud.View) (any bool) {
+	f.mu.Lock()
+	fades := map[routeName]*cloud.Crossfade{}
+	for name, fade := range f.pairs {
+		if begun(fade) {
+			fades[name] = fade
+		}
+	}
+	f.mu.Unlock()
+	for name, fade := range fades {
+		if err := f.one(ctx, v, name, fade); err != nil {
+			f.log.Error("cannot move a cross-fade on", "host", string(name.host), "path", name.path, "err", err)
+		}
+	}
+	return len(fades) > 0
 }
 
 func (f *fader) one(ctx context.Context, v cloud.View, name routeName, fade *cloud.Crossfade) error {
+	f.mu.Lock()
 	d := f.judge(v, name, fade)
+	f.mu.Unlock()
 	at := cloud.Stamp{At: now(), By: "micro"}
 	object := string(name.host) + name.path
 	switch d.Move {
@@ -112,13 +176,11 @@ func (f *fader) one(ctx context.Context, v cloud.View, name routeName, fade *clo
 	return nil
 }
 
-// judge compares the releases of a fade in its window, and keeps the judgement for whoever asks.
+// judge compares the releases of a fade in its window, and keeps the judgement for whoever asks. mu is held.
 func (f *fader) judge(v cloud.View, name routeName, fade *cloud.Crossfade) traffic.Decision {
 	old, fresh := f.counts(name, fade.From), f.counts(name, fade.To)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	w := f.windows[name]
-	if w == nil || w.fade.Step != fade.Step || w.fade.To != fade.To || !w.fade.Started.Equal(fade.Started) {
+	if w == nil || !sameWindow(w.fade, fade) {
 		w = &window{since: now(), old: old, fresh: fresh}
 		f.windows[name] = w
 	}
@@ -128,6 +190,11 @@ func (f *fader) judge(v cloud.View, name routeName, fade *cloud.Crossfade) traff
 	up, alive := standing(v, fade.To)
 	w.decision = traffic.Next(fade, up, alive, w.verdict, w.findings, now())
 	return w.decision
+}
+
+// sameWindow says whether what was counted for one may be compared together with what is for the other.
+func sameWindow(a, b *cloud.Crossfade) bool {
+	return a.Step == b.Step && a.From == b.From && a.To == b.To && a.Started.Equal(b.Started) && slices.Equal(a.Before, b.Before)
 }
 
 // standing says whether all web instances of a release are ready, and whether it runs at all.
