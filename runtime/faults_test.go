@@ -1,0 +1,76 @@
+package runtime_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/runtimetest"
+)
+
+// What is written is what comes to be, whichever call on the way there fails, and whichever the process
+// ends at: of scaling, a roll-back, a restart and a stop.
+func TestVerbsSurviveEveryFault(t *testing.T) {
+	memory := int64(256 << 20)
+	for _, verb := range []struct {
+		name string
+		do   func(w *world)
+		want string // what runs in the end
+	}{
+		{"scale up", func(w *world) {
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: n(3)}}))
+		}, "web.0@r2 web.1@r2 web.2@r2"},
+		{"scale down", func(w *world) {
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: n(1)}}))
+		}, "web.0@r2"},
+		{"other memory", func(w *world) {
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Memory: &memory}}))
+		}, "web.0@r2 web.1@r2"},
+		{"restart", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2"},
+		{"roll-back", func(w *world) {
+			changes, _, err := w.state.Rollback(shop, 0, w.stamp())
+			w.change(changes, err)
+		}, "web.0@r1 web.1@r1"},
+		{"stop", func(w *world) { w.change(w.state.Stop(shop.Release(0))) }, ""},
+	} {
+		run := func(name string, arm func(f *runtimetest.Fault, base int)) (calls int) {
+			t.Run(verb.name+"/"+name, func(t *testing.T) {
+				in(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Boots: 300 * time.Millisecond} }, func(w *world) {
+					w.push("one", web(2))
+					w.after(2 * time.Second)
+					w.push("two", web(2))
+					w.after(runtime.DefaultWarm + time.Minute) // r1 runs no more
+					arm(w.fault, len(w.fault.Calls()))
+					base := len(w.fault.Calls())
+					verb.do(w)
+					for range 60 {
+						w.after(30 * time.Second)
+						if w.fault.Dead() {
+							w.restart()
+						}
+					}
+					calls = len(w.fault.Calls()) - base
+					if got := w.runs(); got != verb.want {
+						t.Errorf("%q runs, want %q\ncalls:\n%s", got, verb.want, strings.Join(w.fault.Calls(), "\n"))
+					}
+					if got, want := len(w.driver.IDs()), len(strings.Fields(verb.want)); got != want {
+						t.Errorf("%d containers are there, want %d: %v", got, want, w.driver.IDs())
+					}
+				})
+			})
+			return calls
+		}
+		calls := run("none", func(*runtimetest.Fault, int) {})
+		if calls < 2 {
+			t.Fatalf("%s: %d calls", verb.name, calls)
+		}
+		for k := 1; k <= calls; k++ {
+			run(fmt.Sprintf("fail at %d", k), func(f *runtimetest.Fault, base int) { f.FailAt = base + k })
+			run(fmt.Sprintf("crash at %d", k), func(f *runtimetest.Fault, base int) { f.CrashAt = base + k })
+			run(fmt.Sprintf("crash after %d", k), func(f *runtimetest.Fault, base int) { f.CrashAt, f.After = base+k, true })
+		}
+	}
+}
