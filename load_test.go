@@ -47,6 +47,7 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("no load is under way, or %q is no number", args[1])
 		}
 		l := v.(*load)
+		l.reach(least)
 		l.cancel()
 		l.workers.Wait()
 		ts.Logf("%d requests, %d failed", l.sent.Load(), len(l.failures))
@@ -59,9 +60,7 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 		if !ok || err != nil {
 			ts.Fatalf("no load is under way, or %q is no number", args[1])
 		}
-		for deadline := time.Now().Add(3 * time.Minute); v.(*load).sent.Load() < least && time.Now().Before(deadline); {
-			time.Sleep(100 * time.Millisecond) // a poll, with an end
-		}
+		v.(*load).reach(least)
 	case len(args) == 1 && args[0] == "interlude":
 		// What failed until here was meant to: the load is ended without a verdict on it.
 		if v, ok := loads.LoadAndDelete(key); ok {
@@ -70,6 +69,13 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	default:
 		ts.Fatalf("usage: load start HOST, load stop MINIMUM, load interlude")
+	}
+}
+
+// reach waits until so many requests have been sent, on a machine however slow, or three minutes.
+func (l *load) reach(least int64) {
+	for deadline := time.Now().Add(3 * time.Minute); l.sent.Load() < least && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond) // a poll, with an end
 	}
 }
 
