@@ -131,13 +131,14 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	for want, m := range map[string]api.Mapping{
-		"address of app blog": {Host: "blog.micro.test", App: "shop"},
-		"address of the API":  {Host: "api.micro.test", App: "shop"},
-		"address of release":  {Host: s.releaseHost(t, "blog"), App: "shop"},
-		"label \"x_y\"":       {Host: "x_y.example.com", App: "shop"},
-		"no app \"none\"":     {Host: "x.example.com", App: "none"},
-		"no release r9":       {Host: "x.example.com", App: "shop", Release: 9},
-		"no route's path":     {Host: "x.example.com", Path: "/a/../b", App: "shop"},
+		"address of app blog":                {Host: "blog.micro.test", App: "shop"},
+		"address of the API":                 {Host: "api.micro.test", App: "shop"},
+		"address of every app of the domain": {Host: "*.micro.test", App: "shop"},
+		"address of release":                 {Host: s.releaseHost(t, "blog"), App: "shop"},
+		"label \"x_y\"":                      {Host: "x_y.example.com", App: "shop"},
+		"no app \"none\"":                    {Host: "x.example.com", App: "none"},
+		"no release r9":                      {Host: "x.example.com", App: "shop", Release: 9},
+		"no route's path":                    {Host: "x.example.com", Path: "/a/../b", App: "shop"},
 	} {
 		if _, err := s.Map(ctx, "", m); err == nil || !contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", m, err, want)

@@ -165,6 +165,10 @@ func (h *Handler) free(s *cloud.State, host cloud.Host) error {
 	if host == d.API() || string(host) == string(d) {
 		return taken("the API")
 	}
+	if string(host) == "*."+string(d) {
+		// A public one would make every internal name one that the public gets an answer for.
+		return taken("every app of the domain")
+	}
 	for app := range s.Apps("") {
 		if d.App(app.AppRef) == host {
 			return taken("app " + app.AppRef.String())
