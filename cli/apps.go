@@ -136,7 +136,7 @@ func why(f *cloud.Failure) string {
 	if f == nil {
 		return ""
 	}
-	return f.Reason
+	return cut(f.Reason, 100) // all of it is in --json
 }
 
 // first is the list cut to its first element.
