@@ -117,8 +117,7 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 
 // unreachable explains a request that got no answer.
 func (c *Client) unreachable(ctx context.Context, err error) error {
-	var inner *url.Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err
 	}
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -104,12 +105,7 @@ func (p *Problem) Err() error {
 }
 
 func known(c cloud.Code) bool {
-	for _, k := range cloud.Codes() {
-		if k == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(cloud.Codes(), c)
 }
 
 // codeOfStatus reads answers that are not ours: a proxy's, or another server's.

@@ -82,11 +82,10 @@ func (c *command) report(err error) int {
 		fmt.Fprintln(c.Stderr, "interrupted")
 		return cloud.Interrupted.Exit()
 	}
-	for _, line := range strings.Split(api.Printable(err.Error()), "\n") {
+	for line := range strings.SplitSeq(api.Printable(err.Error()), "\n") {
 		fmt.Fprintln(c.Stderr, "error: "+line)
 	}
-	var failed *api.Failed
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*api.Failed](err); ok {
 		fmt.Fprintln(c.Stderr, "the app logged last:")
 		for _, line := range failed.LogLines() {
 			fmt.Fprintln(c.Stderr, "  "+line)

@@ -114,7 +114,7 @@ func (s *Site) Without(path string) *Site {
 // ParsePath reads a route's path: "" and "/" are the root.
 func ParsePath(s string) (string, error) {
 	p := "/" + strings.Trim(s, "/")
-	for _, seg := range strings.Split(p[1:], "/") {
+	for seg := range strings.SplitSeq(p[1:], "/") {
 		if seg == "." || seg == ".." || seg == "" && p != "/" || strings.ContainsAny(seg, "?#%\\ \x00") {
 			return "", Errorf(Invalid, "path %q is no route's path", s).WithHint("write plain segments, for example /api/v2")
 		}

@@ -8,7 +8,7 @@ import (
 
 func TestNetworks(t *testing.T) {
 	addrs := func(text string) (all []netip.Addr) {
-		for _, a := range strings.Fields(text) {
+		for a := range strings.FieldsSeq(text) {
 			all = append(all, netip.MustParseAddr(a))
 		}
 		return all

@@ -2,6 +2,7 @@ package node
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ var latencyBounds = []time.Duration{
 
 // histogram writes the samples of one histogram.
 func (e *exposition) histogram(name string, s router.Snapshot, labels ...string) {
-	bucket := append(labels[:len(labels):len(labels)], "le", "")
+	bucket := append(slices.Clip(labels), "le", "")
 	for _, bound := range latencyBounds {
 		bucket[len(bucket)-1] = strconv.FormatFloat(bound.Seconds(), 'g', -1, 64)
 		e.sample(name+"_bucket", float64(s.Count-s.Over(bound)), bucket...)

@@ -54,7 +54,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	for _, line := range strings.Split(strings.TrimSpace(`
+	for line := range strings.SplitSeq(strings.TrimSpace(`
 micro_build_info{version="1.0-\"rc\"",go="go1.26"} 1
 micro_http_requests_total{app="",release="",code="404",method="GET"} 1
 micro_http_requests_total{app="qa/shop",release="r1",code="418",method="OTHER"} 1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -58,8 +59,7 @@ func (p *parts) start(ctx context.Context, name string, grace time.Duration, run
 
 // stop ends all parts, the last started first, each within its grace.
 func (p *parts) stop() {
-	for i := len(p.started) - 1; i >= 0; i-- {
-		r := p.started[i]
+	for _, r := range slices.Backward(p.started) {
 		r.cancel()
 		select {
 		case <-r.done:

@@ -37,8 +37,7 @@ func (c *conn) serve() {
 	for {
 		head, err := c.head()
 		if err != nil {
-			var bad *h1.Error
-			if errors.As(err, &bad) {
+			if bad, ok := errors.AsType[*h1.Error](err); ok {
 				c.refuseHead(bad)
 			}
 			break

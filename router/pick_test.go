@@ -227,7 +227,7 @@ func FuzzRoutingPath(f *testing.F) {
 		if got == "" || got[0] != '/' || strings.Contains(got, "//") || got != "/" && strings.HasSuffix(got, "/") {
 			t.Fatalf("%q: %q", s, got)
 		}
-		for _, seg := range strings.Split(got[1:], "/") {
+		for seg := range strings.SplitSeq(got[1:], "/") {
 			if seg == "." || seg == ".." {
 				t.Fatalf("%q: %q", s, got)
 			}

@@ -142,7 +142,7 @@ func TestElsewhere(t *testing.T) {
 		"0.0.0.0:80 127.0.0.1:3000": "listens on 127.0.0.1:3000 only: it must listen on 0.0.0.0:3000",
 	} {
 		var at []runtime.Listener
-		for _, l := range strings.Fields(listening) {
+		for l := range strings.FieldsSeq(listening) {
 			at = append(at, netip.MustParseAddrPort(l))
 		}
 		if got := runtime.Elsewhere(3000, at); got != want {

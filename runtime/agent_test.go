@@ -423,7 +423,7 @@ func TestRestartRollsInPlace(t *testing.T) {
 // A worker that ends at once fails its push, although nothing asks it whether it is well.
 func TestWorkerThatEndsAtOnceFails(t *testing.T) {
 	draft := web(0)
-	draft.Processes["worker"] = cloud.DraftProcess{Instances: n(1)}
+	draft.Processes["worker"] = cloud.DraftProcess{Instances: new(1)}
 	in(t, byImage(map[string]runtimetest.App{"one": {Exits: 300 * time.Millisecond, Code: 1}}), func(w *world) {
 		w.push("one", draft)
 		w.after(10 * time.Second)

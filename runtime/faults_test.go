@@ -21,10 +21,10 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 		want string // what runs in the end
 	}{
 		{"scale up", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: n(3)}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(3)}}))
 		}, "web.0@r2 web.1@r2 web.2@r2"},
 		{"scale down", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: n(1)}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(1)}}))
 		}, "web.0@r2"},
 		{"other memory", func(w *world) {
 			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Memory: &memory}}))

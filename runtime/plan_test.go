@@ -331,8 +331,8 @@ func randomSim(r *rapid.T, kind cloud.StrategyKind) (m *sim, ask func()) {
 		return cloud.Draft{
 			Strategy: &cloud.Strategy{Kind: kind, Batch: rapid.IntRange(0, 3).Draw(r, "batch")},
 			Processes: map[cloud.ProcessName]cloud.DraftProcess{
-				cloud.Web: {Instances: n(rapid.IntRange(1, 6).Draw(r, "web"))},
-				"worker":  {Instances: n(rapid.IntRange(0, 3).Draw(r, "worker"))},
+				cloud.Web: {Instances: new(rapid.IntRange(1, 6).Draw(r, "web"))},
+				"worker":  {Instances: new(rapid.IntRange(0, 3).Draw(r, "worker"))},
 			},
 		}
 	}

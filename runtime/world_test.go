@@ -198,11 +198,9 @@ func (w *world) starts() int {
 	return n
 }
 
-func n(i int) *int { return &i }
-
 // web is a draft of so many web instances.
 func web(instances int) cloud.Draft {
-	return cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: n(instances)}}}
+	return cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(instances)}}}
 }
 
 // byImage lets containers behave as their image says.

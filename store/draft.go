@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/store/kv"
@@ -52,9 +53,7 @@ func (s *Store) draft(waiting []*request) *draft {
 		}
 		d.size += size
 		d.changes = append(d.changes, changes...)
-		for key, value := range values {
-			d.values[key] = value
-		}
+		maps.Copy(d.values, values)
 		for _, line := range r.lines {
 			if line.Rev = rev; line.Time.IsZero() {
 				line.Time = now

@@ -229,7 +229,7 @@ func TestExplainWhatWorks(t *testing.T) {
 				t.Errorf("it does not work:\n%s", all.String())
 			}
 			rest := all.String()
-			for _, want := range strings.Split(c.want, "|") {
+			for want := range strings.SplitSeq(c.want, "|") {
 				_, after, ok := strings.Cut(rest, want)
 				if !ok {
 					t.Fatalf("no %q in:\n%s", want, rest)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -54,8 +55,7 @@ func (g *gitRules) enter(root *os.Root, dir string) error {
 
 // ignored follows the last pattern that matches. Nothing below an ignored folder can be taken back.
 func (g *gitRules) ignored(p string, isDir, within bool) (out, lookInside bool) {
-	for i := len(g.patterns) - 1; i >= 0; i-- {
-		pat := g.patterns[i]
+	for _, pat := range slices.Backward(g.patterns) {
 		if pat.dirsOnly && !isDir {
 			continue
 		}

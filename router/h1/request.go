@@ -155,8 +155,8 @@ func validHost(h []byte) bool {
 		}
 		return digits(port)
 	}
-	if i := bytes.IndexByte(h, ':'); i >= 0 {
-		name, port = h[:i], h[i+1:]
+	if before, after, ok := bytes.Cut(h, []byte{':'}); ok {
+		name, port = before, after
 	}
 	if len(name) == 0 || len(name) > 255 {
 		return false
@@ -183,8 +183,8 @@ func HostName(authority []byte) []byte {
 	if len(authority) > 0 && authority[0] == '[' {
 		return authority[1:bytes.IndexByte(authority, ']')]
 	}
-	if i := bytes.IndexByte(authority, ':'); i >= 0 {
-		return authority[:i]
+	if before, _, ok := bytes.Cut(authority, []byte{':'}); ok {
+		return before
 	}
 	return authority
 }

@@ -114,8 +114,7 @@ func (l ImageLimits) check(w io.Writer, r io.Reader) error {
 			return fmt.Errorf("entry %q: %w", h.Name, err)
 		}
 		if _, err := io.Copy(out, in); err != nil {
-			var known *cloud.Error
-			if errors.As(err, &known) {
+			if known, ok := errors.AsType[*cloud.Error](err); ok {
 				return known
 			}
 			return cloud.Errorf(cloud.Invalid, "the archive broke off in %q: %w", h.Name, err)

@@ -198,8 +198,7 @@ func gone(err error) error {
 			return nil
 		}
 	}
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if _, ok := errors.AsType[netlink.LinkNotFoundError](err); ok {
 		return nil
 	}
 	return err
