@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,7 +132,7 @@ func (h *Handler) talk(ctx context.Context, q *request, c api.Command, do start)
 		err = nil
 	}
 	if err != nil {
-		if context.Cause(ctx) == error(errStopping) {
+		if errors.Is(context.Cause(ctx), errStopping) {
 			err = errStopping
 		}
 		if problem, merr := json.Marshal(h.problem(context.WithValue(context.Background(), requestKey{}, q), err)); merr == nil {
@@ -186,8 +187,10 @@ func (s *session) read(r *bufio.Reader) {
 			default:
 			}
 			s.resize <- runtime.Size(size)
+		case api.FrameStdout, api.FrameStderr, api.FrameExit, api.FrameError, api.FrameGrant:
+			return // the server's own
 		default:
-			return // the server's own, or none at all
+			return
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if fault == nil {
 			return
 		}
-		if fault == http.ErrAbortHandler {
+		if fault == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 			panic(fault)
 		}
 		h.Log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "request", q.id, "err", fault, "stack", string(debug.Stack()))

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 	"reflect"
@@ -109,8 +110,8 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, seq iter.Se
 		select {
 		case e, ok := <-events:
 			switch {
-			case !ok && context.Cause(ctx) == error(errStopping), e.err != nil && context.Cause(ctx) == error(errStopping):
-				err = out.Fail(api.ProblemOf(errStopping))
+			case (!ok || e.err != nil) && errors.Is(context.Cause(ctx), errStopping):
+				_ = out.Fail(api.ProblemOf(errStopping))
 				return
 			case !ok:
 				return
@@ -123,7 +124,7 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, seq iter.Se
 		case <-quiet.C:
 			err = out.Comment()
 		case <-ctx.Done():
-			if context.Cause(ctx) == error(errStopping) {
+			if errors.Is(context.Cause(ctx), errStopping) {
 				_ = out.Fail(api.ProblemOf(errStopping))
 			}
 			return
