@@ -25,9 +25,9 @@ const (
 func makeCgroups(parent string, pid int, l Limits) error {
 	return errors.Join(
 		makeCgroup(parent, -1, cgroups.Resources{CpuShares: cpuShares, CpuWeight: cpuWeight}),
-		makeCgroup(parent+processGroup, pid, cgroups.Resources{Memory: processMemory, PidsLimit: ptr(int64(processPids))}),
+		makeCgroup(parent+processGroup, pid, cgroups.Resources{Memory: processMemory, PidsLimit: new(int64(processPids))}),
 		makeCgroup(parent+stepsGroup, -1, cgroups.Resources{
-			Memory: l.Memory, PidsLimit: ptr(l.Pids), CpuPeriod: 100_000, CpuQuota: l.CPU * 100,
+			Memory: l.Memory, PidsLimit: new(l.Pids), CpuPeriod: 100_000, CpuQuota: l.CPU * 100,
 		}),
 	)
 }
@@ -90,8 +90,6 @@ func emptyCgroup(m cgroups.Manager) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("processes %v do not end", pids)
 		}
-		time.Sleep(5 * time.Millisecond) // the kernel has no event for "gone"
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // the kernel has no event for "gone"
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

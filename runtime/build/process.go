@@ -46,8 +46,8 @@ func (b *Builder) wait(p *process, stderr io.Reader) {
 		}
 		p.mu.Unlock()
 	}
-	io.Copy(io.Discard, stderr) // a line beyond the scanner's limit
-	p.cmd.Wait()                // how it ended is in cmd.ProcessState
+	_, _ = io.Copy(io.Discard, stderr) // a line beyond the scanner's limit
+	_ = p.cmd.Wait()                   // how it ended is in cmd.ProcessState
 	if err := p.removeNetwork(); err != nil {
 		b.log.Error("remove the build process's network", "err", err)
 	}
@@ -73,14 +73,14 @@ func (p *process) stop() {
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
-		p.cmd.Process.Kill()
+		_ = p.cmd.Process.Kill() // it may have ended meanwhile
 		<-p.done
 	}
 }
 
 // ask hands a request to the process and follows it to its end.
 func (p *process) ask(ctx context.Context, r Request, report func(runtime.Progress)) (Event, error) {
-	conn, err := net.Dial("unix", p.socket)
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", p.socket)
 	if err != nil {
 		return Event{}, p.lost(ctx)
 	}
@@ -131,8 +131,7 @@ func (p *process) lost(ctx context.Context) error {
 
 func ended(ctx context.Context) error {
 	cause := context.Cause(ctx)
-	var known *cloud.Error
-	if errors.As(cause, &known) {
+	if known, ok := errors.AsType[*cloud.Error](cause); ok {
 		return known
 	}
 	if errors.Is(cause, context.DeadlineExceeded) {

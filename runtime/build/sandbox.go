@@ -26,7 +26,7 @@ func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 	netns, remove, err := b.cfg.Sandbox(ctx, sandboxID())
 	if err != nil {
 		b.log.Error("make a network for a build step", "err", err)
-		sendNetwork(conn, nil, err)
+		_ = sendNetwork(conn, nil, err) // a peer that is gone needs none
 		return
 	}
 	defer func() {
@@ -43,7 +43,7 @@ func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 		b.log.Error("hand out a build step's network", "err", err)
 		return
 	}
-	io.Copy(io.Discard, conn) // nothing comes but the end
+	_, _ = io.Copy(io.Discard, conn) // nothing comes but the end
 }
 
 func sandboxID() string { return "build-" + strings.ToLower(rand.Text()[:12]) }

@@ -62,8 +62,7 @@ func (b *Builder) start() (_ *process, err error) {
 		return nil, err
 	}
 	if err := startIn(netns, p.cmd); err != nil {
-		p.removeNetwork()
-		return nil, err
+		return nil, errors.Join(err, p.removeNetwork())
 	}
 	go b.wait(p, stderr)
 	defer func() {

@@ -18,16 +18,14 @@ func (t *track) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return cloud.Errorf(cloud.Interrupted, "build: given up")
 	}
-	var known *cloud.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*cloud.Error](err); ok {
 		return known
 	}
 	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
 	if strings.Contains(text, "no space left on device") {
 		return cloud.Errorf(cloud.Unavailable, "build%s: the disk is full", t.where()).WithHint("micro prune")
 	}
-	var exit *gatewayapi.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*gatewayapi.ExitError](err); ok {
 		how := fmt.Sprintf("exited with code %d", exit.ExitCode)
 		hint := "run the step's command where you develop, or read its output above"
 		if exit.ExitCode == gatewayapi.UnknownExitStatus {

@@ -46,7 +46,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {
-		io.Copy(io.Discard, os.Stdin) // ends when the node does
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the node does
 		stop()
 	}()
 	if err := isolate(settings); err != nil {

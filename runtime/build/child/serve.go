@@ -42,7 +42,7 @@ func newServer(ctx context.Context, s build.Settings, log *slog.Logger) (*server
 		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor), grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor))
 	c.Register(gs)
 	mem := bufconn.Listen(1 << 20)
-	go gs.Serve(mem) // ends with close
+	go func() { _ = gs.Serve(mem) }() // ends with close
 	bk, err := client.New(ctx, "", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return mem.DialContext(ctx)
 	}))
@@ -106,7 +106,7 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 		return
 	}
 	go func() {
-		io.Copy(io.Discard, conn) // nothing more comes but the end: the node gave up
+		_, _ = io.Copy(io.Discard, conn) // nothing more comes but the end: the node gave up
 		cancel()
 	}()
 	enc := json.NewEncoder(conn)
