@@ -98,12 +98,12 @@ type walk struct {
 	more   int // faults beyond maxFaults
 }
 
-func (w *walk) fault(format string, args ...any) {
+func (w *walk) fault(err error) {
 	if len(w.faults) == maxFaults {
 		w.more++
 		return
 	}
-	w.faults = append(w.faults, cloud.Errorf(cloud.Invalid, format, args...))
+	w.faults = append(w.faults, cloud.Errorf(cloud.Invalid, "%v", err))
 }
 
 func (w *walk) err() error {
@@ -120,11 +120,11 @@ func (w *walk) err() error {
 // thing in it that is not.
 func (w *walk) folder(dir string, out bool) {
 	if err := w.rules.enter(w.set.root, dir); err != nil {
-		w.fault("%v", err)
+		w.fault(err)
 	}
 	items, err := fs.ReadDir(w.set.root.FS(), dir) // sorted by name
 	if err != nil {
-		w.fault("%v", err)
+		w.fault(err)
 		return
 	}
 	for _, item := range items {
@@ -164,7 +164,7 @@ func (w *walk) parents(dir string) {
 func (w *walk) add(p string) {
 	info, err := w.set.root.Lstat(p)
 	if err != nil {
-		w.fault("%v", err)
+		w.fault(err)
 		return
 	}
 	e := Entry{Path: p, Mode: info.Mode() & (fs.ModeType | fs.ModePerm), ModTime: info.ModTime()}
@@ -185,7 +185,7 @@ func (w *walk) add(p string) {
 		err = fmt.Errorf("%s is a device", show(p))
 	}
 	if err != nil {
-		w.fault("%v", err)
+		w.fault(err)
 		return
 	}
 	w.set.Entries = append(w.set.Entries, e)

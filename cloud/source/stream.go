@@ -39,7 +39,7 @@ const ratioFree = 1 << 20
 type stream struct {
 	plain    io.Reader
 	packed   *tally
-	in, out  int64
+	out      int64
 	ratio    int
 	ended    bool // the source said that there is no more
 	compress string
@@ -82,16 +82,17 @@ func newStream(r io.Reader, ratio int) (*stream, error) {
 
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.plain.Read(p)
+	end := err == io.EOF //nolint:errorlint // a reader says this and nothing around it
 	s.out += int64(n)
-	if n > 0 && err == io.EOF {
+	if end && n > 0 {
 		err = nil // said again at the next call, which tells a cut archive from a whole one
-	} else if err == io.EOF {
+	} else if end {
 		s.ended = true
 	}
 	if s.compress != "" && s.out > ratioFree && s.out/int64(s.ratio) > s.packed.n {
 		return 0, cloud.Errorf(cloud.Invalid, "the archive unpacks to more than %d times its size", s.ratio)
 	}
-	if err != nil && err != io.EOF && s.compress != "" {
+	if err != nil && !end && s.compress != "" {
 		err = fmt.Errorf("%s: %w", s.compress, err)
 	}
 	return n, err
