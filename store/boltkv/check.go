@@ -202,7 +202,8 @@ func parse(p []byte) ([]entry, error) {
 	entries := make([]entry, count)
 	for i := range entries {
 		at := pageHead + i*entrySize
-		b, e, ok := p[at:], &entries[i], false
+		b, e := p[at:], &entries[i]
+		var ok bool
 		if flags == branchFlag {
 			e.page = le.Uint64(b[8:])
 			e.key, ok = slice(p, at, le.Uint32(b), le.Uint32(b[4:]))

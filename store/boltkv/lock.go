@@ -34,7 +34,7 @@ func acquire(dir string, timeout time.Duration) (*os.File, error) {
 			defer f.Close()
 			return nil, cloud.Errorf(cloud.Conflict, "the store %s is in use%s", dir, holder(f))
 		}
-		time.Sleep(20 * time.Millisecond) // flock has no wait with a limit
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // flock has no wait with a limit
 	}
 	// For people alone; it is the lock that counts.
 	if err := f.Truncate(0); err == nil {

@@ -22,16 +22,14 @@ func Main(m *testing.M, open Open) {
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	if err := scribble(open, dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, scribble(open, dir))
+	os.Exit(1)
 }
 
 // crashKeys is how many pairs of keys the writer writes in turn.
 const crashKeys = 40
 
-// scribble counts up for ever, each number in a transaction with two keys, and prints each once it is
+// scribble counts up until something fails, each number in a transaction with two keys, and prints each once it is
 // acknowledged. The values differ in length, so that pages split and merge.
 func scribble(open Open, dir string) error {
 	e, err := open(dir)

@@ -20,15 +20,16 @@ func showPairs(pairs []kv.Pair) string {
 func showBatches(batches []kv.Batch) string {
 	var lines []string
 	for _, b := range batches {
-		line := fmt.Sprintf("%d:", b.Rev)
+		var line strings.Builder
+		fmt.Fprintf(&line, "%d:", b.Rev)
 		for _, c := range b.Changes {
 			if c.Value == nil {
-				line += " -" + c.Key
+				line.WriteString(" -" + c.Key)
 				continue
 			}
-			line += fmt.Sprintf(" %s=%s", c.Key, c.Value)
+			fmt.Fprintf(&line, " %s=%s", c.Key, c.Value)
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 	}
 	return strings.Join(lines, "; ")
 }
