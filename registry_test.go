@@ -42,7 +42,7 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		return ln.Addr().String()
 	}
 	ts.Setenv("REGISTRY_IN", serve(images))
-	guarded := http.Handler(images)
+	guarded := images
 	if len(args) == 1 {
 		user, password, _ := strings.Cut(args[0], ":")
 		guarded = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -127,8 +127,11 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 	if err := cmd.Start(); err != nil {
 		return cloud.Errorf(cloud.Internal, "cannot start the node: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is in cmd.ProcessState
+		close(ended)
+	}()
 	client, err := api.New("unix://" + cfg.Data + "/micro.sock")
 	if err != nil {
 		return err

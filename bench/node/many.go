@@ -43,7 +43,7 @@ func many(ctx context.Context, program string, apps int) (figures []figure, err 
 		if err := n.process.Process.Signal(syscall.SIGTERM); err != nil {
 			return nil, err
 		}
-		n.process.Wait()
+		_ = n.process.Wait()
 		took, err := n.start(ctx)
 		if err != nil {
 			return nil, err

@@ -142,7 +142,7 @@ func (n *node) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_, down := n.micro(ctx, "down", "--data", n.data())
-	n.process.Process.Signal(syscall.SIGTERM) // where down did not reach it
-	n.process.Wait()
+	_ = n.process.Process.Signal(syscall.SIGTERM) // where down did not reach it
+	_ = n.process.Wait()
 	return errors.Join(down, os.RemoveAll(n.dir))
 }

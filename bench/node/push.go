@@ -79,7 +79,7 @@ func (n *node) untilOK(ctx context.Context, host string) error {
 		request.Host = host
 		response, err := http.DefaultClient.Do(request)
 		if err == nil {
-			io.Copy(io.Discard, response.Body)
+			_, _ = io.Copy(io.Discard, response.Body)
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
 				return nil
