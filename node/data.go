@@ -57,7 +57,7 @@ func (d *data) take() error {
 		if err == nil || alive(readPID(f)) {
 			break
 		}
-		time.Sleep(50 * time.Millisecond) // one that was killed has not let go of everything yet
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // one that was killed has not let go of everything yet
 	}
 	if err != nil {
 		defer f.Close()

@@ -50,7 +50,7 @@ func hierarchies() (map[string]hierarchy, error) {
 		}
 		switch right[0] {
 		case "cgroup":
-			for _, c := range strings.Split(right[2], ",") {
+			for c := range strings.SplitSeq(right[2], ",") {
 				all[c] = hierarchy{mount: left[4]}
 			}
 		case "cgroup2":
@@ -58,7 +58,7 @@ func hierarchies() (map[string]hierarchy, error) {
 			if err != nil {
 				return nil, fmt.Errorf("cgroups: %w", err)
 			}
-			for _, c := range strings.Fields(string(b)) {
+			for c := range strings.FieldsSeq(string(b)) {
 				all[c] = hierarchy{mount: left[4], v2: true}
 			}
 			// Not listed, for it is always there.
@@ -251,7 +251,7 @@ func removeCgroup(dir string) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(wait)
+		time.Sleep(wait) //nolint:forbidigo // a folder of cgroups that is busy says nothing when it no longer is
 	}
 }
 
@@ -266,7 +266,7 @@ func tryRemoveCgroup(dir string) error {
 		}
 	}
 	procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // not there: then rmdir tells
-	for _, p := range strings.Fields(string(procs)) {
+	for p := range strings.FieldsSeq(string(procs)) {
 		if pid, e := strconv.Atoi(p); e == nil && pid > 1 {
 			_ = unix.Kill(pid, unix.SIGKILL) // if it can't be killed, rmdir tells
 		}

@@ -22,7 +22,7 @@ func killOrphans(cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("orphaned shims: %w", err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { //nolint:forbidigo // they are not our children: nothing tells of their end
 		listening, err := unixSockets()
 		if err != nil {
 			return fmt.Errorf("orphaned shims: %w", err)

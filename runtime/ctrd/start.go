@@ -193,7 +193,7 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	// The shim of a group ends with the last of its containers, and may be on its way out when it is
 	// found: then it takes nothing in, and the next one does.
 	for try := 1; try < 5 && err != nil && shimLeaves(err) && streams == nil; try++ {
-		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
+		time.Sleep(time.Duration(try) * 10 * time.Millisecond) //nolint:forbidigo // nothing tells that a shim has gone
 		task, err = ctr.NewTask(ctx, output)
 	}
 	if err != nil {

@@ -15,15 +15,15 @@ type match []expr.Any
 func drop() match   { return match{&expr.Verdict{Kind: expr.VerdictDrop}} }
 func accept() match { return match{&expr.Verdict{Kind: expr.VerdictAccept}} }
 
-func iifname(reg uint32) expr.Any { return &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg} }
-func oifname(reg uint32) expr.Any { return &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg} }
-func mark(reg uint32) expr.Any    { return &expr.Meta{Key: expr.MetaKeyMARK, Register: reg} }
+func iifname() expr.Any        { return &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1} }
+func oifname() expr.Any        { return &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1} }
+func mark(reg uint32) expr.Any { return &expr.Meta{Key: expr.MetaKeyMARK, Register: reg} }
 
 // in and out match interfaces by the beginning of their name: fewer bytes are compared than a name has.
-func in(prefix string) match     { return match{iifname(1), cmp(expr.CmpOpEq, []byte(prefix))} }
-func notIn(prefix string) match  { return match{iifname(1), cmp(expr.CmpOpNeq, []byte(prefix))} }
-func out(prefix string) match    { return match{oifname(1), cmp(expr.CmpOpEq, []byte(prefix))} }
-func notOut(prefix string) match { return match{oifname(1), cmp(expr.CmpOpNeq, []byte(prefix))} }
+func in(prefix string) match     { return match{iifname(), cmp(expr.CmpOpEq, []byte(prefix))} }
+func notIn(prefix string) match  { return match{iifname(), cmp(expr.CmpOpNeq, []byte(prefix))} }
+func out(prefix string) match    { return match{oifname(), cmp(expr.CmpOpEq, []byte(prefix))} }
+func notOut(prefix string) match { return match{oifname(), cmp(expr.CmpOpNeq, []byte(prefix))} }
 
 func cmp(op expr.CmpOp, data []byte) expr.Any { return &expr.Cmp{Op: op, Register: 1, Data: data} }
 

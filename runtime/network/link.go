@@ -99,7 +99,7 @@ func (n *Network) wire(ep *endpoint) error {
 // awaitUp waits until a link sends. The kernel gets there in its own time, and would until then drop
 // what is sent: a first SYN, say, that is not repeated within a second.
 func awaitUp(find func(string) (netlink.Link, error), name string) error {
-	for begin := time.Now(); ; time.Sleep(100 * time.Microsecond) {
+	for begin := time.Now(); ; time.Sleep(100 * time.Microsecond) { //nolint:forbidigo // short, and sooner done than subscribed to
 		l, err := find(name)
 		if err != nil {
 			return fmt.Errorf("link %s: %w", name, err)

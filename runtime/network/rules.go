@@ -157,7 +157,7 @@ func (r *ruleset) build(n *Network, s sets) {
 
 	pre := r.chain("pre", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	r.rule(pre, in(n.prefix), family(unix.NFPROTO_IPV6), drop())
-	r.rule(pre, in(n.prefix), match{iifname(1), source(2), lookup(s.pin, true)}, drop())
+	r.rule(pre, in(n.prefix), match{iifname(), source(2), lookup(s.pin, true)}, drop())
 	r.rule(pre, in(n.prefix), accept())
 	r.rule(pre, in("lo\x00"), accept())
 	r.rule(pre, daddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
@@ -167,8 +167,8 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(forward, established(), accept())
 	r.rule(forward, in(n.prefix), daddr(16, []byte{169, 254, 0, 0}), drop())
 	// By way of the mark, for nft can't list a map look-up that goes straight into a concatenation.
-	r.rule(forward, in(n.prefix), out(n.prefix), match{iifname(1), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
-	r.rule(forward, in(n.prefix), match{oifname(1), mark(2), lookup(s.member, false)}, accept())
+	r.rule(forward, in(n.prefix), out(n.prefix), match{iifname(), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
+	r.rule(forward, in(n.prefix), match{oifname(), mark(2), lookup(s.member, false)}, accept())
 	r.rule(forward, out(n.prefix), drop())
 
 	input := r.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
@@ -178,7 +178,7 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(input, protocol(unix.IPPROTO_ICMP), accept())
 	r.rule(input, protocol(unix.IPPROTO_UDP), port(53), accept())
 	r.rule(input, protocol(unix.IPPROTO_TCP), port(53), accept())
-	r.rule(input, match{iifname(1), lookup(s.sandbox, false)}, drop())
+	r.rule(input, match{iifname(), lookup(s.sandbox, false)}, drop())
 	r.rule(input, protocol(unix.IPPROTO_TCP), port(80), accept())
 	r.rule(input, drop())
 
