@@ -67,9 +67,6 @@ func New(target string) (*Client, error) {
 	return c, nil
 }
 
-// Target is what New was given.
-func (c *Client) Target() string { return c.target }
-
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

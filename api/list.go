@@ -2,7 +2,6 @@ package api
 
 // Limits of what one request may carry.
 const (
-	MaxPage   = 1000    // items of a list
 	MaxBody   = 1 << 20 // bytes of a JSON body
 	MaxDraft  = 8 << 20 // bytes of a push's draft, which may list files
 	MaxUpload = 4 << 30 // bytes of an uploaded folder or archive

@@ -106,8 +106,6 @@ func NewInstances() *Instances {
 	return &Instances{byKey: iradix.New[*Instance](), byID: iradix.New[*Instance](), crashes: iradix.New[*Crashes]()}
 }
 
-// Seq counts the observations.
-func (o *Instances) Seq() uint64 { return o.seq }
 
 // With returns the instances with i in the place of what was known of its ID.
 func (o *Instances) With(i *Instance) *Instances {

@@ -13,7 +13,6 @@ type (
 	GroupName   string
 	AppName     string
 	ProcessName string
-	ServiceName string
 	NodeName    string
 	// Host is a host name in lower case without port and trailing dot; "*.example.com" for a wildcard.
 	Host string

@@ -27,9 +27,6 @@ type Table struct {
 // Revision is the revision of the state that the table was compiled from.
 func (t *Table) Revision() cloud.Revision { return t.view.State.Rev() }
 
-// Sequence counts the observations that the table was compiled from.
-func (t *Table) Sequence() uint64 { return t.view.Instances.Seq() }
-
 // Hosts returns how many hosts the internal and the public listeners know.
 func (t *Table) Hosts() (internal, public int) { return t.internal.n, t.public.n }
 

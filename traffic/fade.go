@@ -18,47 +18,42 @@ const (
 	Abort   Move = "abort"   // back to where the route led before
 )
 
-// Decision is a move and why. Again is when to look anew although nothing changes.
+// Decision is a move and why.
 type Decision struct {
-	Move  Move
-	Why   string
-	Again time.Time
+	Move Move
+	Why  string
 }
-
-// lookEvery is how often the figures are judged.
-const lookEvery = time.Second
 
 // Next decides how a cross-fade goes on. up says that every instance of the new release is ready; alive
 // that it may become so. v and findings are Judge's on what both releases did since the step began.
 func Next(f *cloud.Crossfade, up, alive bool, v Verdict, findings []Finding, now time.Time) Decision {
-	again := now.Add(lookEvery)
 	waited := now.Sub(f.Started)
 	switch {
 	case !alive:
-		return Decision{Abort, fmt.Sprintf("%s does not run", f.To), again}
+		return Decision{Abort, fmt.Sprintf("%s does not run", f.To)}
 	case v == Worse && f.Step > 0:
-		return Decision{Abort, worst(findings), again}
+		return Decision{Abort, worst(findings)}
 	case f.Paused:
-		return Decision{Stay, "paused", again}
+		return Decision{Stay, "paused"}
 	case f.Step == 0 && up:
-		return Decision{Advance, "all instances are ready", again}
+		return Decision{Advance, "all instances are ready"}
 	case f.Step == 0 && waited > time.Duration(f.Max):
-		return Decision{Abort, fmt.Sprintf("the instances of %s were not ready within %s", f.To, f.Max), again}
+		return Decision{Abort, fmt.Sprintf("the instances of %s were not ready within %s", f.To, f.Max)}
 	case f.Step == 0:
-		return Decision{Stay, "its instances are not ready yet", again}
+		return Decision{Stay, "its instances are not ready yet"}
 	}
 	if left := f.Since.Add(f.Dwell()).Sub(now); left > 0 {
-		return Decision{Stay, fmt.Sprintf("%s of this step are left", left.Round(time.Second)), again}
+		return Decision{Stay, fmt.Sprintf("%s of this step are left", left.Round(time.Second))}
 	}
 	switch {
 	case v == NoWorse:
-		return Decision{Advance, "no worse", again}
+		return Decision{Advance, "no worse"}
 	case waited < time.Duration(f.Max) || f.OnInconclusive == cloud.InconclusiveHold:
-		return Decision{Hold, "too little traffic to judge by yet", again}
+		return Decision{Hold, "too little traffic to judge by yet"}
 	case f.OnInconclusive == cloud.InconclusiveGo:
-		return Decision{Advance, fmt.Sprintf("nothing to judge by within %s, and it is to go on then", f.Max), again}
+		return Decision{Advance, fmt.Sprintf("nothing to judge by within %s, and it is to go on then", f.Max)}
 	}
-	return Decision{Abort, fmt.Sprintf("too little traffic to judge by within %s", f.Max), again}
+	return Decision{Abort, fmt.Sprintf("too little traffic to judge by within %s", f.Max)}
 }
 
 // worst is the evidence of the guard that failed.
