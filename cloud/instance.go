@@ -106,7 +106,6 @@ func NewInstances() *Instances {
 	return &Instances{byKey: iradix.New[*Instance](), byID: iradix.New[*Instance](), crashes: iradix.New[*Crashes]()}
 }
 
-
 // With returns the instances with i in the place of what was known of its ID.
 func (o *Instances) With(i *Instance) *Instances {
 	n := o.next(i.AppRef)
