@@ -59,7 +59,7 @@ func TestRequestFields(t *testing.T) {
 	f(plain, "X_Forwarded_For: 1.2.3.4|X-Forwarded_Proto: https|X_Real_IP: 1|Content_Length: 5|A_B: 1|C_D: 2|C-D: 3|X_Forwarded_Client_Certificate_Chain: 1",
 		"A_B: 1|C-D: 3|"+forwarded+trace)
 	f(plain, "Connection: close, A, X-Forwarded-For, Host, X-Request-Id|A: 1|B: 2", "B: 2|"+forwarded+trace)
-	f(plain, "Keep-Alive: 5|Proxy-Connection: x|Proxy-Authorization: x|TE: trailers, deflate|Upgrade: h2c|HTTP2-Settings: x|Connection: Upgrade, HTTP2-Settings",
+	f(plain, "Keep-Alive: 5|Proxy: http://x|Proxy-Connection: x|Proxy-Authorization: x|TE: trailers, deflate|Upgrade: h2c|HTTP2-Settings: x|Connection: Upgrade, HTTP2-Settings",
 		"TE: trailers|Connection: TE|"+forwarded+trace)
 	f(plain, given+"|Tracestate: a=b|B3: 0", given+"|Tracestate: a=b|B3: 0|"+forwarded)
 	f(plain, "Traceparent: nonsense", forwarded+trace)

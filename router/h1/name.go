@@ -54,6 +54,9 @@ func NameOf(b []byte) Name {
 		case 'd':
 			return either(b, "date", Date)
 		}
+	case 5:
+		// No standard field: CGI makes HTTP_PROXY of it, by which programs choose their way out.
+		return either(b, "proxy", ProxyConnection)
 	case 6:
 		switch b[0] | 0x20 {
 		case 'a':
