@@ -19,9 +19,10 @@ type router interface {
 }
 
 // logs keeps what instances print. Open returns the file that an instance's output goes to and begins
-// to read it; Done says that nothing more will come; Sweep removes the files that nobody has opened.
+// to read it; Copy takes over what there is of it; Done says that nothing more will come; Sweep removes the files that nobody has opened.
 type logs interface {
 	Open(i *cloud.Instance) (path string, err error)
+	Copy(id cloud.InstanceID)
 	Done(id cloud.InstanceID)
 	Sweep() error
 }

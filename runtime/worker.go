@@ -422,7 +422,9 @@ func (w *worker) cleared(ctx context.Context) {
 // remove clears away the container, however long that takes; false only when ctx ends.
 func (w *worker) remove(ctx context.Context) bool {
 	if w.ended && ctx.Err() == nil {
-		w.Logs.Done(w.i.ID) // first: a kill of micro between the two then costs no line
+		// A kill of micro before Done then costs no line. Done itself is for when the container is gone:
+		// until then its shim may still be writing the last of the output.
+		w.Logs.Copy(w.i.ID)
 	}
 	for {
 		if ctx.Err() != nil {

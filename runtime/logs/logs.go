@@ -110,6 +110,13 @@ func (l *Logs) journal(app cloud.AppRef) (*journal, error) {
 	return j, nil
 }
 
+// Copy copies what an instance has put out by now, but for a line without an end.
+func (l *Logs) Copy(id cloud.InstanceID) {
+	// An app that prints on and on must not keep others from their turn.
+	for turns := 0; l.copyOne(id) && turns < 1000; turns++ {
+	}
+}
+
 // Done copies the last of an instance's output, also a line without an end, and removes its raw file.
 func (l *Logs) Done(id cloud.InstanceID) {
 	l.mu.Lock()
@@ -214,9 +221,7 @@ func (l *Logs) opened() []cloud.InstanceID {
 func (l *Logs) copyAll() {
 	l.flush()
 	for _, id := range l.opened() {
-		// An app that prints on and on must not keep others from their turn.
-		for turns := 0; l.copyOne(id) && turns < 1000; turns++ {
-		}
+		l.Copy(id)
 	}
 }
 

@@ -41,6 +41,9 @@ func (l *Logs) Open(i *cloud.Instance) (string, error) {
 	return "/log/" + string(i.ID), nil
 }
 
+// Copy does nothing: there is no output.
+func (l *Logs) Copy(cloud.InstanceID) {}
+
 // Done ends reading.
 func (l *Logs) Done(id cloud.InstanceID) {
 	l.mu.Lock()
