@@ -141,7 +141,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	cmd := exec.Command("sh")
 	cmd.Dir = home
-	cmd.Env = append(os.Environ(), "HOME="+home, "CI=1", "MICRO_DATA="+data, "MICRO_NAME="+name, "MICRO_HTTP="+ip+":80", "MICRO_DNS="+ip+":53",
+	cmd.Env = append(os.Environ(), "HOME="+home, "CI=1", "MICRO_TARGET=", "MICRO_GROUP=", "MICRO_DATA="+data, "MICRO_NAME="+name, "MICRO_HTTP="+ip+":80", "MICRO_DNS="+ip+":53",
 		"MICRO_SUBNET="+fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)), "MICRO_CONFIG="+filepath.Join(dir, "none.yml"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err1 := cmd.StdinPipe()

@@ -196,6 +196,8 @@ func describe(e cloud.Exit, reason string) string {
 		return "ran out of memory: it has been killed at its limit"
 	case reason != "":
 		return reason
+	case e.Code < 0 || e.Code > 255:
+		return "ended in an unknown way"
 	case e.Code > 128 && e.Code <= 128+64:
 		return fmt.Sprintf("was ended by signal %d", e.Code-128)
 	}

@@ -44,6 +44,18 @@ func (n Name) Hop() bool { return hop>>n&1 != 0 }
 
 // NameOf identifies a field name, without regard to case.
 func NameOf(b []byte) Name {
+	if n := known(b); n != Other {
+		return n
+	}
+	const prefix = "x-forwarded-"
+	if len(b) > len(prefix) && b[0]|0x20 == 'x' && EqualFold(b[:len(prefix)], prefix) {
+		return XForwarded
+	}
+	return Other
+}
+
+// known identifies the names that are known as a whole.
+func known(b []byte) Name {
 	switch len(b) {
 	case 2:
 		return either(b, "te", TE)
@@ -103,9 +115,7 @@ func NameOf(b []byte) Name {
 	case 15:
 		switch b[2] | 0x20 {
 		case 'f':
-			if EqualFold(b, "x-forwarded-for") {
-				return XForwardedFor
-			}
+			return either(b, "x-forwarded-for", XForwardedFor)
 		case 'r':
 			return either(b, "x-request-start", XRequestStart)
 		case 'm':
@@ -128,20 +138,12 @@ func NameOf(b []byte) Name {
 		case 't':
 			return either(b, "transfer-encoding", TransferEncoding)
 		case 'x':
-			if EqualFold(b, "x-forwarded-proto") {
-				return XForwardedProto
-			}
+			return either(b, "x-forwarded-proto", XForwardedProto)
 		}
 	case 18:
 		return either(b, "proxy-authenticate", ProxyAuthenticate)
 	case 19:
-		if EqualFold(b, "proxy-authorization") {
-			return ProxyAuthorization
-		}
-	}
-	const prefix = "x-forwarded-"
-	if len(b) > len(prefix) && b[0]|0x20 == 'x' && EqualFold(b[:len(prefix)], prefix) {
-		return XForwarded
+		return either(b, "proxy-authorization", ProxyAuthorization)
 	}
 	return Other
 }

@@ -164,7 +164,8 @@ func TestNames(t *testing.T) {
 		"X-Micro-Instance": XMicroInstance, "Proxy-Connection": ProxyConnection, "Transfer-Encoding": TransferEncoding,
 		"X-Forwarded-Proto": XForwardedProto, "Proxy-Authenticate": ProxyAuthenticate,
 		"Proxy-Authorization": ProxyAuthorization, "X-Forwarded-Port": XForwarded, "X-Forwarded-Client-Cert": XForwarded,
-		"X-Forwarded-Ssl": XForwarded, "X-Forwarded-": Other, "Accept-Encoding": Other, "Content-Type": Other,
+		"X-Forwarded-Ssl": XForwarded, "X-Forwarded-Prefix": XForwarded, "X-Forwarded-Server": XForwarded,
+		"X-Forwarded-A": XForwarded, "X-Forwarded-By": XForwarded, "X-Forwarded-Scheme": XForwarded, "X-Forwarded-": Other, "Accept-Encoding": Other, "Content-Type": Other,
 	} {
 		if got := NameOf([]byte(name)); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
