@@ -31,6 +31,8 @@ type Decision struct {
 const (
 	// crashesToFail is how often in a row an instance may end before its release counts as failed.
 	crashesToFail = 3
+	// proof is how long an instance must be ready to count where the one before it in its place ended.
+	proof = 5 * time.Second
 	// slack is added to a release's own start times before it is given up as a whole.
 	slack = time.Minute
 )
@@ -111,11 +113,19 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 		}
 		for index := range rel.Formation[name].Instances {
 			slot := slotOf(rel, name, index)
-			if serves(v, slot, rel) {
+			c, crashed := v.Instances.Crashes(slot)
+			crashed = crashed && c.Generation == rel.Generation && !c.Last.At.Before(started)
+			if since, ok := serves(v, slot, rel); ok {
+				// One that has ended already on its way up must last a while to count as well: its port may
+				// have answered just before it ends again.
+				if settled := since.Add(proof); crashed && now.Before(settled) {
+					missing++
+					deadline = earlier(deadline, settled)
+				}
 				continue
 			}
 			missing++
-			if c, ok := v.Instances.Crashes(slot); ok && c.Generation == rel.Generation && !c.Last.At.Before(started) && (c.Fatal || c.Count >= crashesToFail) {
+			if crashed && (c.Fatal || c.Count >= crashesToFail) {
 				return fail(fmt.Sprintf("%s.%d %s", name, index, describe(c.Last, c.Reason)), hint(rel, slot, c.Last)), deadline
 			}
 		}
@@ -179,14 +189,21 @@ func hint(rel *cloud.Release, slot cloud.Slot, e cloud.Exit) string {
 	return fmt.Sprintf("micro logs %s", rel.ReleaseRef)
 }
 
-// serves says whether the slot has a ready instance of the release as it is to run now.
-func serves(v cloud.View, slot cloud.Slot, rel *cloud.Release) bool {
+// serves says whether the slot has a ready instance of the release as it is to run now, and since when.
+func serves(v cloud.View, slot cloud.Slot, rel *cloud.Release) (since time.Time, ok bool) {
 	for i := range v.Instances.OfSlot(slot) {
 		if i.Phase == cloud.InstanceReady && i.Generation >= rel.Generation && of(i, rel) {
-			return true
+			return i.Since, true
 		}
 	}
-	return false
+	return time.Time{}, false
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // describe says in words how an instance ended; reason is what is known beyond its exit.

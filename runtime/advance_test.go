@@ -32,6 +32,16 @@ func TestAdvance(t *testing.T) {
 			return v
 		}
 	}
+	// The second try answers, a moment after the first one ended.
+	again := func(v cloud.View) cloud.View {
+		v = crashes(1, false, time.Second)(v)
+		for i := range v.Instances.OfRelease(shop.Release(2)) {
+			ready := *i
+			ready.Since = noon.Add(2 * time.Second)
+			v.Instances = v.Instances.With(&ready)
+		}
+		return v
+	}
 	for _, c := range []struct {
 		name, state, seen string
 		with              func(cloud.View) cloud.View
@@ -50,6 +60,8 @@ func TestAdvance(t *testing.T) {
 		{"crashed three times", rolling + "release shop@r2 web=1", "", crashes(3, false, time.Second), 2 * time.Second, "failed shop@r2: web.0 exited with code 3"},
 		{"crashed three times before", rolling + "release shop@r2 web=1", "", crashes(3, false, -time.Second), 2 * time.Second, ""},
 		{"crashed three times, and came up", rolling + "release shop@r2 web=1", "web.0@r2 ready", crashes(3, false, time.Second), 2 * time.Second, "settled shop@r2"},
+		{"crashed, and has just come up", rolling + "release shop@r2 web=1", "web.0@r2 ready", again, 3 * time.Second, ""},
+		{"crashed, and came up to stay", rolling + "release shop@r2 web=1", "web.0@r2 ready", again, 7 * time.Second, "settled shop@r2"},
 		{"hangs", rolling + "release shop@r2 web=1", "", crashes(1, true, time.Second), 2 * time.Second, "failed shop@r2: web.0 exited with code 3"},
 		{"too late", rolling + "release shop@r2 web=3", "web.0@r2 ready", nil, time.Hour, "failed shop@r2: 2 of 3 instances were not ready in time"},
 		{"in time", rolling + "release shop@r2 web=3", "web.0@r2 ready", nil, time.Minute, ""},
