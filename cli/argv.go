@@ -43,6 +43,9 @@ func arrange(app *urfave.App, argv []string) (args, child []string, err error) {
 			i = len(rest)
 		case a == "-" || !strings.HasPrefix(a, "-"):
 			plain = append(plain, a)
+		case a == "-h" || a == "--help":
+			// Whatever else was said: somebody wants to know how to say it.
+			return append(append([]string{argv[0]}, path...), "--help"), nil, nil
 		default:
 			if flag, value, ok := together(flags, a); ok {
 				args = append(args, flag, value)

@@ -34,7 +34,9 @@ func TestArrange(t *testing.T) {
 		{"up --http :80 --http 127.0.0.2:80", "micro up --http :80 --http 127.0.0.2:80 --", ""},
 		{"push -", "micro push -- -", ""},
 		{"push --unknown x", "micro push --unknown -- x", ""},
-		{"--help", "micro --help --", ""},
+		{"--help", "micro --help", ""},
+		{"push . --app shop --help", "micro push --help", ""},
+		{"image load -h a.tar", "micro image load --help", ""},
 	} {
 		args, child, err := arrange(app, append([]string{"micro"}, strings.Fields(tt.line)...))
 		if err != nil || strings.Join(args, " ") != tt.want || strings.Join(child, " ") != tt.child {
