@@ -209,7 +209,7 @@ func containersCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	data := ts.Getenv("MICRO_DATA")
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(45 * time.Second) // a shim that nobody leads to is ended within 20 s
 	for {
 		c := count(data)
 		if c.Namespaces == want && c.Links == want && c.Mounts == want && c.Groups == want && c.Shims <= want && (c.Shims > 0 || want == 0) {

@@ -98,7 +98,7 @@ func setUpNode(env *testscript.Env) error {
 				env.T().FailNow()
 			}
 		}
-		_ = unix.Unmount(env.Getenv("MICRO_DATA"), 0) // where it is a disk of its own
+		_ = unix.Unmount(env.Getenv("MICRO_DATA"), unix.MNT_DETACH) // where it is a disk of its own
 		if err := os.RemoveAll(dir); err != nil {
 			env.T().Log(err)
 			env.T().FailNow()

@@ -78,6 +78,9 @@ func NewDriver(ctx context.Context, e *Engine, cfg DriverConfig) (*Driver, error
 // Run looks after the containers' network until ctx ends. A container whose network is lost is killed:
 // whoever wants it finds that it has ended, and starts another one.
 func (d *Driver) Run(ctx context.Context) error {
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	looking.Go(func() { d.endOrphans(ctx) })
 	return d.net.Run(ctx, d.lostNetwork)
 }
 

@@ -2,6 +2,7 @@ package ctrd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,56 @@ func killOrphans(cfg Config) error {
 			return fmt.Errorf("%d orphaned shims do not end", left)
 		}
 	}
+}
+
+// orphanEvery is how often shims are looked for that no bundle leads to. One that is seen twice is no
+// shim that is just being started.
+const orphanEvery = 10 * time.Second
+
+// endOrphans ends, until ctx ends, the shims that no bundle leads to although micro lives: now and then
+// one outlives its last container, whose caller went away while both were ended.
+func (d *Driver) endOrphans(ctx context.Context) {
+	tick := time.NewTicker(orphanEvery)
+	defer tick.Stop()
+	before := map[int]bool{}
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		seen, err := orphans(d.e.cfg)
+		if err != nil {
+			d.log.Warn("orphaned shims can't be looked for", "err", err)
+			continue
+		}
+		for pid := range seen {
+			if before[pid] {
+				d.log.Info("a shim that no container leads to is ended", "pid", pid)
+				_ = unix.Kill(pid, unix.SIGKILL) // it may just have ended by itself
+			}
+		}
+		before = seen
+	}
+}
+
+// orphans are the shims of this node that no bundle leads to at this moment.
+func orphans(cfg Config) (map[int]bool, error) {
+	wanted, err := shimSockets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	listening, err := unixSockets()
+	if err != nil {
+		return nil, err
+	}
+	found := map[int]bool{}
+	for pid, args := range processes() {
+		if belongs(args, cfg) && !serves(pid, listening, wanted) {
+			found[pid] = true
+		}
+	}
+	return found, nil
 }
 
 // shimSockets are the paths of sockets that bundles lead to.
