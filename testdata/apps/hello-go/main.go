@@ -43,6 +43,9 @@ func serve() error {
 		Handler:           a.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
+	// Before anybody can know that it runs: a signal that comes sooner ends it at once.
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
 	listener, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		return err
@@ -51,8 +54,6 @@ func serve() error {
 	go func() { served <- server.Serve(listener) }()
 	fmt.Println("hello: listening on", listener.Addr())
 
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
 	for {
 		select {
 		case err := <-served:
