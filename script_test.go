@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -116,27 +117,30 @@ func lookPath(path, program string) (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// freePorts finds one that TCP has free and one that both TCP and UDP have.
-func freePorts() (tcp, both int, err error) {
-	a, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer a.Close()
-	for range 20 {
-		b, err := net.Listen("tcp", "127.0.0.1:0")
+// freePorts finds two that TCP and UDP have free, below those that the kernel gives to outgoing
+// connections: a node that is started again must find its own free still.
+func freePorts() (http, dns int, err error) {
+	free := func(port int) bool {
+		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
-			return 0, 0, err
+			return false
 		}
-		port := b.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", b.Addr().String())
-		b.Close()
-		if err == nil {
-			u.Close()
-			return a.Addr().(*net.TCPAddr).Port, port, nil
+		defer t.Close()
+		u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err != nil {
+			return false
+		}
+		return u.Close() == nil
+	}
+	const first, count = 20000, 12000
+	for range 100 {
+		// Other runs of these tests look at the same time.
+		port := first + 2*rand.IntN(count/2)
+		if free(port) && free(port+1) {
+			return port, port + 1, nil
 		}
 	}
-	return 0, 0, errors.New("no port is free by TCP and UDP")
+	return 0, 0, errors.New("no two ports are free by TCP and UDP")
 }
 
 // leftOnHost names what a node whose data is in dir has left behind, "" for nothing.
