@@ -9,16 +9,34 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
+// Sockets binds addresses as net.ListenTCP and net.ListenUDP do. A node whose sockets outlive its process
+// takes those that are bound already.
+type Sockets interface {
+	ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error)
+	ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, error)
+}
+
+// ownSockets are bound by the server for itself.
+type ownSockets struct{}
+
+func (ownSockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error) {
+	return net.ListenTCP(network, net.TCPAddrFromAddrPort(addr))
+}
+
+func (ownSockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, error) {
+	return net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
+}
+
 // bind takes an address by TCP and by UDP.
-func bind(addr netip.AddrPort) (*udpSocket, *net.TCPListener, error) {
+func bind(sockets Sockets, addr netip.AddrPort) (*udpSocket, *net.TCPListener, error) {
 	const tries = 16 // of free ports, until one is free for both
 	for try := 1; ; try++ {
-		t, err := net.ListenTCP(family("tcp", addr), net.TCPAddrFromAddrPort(addr))
+		t, err := sockets.ListenTCP(family("tcp", addr), addr)
 		if err != nil {
 			return nil, nil, bindError(addr, "tcp", err)
 		}
 		same := netip.AddrPortFrom(addr.Addr(), t.Addr().(*net.TCPAddr).AddrPort().Port())
-		u, err := newUDPSocket(same)
+		u, err := newUDPSocket(sockets, same)
 		if err == nil {
 			return u, t, nil
 		}
@@ -55,7 +73,7 @@ func bindError(addr netip.AddrPort, network string, err error) error {
 func PickAddr(candidates ...netip.AddrPort) (netip.AddrPort, error) {
 	var errs []error
 	for _, addr := range candidates {
-		u, t, err := bind(addr)
+		u, t, err := bind(ownSockets{}, addr)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -13,8 +13,9 @@ func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
 	faults := 0
 	for {
 		n, errno := b.receive(u.fd)
+		closing := s.closing.Load()
 		switch {
-		case s.closing.Load():
+		case closing && (errno != 0 || n == 0):
 			return nil
 		case errno == 0:
 			faults = 0
@@ -47,6 +48,9 @@ func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
 			default:
 				sent++ // no way to this one client
 			}
+		}
+		if closing {
+			return nil
 		}
 	}
 }

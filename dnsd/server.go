@@ -33,6 +33,7 @@ type Config struct {
 	// nor a container: those can't be made up. 0 is 200, below 0 none.
 	Rate int
 
+	Sockets  Sockets  // binds Listen; nil: the server does
 	Recorder Recorder // may be nil
 	Log      *slog.Logger
 }
@@ -79,8 +80,11 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, views: NewViews(cfg.Networks), limit: newLimiter(cfg.Rate, time.Now)}
 	s.conns.open, s.conns.of = map[*net.TCPConn]bool{}, map[netip.Addr]int{}
 	s.zone.Store(cfg.Zone)
+	if cfg.Sockets == nil {
+		cfg.Sockets = ownSockets{}
+	}
 	for _, addr := range cfg.Listen {
-		u, t, err := bind(addr)
+		u, t, err := bind(cfg.Sockets, addr)
 		if err != nil {
 			s.Close()
 			return nil, err
@@ -129,7 +133,13 @@ func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	err := context.Cause(ctx)
 	s.stop()
+	asleep := time.AfterFunc(time.Second, func() { // a firewall may have kept the call from them
+		for _, u := range s.udp {
+			u.shut()
+		}
+	})
 	s.work.Wait()
+	asleep.Stop()
 	for _, u := range s.udp { // look-ups under way have been writing to them
 		u.close()
 	}

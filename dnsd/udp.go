@@ -26,8 +26,8 @@ type udpSocket struct {
 	wildcard bool
 }
 
-func newUDPSocket(addr netip.AddrPort) (*udpSocket, error) {
-	conn, err := net.ListenUDP(family("udp", addr), net.UDPAddrFromAddrPort(addr))
+func newUDPSocket(sockets Sockets, addr netip.AddrPort) (*udpSocket, error) {
+	conn, err := sockets.ListenUDP(family("udp", addr), addr)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +68,21 @@ func (u *udpSocket) prepare() error {
 	return nil
 }
 
-// wake ends the reader's wait for good. The kernel says ENOTCONN and does it all the same.
-func (u *udpSocket) wake() { _ = unix.Shutdown(u.fd, unix.SHUT_RD) }
+// wake ends the reader's wait with a message that says nothing. shutdown(2) would end the socket for
+// whoever has it next, too.
+func (u *udpSocket) wake() {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(u.addr))
+	if err == nil {
+		_, err = conn.Write(nil)
+		conn.Close()
+	}
+	if err != nil {
+		u.shut()
+	}
+}
+
+// shut ends the reader's wait for good. The kernel says ENOTCONN and does it all the same.
+func (u *udpSocket) shut() { _ = unix.Shutdown(u.fd, unix.SHUT_RD) }
 
 // close gives the address back, when nobody reads or writes any more.
 func (u *udpSocket) close() { unix.Close(u.fd) }

@@ -26,12 +26,12 @@ func defaultHTTP() []netip.AddrPort {
 }
 
 // listenTCP binds an address, and names the holder of one that is taken.
-func listenTCP(what string, a netip.AddrPort) (net.Listener, error) {
+func (n *Node) listenTCP(what string, a netip.AddrPort) (net.Listener, error) {
 	network := "tcp4"
 	if a.Addr().Is6() {
 		network = "tcp6"
 	}
-	ln, err := net.Listen(network, a.String())
+	ln, err := n.sockets.ListenTCP(network, a)
 	switch {
 	case err == nil:
 		return ln, nil

@@ -59,6 +59,7 @@ type Node struct {
 	agent      *runtime.Agent
 	leader     *runtime.Leader
 
+	sockets      *sockets
 	router       *router.Router
 	figures      *router.Figures
 	fader        *fader
@@ -86,6 +87,7 @@ const secretBytes = 32
 // the host.
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), published: cloud.NewBoard(), down: make(chan struct{})}
+	n.sockets = openSockets(cfg.Log)
 	n.wait("the store")
 	for _, step := range []func(context.Context) error{
 		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openAPI,
@@ -94,6 +96,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 			return nil, n.giveUp(err)
 		}
 	}
+	n.sockets.rest()
 	return n, nil
 }
 
@@ -141,7 +144,6 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	defer p.stop()
 	p.start(ctx, "logs", 5*time.Second, n.logs.Run)
 	p.start(ctx, "store", 5*time.Second, n.store.Run)
-	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
 	p.start(ctx, "network", 2*time.Second, n.driver.Run)
 	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
 	adopted := make(chan struct{})
@@ -159,6 +161,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	n.router.Swap(n.compiler.Compile(nil, view))
 	n.dns.Swap(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
 	n.published.Show(view)
+	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
 	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.board) })
 	p.start(ctx, "leader", 5*time.Second, n.leader.Run)

@@ -55,7 +55,7 @@ func (n *Node) openListeners(context.Context) error {
 		}
 	}
 	for _, a := range n.cfg.Public {
-		ln, err := listenTCP("public-http", a)
+		ln, err := n.listenTCP("public-http", a)
 		if err != nil {
 			return err
 		}
@@ -73,12 +73,23 @@ func (n *Node) openListeners(context.Context) error {
 		n.cfg.DNS = chosen.DNS
 	}
 	if len(n.cfg.DNS) == 0 {
-		a, err := dnsd.PickAddr(dnsd.DefaultAddrs()...)
-		if err != nil {
-			return dnsTaken(err, dnsd.DefaultAddrs(), netip.Addr{})
-		}
-		n.cfg.DNS = []netip.AddrPort{a}
+		return n.pickDNS()
 	}
+	return nil
+}
+
+// pickDNS decides where the DNS server is to be, where nobody did.
+func (n *Node) pickDNS() error {
+	candidates := dnsd.DefaultAddrs()
+	if i := slices.IndexFunc(candidates, n.sockets.has); i >= 0 {
+		n.cfg.DNS = candidates[i : i+1]
+		return nil
+	}
+	a, err := dnsd.PickAddr(candidates...)
+	if err != nil {
+		return dnsTaken(err, candidates, netip.Addr{})
+	}
+	n.cfg.DNS = []netip.AddrPort{a}
 	return nil
 }
 
@@ -101,7 +112,7 @@ func (n *Node) listenInternal(a netip.AddrPort) error {
 			return nil
 		}
 	}
-	ln, err := listenTCP("http", a)
+	ln, err := n.listenTCP("http", a)
 	if err != nil {
 		return err
 	}
@@ -178,7 +189,7 @@ func (n *Node) openNames(context.Context) error {
 	}
 	n.dns, err = dnsd.New(dnsd.Config{
 		Listen:   append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)),
-		Networks: n.networks(), Zone: zone, Forward: forward, Recorder: &n.queries, Log: n.log,
+		Networks: n.networks(), Zone: zone, Forward: forward, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
 		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())

@@ -36,7 +36,7 @@ func TestUnitKeepsItsPromises(t *testing.T) {
 		lines[strings.TrimSpace(line)] = true
 	}
 	for _, line := range []string{
-		"Type=notify", "NotifyAccess=main", "KillMode=process", "Delegate=yes", "Restart=always",
+		"Type=notify", "NotifyAccess=main", "KillMode=process", "Delegate=yes", "Restart=on-failure", "FileDescriptorStoreMax=64",
 		"WatchdogSec=30s", "StateDirectory=micro", "RuntimeDirectory=micro", "RuntimeDirectoryPreserve=yes",
 		"ExecStart=/usr/local/bin/micro up",
 	} {

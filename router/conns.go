@@ -4,20 +4,34 @@ import "sync"
 
 // conns are the listeners' ends and the clients' connections.
 type conns struct {
-	mu     sync.Mutex
-	closed bool
-	stops  []func() // of the listeners
-	all    map[*conn]struct{}
-	none   chan struct{} // closed when the last connection has ended after close
+	mu      sync.Mutex
+	stopped bool     // no listener accepts
+	stops   []func() // of the listeners
+	closed  bool
+	all     map[*conn]struct{}
+	none    chan struct{} // closed when the last connection has ended after close
 }
 
-// listening notes how a listener is stopped; false after a shutdown.
-func (r *Router) listening(stop func()) bool {
-	s := &r.conns
+// listening notes how a listener is stopped, and waited for; false after a shutdown.
+func (s *conns) listening(stop func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
 	s.stops = append(s.stops, stop)
-	return !s.closed
+	return true
+}
+
+// stop ends the listeners. When it returns, every connection that they accepted is among all.
+func (s *conns) stop() {
+	s.mu.Lock()
+	s.stopped = true
+	stops := s.stops
+	s.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
 }
 
 // add notes a connection; false after a shutdown.
@@ -57,9 +71,8 @@ func (s *conns) len() int {
 	return len(s.all)
 }
 
-// close lets no connection in any more. It returns what stops the listeners, and what is closed after
-// the last connection.
-func (s *conns) close() (stops []func(), none <-chan struct{}) {
+// close lets no connection in any more. It returns what is closed after the last connection.
+func (s *conns) close() (none <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -68,7 +81,7 @@ func (s *conns) close() (stops []func(), none <-chan struct{}) {
 			s.ended()
 		}
 	}
-	return s.stops, s.none
+	return s.none
 }
 
 // closeIdle ends connections between two requests.

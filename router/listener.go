@@ -30,11 +30,12 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
-	if !r.listening(func() { cancel(); _ = ln.Close() }) {
-		_ = ln.Close()
+	defer ln.Close()
+	done := make(chan struct{})
+	defer close(done)
+	if !r.conns.listening(func() { cancel(); _ = ln.Close(); <-done }) {
 		return nil
 	}
-	defer ln.Close()
 	for wait := time.Duration(0); ; {
 		nc, err := ln.Accept()
 		switch {
@@ -105,10 +106,8 @@ const lastRequests = 200 * time.Millisecond
 // is first. It returns ctx's error where it cut requests off.
 func (r *Router) Shutdown(ctx context.Context) error {
 	r.closing.Store(true)
-	stops, none := r.conns.close()
-	for _, stop := range stops {
-		stop()
-	}
+	r.conns.stop()
+	none := r.conns.close()
 	defer r.closeUpstreams()
 	defer r.mirrors.close()
 	wait := time.NewTimer(lastRequests)
