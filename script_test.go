@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"reboot": rebootCommand, "manager": managerCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
+			"reboot": rebootCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
 			"image": imageCommand, "load": loadCommand, "long": longCommand, "gone": goneCommand,
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "snapshots": snapshotsCommand, "json": jsonCommand,

@@ -26,6 +26,7 @@ type Client struct {
 	base   string
 	target string
 	http   *http.Client
+	dial   func(context.Context) (net.Conn, error) // to a node's socket; nil over the network
 }
 
 const (
@@ -34,9 +35,10 @@ const (
 	headTimeout = 5 * time.Minute
 )
 
-// New returns a client of the cloud at target: "unix:///var/lib/micro/micro.sock", "http://host:port" or
-// "https://host". Nothing is sent yet.
-func New(target string) (*Client, error) {
+// New returns a client of the cloud at target: "unix:///var/lib/micro/micro.sock", "ssh://user@host" (with
+// the port and the path of the socket where they are not the usual ones), "http://host:port" or
+// "https://host". ssh is the command that reaches other machines, for none DefaultSSH. Nothing is sent yet.
+func New(target string, ssh ...string) (*Client, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "target %q is no URL", target).WithHint("for example unix:///var/lib/micro/micro.sock")
@@ -50,10 +52,13 @@ func New(target string) (*Client, error) {
 		if path == "" {
 			return nil, cloud.Errorf(cloud.Invalid, "target %q has no path", target).WithHint("for example unix:///var/lib/micro/micro.sock")
 		}
-		c.base = "http://micro"
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", path)
+		c.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
+	case "ssh":
+		there, err := newSSHTarget(u, ssh)
+		if err != nil {
+			return nil, err
 		}
+		c.dial = there.dial
 	case "http", "https":
 		if u.Host == "" {
 			return nil, cloud.Errorf(cloud.Invalid, "target %q has no host", target)
@@ -62,9 +67,25 @@ func New(target string) (*Client, error) {
 		t.Proxy = http.ProxyFromEnvironment
 		c.base = u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/")
 	default:
-		return nil, cloud.Errorf(cloud.Invalid, "target %q is of no known kind", target).WithHint("targets begin with unix://, http:// or https://")
+		return nil, cloud.Errorf(cloud.Invalid, "target %q is of no known kind", target).WithHint("targets begin with unix://, ssh://, http:// or https://")
+	}
+	if c.dial != nil {
+		c.base = "http://micro"
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
 	}
 	return c, nil
+}
+
+// Connect returns a connection to the node's socket, for another client to speak over.
+func (c *Client) Connect(ctx context.Context) (net.Conn, error) {
+	if c.dial == nil {
+		return nil, cloud.Errorf(cloud.Invalid, "target %s is no socket", c.target).WithHint("for example unix:///var/lib/micro/micro.sock")
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	return conn, nil
 }
 
 // Close lets go of idle connections.
@@ -117,7 +138,10 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err
 	}
+	known, ok := errors.AsType[*cloud.Error](err)
 	switch {
+	case ok:
+		return cloud.Errorf(known.Code, "cannot reach %s: %s", c.target, known.Error()).WithHint("%s", known.Hint)
 	case errors.Is(err, context.Canceled):
 		return cloud.Errorf(cloud.Interrupted, "interrupted: %w", err)
 	case ctx.Err() != nil:

@@ -32,6 +32,7 @@ for group in "$@"; do
 		command_of ps procps
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
+		command_of ssh openssh-client
 		command_of promtool prometheus
 		;;
 	bench)
