@@ -52,6 +52,7 @@ type Process struct {
 	Instances int         `json:"instances"`
 	Memory    int64       `json:"memory" doc:"Limit of an instance in bytes"`
 	CPU       int64       `json:"cpu,omitempty" doc:"Limit of an instance in thousandths of a core; missing: none but the node's"`
+	Disk      int64       `json:"disk,omitempty" doc:"Limit of an instance's own files in bytes, volumes left out; missing: none"`
 	Ready     int         `json:"ready" doc:"Instances that are ready"`
 	Liveness  cloud.Check `json:"liveness"`
 	Readiness cloud.Check `json:"readiness"`
@@ -95,6 +96,7 @@ type ScaleTo struct {
 	Instances *int   `json:"instances,omitempty" minimum:"0"`
 	Memory    *int64 `json:"memory,omitempty" doc:"Bytes an instance"`
 	CPU       *int64 `json:"cpu,omitempty" doc:"Thousandths of a core an instance, 0 for no limit"`
+	Disk      *int64 `json:"disk,omitempty" doc:"Bytes of an instance's own files, 0 for no limit"`
 }
 
 // Changed answers a write: what is desired from now on. To see it come true, wait for the release

@@ -24,6 +24,7 @@ type Instance struct {
 	NextTry  *time.Time        `json:"next_try,omitempty" doc:"When the next start is due"`
 	Reason   string            `json:"reason,omitempty" doc:"Why it is not ready"`
 	Exit     *cloud.Exit       `json:"exit,omitempty" doc:"How it ended last"`
+	Ended    string            `json:"ended,omitempty" doc:"Why it ended last"`
 
 	CPU         *float64 `json:"cpu,omitempty" doc:"Seconds of processor time since the start"`
 	Memory      *int64   `json:"memory,omitempty" doc:"Bytes in use, page cache that can be dropped left out"`

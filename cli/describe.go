@@ -24,7 +24,7 @@ new one is ready, and if that never comes up nothing changes (exit code 7).
 	case "logs":
 		return `Lines of the streams app (what instances print), router (requests), build and api.`
 	case "scale":
-		return `Memory or CPU replaces the instances one after the other; their number alone replaces none. It is
+		return `Memory or CPU replaces the instances one after the other; their number or disk replaces none. It is
 no new release: the formation belongs to its release, and comes back with it.
 
   micro scale shop -i 4 -m 256M

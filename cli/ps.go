@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -184,13 +185,7 @@ func since(i api.Instance) string {
 }
 
 func reason(i api.Instance) string {
-	text := i.Reason
-	if i.Exit != nil && text == "" {
-		text = fmt.Sprintf("exited with code %d", i.Exit.Code)
-		if i.Exit.OOM {
-			text = "ran out of memory"
-		}
-	}
+	text := cmp.Or(i.Reason, i.Ended)
 	if i.NextTry != nil && time.Until(*i.NextTry) > 0 {
 		text += fmt.Sprintf(" (next try in %s)", time.Until(*i.NextTry).Round(time.Second))
 	}

@@ -178,6 +178,7 @@ func (c *command) scale() *urfave.Command {
 		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
 		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
 		&urfave.StringFlag{Name: "cpu", Usage: "`CORES` of an instance, for example 0.5; 0 is all of the node's"},
+		&urfave.StringFlag{Name: "disk", Usage: "`SIZE` of an instance's own files, volumes left out; none is no limit"},
 		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Value: string(cloud.Web), Usage: "the process `NAME` that -i, -m and --cpu are about (default web)"},
 	}
 	return c.new("scale", "APP[@rN] [PROCESS=N…]", "change how much of an app or release runs, in place", 1, -1, flags,
@@ -233,10 +234,26 @@ func scaleFlags(u *urfave.Context, to map[cloud.ProcessName]api.ScaleTo) error {
 		n := int64(f * 1000)
 		s.CPU = &n
 	}
+	if u.IsSet("disk") {
+		n, err := diskOf(u)
+		if err != nil {
+			return err
+		}
+		s.Disk = n
+	}
 	if s != (api.ScaleTo{}) {
 		to[cloud.ProcessName(u.String("process"))] = s
 	}
 	return nil
+}
+
+// diskOf reads --disk.
+func diskOf(u *urfave.Context) (*int64, error) {
+	if u.String("disk") == "none" {
+		return new(int64), nil
+	}
+	n, err := cloud.ParseSize(u.String("disk"))
+	return &n, err
 }
 
 func (c *command) env() *urfave.Command {

@@ -33,6 +33,7 @@ type DraftProcess struct {
 	Instances *int      `json:"instances,omitempty"`
 	Memory    *int64    `json:"memory,omitempty"`
 	CPU       *int64    `json:"cpu,omitempty"`
+	Disk      *int64    `json:"disk,omitempty"`
 	Port      *int      `json:"port,omitempty"`
 	Startup   *Duration `json:"startup,omitempty"`
 	StopGrace *Duration `json:"stop_grace,omitempty"`
@@ -62,6 +63,7 @@ const (
 const (
 	MaxInstances = 1000
 	MinMemory    = 4 << 20
+	MinDisk      = 1 << 20
 	MaxEnvBytes  = 128 << 10
 )
 
@@ -160,6 +162,7 @@ func (p DraftProcess) scale(name ProcessName, parent Formation) Scale {
 	s.Instances = or(p.Instances, s.Instances)
 	s.Memory = or(p.Memory, s.Memory)
 	s.CPU = or(p.CPU, s.CPU)
+	s.Disk = or(p.Disk, s.Disk)
 	return s
 }
 

@@ -251,13 +251,13 @@ func TestReleaseCommandRunsOnce(t *testing.T) {
 }
 
 func TestFormationAtLeast(t *testing.T) {
-	f := func(n int, memory, cpu int64) Formation { return Formation{Web: {n, memory, cpu}} }
+	f := func(n int, memory, cpu int64) Formation { return Formation{Web: {n, memory, cpu, cpu}} }
 	for _, c := range []struct{ have, other, want Formation }{
 		{f(1, 10, 100), f(4, 5, 200), f(4, 10, 200)},
 		{f(5, 10, 0), f(4, 50, 200), f(5, 50, 0)},
 		{f(1, 10, 100), f(4, 10, 0), f(4, 10, 0)},
 		{f(1, 10, 100), f(0, 10, 0), f(1, 10, 100)},
-		{f(1, 10, 0), Formation{"worker": {3, 3, 3}}, f(1, 10, 0)},
+		{f(1, 10, 0), Formation{"worker": {3, 3, 3, 3}}, f(1, 10, 0)},
 		{Formation{}, f(1, 1, 1), Formation{}},
 	} {
 		if got := c.have.AtLeast(c.other); !maps.Equal(got, c.want) {

@@ -75,6 +75,8 @@ type Scale struct {
 	Instances int   `json:"instances"`
 	Memory    int64 `json:"memory"`        // bytes an instance, a limit
 	CPU       int64 `json:"cpu,omitempty"` // thousandths of a core an instance, a limit; 0 is all of the node's
+	// Disk is how many bytes of files of its own an instance may have, volumes left out; 0 is no limit.
+	Disk int64 `json:"disk,omitempty"`
 }
 
 // Formation is how much of each process of a release runs. It changes in place and stays with its release.
@@ -98,13 +100,18 @@ func (f Formation) AtLeast(other Formation) Formation {
 		o := other[name]
 		s.Instances = max(s.Instances, o.Instances)
 		s.Memory = max(s.Memory, o.Memory)
-		if s.CPU != 0 && o.Instances > 0 {
-			if o.CPU == 0 {
-				s.CPU = 0
-			}
-			s.CPU = max(s.CPU, o.CPU)
+		if o.Instances > 0 {
+			s.CPU, s.Disk = laxer(s.CPU, o.CPU), laxer(s.Disk, o.Disk)
 		}
 		raised[name] = s
 	}
 	return raised
+}
+
+// laxer is the higher one of two limits, of which 0 is none.
+func laxer(a, b int64) int64 {
+	if a == 0 || b == 0 {
+		return 0
+	}
+	return max(a, b)
 }

@@ -102,6 +102,9 @@ func (f Formation) Validate() error {
 		if s.CPU != 0 && s.CPU < 10 {
 			errs = append(errs, Errorf(Invalid, "process %s: %d thousandths of a core are less than 10", name, s.CPU))
 		}
+		if s.Disk != 0 && s.Disk < MinDisk {
+			errs = append(errs, Errorf(Invalid, "process %s: a disk quota of %s is less than %s", name, FormatSize(s.Disk), FormatSize(MinDisk)))
+		}
 	}
 	return joinInvalid(errs)
 }

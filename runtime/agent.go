@@ -65,6 +65,7 @@ type Agent struct {
 	site    site
 	ask     func(context.Context, cloud.Check, netip.AddrPort) error // probe, but in tests
 	slots   chan struct{}                                            // bounds how many containers start at a time
+	measure sync.Mutex                                               // held while an instance's files are looked at
 	mu      sync.Mutex
 	workers map[cloud.InstanceID]*worker
 	running sync.WaitGroup

@@ -317,6 +317,30 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// What writes more than its disk quota allows is replaced; the quota is the one of now.
+func TestDiskQuota(t *testing.T) {
+	in(t, nil, func(w *world) {
+		w.push("one", web(1))
+		w.after(time.Second)
+		first := w.driver.IDs()[0]
+		w.driver.Write(first, 5<<20)
+		w.after(time.Minute)
+		if slices.Contains(w.fault.Calls(), "written "+first) {
+			t.Error("the files of one without a quota were measured")
+		}
+		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Disk: new(int64(5 << 20))}}))
+		w.after(time.Minute)
+		w.is("runs as before", strings.Join(w.driver.IDs(), " "), first)
+		w.driver.Write(first, 5<<20+4096)
+		w.after(20 * time.Second)
+		w.is("seen", w.seen(), "web.0@r1 ready")
+		c, ok := w.board.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
+		if want := "has 6M of files of its own: its disk quota is 5M"; !ok || c.Reason != want || slices.Contains(w.driver.IDs(), first) {
+			t.Errorf("crashes are %+v, want the reason %q; %v run", c, want, w.driver.IDs())
+		}
+	})
+}
+
 // A push that nobody waits for any more makes room for the next.
 func TestSupersededPushEnds(t *testing.T) {
 	in(t, byImage(map[string]runtimetest.App{"two": {Deaf: true}}), func(w *world) {

@@ -115,12 +115,20 @@ func (n site) vcapApplication(rel *cloud.Release, i *cloud.Instance, p cloud.Pro
 		"process_type":        i.Process,
 		"host":                "0.0.0.0",
 		"port":                p.Port,
-		"limits":              map[string]any{"mem": scale.Memory >> 20, "fds": 16384},
+		"limits":              limits(scale),
 	})
 	if err != nil {
 		return "{}" // nothing of it can fail to encode
 	}
 	return string(b)
+}
+
+func limits(scale cloud.Scale) map[string]any {
+	all := map[string]any{"mem": scale.Memory >> 20, "fds": 16384}
+	if scale.Disk > 0 {
+		all["disk"] = scale.Disk >> 20
+	}
+	return all
 }
 
 // addressEnv is the part of the environment that depends on the instance's address.

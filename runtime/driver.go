@@ -105,5 +105,7 @@ type Driver interface {
 	// Exec runs a process inside and returns its exit code.
 	Exec(ctx context.Context, id string, c Command) (int, error)
 	Stats(ctx context.Context, id string) (Stats, error)
+	// Written is how many bytes of disk the container's own files take, volumes left out. It looks at all of them.
+	Written(ctx context.Context, id string) (int64, error)
 	Listening(ctx context.Context, id string) ([]Listener, error)
 }

@@ -258,9 +258,16 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	live, ready := ticker(p.Liveness), ticker(p.Readiness)
 	defer live.Stop()
 	defer ready.Stop()
+	disk := time.NewTicker(spread(measureEvery))
+	defer disk.Stop()
 	failures := 0
 	for {
 		select {
+		case <-disk.C:
+			if reason, over := w.overQuota(ctx); over {
+				w.giveUp(ctx, p, exit, reason)
+				return
+			}
 		case <-live.C:
 			err := w.ask(ctx, p.Liveness, w.i.Addr)
 			if err == nil {
@@ -292,15 +299,17 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	}
 }
 
-// ticker ticks at a check's interval, a tenth more or less, so that checks spread in time; never for a
-// check that asks nothing.
+// ticker ticks at about a check's interval; never for a check that asks nothing.
 func ticker(c cloud.Check) *time.Ticker {
 	d := time.Duration(c.Interval)
 	if c.Type == cloud.CheckProcess || d <= 0 {
 		d = never
 	}
-	return time.NewTicker(d*9/10 + rand.N(d/5))
+	return time.NewTicker(spread(d))
 }
+
+// spread is a tenth more or less, so that what instances do at an interval spreads in time.
+func spread(d time.Duration) time.Duration { return d*9/10 + rand.N(d/5) }
 
 // giveUp ends an instance that is not well, and counts it as crashed.
 func (w *worker) giveUp(ctx context.Context, p cloud.Process, exit <-chan Exit, reason string) {

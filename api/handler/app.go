@@ -164,7 +164,7 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 		s := r.Formation[name]
 		out.Ready += ready[name]
 		out.Processes[name] = api.Process{
-			Command: p.Command, Port: p.Port, Instances: s.Instances, Memory: s.Memory, CPU: s.CPU, Ready: ready[name],
+			Command: p.Command, Port: p.Port, Instances: s.Instances, Memory: s.Memory, CPU: s.CPU, Disk: s.Disk, Ready: ready[name],
 			Liveness: p.Liveness, Readiness: p.Readiness,
 		}
 	}

@@ -75,6 +75,7 @@ func facts(r *cloud.Release) map[string]string {
 		f[n+"instances"] = strconv.Itoa(s.Instances)
 		f[n+"memory"] = cloud.FormatSize(s.Memory)
 		f[n+"cpu"] = strconv.FormatInt(s.CPU, 10)
+		f[n+"disk"] = cloud.FormatSize(s.Disk)
 	}
 	return f
 }

@@ -159,7 +159,7 @@ func (p place) show() api.Instance {
 	if c := p.crashes; c != nil {
 		out.Restarts = c.Total
 		last := c.Last
-		out.Exit = &last
+		out.Exit, out.Ended = &last, c.Reason
 		if p.instance == nil {
 			out.Reason = c.Reason
 			next := c.NextTry

@@ -123,7 +123,7 @@ func (h *Handler) serveScale() {
 			ref := in.ref().Release(in.Body.Release)
 			want := map[cloud.ProcessName]cloud.DraftProcess{}
 			for name, to := range in.Body.Processes {
-				want[name] = cloud.DraftProcess{Instances: to.Instances, Memory: to.Memory, CPU: to.CPU}
+				want[name] = cloud.DraftProcess{Instances: to.Instances, Memory: to.Memory, CPU: to.CPU, Disk: to.Disk}
 			}
 			var n int
 			return h.update(ctx, "scale", ref.String(), &n, func(s *cloud.State) ([]cloud.Change, error) {

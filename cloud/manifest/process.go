@@ -57,6 +57,12 @@ func (v value) memory(p *process) {
 	}
 }
 
+func (v value) disk(p *process) {
+	if n, ok := v.size(cloud.MinDisk); ok {
+		p.draft.Disk = &n
+	}
+}
+
 func (v value) timeout(p *process) {
 	if d, ok := v.seconds(); ok {
 		p.draft.Startup = &d
@@ -118,6 +124,7 @@ func (p *process) over(b *process) {
 	set(&p.draft.Command, b.draft.Command)
 	set(&p.draft.Instances, b.draft.Instances)
 	set(&p.draft.Memory, b.draft.Memory)
+	set(&p.draft.Disk, b.draft.Disk)
 	set(&p.draft.Startup, b.draft.Startup)
 	p.live.over(&b.live)
 	p.ready.over(&b.ready)

@@ -94,7 +94,7 @@ var processKeys = append(append([]key[process]{
 	{name: "command", read: value.command},
 	{name: "instances", read: value.instances},
 	{name: "memory", read: value.memory},
-	{name: "disk_quota", state: notYet, read: anySize[process]},
+	{name: "disk_quota", read: value.disk},
 	{name: "log-rate-limit-per-second", state: notYet, read: value.logRate},
 	{name: "timeout", read: value.timeout},
 }, lift(healthKeys(""), func(p *process) *health { return &p.live })...),

@@ -49,6 +49,8 @@ type box struct {
 	app    App
 	ended  chan struct{}
 	timers []*time.Timer
+
+	written int64
 }
 
 // NewDriver has no containers.
@@ -197,6 +199,25 @@ func (d *Driver) Exec(_ context.Context, id string, _ runtime.Command) (int, err
 func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 	_, err := d.get(id)
 	return runtime.Stats{}, err
+}
+
+// Written is what the test says of the container, by Write.
+func (d *Driver) Written(_ context.Context, id string) (written int64, err error) {
+	err = d.Do("written "+id, func() error {
+		b, err := d.get(id)
+		if err == nil {
+			written = b.written
+		}
+		return err
+	})
+	return written, err
+}
+
+// Write has a container written so many bytes.
+func (d *Driver) Write(id string, bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.boxes[id].written = bytes
 }
 
 // Listening is where the container listens by now.
