@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -100,6 +102,12 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 		dir:   filepath.Join(dir, m.Path),
 		draft: api.PushDraft{Draft: m.Draft, Stage: u.Bool("stage")},
 	}
+	for _, name := range m.Secrets {
+		if p.draft.Draft.EnvDefaults == nil {
+			p.draft.Draft.EnvDefaults = map[string]string{}
+		}
+		p.draft.Draft.EnvDefaults[name] = newSecret()
+	}
 	if err := draftFlags(u, &p.draft.Draft); err != nil {
 		return nil, err
 	}
@@ -120,6 +128,13 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 		p.draft.Image, p.draft.Name = image, image
 	}
 	return p, nil
+}
+
+// newSecret is 64 random digits, as Heroku makes them.
+func newSecret() string {
+	b := make([]byte, 32)
+	rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
 }
 
 // draftFlags puts what flags say over what the manifest does.

@@ -16,7 +16,8 @@ import (
 // appJSON is Heroku's app.json.
 type appJSON struct {
 	*cloud.Draft
-	jobs []*jsonJob
+	jobs    []*jsonJob
+	secrets []string
 }
 
 // jsonJob is an entry of cron.
@@ -27,10 +28,10 @@ type jsonJob struct {
 
 // readAppJSON adds what an app.json says. Its environment is what a new app starts with: neither the
 // manifest nor what was set since is overwritten.
-func readAppJSON(r *reader, data []byte, d *cloud.Draft) {
+func readAppJSON(r *reader, data []byte, d *cloud.Draft) (secrets []string) {
 	root, err := r.parseJSON(data)
 	if err != nil {
-		return
+		return nil
 	}
 	a := appJSON{Draft: d}
 	fill(value{r, root, "app.json"}, &a)
@@ -40,6 +41,7 @@ func readAppJSON(r *reader, data []byte, d *cloud.Draft) {
 		}
 		d.Cron = append(d.Cron, j.Job)
 	}
+	return a.secrets
 }
 
 func (v value) jsonEnv(a *appJSON) {
@@ -62,7 +64,11 @@ func (v value) jsonEnv(a *appJSON) {
 			a.EnvDefaults[k.Value] = *jv.value
 			continue
 		}
-		if jv.required && !jv.generated {
+		if jv.generated {
+			a.secrets = append(a.secrets, k.Value)
+			continue
+		}
+		if jv.required {
 			a.EnvRequired = append(a.EnvRequired, k.Value)
 		}
 	}

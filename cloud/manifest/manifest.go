@@ -24,6 +24,8 @@ type Manifest struct {
 	Image string        `json:"image,omitempty"` // to run instead of a build
 	Path  string        `json:"path"`            // folder or archive to push, seen from the manifest's folder
 	Build Build         `json:"build,omitzero"`
+	// Secrets are variables of the environment that start with a value which nobody knows, where they have none.
+	Secrets []string `json:"secrets,omitempty"`
 	// Warnings are about what is accepted but should be written otherwise, a line each.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -173,7 +175,7 @@ func Parse(f Files, o Options) (*Manifest, error) {
 			readProcfile(l.reader(path.Join(f.Sources, "Procfile"), f.Procfile), f.Procfile, &m.Draft)
 		}
 		if f.AppJSON != nil {
-			readAppJSON(l.reader(path.Join(f.Sources, "app.json"), f.AppJSON), f.AppJSON, &m.Draft)
+			m.Secrets = readAppJSON(l.reader(path.Join(f.Sources, "app.json"), f.AppJSON), f.AppJSON, &m.Draft)
 		}
 	}
 	m.Warnings = l.warnings.strings()

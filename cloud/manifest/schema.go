@@ -226,7 +226,7 @@ func (*appJSON) keys() ([]key[appJSON], string) {
 			a.jobs = append(a.jobs, &jsonJob{at: at})
 			return last(a.jobs)
 		})},
-		{name: "healthchecks", state: notYet, read: anything[appJSON]},
+		{name: "healthchecks", read: value.healthchecks},
 		{name: "addons", state: notYet, read: anything[appJSON]},
 		{name: "buildpacks", state: notYet, read: anything[appJSON]},
 		{name: "image", state: notYet, read: anything[appJSON]},
@@ -242,7 +242,7 @@ func (*jsonVar) keys() ([]key[jsonVar], string) {
 		{name: "value", read: value.jsonValue},
 		{name: "required", read: value.jsonRequired},
 		{name: "description", read: anything[jsonVar]},
-		{name: "generator", state: notYet, read: value.generator},
+		{name: "generator", read: value.generator},
 	}, "a variable"
 }
 
@@ -251,6 +251,30 @@ func (*jsonJob) keys() ([]key[jsonJob], string) {
 		{name: "command", read: func(v value, j *jsonJob) { j.Command, _ = v.text() }},
 		{name: "schedule", read: value.schedule},
 	}, "a cron entry"
+}
+
+// Dokku's; Heroku's are made of the same.
+func (*jsonHealth) keys() ([]key[jsonHealth], string) {
+	part := func(h *jsonHealth) *health { return &h.health }
+	return []key[jsonHealth]{
+		{name: "type", read: value.healthType},
+		{name: "name", read: anything[jsonHealth]},
+		{name: "description", read: anything[jsonHealth]},
+		{name: "path", read: of(part, value.checkPath)},
+		{name: "listening", read: value.listening},
+		{name: "timeout", read: of(part, value.checkTimeout)},
+		{name: "wait", read: of(part, value.checkInterval)},
+		{name: "attempts", read: value.healthAttempts},
+		{name: "initialDelay", state: notYet, read: anything[jsonHealth]},
+		{name: "port", state: notYet, read: anything[jsonHealth]},
+		{name: "command", state: notYet, read: anything[jsonHealth]},
+		{name: "content", state: notYet, read: anything[jsonHealth]},
+		{name: "httpHeaders", state: notYet, read: anything[jsonHealth]},
+		{name: "scheme", state: notYet, read: anything[jsonHealth]},
+		{name: "uptime", state: notYet, read: anything[jsonHealth]},
+		{name: "warn", state: notYet, read: anything[jsonHealth]},
+		{name: "onFailure", state: notYet, read: anything[jsonHealth]},
+	}, "a health check"
 }
 
 func (*jsonFormation) keys() ([]key[jsonFormation], string) {
