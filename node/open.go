@@ -235,7 +235,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 func (n *Node) openBuilder(state string) (err error) {
 	n.builder, err = build.New(build.Config{
 		Root: n.data.path("build"), State: state + "/b", Cgroup: "/micro/build-" + filepath.Base(state),
-		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: ctrd.Snapshotter,
+		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: ctrd.Snapshotter, Snapshots: n.engine.Snapshots(),
 		ImageName: ctrd.ImageName, Images: n.images, Runc: n.driver.Runc(), Sandbox: n.sandbox,
 		Resolvers: []netip.Addr{n.net.Gateway()}, Logger: n.log,
 	})
@@ -243,10 +243,10 @@ func (n *Node) openBuilder(state string) (err error) {
 }
 
 // sandbox is the network of a build's step.
-func (n *Node) sandbox(ctx context.Context, id string) (netns string, remove func() error, err error) {
+func (n *Node) sandbox(ctx context.Context, id string) (netns, userns string, remove func() error, err error) {
 	s, err := n.net.NewSandbox(ctx, id)
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
 	}
-	return s.Path, s.Close, nil
+	return s.NetNS, s.UserNS, s.Close, nil
 }

@@ -65,7 +65,7 @@ func newRigIn(t testing.TB, root string, change func(*build.Config)) *rig {
 	}
 	cfg := build.Config{
 		Root: filepath.Join(root, "b"), State: filepath.Join(state, "b"), Cgroup: fmt.Sprintf("/microtest-%d", os.Getpid()),
-		Containerd: engine.Socket, Namespace: engine.Namespace(), Snapshotter: ctrd.Snapshotter,
+		Containerd: engine.Socket, Namespace: engine.Namespace(), Snapshotter: ctrd.Snapshotter, Snapshots: engine.Snapshots(),
 		ImageName: ctrd.ImageName, Images: images, Runc: runc(t), Logger: log,
 	}
 	if change != nil {

@@ -28,6 +28,7 @@ type Config struct {
 	Containerd  func() (string, error) // path of the socket with containerd's services
 	Namespace   string                 // containerd's
 	Snapshotter string
+	Snapshots   string // the folder in which it has them, with their owners as they are
 	ImageName   string // images are recorded as this, "@" and their digest
 	Images      images
 	Runc        string // program
@@ -94,7 +95,7 @@ func New(cfg Config) (*Builder, error) {
 
 func (c *Config) complete() error {
 	var errs []error
-	for _, f := range []struct{ name, value string }{{"root", c.Root}, {"state", c.State}, {"cgroup", c.Cgroup}} {
+	for _, f := range []struct{ name, value string }{{"root", c.Root}, {"state", c.State}, {"cgroup", c.Cgroup}, {"snapshots", c.Snapshots}} {
 		if !filepath.IsAbs(f.value) || filepath.Clean(f.value) != f.value || f.value == "/" {
 			errs = append(errs, fmt.Errorf("%s %q is not an absolute, clean path", f.name, f.value))
 		}

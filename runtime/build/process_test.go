@@ -20,6 +20,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
+	"github.com/protoduction/micro/runtime/network"
 )
 
 // start builds what runs for long, and returns when its last step does.
@@ -173,16 +174,20 @@ func TestNoNetwork(t *testing.T) {
 func TestSandbox(t *testing.T) {
 	var mu sync.Mutex
 	var made, removed []string
-	netns, err := filepath.EvalSymlinks("/proc/self/ns")
-	if err != nil {
+	ids := []syscall.SysProcIDMap{{HostID: network.SandboxBase, Size: network.Range}}
+	stand := exec.CommandContext(t.Context(), "sleep", "60") // for the node's sandbox
+	stand.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, UidMappings: ids, GidMappings: ids}
+	if err := stand.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { stand.Process.Kill(); stand.Wait() })
+	namespaces := fmt.Sprintf("/proc/%d/ns/", stand.Process.Pid)
 	r := newRig(t, func(c *build.Config) {
-		c.Sandbox = func(_ context.Context, id string) (string, func() error, error) {
+		c.Sandbox = func(_ context.Context, id string) (string, string, func() error, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			made = append(made, id)
-			return filepath.Join(netns, "net"), func() error {
+			return namespaces + "net", namespaces + "user", func() error {
 				mu.Lock()
 				defer mu.Unlock()
 				removed = append(removed, id)
@@ -190,14 +195,18 @@ func TestSandbox(t *testing.T) {
 			}, nil
 		}
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, log, err := r.build(t, base+"RUN namespaces && cat /proc/self/uid_map && cat /proc/self/gid_map && own 7 8 /x && owner /x\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	// The test's own namespace stands in for the node's sandbox: the step must be in it.
-	if _, _, err := r.build(t, base+"RUN dial "+l.Addr().String()+"\n"); err != nil {
-		t.Fatal(err)
+	if strings.Count(log, "0 4294836224      65536") != 2 || !strings.Contains(log, "/x 7:8") {
+		t.Error(log)
+	}
+	for _, ns := range []string{"net", "user"} {
+		want, err := os.Readlink(namespaces + ns)
+		if err != nil || !strings.Contains(log, want) {
+			t.Errorf("the step is not in %s, %v: %s", want, err, log)
+		}
 	}
 	eventually(t, "the step's network is removed", func() bool {
 		mu.Lock()

@@ -94,7 +94,7 @@ func (b *Builder) processNetwork(p *process) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
-	netns, remove, err := b.cfg.Sandbox(ctx, sandboxID())
+	netns, _, remove, err := b.cfg.Sandbox(ctx, sandboxID())
 	if err != nil {
 		return "", fmt.Errorf("make its network: %w", err)
 	}
@@ -139,7 +139,7 @@ func startIn(netns string, cmd *exec.Cmd) error {
 func (b *Builder) settings(containerd string) Settings {
 	s := Settings{
 		Root: filepath.Join(b.cfg.Root, "buildkit"), Containerd: containerd, Namespace: b.cfg.Namespace,
-		Snapshotter: b.cfg.Snapshotter, Runc: b.cfg.Runc, Cgroup: b.cfg.Cgroup + stepsGroup,
+		Snapshotter: b.cfg.Snapshotter, Snapshots: b.cfg.Snapshots, Runc: b.cfg.Runc, Cgroup: b.cfg.Cgroup + stepsGroup,
 		Resolvers: b.cfg.Resolvers, CertsDir: b.cfg.CertsDir, DockerConfig: b.cfg.DockerConfig,
 		CacheKeep: b.cfg.Limits.Cache * 2 / 5, CacheMax: b.cfg.Limits.Cache,
 		Parallel: max(2, int(b.cfg.Limits.CPU/1000)), ImageName: b.cfg.ImageName,

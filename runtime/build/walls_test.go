@@ -42,12 +42,12 @@ func TestWalls(t *testing.T) {
 	}
 	r := newRig(t, func(c *build.Config) {
 		c.Resolvers = []netip.Addr{n.Gateway()}
-		c.Sandbox = func(ctx context.Context, id string) (string, func() error, error) {
+		c.Sandbox = func(ctx context.Context, id string) (string, string, func() error, error) {
 			s, err := n.NewSandbox(ctx, id)
 			if err != nil {
-				return "", nil, err
+				return "", "", nil, err
 			}
-			return s.Path, s.Close, nil
+			return s.NetNS, s.UserNS, s.Close, nil
 		}
 	})
 	served := false
@@ -68,9 +68,9 @@ func TestWalls(t *testing.T) {
 			srv.Listener = l
 			srv.Start()
 			defer srv.Close()
-			_, log, err := r.build(t, base+"RUN dial "+l.Addr().String()+"\n")
-			wantError(t, err, cloud.DeployFailed, "RUN dial")
-			if strings.Contains(log, "connected") {
+			_, log, err := r.build(t, base+"RUN ifs && dial "+l.Addr().String()+"\n")
+			wantError(t, err, cloud.DeployFailed, "RUN ifs")
+			if strings.Contains(log, "connected") || !strings.Contains(log, "interface eth0") || !strings.Contains(log, "dial: ") {
 				t.Error(log)
 			}
 			for _, dockerfile := range []string{"FROM scratch\nADD " + srv.URL + "/file /file\n", "FROM " + l.Addr().String() + "/x:1\n"} {

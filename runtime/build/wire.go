@@ -26,6 +26,7 @@ type Settings struct {
 	Containerd   string       `json:"containerd"` // address of its gRPC socket
 	Namespace    string       `json:"namespace"`
 	Snapshotter  string       `json:"snapshotter"`
+	Snapshots    string       `json:"snapshots"` // the snapshotter's folder
 	Runc         string       `json:"runc"`
 	Cgroup       string       `json:"cgroup,omitempty"`  // parent of the steps' cgroups
 	Sandbox      string       `json:"sandbox,omitempty"` // socket that hands out networks; "" means that steps have none
@@ -70,7 +71,7 @@ func (f *Failure) err() error {
 	return &cloud.Error{Code: f.Code, Msg: f.Msg, Hint: f.Hint}
 }
 
-// network is what the node says about a network that it made: the namespace's descriptor travels beside it.
+// network is what the node says about a network that it made: the namespaces' descriptors travel beside it.
 type network struct {
 	Error string `json:"error,omitempty"`
 }

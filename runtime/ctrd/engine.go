@@ -148,6 +148,11 @@ func (e *Engine) Client() *client.Client { return e.client }
 // Namespace is the one that all images and containers of this Engine are in.
 func (e *Engine) Namespace() string { return e.cfg.Namespace }
 
+// Snapshots is the folder of all snapshots, their files with the owners that an image gives them.
+func (e *Engine) Snapshots() string {
+	return filepath.Join(e.cfg.Root, "io.containerd.snapshotter.v1."+Snapshotter, "snapshots")
+}
+
 // Context returns ctx with containerd's namespace in it.
 func (e *Engine) Context(ctx context.Context) context.Context { return e.ctx(ctx) }
 

@@ -58,7 +58,7 @@ func makeWorld() error {
 	if err := unix.Mount("run", "/run", "tmpfs", 0, ""); err != nil {
 		return err
 	}
-	far := &endpoint{Endpoint: Endpoint{NetNS: "/run/outside"}}
+	far := &endpoint{Endpoint: Endpoint{NetNS: "/run/outside", UserNS: "/run/outside.user"}}
 	if err := far.makeNamespaces(); err != nil {
 		return err
 	}

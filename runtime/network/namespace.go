@@ -11,29 +11,27 @@ import (
 )
 
 // A group's user IDs are the Range from Base(tenant) on. The first million IDs are left to the host
-// and to what else hands out subordinate IDs; the last range holds 2^32-1, which is no ID at all.
+// and to what else hands out subordinate IDs; the last range holds 2^32-1, which is no ID at all, and
+// the one before it is for the steps of builds.
 const (
-	Range     = 1 << 16
-	firstBase = 1 << 20
-	MaxTenant = (1<<32-firstBase)/Range - 2
+	Range       = 1 << 16
+	firstBase   = 1 << 20
+	MaxTenant   = (1<<32-firstBase)/Range - 3
+	SandboxBase = firstBase + (MaxTenant+1)*Range // the host's user and group ID of root in a Sandbox
 )
 
 // Base is the host's user and group ID that root of the group's containers is.
 func Base(tenant uint32) uint32 { return firstBase + tenant*Range }
 
-// makeNamespaces makes a network namespace that belongs to a new user namespace, or to the host's where
-// no file for one is named, and pins both. The network's owner has to be the very user namespace that
-// the container joins, or it can't mount sysfs.
+// makeNamespaces makes a network namespace that belongs to a new user namespace, and pins both. The
+// network's owner has to be the very user namespace that the container joins, or it can't mount sysfs.
 func (ep *endpoint) makeNamespaces() error {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(ep.base()), Size: Range}}
 	attr := &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET,
+		Cloneflags:  unix.CLONE_NEWNET | unix.CLONE_NEWUSER,
+		UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
 		// Stopped before its first instruction: it only has to exist.
 		Ptrace: true, Pdeathsig: syscall.SIGKILL,
-	}
-	if ep.UserNS != "" {
-		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(Base(ep.Tenant)), Size: Range}}
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = ids, ids, true
 	}
 	runtime.LockOSThread() // the tracer is this thread
 	defer runtime.UnlockOSThread()
@@ -43,6 +41,13 @@ func (ep *endpoint) makeNamespaces() error {
 	}
 	err = ep.pin(p.Pid)
 	return errors.Join(err, stop(p))
+}
+
+func (ep *endpoint) base() uint32 {
+	if ep.Tenant == sandboxGroup {
+		return SandboxBase
+	}
+	return Base(ep.Tenant)
 }
 
 func stop(p *os.Process) error {
@@ -55,10 +60,8 @@ func stop(p *os.Process) error {
 
 // pin keeps the namespaces of a process in files.
 func (ep *endpoint) pin(pid int) error {
-	if ep.UserNS != "" {
-		if err := bind(fmt.Sprintf("/proc/%d/ns/user", pid), ep.UserNS); err != nil {
-			return err
-		}
+	if err := bind(fmt.Sprintf("/proc/%d/ns/user", pid), ep.UserNS); err != nil {
+		return err
 	}
 	return bind(fmt.Sprintf("/proc/%d/ns/net", pid), ep.NetNS)
 }
@@ -82,11 +85,7 @@ func pinned(file string) bool {
 }
 
 func (ep *endpoint) removeNamespaces() error {
-	err := unpin(ep.NetNS)
-	if ep.UserNS != "" {
-		err = errors.Join(err, unpin(ep.UserNS))
-	}
-	return err
+	return errors.Join(unpin(ep.NetNS), unpin(ep.UserNS))
 }
 
 func unpin(file string) error {

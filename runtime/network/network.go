@@ -149,9 +149,6 @@ func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
 	}
 	n.cursor = ip
 	ep := n.endpoint(Endpoint{ID: id, Tenant: group, IP: ip})
-	if group == sandboxGroup {
-		ep.UserNS = ""
-	}
 	n.endpoints[id] = ep
 	return ep, nil
 }

@@ -38,7 +38,7 @@ func reach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := at(t, Endpoint{NetNS: sandbox.Path, IP: sandbox.IP})
+	s := at(t, Endpoint{NetNS: sandbox.NetNS, IP: sandbox.IP})
 	h, out := host(t), place{t, outside, farAddr}
 	gw := n.Gateway()
 	for _, p := range []place{a1, a2, b, s, h, out} {

@@ -6,10 +6,10 @@ import (
 )
 
 // Sandbox is a network namespace for a build's step: a way out, and the gateway's DNS, and nothing
-// else. It belongs to the host's user namespace.
+// else. It belongs to a user namespace of its own, in which root is SandboxBase.
 type Sandbox struct {
-	Path string // of the namespace
-	IP   netip.Addr
+	NetNS, UserNS string // files that the namespaces are pinned to
+	IP            netip.Addr
 
 	n  *Network
 	id string
@@ -24,7 +24,7 @@ func (n *Network) NewSandbox(ctx context.Context, id string) (*Sandbox, error) {
 	if err := n.Attach(ctx, id); err != nil {
 		return nil, err
 	}
-	return &Sandbox{Path: ep.NetNS, IP: ep.IP, n: n, id: id}, nil
+	return &Sandbox{NetNS: ep.NetNS, UserNS: ep.UserNS, IP: ep.IP, n: n, id: id}, nil
 }
 
 // Close takes the namespace and its link away.

@@ -20,7 +20,8 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
-// runcState is where runc keeps what it knows of containers, unless told otherwise, as root.
+// runcState is where runc keeps what it knows of containers, unless told otherwise, as root. What else
+// a step needs while it runs is there too: root of a step, who is nobody here, has to get to it.
 const runcState = "/run/runc"
 
 const dialTimeout = 10 * time.Second
@@ -85,7 +86,7 @@ func isolate(s build.Settings) error {
 	if err := os.MkdirAll(runcState, 0o700); err != nil {
 		return fmt.Errorf("runc's folder: %w", err)
 	}
-	if err := unix.Mount("runc", runcState, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+	if err := unix.Mount("runc", runcState, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0711"); err != nil {
 		return fmt.Errorf("mount runc's folder: %w", err)
 	}
 	return useResolvers(s)

@@ -28,38 +28,47 @@ func (s sandboxes) New(ctx context.Context, _ string, _ network.NamespaceOptions
 		return nil, fmt.Errorf("ask for a network: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	netns, err := build.ReceiveNetwork(conn.(*net.UnixConn))
+	netns, userns, err := build.ReceiveNetwork(conn.(*net.UnixConn))
 	if !stop() && err == nil {
 		netns.Close()
+		userns.Close()
 		err = ctx.Err()
 	}
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("ask for a network: %w", err)
 	}
-	return &sandbox{conn: conn, netns: netns}, nil
+	return &sandbox{conn: conn, netns: netns, userns: userns}, nil
 }
 
 type sandbox struct {
-	conn  net.Conn
-	netns *os.File
+	conn          net.Conn
+	netns, userns *os.File
 }
 
-// Set joins the namespace by its descriptor: the path that the node knows it by need not be visible here.
+// Set joins the namespaces by their descriptors: the paths that the node knows them by need not be
+// visible here.
 func (s *sandbox) Set(spec *specs.Spec) error {
-	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), s.netns.Fd())
+	join(spec, specs.NetworkNamespace, s.netns)
+	join(spec, specs.UserNamespace, s.userns)
+	return nil
+}
+
+func join(spec *specs.Spec, kind specs.LinuxNamespaceType, f *os.File) {
+	// runc takes a number right behind /proc/ for a process that is in the namespace, whatever follows.
+	path := fmt.Sprintf("/proc/./%d/fd/%d", os.Getpid(), f.Fd())
 	for i, ns := range spec.Linux.Namespaces {
-		if ns.Type == specs.NetworkNamespace {
+		if ns.Type == kind {
 			spec.Linux.Namespaces[i].Path = path
-			return nil
+			return
 		}
 	}
-	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path})
-	return nil
+	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: kind, Path: path})
 }
 
 func (s *sandbox) Close() error {
 	s.netns.Close()
+	s.userns.Close()
 	return s.conn.Close()
 }
 

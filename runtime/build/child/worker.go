@@ -34,6 +34,8 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
+type networks = map[pb.NetMode]network.Provider
+
 // newController puts BuildKit together: its worker shares content, snapshots and images with the node.
 func newController(ctx context.Context, s build.Settings) (*control.Controller, *leaseutil.Manager, error) {
 	if err := os.MkdirAll(s.Root, 0o700); err != nil {
@@ -93,7 +95,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	if err != nil {
 		return nil, opt, fmt.Errorf("connect to containerd at %s: %w", s.Containerd, err)
 	}
-	networks := map[pb.NetMode]network.Provider{
+	networks := networks{
 		pb.NetMode_UNSET: network.NewNoneProvider(),
 		pb.NetMode_NONE:  network.NewNoneProvider(),
 	}
@@ -106,16 +108,15 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	}
 	oomScore := build.OOMScore
 	opt.NetworkProviders, opt.ProxyProvider, opt.ResourceMonitor = networks, nil, monitor
-	opt.Executor, err = runcexecutor.New(runcexecutor.Opt{
-		Root:                filepath.Join(s.Root, "run"),
+	opt.Executor, err = newMapped(runcexecutor.Opt{
 		CommandCandidates:   []string{s.Runc},
 		DefaultCgroupParent: s.Cgroup,
 		DNS:                 dns,
 		ResourceMonitor:     monitor,
 		OOMScoreAdj:         &oomScore,
-	}, networks)
+	}, networks, s.Snapshots)
 	if err != nil {
-		return nil, opt, fmt.Errorf("make the executor: %w", err)
+		return nil, opt, err
 	}
 	// Layers are made and unpacked here, at this process's expense, not in the node.
 	opt.Applier, opt.Differ = apply.NewFileSystemApplier(eager{opt.ContentStore}), walking.NewWalkingDiff(opt.ContentStore)

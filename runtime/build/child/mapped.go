@@ -1,0 +1,159 @@
+package child
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/moby/buildkit/executor"
+	resourcestypes "github.com/moby/buildkit/executor/resources/types"
+	"github.com/moby/buildkit/executor/runcexecutor"
+	"github.com/moby/buildkit/snapshot"
+	"github.com/moby/sys/user"
+
+	"github.com/protoduction/micro/runtime/network"
+)
+
+// mapped runs steps in a user namespace: root of a step is nobody on the host. The layers keep their
+// plain owners, as containers and COPY have them, because a step sees the snapshots' folder, upper
+// layers included, through a mount that maps owners both ways.
+type mapped struct {
+	executor.Executor
+	folder string // where the snapshots are
+	view   string // the same, with mapped owners
+	shared *shared
+}
+
+func identities() *user.IdentityMapping {
+	ids := []user.IDMap{{ID: 0, ParentID: network.SandboxBase, Count: network.Range}}
+	return &user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}
+}
+
+// newMapped has BuildKit's executor work where mapped root can walk to.
+func newMapped(opt runcexecutor.Opt, networks networks, snapshots string) (*mapped, error) {
+	m := &mapped{
+		folder: snapshots, view: filepath.Join(runcState, "snapshots"),
+		shared: &shared{folder: filepath.Join(runcState, "mounts"), mounts: map[string]*sharedMount{}},
+	}
+	if err := m.mount(); err != nil {
+		return nil, fmt.Errorf("map the owners of %s: %w", snapshots, err)
+	}
+	opt.Root, opt.IdentityMapping = filepath.Join(runcState, "steps"), identities()
+	var err error
+	if m.Executor, err = runcexecutor.New(opt, networks); err != nil {
+		return nil, fmt.Errorf("make the executor: %w", err)
+	}
+	return m, nil
+}
+
+func (m *mapped) mount() error {
+	// The first snapshot may still have to be made.
+	for _, dir := range []string{m.folder, m.view, m.shared.folder} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	ids := fmt.Sprintf("0:%d:%d", uint32(network.SandboxBase), network.Range)
+	ns, err := mount.GetUsernsFD(ids, ids)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return mount.IDMapMount(m.folder, m.view, int(ns.Fd()))
+}
+
+// Run is executor.Executor's.
+func (m *mapped) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (resourcestypes.Recorder, error) {
+	root.Src = mappedSource{root.Src, m}
+	all := make([]executor.Mount, len(mounts))
+	for i, one := range mounts {
+		if one.Src != nil {
+			one.Src = mappedSource{one.Src, m}
+		}
+		all[i] = one
+	}
+	return m.Executor.Run(ctx, id, root, all, p, started)
+}
+
+type mappedSource struct {
+	executor.Mountable
+	m *mapped
+}
+
+func (s mappedSource) Mount(ctx context.Context, readonly bool) (executor.MountableRef, error) {
+	ref, err := s.Mountable.Mount(ctx, readonly)
+	if err != nil {
+		return nil, err
+	}
+	return mappedRef{plain(ref), s.m}, nil
+}
+
+type mappedRef struct {
+	executor.MountableRef
+	m *mapped
+}
+
+func (r mappedRef) Mount() ([]mount.Mount, func() error, error) {
+	all, release, err := r.MountableRef.Mount()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range all {
+		all[i] = r.m.through(all[i])
+	}
+	return r.m.shared.mount(all, release)
+}
+
+// plain looks behind the wrapper in which BuildKit mounts what can be written to, so that all who write
+// to it share a mount. That mount's owners are not mapped, and nothing can be seen through it; shared
+// stands in for it. Were it to hide from us, the step would fail: its files would be nobody's.
+func plain(ref executor.MountableRef) executor.MountableRef {
+	v := reflect.Indirect(reflect.ValueOf(ref))
+	if v.Kind() != reflect.Struct {
+		return ref
+	}
+	f := v.FieldByName("Mountable")
+	if !f.IsValid() || !f.CanInterface() {
+		return ref
+	}
+	if inner, ok := f.Interface().(snapshot.Mountable); ok {
+		return inner
+	}
+	return ref
+}
+
+// through has a mount of snapshots take them from the view.
+func (m *mapped) through(one mount.Mount) mount.Mount {
+	one.Source = m.path(one.Source)
+	options := make([]string, len(one.Options))
+	for i, o := range one.Options {
+		options[i] = o
+		key, value, ok := strings.Cut(o, "=")
+		if !ok || one.Type != "overlay" {
+			continue
+		}
+		switch key {
+		case "upperdir", "workdir":
+			options[i] = key + "=" + m.path(value)
+		case "lowerdir":
+			layers := strings.Split(value, ":")
+			for j, l := range layers {
+				layers[j] = m.path(l)
+			}
+			options[i] = key + "=" + strings.Join(layers, ":")
+		}
+	}
+	one.Options = options
+	return one
+}
+
+func (m *mapped) path(p string) string {
+	if rest, ok := strings.CutPrefix(p, m.folder+"/"); ok {
+		return filepath.Join(m.view, rest)
+	}
+	return p
+}
