@@ -45,10 +45,11 @@ func TestMain(m *testing.M) {
 
 // The world: the host is 192.0.2.2 on up0, the outside 192.0.2.1 and, on its lo, 203.0.113.1.
 var (
-	outside  netns.NsHandle
-	hostAddr = netip.MustParseAddr("192.0.2.2")
-	farAddr  = netip.MustParseAddr("203.0.113.1")
-	metadata = netip.MustParseAddr("169.254.169.254")
+	outside    netns.NsHandle
+	hostAddr   = netip.MustParseAddr("192.0.2.2")
+	farAddr    = netip.MustParseAddr("203.0.113.1")
+	linkLocal  = netip.MustParseAddr("169.254.169.254")
+	wireServer = netip.MustParseAddr("168.63.129.16")
 )
 
 func makeWorld() error {
@@ -87,7 +88,7 @@ func makeWorld() error {
 		addrs []string
 	}{
 		{here, "lo", nil}, {here, "up0", []string{"192.0.2.2/24"}},
-		{h, "lo", []string{"203.0.113.1/32", "169.254.169.254/32"}}, {h, "down0", []string{"192.0.2.1/24"}},
+		{h, "lo", []string{"203.0.113.1/32", "169.254.169.254/32", "168.63.129.16/32"}}, {h, "down0", []string{"192.0.2.1/24"}},
 	} {
 		l, err := x.h.LinkByName(x.link)
 		if err != nil {

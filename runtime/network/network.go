@@ -171,6 +171,9 @@ func (n *Network) Detach(id string) error {
 }
 
 func (n *Network) detach(ep *endpoint) error {
+	n.mu.Lock()
+	ep.joined = false // or mend would make it again
+	n.mu.Unlock()
 	err := errors.Join(ep.unlink(), ep.removeNamespaces())
 	n.mu.Lock()
 	defer n.mu.Unlock()

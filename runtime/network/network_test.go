@@ -3,11 +3,14 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,14 +74,16 @@ func reach(t *testing.T) {
 		{"host's own address, DNS", a1, "udp", hostAddr, 53, no},
 		{"outside", a1, "tcp", farAddr, 8080, hostAddr.String()},
 		{"outside, udp", b, "udp", netip.MustParseAddr("192.0.2.1"), 8080, hostAddr.String()},
-		{"metadata", a1, "tcp", metadata, 80, no},
-		{"metadata, from the host", h, "tcp", metadata, 80, hostAddr.String()},
+		{"metadata", a1, "tcp", linkLocal, 80, no},
+		{"metadata elsewhere", a1, "tcp", wireServer, 80, no},
+		{"metadata, from the host", h, "tcp", linkLocal, 80, hostAddr.String()},
+		{"metadata elsewhere, from the host", h, "tcp", wireServer, 80, hostAddr.String()},
 		{"sandbox to outside", s, "tcp", farAddr, 443, hostAddr.String()},
 		{"sandbox to DNS", s, "udp", gw, 53, s.IP.String()},
 		{"sandbox to HTTP of the gateway", s, "tcp", gw, 80, no},
 		{"sandbox to host", s, "tcp", hostAddr, 80, no},
 		{"sandbox to container", s, "tcp", a1.IP, 8080, no},
-		{"sandbox to metadata", s, "tcp", metadata, 80, no},
+		{"sandbox to metadata", s, "tcp", linkLocal, 80, no},
 		{"container to sandbox", a1, "tcp", s.IP, 8080, no},
 	} {
 		if got := c.from.ask(c.proto, c.to, c.port); got != c.seen {
@@ -467,5 +472,38 @@ func TestBase(t *testing.T) {
 	}
 	if top := uint64(Base(MaxTenant)) + Range; top > 1<<32-1 {
 		t.Errorf("the last range ends at %d", top)
+	}
+}
+
+// What takes a network away is not somebody else who changed it.
+func TestDetachWhileMending(t *testing.T) {
+	var out strings.Builder
+	n := testNetwork(t, "mend", "10.60.64.0/24")
+	n.log = slog.New(slog.NewTextHandler(&out, nil))
+	ctx, stop := context.WithCancel(t.Context())
+	var mender sync.WaitGroup
+	mender.Go(func() {
+		for ctx.Err() == nil {
+			for id, err := range n.mend() {
+				t.Errorf("%s is said to be broken: %v", id, err)
+			}
+		}
+	})
+	for i := range 40 {
+		s, err := n.NewSandbox(ctx, fmt.Sprintf("s%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	mender.Wait()
+	if out.Len() > 0 {
+		t.Error(out.String())
+	}
+	if left, err := n.links(); err != nil || len(left) > 0 {
+		t.Errorf("links are left: %d, %v", len(left), err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -52,6 +54,7 @@ func (n *Network) Repair() error {
 
 // mend makes again the links, routes and pins that are missing.
 func (n *Network) mend() map[string]error {
+	joined := n.joined() // before their links are looked for: one that joins meanwhile is not missing
 	links, err := n.links()
 	if err != nil {
 		n.log.Error("network can't be looked at", "err", err)
@@ -73,8 +76,8 @@ func (n *Network) mend() map[string]error {
 	}
 	n.mu.Lock()
 	var todo []endpoint
-	for _, ep := range n.endpoints {
-		if ep.joined && (!there[ep.link] || !pinned(ep.NetNS) || !n.subnet.Contains(ep.IP)) {
+	for _, ep := range joined {
+		if n.endpoints[ep.ID] == ep && ep.joined && (!there[ep.link] || !pinned(ep.NetNS) || !n.subnet.Contains(ep.IP)) {
 			todo = append(todo, *ep)
 		}
 	}
@@ -88,6 +91,12 @@ func (n *Network) mend() map[string]error {
 		n.log.Warn("a container's network was changed by somebody else: it is made anew", "instance", ep.ID)
 	}
 	return broken
+}
+
+func (n *Network) joined() []*endpoint {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.DeleteFunc(slices.Collect(maps.Values(n.endpoints)), func(ep *endpoint) bool { return !ep.joined })
 }
 
 func (n *Network) mendOne(ep *endpoint) error {

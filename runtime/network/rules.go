@@ -26,7 +26,8 @@ const sandboxGroup = 1<<32 - 2
 //	  ip saddr SUBNET  drop                                nor says he is one of us
 //	chain forward
 //	  ct state established,related                  accept
-//	  iifname m*  ip daddr 169.254.0.0/16           drop   cloud metadata
+//	  iifname m*  ip daddr 169.254.0.0/16           drop   cloud metadata, here and at addresses
+//	  iifname m*  ip daddr 100.100.100.200, …       drop   that clouds have for it besides
 //	  iifname m* oifname m*  mark set iifname map @group
 //	  iifname m*  oifname . mark @member            accept same group
 //	  oifname m*                                    drop
@@ -46,6 +47,10 @@ type ruleset struct {
 	table *nftables.Table
 	rules map[string]int // of each chain
 }
+
+// metadata are addresses of clouds' metadata services that are not link-local: Alibaba's, Azure's
+// WireServer, Oracle's.
+var metadata = [][4]byte{{100, 100, 100, 200}, {168, 63, 129, 16}, {192, 0, 0, 192}}
 
 // sets that follow the endpoints.
 type sets struct{ pin, group, member, sandbox *nftables.Set }
@@ -166,6 +171,9 @@ func (r *ruleset) build(n *Network, s sets) {
 	forward := r.chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	r.rule(forward, established(), accept())
 	r.rule(forward, in(n.prefix), daddr(16, []byte{169, 254, 0, 0}), drop())
+	for _, addr := range metadata {
+		r.rule(forward, in(n.prefix), daddr(32, addr[:]), drop())
+	}
 	// By way of the mark, for nft can't list a map look-up that goes straight into a concatenation.
 	r.rule(forward, in(n.prefix), out(n.prefix), match{iifname(), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
 	r.rule(forward, in(n.prefix), match{oifname(), mark(2), lookup(s.member, false)}, accept())
