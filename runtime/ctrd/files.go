@@ -12,10 +12,14 @@ import (
 )
 
 // writeFiles makes the files by which a container knows itself and its resolver. They belong to its
-// root, who may change them, as he may anywhere.
-func writeFiles(folder string, c runtime.Container, ep network.Endpoint, gateway netip.Addr) error {
-	if err := os.MkdirAll(folder, 0o711); err != nil {
-		return fmt.Errorf("its files: %w", err)
+// root, who may change them, as he may anywhere: so they are where his other files are, on the disk. On
+// the tmpfs he could fill up what every start of a container needs.
+func (d *Driver) writeFiles(c runtime.Container, ep network.Endpoint, gateway netip.Addr) error {
+	folder := d.etc(c.ID)
+	for _, dir := range []string{d.folder(c.ID), folder} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return fmt.Errorf("its files: %w", err)
+		}
 	}
 	name := hostname(c)
 	resolv := fmt.Sprintf("nameserver %s\n", gateway)

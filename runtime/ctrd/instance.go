@@ -125,6 +125,9 @@ type started struct {
 	At  time.Time
 }
 
+// etc is the folder of the files in /etc that the node gives an instance.
+func (d *Driver) etc(id string) string { return filepath.Join(d.e.cfg.Root, "etc", id) }
+
 func (d *Driver) folder(id string) string { return instanceFolder(d.e.cfg.State, id) }
 
 func instanceFolder(state, id string) string { return filepath.Join(state, "i", id) }

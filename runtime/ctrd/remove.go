@@ -46,7 +46,7 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		{"files", func() error {
 			// runc's own note of it stays where the shim was gone before runc was through.
 			runc := filepath.Join(d.e.cfg.State, "runc", d.e.cfg.Namespace, id)
-			return errors.Join(os.RemoveAll(runc), os.RemoveAll(d.folder(id)))
+			return errors.Join(os.RemoveAll(runc), os.RemoveAll(d.folder(id)), os.RemoveAll(d.etc(id)))
 		}},
 	} {
 		if e := part.take(); e != nil {

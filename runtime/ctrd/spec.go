@@ -116,7 +116,7 @@ func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []s
 	})
 	for _, f := range []string{"hosts", "hostname", "resolv.conf"} {
 		all = append(all, specs.Mount{
-			Destination: "/etc/" + f, Type: "bind", Source: filepath.Join(d.folder(c.ID), f),
+			Destination: "/etc/" + f, Type: "bind", Source: filepath.Join(d.etc(c.ID), f),
 			Options: []string{"rbind", "rprivate", "rw", "nosuid", "nodev", "noexec"},
 		})
 	}

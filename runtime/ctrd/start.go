@@ -64,7 +64,6 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 }
 
 func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint) (_ *instance, err error) {
-	folder := d.folder(c.ID)
 	spec, err := d.spec(ctx, c, image, ep)
 	if err != nil {
 		return nil, err
@@ -79,7 +78,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	var g errgroup.Group
 	g.Go(func() error { return d.net.Attach(ctx, c.ID) })
 	g.Go(func() error {
-		if err := writeFiles(folder, c, ep, d.net.Gateway()); err != nil {
+		if err := d.writeFiles(c, ep, d.net.Gateway()); err != nil {
 			return err
 		}
 		return openLog(c.Log)
@@ -121,7 +120,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(),
 		task: task, streams: streams, done: make(chan struct{}),
 	}
-	if err := writeJSON(filepath.Join(folder, startedFile), started{PID: in.pid, At: in.started}); err != nil {
+	if err := writeJSON(filepath.Join(d.folder(c.ID), startedFile), started{PID: in.pid, At: in.started}); err != nil {
 		return nil, err
 	}
 	d.net.Running(c.ID, int(in.pid))

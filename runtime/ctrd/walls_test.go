@@ -55,6 +55,7 @@ func TestWalls(t *testing.T) {
 		"/etc/resolv.conf: nameserver 10.77.0.1 search default.internal <nil>",
 		"/etc/hosts: 127.0.0.1 localhost ::1 localhost ip6-localhost ip6-loopback "+running.ip.String()+" web-1 <nil>",
 		"/proc/self/oom_score_adj: 100 <nil>",
+		"statfs /etc/hosts: <nil> in memory: false", // he may write to it, and that memory is every container's
 		"CapEff: 00000000000005eb", "CapPrm: 00000000000005eb", "CapBnd: 00000000000005eb",
 		"CapInh: 0000000000000000", "CapAmb: 0000000000000000",
 		"NoNewPrivs: 1", "Seccomp: 2",
@@ -73,6 +74,12 @@ func TestWalls(t *testing.T) {
 	}
 	if fi, err := os.Stat(filepath.Join(vol, "made")); err != nil || owner(fi) != 0 {
 		t.Errorf("a volume's file belongs to root of the container, 0 on disk: %v, %v", fi, err)
+	}
+	if err := r.Remove(t.Context(), c.ID); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(r.etc(c.ID))); err != nil || len(left) > 0 {
+		t.Errorf("files of a removed container are left: %v, %v", left, err)
 	}
 	if fi, err := os.Stat(c.Log); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("log's mode: %v, %v", fi.Mode(), err)
