@@ -16,8 +16,11 @@ func Size(dir string) (int64, error) {
 	return int64(fs.Blocks) * fs.Bsize, err
 }
 
+// freeFiles is how many more files must fit on a disk, or a twentieth of what fits on a smaller one.
+const freeFiles = 10_000
+
 // Check returns a *cloud.Error of code Unavailable if the file system that dir is on has less than free
-// bytes left.
+// bytes left, or hardly room for files.
 func Check(dir string, free int64) error {
 	fs, err := stat(dir)
 	if err != nil {
@@ -25,6 +28,11 @@ func Check(dir string, free int64) error {
 	}
 	if left := int64(fs.Bavail) * fs.Bsize; left < free {
 		return cloud.Errorf(cloud.Unavailable, "the disk of %s is full: %d MiB are free, and %d MiB must stay so", dir, left>>20, free>>20).
+			WithHint("micro prune")
+	}
+	// A file system that makes inodes as it needs them says that it has none at all.
+	if must := min(freeFiles, fs.Files/20); fs.Files > 0 && fs.Ffree < must {
+		return cloud.Errorf(cloud.Unavailable, "the disk of %s is full: %d more files fit, and %d must", dir, fs.Ffree, must).
 			WithHint("micro prune")
 	}
 	return nil

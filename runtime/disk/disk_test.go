@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,30 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 )
+
+// A disk with room for bytes and none for files is as full.
+func TestNoInodes(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("micro", dir, "tmpfs", 0, "size=8m,nr_inodes=100"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := Check(dir, 1<<20); err != nil {
+		t.Error(err)
+	}
+	for i := range 96 {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Check(dir, 1<<20); cloud.CodeOf(err) != cloud.Unavailable || !strings.Contains(err.Error(), "files") {
+		t.Errorf("%v", err)
+	}
+}
 
 func TestGuard(t *testing.T) {
 	dir := t.TempDir()
