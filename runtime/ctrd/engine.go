@@ -85,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := PrepareState(cfg.State); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(keepExits(cfg), killOrphans(cfg)); err != nil {
+	if err := errors.Join(keepExits(cfg), killOrphans(cfg), clearTemporary(cfg.State)); err != nil {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger}

@@ -2,9 +2,11 @@ package ctrd
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/containerd/containerd/v2/client"
+	"golang.org/x/sys/unix"
 )
 
 // open starts an Engine in folders of its own and closes it with the test.
@@ -55,5 +57,82 @@ func TestSocketServesContainerd(t *testing.T) {
 	images, err := c.ListImages(e.Context(t.Context()))
 	if err != nil || len(images) != 0 {
 		t.Fatalf("images: %v, %v", images, err)
+	}
+}
+
+// strayMount leaves in a state folder what a shim that is killed while it mounts does: a mount of the
+// layers on the disk. It returns a file of theirs and the mount's folder.
+func strayMount(t *testing.T, state string) (layer, at string) {
+	t.Helper()
+	layers, at := t.TempDir(), filepath.Join(state, temporary, "ovl-idmapped1")
+	layer = filepath.Join(layers, "layer")
+	if err := os.WriteFile(layer, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(layers, at, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	return layer, at
+}
+
+// The next start takes such mounts away, and nothing that is behind them.
+func TestStrayMounts(t *testing.T) {
+	root, err := os.MkdirTemp("/tmp", "ctrd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := StateDir(root)
+	if err := PrepareState(state); err != nil {
+		t.Fatal(err)
+	}
+	layer, at := strayMount(t, state)
+	e, err := Open(t.Context(), Config{Root: root, State: state, Logger: testLogger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := RemoveState(state); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := os.Stat(at); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", at, err)
+	}
+	if _, err := os.Stat(layer); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where /run is in memory itself, the state folder is no mount of its own: to remove it must not be to
+// remove the layers that are mounted somewhere in it.
+func TestRemoveStateKeepsLayers(t *testing.T) {
+	run := t.TempDir()
+	if err := unix.Mount("run", run, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(run, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	state := filepath.Join(run, "s")
+	layer, _ := strayMount(t, state)
+	if err := RemoveState(state); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(state); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", state, err)
+	}
+	if _, err := os.Stat(layer); err != nil {
+		t.Error(err)
 	}
 }

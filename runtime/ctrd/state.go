@@ -8,8 +8,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
+
+// temporary is the folder of State in which shims mount for a moment what a container is put together
+// from: the layers on the disk, whole.
+const temporary = "m"
 
 // maxState keeps the sockets of shims, State + "/s/" + 64 digits, within what containerd grants them.
 const maxState = 40
@@ -45,9 +51,37 @@ func PrepareState(dir string) error {
 
 // RemoveState undoes PrepareState, mounts that are left in it included. Nothing may run in it any more.
 func RemoveState(dir string) error {
-	mounted := unix.Unmount(dir, unix.MNT_DETACH)
-	if errors.Is(mounted, unix.EINVAL) { // none of ours: /run is in memory itself
-		mounted = nil
+	if err := unmountIn(dir); err != nil {
+		return err
 	}
-	return errors.Join(mounted, os.RemoveAll(dir))
+	return os.RemoveAll(dir)
+}
+
+// unmountIn takes away what is mounted on a folder and in it. It fails where something stays: who then
+// removes the folder would remove what is behind the mount.
+func unmountIn(dir string) error {
+	err := mount.UnmountRecursive(dir, unix.MNT_DETACH)
+	left, lookErr := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%s is still mounted", left[0].Mountpoint)
+	}
+	if err := errors.Join(err, lookErr); err != nil {
+		return fmt.Errorf("unmount what is in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// clearTemporary takes away what shims that were killed have left mounted. One that lives and mounts
+// something just now does so for a node that is gone, and its container is taken down.
+func clearTemporary(state string) error {
+	dir := filepath.Join(state, temporary)
+	if err := unmountIn(dir); err != nil {
+		return err
+	}
+	all, err := os.ReadDir(dir)
+	errs := []error{missing(err)}
+	for _, f := range all {
+		errs = append(errs, missing(os.Remove(filepath.Join(dir, f.Name())))) // and never what is in it
+	}
+	return errors.Join(errs...)
 }
