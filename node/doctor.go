@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
 )
 
 // Doctor implements the API's handler.Node: it tries what apps and people need, one after the other.
 func (n *Node) Doctor(ctx context.Context) []api.Check {
 	return []api.Check{
-		n.checkDisk(), n.checkDNS(ctx), n.checkResolver(ctx), n.checkForwarding(), n.checkMemory(), n.checkApps(),
+		n.checkDisk(), n.checkDNS(ctx), n.checkResolver(ctx), n.checkForwarding(), n.checkLimits(), n.checkMemory(), n.checkApps(),
 	}
 }
 
@@ -84,6 +85,14 @@ func (n *Node) checkForwarding() api.Check {
 			"containers don't reach the router: %v", n.gatewayTaken)
 	}
 	return check("network", api.OK, "", "instances have %s, the node is %s", n.net.Subnet(), n.net.Gateway())
+}
+
+func (n *Node) checkLimits() api.Check {
+	by, err := n.driver.Limits()
+	if err != nil {
+		return check("limits", api.Fail, cloud.HintOf(err), "%v", err)
+	}
+	return check("limits", api.OK, "", "%s", by)
 }
 
 func (n *Node) checkMemory() api.Check {

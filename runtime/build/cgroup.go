@@ -12,8 +12,8 @@ import (
 )
 
 // The build process and its steps have a cgroup each: a step that takes all memory there is ends, and
-// the process lives to tell. When the CPUs are busy, both together get half of what one thread of the
-// node gets: requests are answered while somebody compiles.
+// the process lives to tell. When the CPUs are busy, both together get half of what the node's apps
+// together get: requests are answered while somebody compiles.
 const (
 	processGroup = "/process"
 	stepsGroup   = "/steps"

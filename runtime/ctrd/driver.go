@@ -66,6 +66,9 @@ func NewDriver(ctx context.Context, e *Engine, cfg DriverConfig) (*Driver, error
 	if d.hierarchies, err = hierarchies(); err != nil {
 		return nil, err
 	}
+	if err := d.cgroupOf("").prepare(); err != nil {
+		return nil, err
+	}
 	if d.boot, err = bootID(); err != nil {
 		return nil, err
 	}
