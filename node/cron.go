@@ -20,6 +20,11 @@ const (
 	cronPrefix = "cron/"
 	// late is how much after its time a job is still begun; later it counts as missed.
 	late = time.Minute
+	// glance is the longest wait for a time of day: no timer notices that the clock was set.
+	glance = 30 * time.Second
+	// setBack is what a clock is set back by at most for the times that come again to be passed over. By
+	// more, and they count: nobody wants to wait a year because a machine once started with a wrong clock.
+	setBack = time.Hour
 	// maxMissed bounds how many missed runs are counted.
 	maxMissed = 1000
 )
@@ -106,7 +111,7 @@ func (c *cron) load() error {
 func (c *cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	due := t.Add(time.Hour)
+	due := t.Add(glance)
 	wanted := map[string]bool{}
 	for app := range s.Apps("") {
 		rel, ok := s.Release(app.Release(app.Current))
@@ -120,7 +125,7 @@ func (c *cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time 
 			}
 			wanted[key] = true
 			if next := c.attend(ctx, key, rel.ReleaseRef, j, t); !next.IsZero() && next.Before(due) {
-				due = next
+				due = t.Add(next.Sub(t)) // as t a point in time, whatever the clock says then
 			}
 		}
 	}
@@ -149,6 +154,10 @@ func (c *cron) attend(ctx context.Context, key string, of cloud.ReleaseRef, spec
 	if !ok {
 		j = &job{Last: t, Of: of, Command: spec.Command}
 		c.jobs[key] = j
+		c.save(key, j)
+	}
+	if j.Last.Sub(t) > setBack {
+		j.Last = t
 		c.save(key, j)
 	}
 	first := schedule.Next(j.Last)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"strings"
@@ -120,6 +121,38 @@ func (w *clockwork) expect(ran, said string) {
 		w.Errorf("said %q, want %q", got, said)
 	}
 	w.ran, w.said = nil, nil
+}
+
+// The clock was set back after a job had run: by an hour, and the times that come again are passed over;
+// by more, and they count.
+func TestCronAfterTheClockWasSetBack(t *testing.T) {
+	for by, ran := range map[time.Duration]string{time.Hour: "01:10", 2 * time.Hour: "00:10 00:20"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &clockwork{T: t, board: cloud.NewBoard(), local: &notes{all: map[string][]byte{}}}
+			w.app(false, cloud.Job{Command: "1m", Schedule: "*/10 * * * *"})
+			w.start()()
+			notes, err := w.local.List(cronPrefix)
+			if err != nil || len(notes) != 1 {
+				t.Fatal(notes, err)
+			}
+			last, err := json.Marshal(job{Last: time.Now().Add(by)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.local.Put(kv.Pair{Key: notes[0].Key, Value: last}); err != nil {
+				t.Fatal(err)
+			}
+			stop := w.start()
+			defer stop()
+			runs := strings.Fields(ran)
+			end, err := time.Parse("15:04", runs[len(runs)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(end.Hour())*time.Hour + time.Duration(end.Minute()+5)*time.Minute)
+			w.expect(ran, strings.TrimSpace(strings.Repeat("done ", len(runs))))
+		})
+	}
 }
 
 func TestCron(t *testing.T) {

@@ -459,3 +459,18 @@ func TestWorkerThatEndsAtOnceFails(t *testing.T) {
 		}
 	})
 }
+
+// A timer does not notice that the clock is set: no wait for a time of day is long.
+func TestUntil(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	f := func(at time.Time, want time.Duration) {
+		t.Helper()
+		if got := runtime.Until(at, now); got != want {
+			t.Errorf("until %v: %v, want %v", at, got, want)
+		}
+	}
+	f(now.Add(time.Second), time.Second)
+	f(now.Add(time.Hour), 30*time.Second)
+	f(now.Add(-time.Hour), 10*time.Millisecond)
+	f(time.Time{}, 24*time.Hour)
+}

@@ -40,3 +40,10 @@ func backoff(count int, fatal bool) time.Duration {
 	}
 	return min(d, lastBackoff)
 }
+
+// waits says whether the next start is not due yet. One that is further away than any pause was set by a
+// clock that has been set back since: it is due, for nobody knows by how much.
+func waits(c *cloud.Crashes, now time.Time) bool {
+	left := c.NextTry.Sub(now)
+	return left > 0 && left <= lastBackoff
+}

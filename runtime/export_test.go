@@ -15,6 +15,7 @@ func (a *Agent) Ask(f func(context.Context, cloud.Check, netip.AddrPort) error) 
 var (
 	Probe     = probe
 	Elsewhere = elsewhere
+	Until     = until
 )
 
 // Apply is what becomes of the state.

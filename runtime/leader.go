@@ -81,13 +81,17 @@ const (
 	retryAfter = time.Second
 	// never is as good as no time at all, and no trouble to a timer.
 	never = 24 * time.Hour
+	// glance is the longest wait for a time of day: no timer notices that the clock was set, be it by hand
+	// or because the machine started with a wrong one.
+	glance = 30 * time.Second
 )
 
+// until is how long to wait for t, zero being never. It may be over before t: then it is asked again.
 func until(t, now time.Time) time.Duration {
 	if t.IsZero() {
 		return never
 	}
-	return max(t.Sub(now), 10*time.Millisecond)
+	return min(max(t.Sub(now), 10*time.Millisecond), glance)
 }
 
 // changedWithin waits for another view, or until wait has passed.

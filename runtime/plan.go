@@ -255,7 +255,7 @@ func occupied(list []*cloud.Instance) bool {
 
 // start plans a new instance of the slot unless it has crashed and must wait.
 func (p *planner) start(rel *cloud.Release, slot cloud.Slot) bool {
-	if c, ok := p.Instances.Crashes(slot); ok && c.Generation == rel.Generation && p.now.Before(c.NextTry) {
+	if c, ok := p.Instances.Crashes(slot); ok && c.Generation == rel.Generation && waits(c, p.now) {
 		if p.again.IsZero() || c.NextTry.Before(p.again) {
 			p.again = c.NextTry
 		}
