@@ -121,17 +121,35 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	if len(steps) > 1 && !(rel.Spec.Overlap && from.Spec.Overlap) {
 		return nil, Errorf(Conflict, "%s and %s must not serve side by side (overlap: false)", from.ReleaseRef, to).WithHint("micro cutover %s --to %s", h, to)
 	}
+	if from.AppRef == to.AppRef {
+		// Its end makes the release current, which nothing else may do meanwhile.
+		if err := s.fadeAlone(to); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.oneWriter(rel, true); err != nil {
 		return nil, err
 	}
-	target := *rel
-	target.Formation = rel.Formation.AtLeast(from.Formation)
-	s.afresh(&target)
+	target := rel.raisedTo(from)
+	s.afresh(target)
 	next := *route
 	next.Faded = nil
 	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, FadePlan: plan, Before: route.Targets}
 	next.Targets = next.Crossfade.targets()
-	return []Change{Put(site.With(next)), Put(&target)}, nil
+	return []Change{Put(site.With(next)), Put(target)}, nil
+}
+
+// fadeAlone reports what else is about to make a release of the app current. Several hosts may be faded
+// to one release at a time: whichever is first makes it current.
+func (s *State) fadeAlone(to ReleaseRef) error {
+	app, err := s.MustApp(to.AppRef)
+	switch {
+	case err != nil:
+		return err
+	case app.Rollout != nil:
+		return Errorf(Conflict, "app %s is being switched to %s", app.AppRef, app.Release(app.Rollout.To)).WithHint("micro releases %s", app.AppRef)
+	}
+	return s.appNotFadingBut(to)
 }
 
 // mayServe reports what keeps a release from taking traffic.
@@ -186,35 +204,59 @@ func (s *State) StepCrossfade(h Host, path string, step int, warm time.Time, at 
 	if fade == nil || fade.Step != step || fade.Paused {
 		return nil
 	}
-	next := *route
 	if !fade.Last() {
+		next := *route
 		moved := *fade
 		moved.Step, moved.Since = fade.Step+1, at.At
 		next.Crossfade, next.Targets = &moved, moved.targets()
 		return []Change{Put(site.With(next))}
 	}
+	var changes []Change
+	to := fade.To
+	if app, ok := s.App(to.AppRef); ok && fade.From.AppRef == to.AppRef {
+		// Inside one app the release becomes current, and the route follows what is.
+		to = app.Release(0)
+		changes = s.settle(app, fade.To.N, warm, at)
+		// Its manifest may have given the host more routes.
+		site, route, _ = s.Apply(s.Rev()+1, changes).fade(h, path)
+	}
+	next := *route
 	next.Crossfade = nil
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Finished: true, Share: 100, By: at.By}
-	next.Targets = []Target{{ReleaseRef: fade.To}}
-	var changes []Change
-	if app, ok := s.App(fade.To.AppRef); ok && fade.From.AppRef == fade.To.AppRef {
-		// Inside one app the release becomes current, and the route follows what is.
-		next.Targets = []Target{{ReleaseRef: app.Release(0)}}
-		changes = s.settle(app, fade.To.N, warm, at)
-	}
+	next.Targets = []Target{{ReleaseRef: to}}
 	return append(changes, Put(site.With(next)))
 }
 
-// AbortCrossfade returns the changes that lead a route back to where it led before its fade.
+// AbortCrossfade returns the changes that lead a route back to where it led before its fade. Where nothing
+// is to run there any more it stays as it is.
 func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change, error) {
 	site, route, fade := s.fade(h, path)
 	if fade == nil {
 		return nil, noFade(h, path)
 	}
+	if rel, ok := s.Release(fade.From); !ok || !s.Runs(rel) {
+		return nil, Errorf(Conflict, "%s is stopped, and %s%s can't be led back to it", fade.From, h, path).WithHint("micro start %s", fade.From)
+	}
 	next := *route
-	next.Crossfade, next.Targets = nil, fade.Before
+	next.Crossfade, next.Targets = nil, s.back(fade)
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Reason: reason, Share: fade.Share(), By: at.By}
 	return []Change{Put(site.With(next))}, nil
+}
+
+// back are the targets from before a fade. They follow what is current, unless the fade of another host
+// has made current what this one is led back from.
+func (s *State) back(f *Crossfade) []Target {
+	app, ok := s.App(f.From.AppRef)
+	if !ok || f.From.AppRef != f.To.AppRef || app.Current != f.To.N {
+		return f.Before
+	}
+	targets := slices.Clone(f.Before)
+	for i, t := range targets {
+		if t.ReleaseRef == app.Release(0) {
+			targets[i].ReleaseRef = f.From
+		}
+	}
+	return targets
 }
 
 // PauseCrossfade returns the changes that hold a fade at its step, or let it go on from there. Its time
@@ -270,10 +312,13 @@ func (r *Route) notFading(h Host) error {
 }
 
 // appNotFading reports a fade between releases of the app, whose end would make one of them current.
-func (s *State) appNotFading(r AppRef) error {
-	for site := range s.HostsOf(r) {
+func (s *State) appNotFading(r AppRef) error { return s.appNotFadingBut(r.Release(0)) }
+
+// appNotFadingBut is appNotFading, but for fades to one release.
+func (s *State) appNotFadingBut(to ReleaseRef) error {
+	for site := range s.HostsOf(to.AppRef) {
 		for _, route := range site.Routes {
-			if f := route.Crossfade; f != nil && f.From.AppRef == r && f.To.AppRef == r {
+			if f := route.Crossfade; f != nil && f.From.AppRef == to.AppRef && f.To.AppRef == to.AppRef && f.To != to {
 				return route.notFading(site.Host)
 			}
 		}

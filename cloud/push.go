@@ -49,9 +49,6 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 	if _, err := s.mapDraft(p.App, p.Draft.Routes, at); err != nil {
 		return nil, ReleaseRef{}, err
 	}
-	if err := s.appNotFading(p.App); err != nil && !p.Stage {
-		return nil, ReleaseRef{}, err
-	}
 	changes, rel, err := s.derive(app, parent, spec, formation, p.Stage, "push", at)
 	if err != nil {
 		return nil, ReleaseRef{}, err
@@ -83,6 +80,9 @@ func (s *State) checkNewApp(r AppRef) error {
 
 // derive makes the next release of an app and, unless it is staged, begins the switch to it.
 func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage bool, cause string, at Stamp) ([]Change, *Release, error) {
+	if err := s.appNotFading(app.AppRef); err != nil && !stage {
+		return nil, nil, err
+	}
 	next := *app
 	next.Last++
 	rel := &Release{

@@ -28,19 +28,27 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	if newer := s.supersededBy(rel); newer != nil && !force {
 		return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro promote %s --yes", rel.ReleaseRef)
 	}
-	target := *rel
-	if cur, ok := s.Release(app.Release(app.Current)); ok && app.Current != 0 {
-		target.Formation = rel.Formation.AtLeast(cur.Formation)
-	}
-	for name, to := range target.Formation {
-		if was := rel.Formation[name]; was.Memory != to.Memory || was.CPU != to.CPU {
-			target.Generation = rel.Generation + 1
-		}
-	}
 	if err := s.appNotFading(r.AppRef); err != nil {
 		return nil, err
 	}
+	target := *rel
+	if cur, ok := s.Release(app.Release(0)); ok {
+		target = *rel.raisedTo(cur)
+	}
 	return s.switchTo(app, &target, at)
+}
+
+// raisedTo is the release with at least the formation of the one that it replaces. Instances with less
+// memory or CPU than that are out of date.
+func (r *Release) raisedTo(replaced *Release) *Release {
+	raised := *r
+	raised.Formation = r.Formation.AtLeast(replaced.Formation)
+	for name, to := range raised.Formation {
+		if was := r.Formation[name]; was.Memory != to.Memory || was.CPU != to.CPU {
+			raised.Generation = r.Generation + 1
+		}
+	}
+	return &raised
 }
 
 func failed(r *Release) error {
@@ -351,12 +359,15 @@ func (s *Site) withoutApp(r AppRef) *Site {
 	c := *s
 	c.Routes = nil
 	for _, route := range s.Routes {
+		switch f := route.Crossfade; {
+		case f != nil && f.To.AppRef == r:
+			route.Crossfade, route.Targets = nil, f.Before
+		case f != nil && f.From.AppRef == r:
+			route.Crossfade, route.Targets = nil, []Target{{ReleaseRef: f.To}}
+		}
 		route.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.AppRef == r })
 		if route.Mirror != nil && route.Mirror.To.AppRef == r {
 			route.Mirror = nil
-		}
-		if f := route.Crossfade; f != nil && (f.From.AppRef == r || f.To.AppRef == r) {
-			route.Crossfade = nil
 		}
 		if len(route.Targets) > 0 {
 			c.Routes = append(c.Routes, route)

@@ -1,0 +1,191 @@
+package cloud
+
+import (
+	"testing"
+	"time"
+)
+
+const www, beta = Host("www.example.com"), Host("beta.example.com")
+
+// fading is a cloud in which shop@r1 is current, r2 and r3 are staged, and two hosts follow shop.
+func fading(t *testing.T) *story {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.staged(shop, Draft{})
+	y.staged(shop, Draft{})
+	y.pushed(blog, Draft{})
+	for _, h := range []Host{www, beta} {
+		y.do(y.s.Map(Map{Host: h, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	}
+	return y
+}
+
+func (y *story) fade(h Host, to ReleaseRef) ([]Change, error) {
+	plan := FadePlan{Over: Duration(time.Minute), Max: Duration(time.Hour), OnInconclusive: InconclusiveHold}
+	return y.s.BeginCrossfade(h, "/", to, []int{20, 100}, plan, true, ann)
+}
+
+// step takes a fade to its next step.
+func (y *story) step(h Host) {
+	y.Helper()
+	site, _ := y.s.Site(h)
+	r, _ := site.Route("/")
+	if r.Crossfade == nil {
+		y.Fatalf("%s is not being cross-faded", h)
+	}
+	y.do(y.s.StepCrossfade(h, "/", r.Crossfade.Step, noon.Add(10*time.Minute), ann), nil)
+}
+
+func TestCrossfade(t *testing.T) {
+	y := fading(t)
+	y.do(y.fade(www, shop.Release(3)))
+	y.route(www, "/", "shop@r1 100, shop@r3 0")
+	y.step(www)
+	y.route(www, "/", "shop@r1 80, shop@r3 20")
+	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
+	y.route(www, "/", "shop")
+	y.phases(shop, "r1 current, r2 staged, r3 staged")
+	y.do(y.fade(www, shop.Release(3)))
+	y.step(www)
+	y.step(www)
+	y.route(www, "/", "shop")
+	y.phases(shop, "r1 warm, r2 staged, r3 current")
+
+	// Between two apps nothing becomes current.
+	y.do(y.fade(www, blog.Release(1)))
+	y.step(www)
+	y.step(www)
+	y.route(www, "/", "blog@r1")
+	y.phases(shop, "r1 warm, r2 staged, r3 current")
+}
+
+// While a fade is under way whose end makes a release current, nothing else may do that.
+func TestCrossfadeHoldsItsApp(t *testing.T) {
+	y := fading(t)
+	y.do(y.fade(www, shop.Release(3)))
+	for what, do := range map[string]func() ([]Change, error){
+		"push": func() ([]Change, error) {
+			changes, _, err := y.s.Push(Push{App: shop, Built: Built{Image: Image{Digest: "sha256:1", Name: "one"}}}, ann)
+			return changes, err
+		},
+		"env": func() ([]Change, error) {
+			changes, _, err := y.s.Env(shop.Release(0), map[string]string{"A": "1"}, nil, ann)
+			return changes, err
+		},
+		"promote":      func() ([]Change, error) { return y.s.Promote(shop.Release(2), true, ann) },
+		"another fade": func() ([]Change, error) { return y.fade(beta, shop.Release(2)) },
+	} {
+		changes, err := do()
+		if y.refuses(changes, err, Conflict, "being cross-faded"); err == nil {
+			t.Errorf("by %s", what)
+		}
+	}
+	if _, _, err := y.s.Env(shop.Release(2), map[string]string{"A": "1"}, nil, ann); err != nil {
+		t.Errorf("a staged release is nothing to a fade: %v", err)
+	}
+
+	// The other way round: a switch that has begun ends first.
+	y = fading(t)
+	y.push(shop, Draft{}, false)
+	changes, err := y.fade(www, shop.Release(3))
+	y.refuses(changes, err, Conflict, "being switched to shop@r4")
+	y.do(y.fade(www, blog.Release(1)))
+}
+
+// Several hosts may go to the same release at a time. The first that arrives makes it current; another
+// one that turns back leads to where it did before all the same.
+func TestCrossfadesOfOneApp(t *testing.T) {
+	y := fading(t)
+	y.do(y.fade(www, shop.Release(3)))
+	y.do(y.fade(beta, shop.Release(3)))
+	y.step(www)
+	y.step(beta)
+	y.step(www)
+	y.route(www, "/", "shop")
+	y.phases(shop, "r1 routed, r2 staged, r3 current")
+	y.do(y.s.AbortCrossfade(beta, "/", "worse", ann))
+	y.route(beta, "/", "shop@r1")
+
+	// From one app to another, the way back follows what has become current meanwhile.
+	y.do(y.fade(www, blog.Release(1)))
+	y.pushed(shop, Draft{})
+	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
+	y.route(www, "/", "shop")
+}
+
+// A fade is not led back to a release that was stopped meanwhile: nothing would answer.
+func TestCrossfadeBackToNothing(t *testing.T) {
+	y := fading(t)
+	y.do(y.fade(www, shop.Release(3)))
+	y.step(www)
+	y.do(y.s.Stop(shop.Release(1)))
+	changes, err := y.s.AbortCrossfade(www, "/", "worse", ann)
+	y.refuses(changes, err, Conflict, "shop@r1 is stopped")
+	y.route(www, "/", "shop@r1 80, shop@r3 20")
+	y.do(y.s.Start(shop.Release(1), ann))
+	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
+	y.route(www, "/", "shop")
+}
+
+// What runs with less memory than the release it replaces is replaced itself.
+func TestCrossfadeRaisesTheFormation(t *testing.T) {
+	y := begin(t)
+	large, small, two := int64(512<<20), int64(128<<20), 2
+	y.pushed(shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: &large, Instances: &two}}})
+	y.staged(shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: &small}}})
+	y.do(y.s.Map(Map{Host: www, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	y.do(y.fade(www, shop.Release(2)))
+	if r := y.release(shop, 2); r.Formation[Web].Memory != large || r.Formation[Web].Instances != 2 || r.Generation != 1 {
+		t.Errorf("%+v, generation %d", r.Formation[Web], r.Generation)
+	}
+	// More instances alone leave those that run as they are.
+	y = begin(t)
+	y.pushed(shop, instances(3))
+	y.staged(shop, instances(1))
+	y.do(y.s.Map(Map{Host: www, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	y.do(y.fade(www, shop.Release(2)))
+	if r := y.release(shop, 2); r.Formation[Web].Instances != 3 || r.Generation != 0 {
+		t.Errorf("%+v, generation %d", r.Formation[Web], r.Generation)
+	}
+}
+
+// A manifest that names a host joins no route that is being cross-faded: the next step would drop it.
+func TestManifestJoinsNoCrossfade(t *testing.T) {
+	y := fading(t)
+	y.do(y.fade(www, shop.Release(3)))
+	draft := Draft{Routes: []DraftRoute{{Host: www, Path: "/"}}}
+	changes, _, err := y.s.Push(Push{App: blog, Draft: draft, Built: Built{Image: Image{Digest: "sha256:1", Name: "one"}}}, ann)
+	y.refuses(changes, err, Conflict, "being cross-faded")
+	y.route(www, "/", "shop@r1 100, shop@r3 0")
+	y.staged(shop, draft) // it leads there already
+}
+
+// What a release's manifest says of its routes is done when a fade makes it current, on the host that was
+// faded too.
+func TestCrossfadeMapsTheManifest(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, Draft{})
+	y.do(y.s.Map(Map{Host: www, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	y.staged(shop, Draft{Routes: []DraftRoute{{Host: www, Path: "/"}, {Host: www, Path: "/api", Public: true}}})
+	y.do(y.fade(www, shop.Release(2)))
+	y.step(www)
+	y.step(www)
+	y.route(www, "/", "shop")
+	y.route(www, "/api", "shop")
+	if site, _ := y.s.Site(www); site.Exposure != ExposedPublic {
+		t.Errorf("exposure is %s", site.Exposure)
+	}
+}
+
+// Who deletes one of two apps that a host is faded between leaves the host to the other.
+func TestDeleteAnAppOfACrossfade(t *testing.T) {
+	for _, c := range []struct {
+		deleted AppRef
+		want    string
+	}{{blog, "shop"}, {shop, "blog@r1"}} {
+		y := fading(t)
+		y.do(y.fade(www, blog.Release(1)))
+		y.do(y.s.Delete(c.deleted.Release(0)))
+		y.route(www, "/", c.want)
+	}
+}
