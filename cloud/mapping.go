@@ -1,6 +1,9 @@
 package cloud
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Map is a host and path to lead to a target.
 type Map struct {
@@ -114,12 +117,33 @@ func (r Route) join(t Target) ([]Target, error) {
 		for i := range others {
 			others[i].Weight /= divisor
 		}
+		t.Weight, others = limitWeights(t.Weight, others)
 	case t.Weighted && sum+t.Weight > 100:
 		return nil, Errorf(Conflict, "%d%% are given away already", sum)
 	case !t.Weighted && all && (weighted > 1 || sum >= 100):
 		return nil, Errorf(Conflict, "all targets have weights: %s needs one too", t.ReleaseRef)
 	}
 	return append(others, t), nil
+}
+
+// maxWeight is the largest weight of a target.
+const maxWeight = 1_000_000
+
+// limitWeights brings weights that have come to be larger than maxWeight down to it, in about their ratio.
+// None becomes 0.
+func limitWeights(weight int, others []Target) (int, []Target) {
+	most := weight
+	for _, o := range others {
+		most = max(most, o.Weight)
+	}
+	if most <= maxWeight {
+		return weight, others
+	}
+	limit := func(w int) int { return max(min(w, 1), (w*maxWeight+most/2)/most) }
+	for i := range others {
+		others[i].Weight = limit(others[i].Weight)
+	}
+	return limit(weight), others
 }
 
 func gcd(a, b int) int {
@@ -158,6 +182,9 @@ func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, e
 			route = *r
 		}
 		if !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.AppRef == app }) {
+			if err := route.notFading(d.Host); err != nil {
+				return nil, err
+			}
 			route.Targets = append(slices.Clone(route.Targets), Target{ReleaseRef: app.Release(0)})
 		}
 		next := site.With(route)
@@ -222,11 +249,16 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	return []Change{Put(site.Without(path))}, nil
 }
 
-// Release gives a host up: it is unknown afterwards.
-func (s *State) ReleaseHost(h Host) ([]Change, error) {
+// ReleaseHost gives a host up: it is unknown afterwards. Where it still leads somewhere that needs force.
+func (s *State) ReleaseHost(h Host, force bool) ([]Change, error) {
 	site, err := s.mustSite(h)
 	if err != nil {
 		return nil, err
+	}
+	for _, r := range site.Routes {
+		if len(r.Targets) > 0 && !force {
+			return nil, Errorf(Conflict, "%s%s leads to %s, and would be unknown", h, strings.TrimSuffix(r.Path, "/"), r.Targets[0].ReleaseRef).WithHint("micro unmap %s --release-host --yes", h)
+		}
 	}
 	return []Change{Delete(site)}, nil
 }
@@ -249,8 +281,8 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 	next.Targets = nil
 	for _, ref := range sortedRefs(weights) {
 		w := weights[ref]
-		if w < 0 || w > 1_000_000 {
-			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and 1000000", w, ref).WithHint("micro traffic %s %s=10 …", h, ref)
+		if w < 0 || w > maxWeight {
+			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and %d", w, ref, maxWeight).WithHint("micro traffic %s %s=10 …", h, ref)
 		}
 		if _, err := s.checkTarget(ref); err != nil {
 			return nil, err

@@ -6,7 +6,7 @@ import (
 )
 
 func TestMapAndUnmap(t *testing.T) {
-	const www = Host("www.example.com")
+
 	y := begin(t)
 	y.pushed(shop, Draft{})
 	y.staged(shop, Draft{})
@@ -59,9 +59,9 @@ func TestMapAndUnmap(t *testing.T) {
 	y.do(y.s.Unmap(www, "/", shop.Release(2), false))
 	y.do(y.s.Unmap(www, "/", blog.Release(0), true))
 	y.route(www, "/", "nowhere")
-	y.do(y.s.ReleaseHost(www))
+	y.do(y.s.ReleaseHost(www, false))
 	y.route(www, "/", "unknown")
-	changes, err = y.s.ReleaseHost(www)
+	changes, err = y.s.ReleaseHost(www, false)
 	y.refuses(changes, err, NotFound, "no host")
 }
 
@@ -175,6 +175,37 @@ func TestParsePath(t *testing.T) {
 	for _, in := range []string{"/a//b", "/../x", "/a/.", "/a b", "/a?b", "/a#b", "/%2e", `/a\b`, "/a\x00"} {
 		if got, err := ParsePath(in); err == nil {
 			t.Errorf("%q is accepted as %q", in, got)
+		}
+	}
+}
+
+// A host that answers is not given up by the way.
+func TestReleaseHostAsks(t *testing.T) {
+	y := fading(t)
+	changes, err := y.s.ReleaseHost(www, false)
+	y.refuses(changes, err, Conflict, "www.example.com leads to shop")
+	y.do(y.s.ReleaseHost(www, true))
+	y.route(www, "/", "unknown")
+}
+
+// However often a share is set, weights stay numbers that can be read, and in their ratio.
+func TestWeightsStaySmall(t *testing.T) {
+	r := Route{Targets: []Target{{shop.Release(1), true, 1}, {shop.Release(2), true, 1}, {shop.Release(3), true, 1}}}
+	for i := range 60 {
+		var err error
+		percent := []int{37, 11, 53, 29}[i%4]
+		if r.Targets, err = r.join(Target{shop.Release(1 + i%3), true, percent}); err != nil {
+			t.Fatal(err)
+		}
+		sum, last := 0, r.Targets[len(r.Targets)-1]
+		for _, o := range r.Targets {
+			if o.Weight < 1 || o.Weight > maxWeight {
+				t.Fatalf("after %d changes %v", i, r.Targets)
+			}
+			sum += o.Weight
+		}
+		if got := 100 * float64(last.Weight) / float64(sum); got < float64(percent)-.01 || got > float64(percent)+.01 {
+			t.Fatalf("%d%% came out as %g%%: %v", percent, got, r.Targets)
 		}
 	}
 }

@@ -169,7 +169,7 @@ func TestRoutes(t *testing.T) {
 	}
 	_, err = s.Unmap(ctx, "", api.Unmapping{Host: "www.example.com", Path: "/api", App: "blog", Release: 1})
 	wantCode(t, err, cloud.Conflict, "last target", "--yes")
-	if _, err := s.Unmap(ctx, "", api.Unmapping{Host: "www.example.com", ReleaseHost: true}); err != nil {
+	if _, err := s.Unmap(ctx, "", api.Unmapping{Host: "www.example.com", ReleaseHost: true, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Swap(ctx, "", api.Swap{A: "www.example.com", B: "b.example.com"})

@@ -52,7 +52,7 @@ func (h *Handler) serveRoutes() {
 				return nil, "", err
 			}
 			if u.ReleaseHost {
-				changes, err := s.ReleaseHost(host)
+				changes, err := s.ReleaseHost(host, u.Force)
 				return changes, string(host), err
 			}
 			changes, err := s.Unmap(host, path, cloud.AppRef{Group: g, App: u.App}.Release(u.Release), u.Force)
