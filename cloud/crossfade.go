@@ -234,7 +234,7 @@ func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change,
 	if fade == nil {
 		return nil, noFade(h, path)
 	}
-	if rel, ok := s.Release(fade.From); !ok || !s.Runs(rel) {
+	if rel, ok := s.Release(fade.From); fade.Step > 0 && (!ok || !s.Runs(rel)) {
 		return nil, Errorf(Conflict, "%s is stopped, and %s%s can't be led back to it", fade.From, h, path).WithHint("micro start %s", fade.From)
 	}
 	next := *route

@@ -187,27 +187,13 @@ func (f *fader) judge(v cloud.View, name routeName, fade *cloud.Crossfade) traff
 	w.fade = fade
 	w.judged = [2]traffic.Sample{sample(old.Since(w.old)), sample(fresh.Since(w.fresh))}
 	w.verdict, w.findings = traffic.JudgeStep(fade, w.judged[0], w.judged[1])
-	up, alive := standing(v, fade.To)
-	w.decision = traffic.Next(fade, up, alive, w.verdict, w.findings, now())
+	w.decision = traffic.Next(fade, traffic.Stand(v, fade, now()), w.verdict, w.findings, now())
 	return w.decision
 }
 
 // sameWindow says whether what was counted for one may be compared together with what is for the other.
 func sameWindow(a, b *cloud.Crossfade) bool {
 	return a.Step == b.Step && a.From == b.From && a.To == b.To && a.Started.Equal(b.Started) && slices.Equal(a.Before, b.Before)
-}
-
-// standing says whether all web instances of a release are ready, and whether it runs at all.
-func standing(v cloud.View, r cloud.ReleaseRef) (up, alive bool) {
-	rel, ok := v.State.Release(r)
-	if !ok || !v.State.Runs(rel) {
-		return false, false
-	}
-	ready := 0
-	for range v.Pool(rel.ReleaseRef) {
-		ready++
-	}
-	return ready >= max(1, rel.Formation[cloud.Web].Instances), true
 }
 
 // counts are what a release did on a route so far, warm-up left out.

@@ -24,36 +24,56 @@ type Decision struct {
 	Why  string
 }
 
-// Next decides how a cross-fade goes on. up says that every instance of the new release is ready; alive
-// that it may become so. v and findings are Judge's on what both releases did since the step began.
-func Next(f *cloud.Crossfade, up, alive bool, v Verdict, findings []Finding, now time.Time) Decision {
-	waited := now.Sub(f.Started)
+// Next decides how a cross-fade goes on. v and findings are Judge's on what both releases did since the
+// step began.
+//
+// It goes on only while every instance of the new release is ready: a share that nobody can take would
+// fall to the old one, and look well. And it goes back only to a release that can take the requests.
+func Next(f *cloud.Crossfade, s Standing, v Verdict, findings []Finding, now time.Time) Decision {
+	waited := now.Sub(f.Since) - f.Dwell() // beyond the step's own time
+	if f.Step == 0 {
+		waited = now.Sub(f.Started)
+	}
 	switch {
-	case !alive:
-		return Decision{Abort, fmt.Sprintf("%s does not run", f.To)}
+	case s.Gone != "":
+		return goBack(f, s, s.Gone)
 	case v == Worse && f.Step > 0:
-		return Decision{Abort, worst(findings)}
+		return goBack(f, s, worst(findings))
 	case f.Paused:
 		return Decision{Stay, "paused"}
-	case f.Step == 0 && up:
+	case f.Step == 0 && s.Up:
 		return Decision{Advance, "all instances are ready"}
 	case f.Step == 0 && waited > time.Duration(f.Max):
 		return Decision{Abort, fmt.Sprintf("the instances of %s were not ready within %s", f.To, f.Max)}
 	case f.Step == 0:
 		return Decision{Stay, "its instances are not ready yet"}
+	case waited < 0:
+		return Decision{Stay, fmt.Sprintf("%s of this step are left", (-waited).Round(time.Second))}
+	case s.Up && v == NoWorse:
+		return Decision{Advance, "no worse"}
 	}
-	if left := f.Since.Add(f.Dwell()).Sub(now); left > 0 {
-		return Decision{Stay, fmt.Sprintf("%s of this step are left", left.Round(time.Second))}
+	lacking, short := "too little traffic to judge by", waited < time.Duration(f.Max)
+	switch {
+	case !s.Up:
+		lacking = fmt.Sprintf("not all instances of %s are ready", f.To)
+	case !s.Back:
+		lacking = fmt.Sprintf("no instance of %s is ready to compare with", f.From)
 	}
 	switch {
-	case v == NoWorse:
-		return Decision{Advance, "no worse"}
-	case waited < time.Duration(f.Max) || f.OnInconclusive == cloud.InconclusiveHold:
-		return Decision{Hold, "too little traffic to judge by yet"}
+	case short || f.OnInconclusive == cloud.InconclusiveHold || f.OnInconclusive == cloud.InconclusiveGo && !s.Up:
+		return Decision{Hold, lacking}
 	case f.OnInconclusive == cloud.InconclusiveGo:
-		return Decision{Advance, fmt.Sprintf("nothing to judge by within %s, and it is to go on then", f.Max)}
+		return Decision{Advance, fmt.Sprintf("%s within %s, and it is to go on then", lacking, f.Max)}
 	}
-	return Decision{Abort, fmt.Sprintf("too little traffic to judge by within %s", f.Max)}
+	return goBack(f, s, fmt.Sprintf("%s within %s", lacking, f.Max))
+}
+
+// goBack leads the route back, unless nobody is there to take it.
+func goBack(f *cloud.Crossfade, s Standing, why string) Decision {
+	if !s.Back && f.Step > 0 {
+		return Decision{Hold, fmt.Sprintf("%s, and no instance of %s is ready to go back to", why, f.From)}
+	}
+	return Decision{Abort, why}
 }
 
 // worst is the evidence of the guard that failed.

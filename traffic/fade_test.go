@@ -21,29 +21,42 @@ func TestNext(t *testing.T) {
 	onInconclusive := func(i cloud.Inconclusive) func(*cloud.Crossfade) {
 		return func(f *cloud.Crossfade) { f.OnInconclusive = i }
 	}
+	up, coming, gone := Standing{Up: true, Back: true}, Standing{Back: true}, Standing{Gone: "it does not run", Back: true}
+	alone, lost := Standing{Up: true}, Standing{Gone: "it does not run"}
+	onInconclusivePaused := func(f *cloud.Crossfade) {
+		f.OnInconclusive, f.Since = cloud.InconclusiveAbort, start.Add(10*time.Hour)
+	}
 	for _, c := range []struct {
-		name      string
-		f         *cloud.Crossfade
-		up, alive bool
-		v         Verdict
-		after     time.Duration
-		want      Move
+		name  string
+		f     *cloud.Crossfade
+		s     Standing
+		v     Verdict
+		after time.Duration
+		want  Move
 	}{
-		{"it waits for the instances", fade(0, nil), false, true, Inconclusive, time.Minute, Stay},
-		{"and goes when they are ready", fade(0, nil), true, true, Inconclusive, time.Minute, Advance},
-		{"not for ever", fade(0, nil), false, true, Inconclusive, 2 * time.Hour, Abort},
-		{"a release that ended takes nothing", fade(1, nil), true, false, NoWorse, time.Minute, Abort},
-		{"a step holds its time", fade(1, nil), true, true, NoWorse, 4 * time.Minute, Stay},
-		{"and no longer", fade(1, nil), true, true, NoWorse, 5 * time.Minute, Advance},
-		{"worse goes back at once", fade(1, nil), true, true, Worse, time.Second, Abort},
-		{"worse goes back though it is paused", fade(1, func(f *cloud.Crossfade) { f.Paused = true }), true, true, Worse, time.Second, Abort},
-		{"paused stays", fade(1, func(f *cloud.Crossfade) { f.Paused = true }), true, true, NoWorse, time.Hour, Stay},
-		{"too little traffic holds", fade(1, nil), true, true, Inconclusive, 20 * time.Minute, Hold},
-		{"for as long as it takes", fade(1, nil), true, true, Inconclusive, 2 * time.Hour, Hold},
-		{"unless it is to go back", fade(1, onInconclusive(cloud.InconclusiveAbort)), true, true, Inconclusive, 2 * time.Hour, Abort},
-		{"or on", fade(2, onInconclusive(cloud.InconclusiveGo)), true, true, Inconclusive, 2 * time.Hour, Advance},
+		{"it waits for the instances", fade(0, nil), coming, Inconclusive, time.Minute, Stay},
+		{"and goes when they are ready", fade(0, nil), up, Inconclusive, time.Minute, Advance},
+		{"not for ever", fade(0, nil), coming, Inconclusive, 2 * time.Hour, Abort},
+		{"a release that ended takes nothing", fade(1, nil), gone, NoWorse, time.Minute, Abort},
+		{"a step holds its time", fade(1, nil), up, NoWorse, 4 * time.Minute, Stay},
+		{"and no longer", fade(1, nil), up, NoWorse, 5 * time.Minute, Advance},
+		{"worse goes back at once", fade(1, nil), up, Worse, time.Second, Abort},
+		{"worse goes back though it is paused", fade(1, func(f *cloud.Crossfade) { f.Paused = true }), up, Worse, time.Second, Abort},
+		{"paused stays", fade(1, func(f *cloud.Crossfade) { f.Paused = true }), up, NoWorse, time.Hour, Stay},
+		{"too little traffic holds", fade(1, nil), up, Inconclusive, 20 * time.Minute, Hold},
+		{"for as long as it takes", fade(1, nil), up, Inconclusive, 2 * time.Hour, Hold},
+		{"unless it is to go back", fade(1, onInconclusive(cloud.InconclusiveAbort)), up, Inconclusive, 2 * time.Hour, Abort},
+		{"not before it has waited at this step", fade(1, onInconclusivePaused), up, Inconclusive, 10*time.Hour + 20*time.Minute, Hold},
+		{"or on", fade(2, onInconclusive(cloud.InconclusiveGo)), up, Inconclusive, 2 * time.Hour, Advance},
+		{"nothing goes on while an instance is missing", fade(1, nil), coming, NoWorse, 5 * time.Minute, Hold},
+		{"whatever it is to do then", fade(2, onInconclusive(cloud.InconclusiveGo)), coming, NoWorse, 2 * time.Hour, Hold},
+		{"unless that is to go back", fade(2, onInconclusive(cloud.InconclusiveAbort)), coming, NoWorse, 2 * time.Hour, Abort},
+		{"a release that crashes goes back though it is paused", fade(1, func(f *cloud.Crossfade) { f.Paused = true }), gone, NoWorse, time.Second, Abort},
+		{"nobody is led to a release that does not run", fade(1, nil), alone, Worse, time.Second, Hold},
+		{"not even from one that does not either", fade(1, nil), lost, NoWorse, time.Second, Hold},
+		{"at the begin there is nothing to lose", fade(0, nil), lost, Inconclusive, time.Second, Abort},
 	} {
-		if got := Next(c.f, c.up, c.alive, c.v, nil, start.Add(c.after)); got.Move != c.want {
+		if got := Next(c.f, c.s, c.v, nil, start.Add(c.after)); got.Move != c.want {
 			t.Errorf("%s: %s (%s), want %s", c.name, got.Move, got.Why, c.want)
 		}
 	}

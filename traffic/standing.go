@@ -1,0 +1,51 @@
+package traffic
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Standing is how the releases of a cross-fade are there.
+type Standing struct {
+	// Up says that every web instance of the new release is ready, as its formation is by now.
+	Up bool
+	// Gone is why the new release serves nothing and is not about to; "" for one that may come up.
+	Gone string
+	// Back says that the old release could take the requests back.
+	Back bool
+}
+
+// Stand sees how the releases of a fade are there.
+func Stand(v cloud.View, f *cloud.Crossfade, now time.Time) Standing {
+	s := Standing{Back: len(v.Pool(f.From)) > 0}
+	rel, ok := v.State.Release(f.To)
+	if !ok || !v.State.Runs(rel) {
+		s.Gone = fmt.Sprintf("%s does not run", f.To)
+		return s
+	}
+	ready, coming := 0, false // coming: one is there, or is about to be
+	for _, i := range v.Pool(f.To) {
+		coming = true
+		if i.Generation == rel.Generation {
+			ready++
+		}
+	}
+	s.Up = ready >= max(1, rel.Formation[cloud.Web].Instances)
+	for i := range v.Instances.OfRelease(f.To) {
+		coming = coming || i.Process == cloud.Web && i.Phase.Live()
+	}
+	for n := range rel.Formation[cloud.Web].Instances {
+		c, ok := v.Instances.Crashes(cloud.Slot{ReleaseRef: f.To, Process: cloud.Web, Index: n})
+		if !ok || c.Generation != rel.Generation || !now.Before(c.NextTry) {
+			coming = true // never crashed, or is tried again now
+		} else if !coming {
+			s.Gone = fmt.Sprintf("no instance of %s runs: %s", f.To, c.Reason)
+		}
+	}
+	if coming {
+		s.Gone = ""
+	}
+	return s
+}
