@@ -103,5 +103,5 @@ func (f *fader) step(v cloud.View, name routeName) *api.FadeStep {
 
 // Pass implements the API's handler.Node.
 func (n *Node) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
-	return router.Pass(n.secret, h, r.N, until)
+	return router.Pass(n.secret, h, r, until)
 }

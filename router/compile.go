@@ -224,8 +224,8 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, sticky: newSticky(r.Sticky)}
 	var targets []target
 	for _, t := range r.Targets {
-		if made.app == "" {
-			made.app = t.AppRef.String()
+		if app := t.AppRef.String(); !slices.Contains(made.apps, app) {
+			made.apps = append(made.apps, app)
 		}
 		made.explicit = made.explicit || t.Weighted
 		targets = append(targets, target{weighted: t.Weighted, weight: t.Weight, pools: j.serving(t.ReleaseRef)})

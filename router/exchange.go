@@ -35,6 +35,7 @@ type Exchange struct {
 	In, Out  int64 // bytes of the bodies
 	Attempts int   // endpoints that were tried
 	Upgraded bool
+	Pinned   bool // the client asked for this very release
 	// Error is the code of the answer that micro gave itself, or why the answer broke off; "" is fine.
 	Error string
 }
@@ -67,7 +68,6 @@ type exchange struct {
 	up        *wire
 	upload    *upload // of a body that is sent while the answer is awaited
 	newCookie bool
-	pinned    bool // the client asked for this very release
 	upgrade   bool // it asks for another protocol
 	extra     bool // the upstream sent more than its answer
 	answered  bool // the answer's head has been written
@@ -78,5 +78,5 @@ func (x *exchange) reset(c *conn) {
 	x.Exchange = Exchange{}
 	x.c, x.buf, x.copied, x.tried = c, x.buf[:0], x.copied[:0], x.tried[:0]
 	x.route, x.copyOf, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil, nil
-	x.table, x.newCookie, x.pinned, x.upgrade, x.extra, x.answered = nil, false, false, false, false, false
+	x.table, x.newCookie, x.upgrade, x.extra, x.answered = nil, false, false, false, false
 }

@@ -68,8 +68,8 @@ func (f *Figures) Record(x *Exchange) {
 	s.record(x)
 	if x.RouteHost != "" && x.App != "" {
 		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, releaseKey{x.App, x.Release})
-		if x.Nth-1 < f.warmup { // 0 is far above any
-			t.warming.record(x)
+		if x.Pinned || x.Nth-1 < f.warmup { // 0 is far above any
+			t.unjudged.record(x)
 		} else {
 			t.judged.record(x)
 		}

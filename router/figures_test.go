@@ -122,6 +122,7 @@ func TestRouteFigures(t *testing.T) {
 	record("www.example.com", "/", "r9", 1, 70, Exchange{Status: 499, Error: "client_gone"})
 	record("www.example.com", "/api", "r9", 1, 10, fine)
 	record("", "", "r9", 1, 10, fine) // an app's own address
+	record("www.example.com", "/", "r10", 1, 90, Exchange{Status: 500, First: time.Second, Pinned: true})
 	f.Record(&Exchange{App: "shop", Release: "r9", RouteHost: "www.example.com", RoutePath: "/", Status: 503, Error: "no_endpoints"})
 
 	got := f.Route("www.example.com", "/")
@@ -129,11 +130,11 @@ func TestRouteFigures(t *testing.T) {
 		t.Fatalf("series: %v", got)
 	}
 	old, fresh := got[0], got[1]
-	if c := fresh.Total; c.Requests != 1000 || c.Errors != 0 || c.Latency.Count != 1000 {
+	if c := fresh.Total; c.Requests != 1090 || c.Errors != 90 || c.Latency.Count != 1090 {
 		t.Errorf("r10: %d requests, %d errors, %d timed", c.Requests, c.Errors, c.Latency.Count)
 	}
 	if c := fresh.Judged; c.Requests != 900 || c.Latency.Count != 900 {
-		t.Errorf("r10: %d of 1000 judged, %d timed", c.Requests, c.Latency.Count)
+		t.Errorf("r10: %d of 1090 judged, %d timed", c.Requests, c.Latency.Count)
 	}
 	if c := old.Total; c.Requests != 131 || c.Errors != 61 || c.Gone != 70 || c.Latency.Count != 0 {
 		t.Errorf("r9: %d requests, %d errors, %d gone", c.Requests, c.Errors, c.Gone)

@@ -20,13 +20,13 @@ func (x *exchange) find() fault {
 	if x.route.mapped {
 		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
 	}
-	if x.route.app != "" {
-		if v := x.req.Get(h1.XMicroRelease); v != nil {
-			if c.internal {
-				return x.pin(v)
-			}
-			if release, ok := passed(c.r.passKey, cloud.Host(x.route.Host), v, time.Now()); ok {
-				return x.pin(release)
+	if v := x.req.Get(h1.XMicroRelease); v != nil && len(x.route.apps) > 0 {
+		if c.internal {
+			return x.pin(x.route.apps[0], v)
+		}
+		for _, app := range x.route.apps {
+			if release, ok := passed(c.r.passKey, cloud.Host(x.route.Host), app, v, time.Now()); ok {
+				return x.pin(app, release)
 			}
 		}
 	}
@@ -44,15 +44,15 @@ func (x *exchange) lookup(t *Table) *Route {
 	return t.find(x.c.internal, x.c.loopback, &x.host, host, x.req.Target, x.scratch)
 }
 
-// pin leads the request to the release that it asks for, of the app that the route leads to.
-func (x *exchange) pin(release []byte) fault {
+// pin leads the request to the release that it asks for, of an app that the route leads to.
+func (x *exchange) pin(app string, release []byte) fault {
 	var key [128]byte
-	b := append(append(append(key[:0], x.route.app...), '@'), release...)
+	b := append(append(append(key[:0], app...), '@'), release...)
 	pool, ok := x.table.pools.get(b)
 	if !ok {
 		return faultRelease
 	}
-	x.pool, x.pinned = pool, true
+	x.pool, x.Pinned = pool, true
 	return fault{}
 }
 
@@ -70,7 +70,7 @@ func (x *exchange) claim() fault {
 		if x.claimIn(x.pool) {
 			return fault{}
 		}
-		if !x.pinned {
+		if !x.Pinned {
 			// Better another release that the route leads to than no answer.
 			for i := range x.route.shares {
 				if x.claimIn(x.route.shares[i].pool) {
@@ -83,12 +83,12 @@ func (x *exchange) claim() fault {
 		if t == x.table {
 			return x.missed()
 		}
-		pinned := x.pinned
-		x.pool, x.pinned = nil, false
+		pinned := x.Pinned
+		x.pool, x.Pinned = nil, false
 		if f := x.find(); f.status != 0 {
 			return f
 		}
-		if pinned != x.pinned {
+		if pinned != x.Pinned {
 			return x.missed()
 		}
 	}
@@ -100,8 +100,8 @@ func (x *exchange) missed() fault {
 	case x.App != "":
 	case x.pool != nil:
 		x.App, x.Release = x.pool.App, x.pool.Release
-	default:
-		x.App, x.Release = x.route.app, x.route.release
+	case len(x.route.apps) > 0:
+		x.App, x.Release = x.route.apps[0], x.route.release
 	}
 	return faultNoEndpoints
 }

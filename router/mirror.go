@@ -81,7 +81,7 @@ func (x *exchange) copy() {
 	default:
 		return
 	}
-	if x.upgrade || x.pinned || x.req.Length > 0 || len(x.buf) > maxMirrorHead {
+	if x.upgrade || x.Pinned || x.req.Length > 0 || len(x.buf) > maxMirrorHead {
 		return
 	}
 	// In a hundred requests as many are copied as percent, spread evenly.

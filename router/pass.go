@@ -13,20 +13,21 @@ import (
 
 // Pass is a value of the field X-Micro-Release that lets a client of a public listener choose a release
 // of a mapped host until a time: "r7.1764000000.SIGNATURE". Without one the public is led where the route
-// leads. The signature is HMAC-SHA256 (RFC 2104) by a key that only nodes have.
-func Pass(key []byte, host cloud.Host, release int, until time.Time) string {
-	said := "r" + strconv.Itoa(release) + "." + strconv.FormatInt(until.Unix(), 10)
-	return said + "." + sign(key, host, []byte(said))
+// leads. The signature is HMAC-SHA256 (RFC 2104) by a key that only nodes have. It is of the app too: what
+// was given out for one says nothing of another that the host leads to as well.
+func Pass(key []byte, host cloud.Host, to cloud.ReleaseRef, until time.Time) string {
+	said := "r" + strconv.Itoa(to.N) + "." + strconv.FormatInt(until.Unix(), 10)
+	return said + "." + sign(key, host, to.AppRef.String(), []byte(said))
 }
 
-// passed returns the release that a pass is for, and whether it is good for the host now.
-func passed(key []byte, host cloud.Host, pass []byte, now time.Time) (release []byte, ok bool) {
+// passed returns the release that a pass is for, and whether it is good for an app on the host now.
+func passed(key []byte, host cloud.Host, app string, pass []byte, now time.Time) (release []byte, ok bool) {
 	last := bytes.LastIndexByte(pass, '.')
 	if len(key) == 0 || last < 0 || len(pass) > 200 {
 		return nil, false
 	}
 	said, signature := pass[:last], pass[last+1:]
-	if !hmac.Equal(signature, []byte(sign(key, host, said))) {
+	if !hmac.Equal(signature, []byte(sign(key, host, app, said))) {
 		return nil, false
 	}
 	release, until, _ := bytes.Cut(said, []byte("."))
@@ -34,9 +35,9 @@ func passed(key []byte, host cloud.Host, pass []byte, now time.Time) (release []
 	return release, err == nil && now.Unix() < at
 }
 
-func sign(key []byte, host cloud.Host, said []byte) string {
+func sign(key []byte, host cloud.Host, app string, said []byte) string {
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte("micro release pass\x00" + string(host) + "\x00"))
+	h.Write([]byte("micro release pass\x00" + string(host) + "\x00" + app + "\x00"))
 	h.Write(said)
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }

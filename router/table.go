@@ -41,9 +41,9 @@ type site struct {
 // Route is where a path of a host leads.
 type Route struct {
 	Host, Path string
-	mapped     bool   // by somebody, it is no app's own address
-	app        string // of its first target, for X-Micro-Release
-	release    string // of its only target; "" where there are several
+	mapped     bool     // by somebody, it is no app's own address
+	apps       []string // of its targets, each once, for X-Micro-Release
+	release    string   // of its only target; "" where there are several
 	shares     []share
 	explicit   bool // its shares were asked for, they don't follow the ready instances
 	plan       plan

@@ -20,10 +20,11 @@ type routeKey struct{ host, path string }
 // routeTally is a route's releases: a few, looked through in turn.
 type routeTally struct{ releases atomic.Pointer[[]*tally] }
 
-// tally is what a release did on a route: either judged or not.
+// tally is what a release did on a route: either judged or not. What warms an instance up is not, nor what
+// clients chose the release for: who tests a new one asks it other things than its users do.
 type tally struct {
 	releaseKey
-	warming, judged counter
+	unjudged, judged counter
 }
 
 type counter struct {
@@ -149,7 +150,7 @@ func (c Counts) Since(earlier Counts) Counts {
 type RouteSeries struct {
 	App, Release string // as in Exchange
 	Total        Counts
-	Judged       Counts // without each instance's first requests
+	Judged       Counts // without each instance's first requests, and those that chose their release
 }
 
 // Route returns what was counted on a route so far, by app and release.
@@ -158,7 +159,7 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 	out := make([]RouteSeries, 0, len(list))
 	for _, t := range list {
 		judged := t.judged.counts()
-		out = append(out, RouteSeries{t.app, t.release, judged.Merge(t.warming.counts()), judged})
+		out = append(out, RouteSeries{t.app, t.release, judged.Merge(t.unjudged.counts()), judged})
 	}
 	slices.SortFunc(out, func(a, b RouteSeries) int {
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(len(a.Release), len(b.Release)), cmp.Compare(a.Release, b.Release))

@@ -91,16 +91,20 @@ func (h *Handler) servePasses() {
 			if err != nil {
 				return api.Pass{}, err
 			}
+			app := cloud.AppRef{Group: in.Group, App: in.Body.App}
 			good := time.Duration(cmp.Or(in.Body.For, cloud.Duration(time.Hour)))
 			if good <= 0 || good > longestPass {
 				return api.Pass{}, cloud.Errorf(cloud.Invalid, "a pass is good for more than nothing and at most %s", longestPass)
 			}
-			_, rel, err := s.MustRelease(cloud.AppRef{Group: in.Group, App: in.Body.App}.Release(in.Body.Release))
+			_, rel, err := s.MustRelease(app.Release(in.Body.Release))
 			if err != nil {
 				return api.Pass{}, err
 			}
 			if !s.Runs(rel) {
 				return api.Pass{}, cloud.Errorf(cloud.Conflict, "release %s does not run", rel.ReleaseRef).WithHint("micro start %s", rel.ReleaseRef)
+			}
+			if !slices.ContainsFunc(slices.Collect(s.HostsOf(app)), func(site *cloud.Site) bool { return site.Host == host }) {
+				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not lead to app %s", host, app).WithHint("micro map %s %s", app.App, host)
 			}
 			until := h.Now().Add(good).UTC().Truncate(time.Second)
 			return api.Pass{Header: "X-Micro-Release", Value: h.Node.Pass(host, rel.ReleaseRef, until), Until: until}, nil
