@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -54,10 +55,15 @@ func (c *command) cutover() *urfave.Command {
 }
 
 func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client *api.Client) error {
+	for _, name := range []string{"over", "max"} {
+		if err := noZero(u, name); err != nil {
+			return err
+		}
+	}
 	f := api.Crossfading{Over: cloud.Duration(u.Duration("over")), Max: cloud.Duration(u.Duration("max")), Then: cloud.Inconclusive(u.String("on-inconclusive"))}
 	for s := range strings.SplitSeq(u.String("steps"), ",") {
-		if s == "" {
-			continue
+		if !u.IsSet("steps") {
+			break
 		}
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil {
@@ -68,15 +74,22 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 	if g := u.String("guard"); g != "" {
 		f.Guards = strings.Split(g, ",")
 	}
-	if u.IsSet("errors-margin") {
-		v := u.Float64("errors-margin") / 100
-		f.Errors = &v
-	}
-	if u.IsSet("latency-margin") {
-		v := u.Float64("latency-margin") / 100
-		f.Latency = &v
+	for name, margin := range map[string]**float64{"errors-margin": &f.Errors, "latency-margin": &f.Latency} {
+		if v := u.Float64(name) / 100; math.IsNaN(v) || math.IsInf(v, 0) {
+			return cloud.Errorf(cloud.Invalid, "a margin of %g is none", v).WithHint("for example --%s 1", name)
+		} else if u.IsSet(name) {
+			*margin = &v
+		}
 	}
 	return c.fade(ctx, u, client, f)
+}
+
+// noZero refuses a time of nothing, which the API would take for none given.
+func noZero(u *urfave.Context, name string) error {
+	if u.IsSet(name) && u.Duration(name) == 0 {
+		return cloud.Errorf(cloud.Invalid, "--%s 0 is no time", name).WithHint("micro %s --help", u.Command.Name)
+	}
+	return nil
 }
 
 // fade begins a cross-fade or cutover, and shows how it goes until it has ended.
@@ -254,6 +267,9 @@ func (c *command) pass() *urfave.Command {
 			}
 			if ref.N == 0 {
 				return cloud.Errorf(cloud.Invalid, "a pass to which release of %s?", ref.AppRef).WithHint("micro releases %s", ref.AppRef)
+			}
+			if err := noZero(u, "for"); err != nil {
+				return err
 			}
 			p, err := client.Pass(ctx, ref.Group, api.PassRequest{Host: string(host), App: ref.App, Release: ref.N, For: cloud.Duration(u.Duration("for"))})
 			if err != nil {

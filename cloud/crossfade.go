@@ -71,14 +71,14 @@ func (p FadePlan) validate(steps []int) error {
 		return Errorf(Invalid, "a cross-fade over %s is not between 0 and 30 days", p.Over)
 	case len(steps) == 0 || steps[len(steps)-1] != 100 || steps[0] < 1 || !slices.IsSorted(steps) || len(slices.Compact(slices.Clone(steps))) != len(steps):
 		return Errorf(Invalid, "steps %v do not rise from 1 or more to 100 percent", steps).WithHint("for example --steps 1,5,20,50,100")
-	case p.Errors < 0 || p.Errors > 1 || p.Latency < 0 || p.Latency > 100:
-		return Errorf(Invalid, "margins of %g for errors and %g for latency: they are shares, 0 to 1, and ratios above 1", p.Errors, p.Latency)
+	case !(0 <= p.Errors && p.Errors <= 1 && 0 <= p.Latency && p.Latency <= 100): // NaN neither
+		return Errorf(Invalid, "margins of %g points for errors and %g %% for latency are not between 0 and 100 points, and 0 and 10000 %%", 100*p.Errors, 100*p.Latency)
 	case p.Max <= 0:
 		return Errorf(Invalid, "a cross-fade must be allowed some time to wait for traffic").WithHint("for example --max 24h")
 	}
-	for _, g := range p.Guards {
-		if g != "errors" && g != "latency" {
-			return Errorf(Invalid, "guard %q is none of errors, latency", g)
+	for i, g := range p.Guards {
+		if g != "errors" && g != "latency" || slices.Contains(p.Guards[:i], g) {
+			return Errorf(Invalid, "guard %q is none of errors, latency, each once at most", g).WithHint("for example --guard errors")
 		}
 	}
 	if !slices.Contains([]Inconclusive{InconclusiveHold, InconclusiveAbort, InconclusiveGo}, p.OnInconclusive) {

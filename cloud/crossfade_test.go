@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -187,5 +188,40 @@ func TestDeleteAnAppOfACrossfade(t *testing.T) {
 		y.do(y.fade(www, blog.Release(1)))
 		y.do(y.s.Delete(c.deleted.Release(0)))
 		y.route(www, "/", c.want)
+	}
+}
+
+func TestCrossfadePlan(t *testing.T) {
+	good := FadePlan{Over: Duration(time.Minute), Guards: []string{"errors", "latency"}, Errors: .005, Latency: .2, Max: Duration(time.Hour), OnInconclusive: InconclusiveHold}
+	for _, c := range []struct {
+		name   string
+		steps  []int
+		change func(*FadePlan)
+		ok     bool
+	}{
+		{"a good one", []int{1, 50, 100}, func(*FadePlan) {}, true},
+		{"one step", []int{100}, func(*FadePlan) {}, true},
+		{"no guards", []int{100}, func(p *FadePlan) { p.Guards = nil }, true},
+		{"no steps", nil, func(*FadePlan) {}, false},
+		{"from nothing", []int{0, 100}, func(*FadePlan) {}, false},
+		{"falling", []int{50, 20, 100}, func(*FadePlan) {}, false},
+		{"twice", []int{50, 50, 100}, func(*FadePlan) {}, false},
+		{"not to the end", []int{50}, func(*FadePlan) {}, false},
+		{"beyond it", []int{50, 150}, func(*FadePlan) {}, false},
+		{"a time before", []int{100}, func(p *FadePlan) { p.Over = -1 }, false},
+		{"more than a month", []int{100}, func(p *FadePlan) { p.Over = Duration(31 * 24 * time.Hour) }, false},
+		{"no patience", []int{100}, func(p *FadePlan) { p.Max = 0 }, false},
+		{"an unknown guard", []int{100}, func(p *FadePlan) { p.Guards = []string{"memory"} }, false},
+		{"a guard twice", []int{100}, func(p *FadePlan) { p.Guards = []string{"errors", "errors"} }, false},
+		{"a margin below nothing", []int{100}, func(p *FadePlan) { p.Errors = -.1 }, false},
+		{"a margin above all", []int{100}, func(p *FadePlan) { p.Errors = 1.1 }, false},
+		{"a margin that is no number", []int{100}, func(p *FadePlan) { p.Latency = math.NaN() }, false},
+		{"an unknown end", []int{100}, func(p *FadePlan) { p.OnInconclusive = "maybe" }, false},
+	} {
+		plan := good
+		c.change(&plan)
+		if err := plan.validate(c.steps); (err == nil) != c.ok || err != nil && CodeOf(err) != Invalid {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }
