@@ -213,7 +213,7 @@ func (c *command) printComparison(cmp api.Comparison) error {
 	for _, r := range cmp.Releases {
 		share := ""
 		if r.Share != nil {
-			share = fmt.Sprintf("%d %%", *r.Share)
+			share = strconv.FormatFloat(math.Round(*r.Share*10)/10, 'f', -1, 64) + " %"
 		}
 		errors := "0"
 		if r.Errors > 0 {

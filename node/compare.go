@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,8 +28,10 @@ func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comp
 		Host: h, Path: path, Since: n.started.UTC(), Until: now(), Releases: []api.Compared{},
 		Fade: route.Crossfade, Faded: route.Faded, Step: n.fader.step(view, routeName{h, path}),
 	}
-	for _, s := range n.figures.Route(string(h), path) {
-		c.Releases = append(c.Releases, n.compared(ctx, view, route, s, c.Until.Sub(c.Since)))
+	series := n.figures.Route(string(h), path)
+	shares := view.State.Shares(route)
+	for _, s := range withTargets(series, shares) {
+		c.Releases = append(c.Releases, n.compared(ctx, view, shares, s, c.Until.Sub(c.Since)))
 	}
 	for _, m := range n.figures.Mirrors(string(h), path) {
 		c.Mirrors = append(c.Mirrors, copied(m))
@@ -35,8 +39,20 @@ func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comp
 	return c, nil
 }
 
+// withTargets adds the releases that are to have requests and have had none yet, in the order of figures.
+func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []router.RouteSeries {
+	for _, t := range shares {
+		one := router.RouteSeries{App: t.AppRef.String(), Release: fmt.Sprintf("r%d", t.N)}
+		if !slices.ContainsFunc(series, func(s router.RouteSeries) bool { return s.App == one.App && s.Release == one.Release }) {
+			series = append(series, one)
+		}
+	}
+	slices.SortFunc(series, router.RouteSeries.Compare)
+	return series
+}
+
 // compared is one release's part.
-func (n *Node) compared(ctx context.Context, v cloud.View, route *cloud.Route, s router.RouteSeries, passed time.Duration) api.Compared {
+func (n *Node) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, passed time.Duration) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
 		App: s.App, Release: s.Release, Requests: s.Total.Requests, Errors: s.Total.Errors,
@@ -44,10 +60,9 @@ func (n *Node) compared(ctx context.Context, v cloud.View, route *cloud.Route, s
 		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
 	}
 	ref := releaseOf(s.App, s.Release)
-	for _, t := range route.Targets {
-		if t.ReleaseRef == ref && t.Weighted {
-			share := t.Weight
-			c.Share = &share
+	for _, t := range shares {
+		if t.ReleaseRef == ref {
+			c.Share = t.Percent
 		}
 	}
 	for _, i := range v.Pool(ref) {

@@ -161,8 +161,11 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 		judged := t.judged.counts()
 		out = append(out, RouteSeries{t.app, t.release, judged.Merge(t.unjudged.counts()), judged})
 	}
-	slices.SortFunc(out, func(a, b RouteSeries) int {
-		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(len(a.Release), len(b.Release)), cmp.Compare(a.Release, b.Release))
-	})
+	slices.SortFunc(out, RouteSeries.Compare)
 	return out
+}
+
+// Compare orders series by app and release number.
+func (s RouteSeries) Compare(o RouteSeries) int {
+	return cmp.Or(cmp.Compare(s.App, o.App), cmp.Compare(len(s.Release), len(o.Release)), cmp.Compare(s.Release, o.Release))
 }
