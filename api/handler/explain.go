@@ -388,6 +388,7 @@ func (w *way) instance() bool {
 			}
 			lines = append(lines, line)
 		}
+		lines = append(lines, w.crashed(ref)...)
 	}
 	ref := w.refs[0]
 	switch {
@@ -404,6 +405,20 @@ func (w *way) instance() bool {
 		w.detail("%s", line)
 	}
 	return len(ready) > 0
+}
+
+// crashed has a line for every place of a release that nobody is at since its instance ended by itself.
+func (w *way) crashed(ref cloud.ReleaseRef) (lines []string) {
+	rel, ok := w.view.State.Release(ref)
+	if !ok {
+		return nil
+	}
+	for _, p := range placesOf(w.view, rel) {
+		if c := p.crashes; p.instance == nil && c != nil && p.slot.Process == cloud.Web {
+			lines = append(lines, fmt.Sprintf("%s %s, %d times in a row; the next try is at %s", p.slot, c.Reason, c.Count, c.NextTry.UTC().Format(time.RFC3339)))
+		}
+	}
+	return lines
 }
 
 func (w *way) ejected(ref cloud.ReleaseRef, id cloud.InstanceID) bool {

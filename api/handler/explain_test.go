@@ -17,6 +17,7 @@ type explained struct {
 	old, rel  *cloud.Release
 	site      *cloud.Site
 	instances []*cloud.Instance
+	crashes   []*cloud.Crashes
 	sight     Sight
 }
 
@@ -71,6 +72,9 @@ func (e *explained) explain(t *testing.T) api.Explanation {
 	seen := cloud.NewInstances()
 	for _, i := range e.instances {
 		seen = seen.With(i)
+	}
+	for _, c := range e.crashes {
+		seen = seen.WithCrashes(c)
 	}
 	visit, err := readVisit(e.url, e.from)
 	if err != nil {
@@ -156,6 +160,10 @@ func TestExplainBrokenHops(t *testing.T) {
 			e.site.Routes = nil
 		}},
 		{"no instance yet", "instance", "shop@r2 has no instance at all", "micro ps shop@r2", nobody},
+		{"crashes", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
+			nobody(e)
+			e.crashes = []*cloud.Crashes{{Slot: cloud.Slot{ReleaseRef: ref("shop").Release(2), Process: cloud.Web}, Count: 4, Reason: "exited with code 1"}}
+		}},
 		{"a failing check", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
 			e.sight.Internal.Shares = nil
 			for _, i := range e.instances {
