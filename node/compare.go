@@ -107,7 +107,7 @@ func (f *fader) step(v cloud.View, name routeName) *api.FadeStep {
 		return nil
 	}
 	s := &api.FadeStep{
-		From: w.fade.From.String(), To: w.fade.To.String(), Since: w.since, Old: w.judged[0].Requests, New: w.judged[1].Requests, Verdict: string(w.verdict),
+		From: w.fade.From.String(), To: w.fade.To.String(), Since: w.whole.Began, Old: w.whole.Old.Requests, New: w.whole.Fresh.Requests, Verdict: string(w.verdict),
 		Findings: []api.FadeFinding{}, Move: string(w.decision.Move), Why: w.decision.Why,
 	}
 	for _, g := range w.findings {

@@ -32,13 +32,12 @@ type routeName struct {
 // targets have the weights that they have, or what of it this process has seen. Their shares do not
 // change, so neither does who is compared with whom.
 type window struct {
-	fade       *cloud.Crossfade
-	since      time.Time
-	old, fresh router.Counts // by the window's begin
-	decision   traffic.Decision
-	verdict    traffic.Verdict
-	findings   []traffic.Finding
-	judged     [2]traffic.Sample
+	fade     *cloud.Crossfade
+	course   *traffic.Course
+	whole    traffic.Stretch // at the last look
+	decision traffic.Decision
+	verdict  traffic.Verdict
+	findings []traffic.Finding
 }
 
 func newFader(n *Node) *fader {
@@ -178,16 +177,17 @@ func (f *fader) one(ctx context.Context, v cloud.View, name routeName, fade *clo
 
 // judge compares the releases of a fade in its window, and keeps the judgement for whoever asks. mu is held.
 func (f *fader) judge(v cloud.View, name routeName, fade *cloud.Crossfade) traffic.Decision {
-	old, fresh := f.counts(name, fade.From), f.counts(name, fade.To)
+	at, old, fresh := now(), sample(f.counts(name, fade.From)), sample(f.counts(name, fade.To))
 	w := f.windows[name]
 	if w == nil || !sameWindow(w.fade, fade) {
-		w = &window{since: now(), old: old, fresh: fresh}
+		w = &window{course: traffic.Begin(old, fresh, at)}
 		f.windows[name] = w
 	}
 	w.fade = fade
-	w.judged = [2]traffic.Sample{sample(old.Since(w.old)), sample(fresh.Since(w.fresh))}
-	w.verdict, w.findings = traffic.JudgeStep(fade, w.judged[0], w.judged[1])
-	w.decision = traffic.Next(fade, traffic.Stand(v, fade, now()), w.verdict, w.findings, now())
+	course := w.course.Look(old, fresh, at)
+	w.whole = course[0]
+	w.verdict, w.findings = traffic.JudgeStep(fade, course, at)
+	w.decision = traffic.Next(fade, traffic.Stand(v, fade, at), w.verdict, w.findings, at)
 	return w.decision
 }
 

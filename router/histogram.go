@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
@@ -98,27 +99,10 @@ func (s Snapshot) Buckets() (ends []time.Duration, counts []uint64) {
 
 // Merge returns what both have counted.
 func (s Snapshot) Merge(o Snapshot) Snapshot {
-	return s.with(o, func(a, b uint64) uint64 { return a + b })
-}
-
-// Since returns what was counted after an earlier snapshot of the same histogram.
-func (s Snapshot) Since(earlier Snapshot) Snapshot {
-	earlier.Sum = -earlier.Sum
-	return s.with(earlier, func(a, b uint64) uint64 { return a - min(a, b) })
-}
-
-func (s Snapshot) with(o Snapshot, f func(a, b uint64) uint64) Snapshot {
-	n := Snapshot{counts: make([]uint64, buckets), Sum: s.Sum + o.Sum}
-	for i := range n.counts {
-		var a, b uint64
-		if s.counts != nil {
-			a = s.counts[i]
-		}
-		if o.counts != nil {
-			b = o.counts[i]
-		}
-		n.counts[i] = f(a, b)
-		n.Count += n.counts[i]
+	n := Snapshot{counts: make([]uint64, buckets), Sum: s.Sum + o.Sum, Count: s.Count + o.Count}
+	copy(n.counts, s.counts)
+	for i, c := range o.counts {
+		n.counts[i] += c
 	}
 	return n
 }
@@ -129,7 +113,8 @@ func (s Snapshot) Quantile(q float64) time.Duration {
 	if s.Count == 0 {
 		return 0
 	}
-	rank := uint64(min(max(q, 0), 1) * float64(s.Count))
+	// The next whole number; what floating point adds is none. Of 10 durations 95 % are all 10.
+	rank := uint64(math.Ceil(min(max(q, 0), 1)*float64(s.Count) - 1e-6))
 	rank = min(max(rank, 1), s.Count)
 	for i, n := range s.counts {
 		if n >= rank {

@@ -141,11 +141,6 @@ func (c Counts) Merge(o Counts) Counts {
 	return Counts{c.Requests + o.Requests, c.Errors + o.Errors, c.Gone + o.Gone, c.Latency.Merge(o.Latency)}
 }
 
-// Since returns what was counted after an earlier look at the same.
-func (c Counts) Since(earlier Counts) Counts {
-	return Counts{c.Requests - earlier.Requests, c.Errors - earlier.Errors, c.Gone - earlier.Gone, c.Latency.Since(earlier.Latency)}
-}
-
 // RouteSeries is what a release did on a route of a mapped host.
 type RouteSeries struct {
 	App, Release string // as in Exchange

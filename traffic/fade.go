@@ -86,13 +86,31 @@ func worst(findings []Finding) string {
 	return "worse"
 }
 
-// JudgeStep judges what both releases of a fade did in its present step. The fade's alpha is shared
-// between its steps: each begins its own comparison, at a share that does not change while it runs.
-func JudgeStep(f *cloud.Crossfade, old, fresh Sample) (Verdict, []Finding) {
+// JudgeStep judges what both releases of a fade did in its present step: as a whole, and of late, where worse
+// is worse whatever was before. The fade's alpha is shared between its steps: each begins its own
+// comparison, at a share that does not change while it runs.
+func JudgeStep(f *cloud.Crossfade, course []Stretch, now time.Time) (Verdict, []Finding) {
 	guards := make([]Guard, len(f.Guards))
 	for i, g := range f.Guards {
 		guards[i] = Guard(g)
 	}
 	steps := max(1, len(f.Steps)-1) // at the last one there is nothing left to compare with
-	return Judge(old, fresh, guards, Margins{Errors: f.Errors, Latency: f.Latency, Floor: DefaultFloor}, DefaultAlpha/float64(steps))
+	margins := Margins{Errors: f.Errors, Latency: f.Latency, Floor: DefaultFloor}
+	overall, findings := Inconclusive, []Finding(nil)
+	for _, s := range course {
+		v, found := Judge(s.Old, s.Fresh, guards, margins, s.alpha(DefaultAlpha/float64(steps)))
+		switch {
+		case s.Nth == 0:
+			overall, findings = v, found
+		case v == Worse:
+			for i := range found {
+				found[i].Text = fmt.Sprintf("in the last %s %s", now.Sub(s.Began).Round(time.Second), found[i].Text)
+			}
+			return v, found
+		}
+		if overall == Worse {
+			break
+		}
+	}
+	return overall, findings
 }

@@ -105,6 +105,9 @@ func judgeErrors(old, fresh Sample, margin, alpha float64) Finding {
 	text := fmt.Sprintf("%s of %d requests failed, before %s of %d; the difference is between %+.2f and %+.2f points",
 		percent(fresh.Errors, fresh.Requests), fresh.Requests, percent(old.Errors, old.Requests), old.Requests,
 		100*(newLow-oldHigh), 100*(newHigh-oldLow))
+	if old.Requests == 0 || fresh.Requests == 0 {
+		text = fmt.Sprintf("%d requests to judge by, before %d", fresh.Requests, old.Requests)
+	}
 	f := Finding{Guard: Errors, Verdict: Inconclusive, Text: text}
 	switch {
 	case newLow-oldHigh > margin:
@@ -127,21 +130,20 @@ func judgeErrors(old, fresh Sample, margin, alpha float64) Finding {
 // claim about the old one is most likely to hold, and no other need be tried.
 func judgeLatency(old, fresh Sample, m Margins, alpha float64) Finding {
 	f := Finding{Guard: Latency, Verdict: Inconclusive}
-	f.Text = fmt.Sprintf("95 %% were answered within %s, before within %s", atQuantile(fresh), atQuantile(old))
 	oldUpTo, newUpTo := cumulate(old), cumulate(fresh)
-	if len(oldUpTo) == 0 || len(newUpTo) == 0 {
+	oldAll, newAll := last(oldUpTo), last(newUpTo)
+	if oldAll == 0 || newAll == 0 {
+		f.Text = fmt.Sprintf("%d answers to judge by, before %d", newAll, oldAll)
 		return f
 	}
-	oldAll, newAll := oldUpTo[len(oldUpTo)-1], newUpTo[len(newUpTo)-1]
+	above, within := around(newUpTo, alpha/2)
+	f.Text = fmt.Sprintf("95 %% were answered within %s, before within %s%s", atQuantile(fresh, newUpTo), atQuantile(old, oldUpTo),
+		difference(old, fresh, above, within, oldUpTo, alpha/2))
 	scaled := func(i int) (at int, exact bool) {
 		return slices.BinarySearch(old.Bounds, m.before(fresh.Bounds[i]))
 	}
-	notAbove := sort.Search(len(newUpTo), func(i int) bool {
-		_, high := Bounds(newUpTo[i], newAll, alpha/2)
-		return high >= quantile
-	})
-	if i := notAbove - 1; i >= 0 {
-		at, exact := scaled(i)
+	if above >= 0 {
+		at, exact := scaled(above)
 		if !exact {
 			at--
 		}
@@ -152,18 +154,57 @@ func judgeLatency(old, fresh Sample, m Margins, alpha float64) Finding {
 			}
 		}
 	}
-	below := sort.Search(len(newUpTo), func(i int) bool {
-		low, _ := Bounds(newUpTo[i], newAll, alpha/2)
-		return low >= quantile
-	})
-	if below < len(newUpTo) {
-		if at, _ := scaled(below); at < len(oldUpTo) {
+	if within < len(newUpTo) {
+		if at, _ := scaled(within); at < len(oldUpTo) {
 			if _, high := Bounds(oldUpTo[at], oldAll, alpha/2); high < quantile {
 				f.Verdict = NoWorse
 			}
 		}
 	}
 	return f
+}
+
+// around returns the bounds between which the quantile surely is: the last one that it is above, -1 for
+// none, and the first that it is not, their number where that is not known.
+func around(upTo []uint64, alpha float64) (above, within int) {
+	all := last(upTo)
+	above = sort.Search(len(upTo), func(i int) bool {
+		_, high := Bounds(upTo[i], all, alpha)
+		return high >= quantile
+	}) - 1
+	within = sort.Search(len(upTo), func(i int) bool {
+		low, _ := Bounds(upTo[i], all, alpha)
+		return low >= quantile
+	})
+	return above, within
+}
+
+// difference says by how much the new quantile is longer, as far as that is known.
+func difference(old, fresh Sample, above, within int, oldUpTo []uint64, alpha float64) string {
+	oldAbove, oldWithin := around(oldUpTo, alpha)
+	if within >= len(fresh.Bounds) || oldWithin >= len(old.Bounds) {
+		return ""
+	}
+	from := func(s Sample, i int) time.Duration {
+		if i < 0 {
+			return 0
+		}
+		return s.Bounds[i]
+	}
+	signed := func(d time.Duration) string {
+		if d = d.Round(10 * time.Microsecond); d < 0 {
+			return d.String()
+		}
+		return "+" + d.String()
+	}
+	return fmt.Sprintf("; the difference is between %s and %s", signed(from(fresh, above)-old.Bounds[oldWithin]), signed(fresh.Bounds[within]-from(old, oldAbove)))
+}
+
+func last(upTo []uint64) uint64 {
+	if len(upTo) == 0 {
+		return 0
+	}
+	return upTo[len(upTo)-1]
 }
 
 // cumulate counts the requests up to each bound.
@@ -176,10 +217,9 @@ func cumulate(s Sample) []uint64 {
 	return out
 }
 
-func atQuantile(s Sample) time.Duration {
-	upTo := cumulate(s)
+func atQuantile(s Sample, upTo []uint64) time.Duration {
 	for i, n := range upTo {
-		if all := upTo[len(upTo)-1]; all > 0 && float64(n) >= quantile*float64(all) {
+		if float64(n) >= quantile*float64(last(upTo)) {
 			return s.Bounds[i].Round(10 * time.Microsecond)
 		}
 	}

@@ -3,6 +3,7 @@ package traffic
 import (
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -39,6 +40,9 @@ func (s source) draw(to *Sample, n int) {
 
 var both = []Guard{Errors, Latency}
 
+// each is what a comparison has of alpha at one of the four steps that a fade compares at by default.
+var each = Stretch{}.alpha(DefaultAlpha / 4)
+
 // compare draws until there is a verdict other than Inconclusive, looking after every batch, and returns
 // it with the new release's requests by then.
 func compare(old, fresh source, batchOld, batchNew, limit int, margins Margins) (Verdict, uint64) {
@@ -46,29 +50,56 @@ func compare(old, fresh source, batchOld, batchNew, limit int, margins Margins) 
 	for b.Requests < uint64(limit) {
 		old.draw(&a, batchOld)
 		fresh.draw(&b, batchNew)
-		if v, _ := Judge(a, b, both, margins, DefaultAlpha); v == Worse {
+		if v, _ := Judge(a, b, both, margins, each); v == Worse {
 			return v, b.Requests
 		}
 	}
-	v, _ := Judge(a, b, both, margins, DefaultAlpha)
+	v, _ := Judge(a, b, both, margins, each)
 	return v, b.Requests
 }
 
-// A release that is not worse is called worse in at most alpha of all comparisons, though they are looked
-// at hundreds of times each. With margins of nothing the two are at the edge, where it is hardest.
+// A release that is not worse is called worse in at most alpha of all fades, though they are looked at
+// again and again, as a whole and of late. With margins of nothing the two are at the edge, where it
+// is hardest. One step has all of alpha here.
 func TestFalseAlarmsStayWithinAlpha(t *testing.T) {
 	const runs = 400
 	alarms := 0
 	for seed := range uint64(runs) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		same := source{rng, 0.01, 40 * time.Millisecond}
-		if v, _ := compare(same, same, 40, 40, 4000, Margins{}); v == Worse {
+		f := defaultFade(Margins{})
+		f.Steps, f.Step = []int{50, 100}, 1
+		r := run{old: same, fresh: same, every: 20 * time.Second, perOld: 80, perFresh: 80}
+		if v, _ := r.until(f, 1000*time.Second); v == Worse {
 			alarms++
 		}
 	}
+	t.Logf("%d false alarms in %d fades", alarms, runs)
 	// P(Binomial(400, 0.005) > 7) is 0.001.
 	if alarms > 7 {
-		t.Errorf("%d false alarms in %d comparisons, want at most 7 at alpha %g", alarms, runs, DefaultAlpha)
+		t.Errorf("%d false alarms in %d fades, want at most 7 at alpha %g", alarms, runs, DefaultAlpha)
+	}
+}
+
+// Nor is one that is worse by just the margin ever found to be no worse, but for alpha.
+func TestWorseIsHardlyMissed(t *testing.T) {
+	const runs = 400
+	missed := 0
+	for seed := range uint64(runs) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		old, fresh := source{rng, 0.01, 40 * time.Millisecond}, source{rng, 0.0151, 40 * time.Millisecond}
+		var a, b Sample
+		for range 100 {
+			old.draw(&a, 100)
+			fresh.draw(&b, 100)
+			if v, _ := Judge(a, b, []Guard{Errors}, DefaultMargins, DefaultAlpha); v == NoWorse {
+				missed++
+				break
+			}
+		}
+	}
+	if missed > 7 {
+		t.Errorf("%d of %d are called no worse, want at most 7 at alpha %g", missed, runs, DefaultAlpha)
 	}
 }
 
@@ -108,7 +139,7 @@ func TestWorseIsFound(t *testing.T) {
 func TestNoWorseIsFound(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 3))
 	same := source{rng, 0.001, 40 * time.Millisecond}
-	v, n := compare(same, same, 500, 500, 6000, DefaultMargins)
+	v, n := compare(same, same, 500, 500, 8000, DefaultMargins)
 	if v != NoWorse {
 		t.Errorf("two alike releases are %q after %d requests each", v, n)
 	}
@@ -141,5 +172,33 @@ func BenchmarkJudge(b *testing.B) {
 	s.draw(&y, 10_000)
 	for b.Loop() {
 		Judge(x, y, both, DefaultMargins, DefaultAlpha)
+	}
+}
+
+// A finding says by how much the releases differ, as far as that is known.
+func TestFindings(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 7))
+	var none, few, fast, slow Sample
+	source{rng, 0, 40 * time.Millisecond}.draw(&few, 3)
+	source{rng, 0, 40 * time.Millisecond}.draw(&fast, 5000)
+	source{rng, .01, 80 * time.Millisecond}.draw(&slow, 5000)
+	for _, c := range []struct {
+		name       string
+		old, fresh Sample
+		errors     string
+		latency    string
+	}{
+		{"nothing", none, none, `^0 requests to judge by, before 0$`, `^0 answers to judge by, before 0$`},
+		{"nothing of one", fast, none, `^0 requests to judge by, before 5000$`, `^0 answers to judge by, before 5000$`},
+		{"too few", fast, few, `^0\.00 % of 3 requests failed, before 0\.00 % of 5000; the difference is between -0\.\d+ and \+9\d\.\d+ points$`, `^95 % were answered within [\d.]+ms, before within [\d.]+ms$`},
+		{"slower", fast, slow, `^1\.\d+ % of 5000 .*between \+0\.\d+ and \+\d\.\d+ points$`, `; the difference is between \+[678]\d\.\d+ms and \+1[01]\d\.\d+ms$`},
+		{"faster", slow, fast, `between -\d\.\d+ and -0\.\d+ points$`, `; the difference is between -1[01]\d\.\d+ms and -[678]\d\.\d+ms$`},
+	} {
+		_, findings := Judge(c.old, c.fresh, both, DefaultMargins, DefaultAlpha)
+		for i, want := range []string{c.errors, c.latency} {
+			if !regexp.MustCompile(want).MatchString(findings[i].Text) {
+				t.Errorf("%s: %q, want %s", c.name, findings[i].Text, want)
+			}
+		}
 	}
 }
