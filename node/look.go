@@ -7,7 +7,10 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/router"
@@ -26,11 +29,30 @@ func (n *Node) Look(ctx context.Context, v handler.Visit) handler.Sight {
 	}
 	for _, ln := range n.public {
 		if a, err := netip.ParseAddrPort(ln.Addr().String()); err == nil {
-			s.Listeners = append(s.Listeners, handler.Listener{AddrPort: a, Public: true})
+			s.Listeners = append(s.Listeners, handler.Listener{AddrPort: a, Public: true, Both: a.Addr().Is6() && takesIPv4(ln)})
 		}
 	}
 	s.Resolver = resolve(ctx, v.Host)
 	return s
+}
+
+// takesIPv4 says whether a listener on all IPv6 addresses gets connections by IPv4 too (ipv6(7)).
+func takesIPv4(ln net.Listener) bool {
+	conn, ok := ln.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	only := 1
+	err = raw.Control(func(fd uintptr) {
+		if v, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil {
+			only = v
+		}
+	})
+	return err == nil && only == 0
 }
 
 // resolve asks this machine's own resolver.

@@ -149,7 +149,7 @@ func (w *way) listener() bool {
 	var internal, public, elsewhere []Listener
 	for _, l := range s.Listeners {
 		reached := slices.ContainsFunc(w.addrs, func(a netip.Addr) bool {
-			return l.Addr() == a || l.Addr().IsUnspecified() && w.here(a) && (l.Addr().Is4() == a.Is4() || l.Addr().Is6())
+			return l.Addr() == a || l.Addr().IsUnspecified() && w.here(a) && (l.Addr().Is4() == a.Is4() || l.Both)
 		})
 		switch {
 		case !reached:

@@ -164,6 +164,9 @@ func TestExplainBrokenHops(t *testing.T) {
 			nobody(e)
 			e.crashes = []*cloud.Crashes{{Slot: cloud.Slot{ReleaseRef: ref("shop").Release(2), Process: cloud.Web}, Count: 4, Reason: "exited with code 1"}}
 		}},
+		{"a listener on IPv6 alone", "listener", "nothing of micro's listens on port 80 of 127.0.0.1", "micro doctor", func(e *explained) {
+			e.sight.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true}}
+		}},
 		{"a failing check", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
 			e.sight.Internal.Shares = nil
 			for _, i := range e.instances {
@@ -203,6 +206,9 @@ func TestExplainWhatWorks(t *testing.T) {
 		{"a mapped host", func(*explained) {}, "is this machine|127.0.0.1:80 answers internal and public hosts|is mapped|/ takes every path|shop@r2 takes all|2 instances are ready|shop/web.0@r2 is ready"},
 		{"from outside", (*explained).stranger, "192.0.2.1, which is this machine|192.0.2.1:80 answers public hosts"},
 		{"an app's own address", (*explained).private, "tells this machine that shop.micro.test is 127.0.0.1|does not ask it: SERVFAIL|own address"},
+		{"on a socket of both families", func(e *explained) {
+			e.sight.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true, Both: true}}
+		}, "is this machine|[::]:80 answers public hosts"},
 		{"under localhost", func(e *explained) {
 			e.private()
 			e.url = "Shop.localhost"

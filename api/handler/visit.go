@@ -42,6 +42,8 @@ type Naming struct {
 type Listener struct {
 	netip.AddrPort
 	Public bool
+	// Both says that one on all IPv6 addresses is on all of IPv4 too: a socket of systemd's is.
+	Both bool
 }
 
 // Routing is what a table has for a host and path.
