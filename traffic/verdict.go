@@ -182,7 +182,7 @@ func around(upTo []uint64, alpha float64) (above, within int) {
 // difference says by how much the new quantile is longer, as far as that is known.
 func difference(old, fresh Sample, above, within int, oldUpTo []uint64, alpha float64) string {
 	oldAbove, oldWithin := around(oldUpTo, alpha)
-	if within >= len(fresh.Bounds) || oldWithin >= len(old.Bounds) {
+	if oldWithin >= len(old.Bounds) {
 		return ""
 	}
 	from := func(s Sample, i int) time.Duration {
@@ -197,7 +197,11 @@ func difference(old, fresh Sample, above, within int, oldUpTo []uint64, alpha fl
 		}
 		return "+" + d.String()
 	}
-	return fmt.Sprintf("; the difference is between %s and %s", signed(from(fresh, above)-old.Bounds[oldWithin]), signed(fresh.Bounds[within]-from(old, oldAbove)))
+	least := from(fresh, above) - old.Bounds[oldWithin]
+	if within >= len(fresh.Bounds) {
+		return fmt.Sprintf("; the difference is at least %s", signed(least))
+	}
+	return fmt.Sprintf("; the difference is between %s and %s", signed(least), signed(fresh.Bounds[within]-from(old, oldAbove)))
 }
 
 func last(upTo []uint64) uint64 {
