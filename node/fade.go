@@ -207,8 +207,9 @@ func (f *fader) counts(name routeName, r cloud.ReleaseRef) router.Counts {
 	return router.Counts{}
 }
 
-// sample is what a verdict is made from.
+// sample is what a verdict is made from. Who gave up got neither an answer nor an error; that it took at
+// least so long is known, or a release that hangs would look well.
 func sample(c router.Counts) traffic.Sample {
-	bounds, counts := c.Latency.Buckets()
-	return traffic.Sample{Requests: c.Requests, Errors: c.Errors, Bounds: bounds, Counts: counts}
+	bounds, counts := c.Latency.Merge(c.Given).Buckets()
+	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Bounds: bounds, Counts: counts}
 }

@@ -125,7 +125,7 @@ func TestRouteFigures(t *testing.T) {
 	fine := Exchange{Status: 200, First: 3 * time.Millisecond}
 	record("www.example.com", "/", "r10", 2, 500, fine)
 	record("www.example.com", "/", "r9", 1, 60, Exchange{Status: 502, Error: "endpoint_failure"})
-	record("www.example.com", "/", "r9", 1, 70, Exchange{Status: 499, Error: "client_gone"})
+	record("www.example.com", "/", "r9", 1, 70, Exchange{Status: 499, Error: "client_gone", Duration: 7 * time.Second})
 	record("www.example.com", "/api", "r9", 1, 10, fine)
 	record("", "", "r9", 1, 10, fine) // an app's own address
 	record("www.example.com", "/", "r10", 1, 90, Exchange{Status: 500, First: time.Second, Pinned: true})
@@ -144,6 +144,9 @@ func TestRouteFigures(t *testing.T) {
 	}
 	if c := old.Total; c.Requests != 131 || c.Errors != 61 || c.Gone != 70 || c.Latency.Count != 0 {
 		t.Errorf("r9: %d requests, %d errors, %d gone", c.Requests, c.Errors, c.Gone)
+	}
+	if n := old.Total.Given.Count; n != 70 || old.Total.Given.Quantile(.5).Round(time.Second) != 7*time.Second {
+		t.Errorf("r9: %d gave up, after %v", n, old.Total.Given.Quantile(.5))
 	}
 	// What no instance took is judged: nobody was warming up.
 	if c := old.Judged; c.Requests != 31 || c.Errors != 11 || c.Gone != 20 {

@@ -29,7 +29,7 @@ type tally struct {
 
 type counter struct {
 	requests, errors, gone atomic.Uint64
-	latency                Histogram
+	latency, given         Histogram
 }
 
 func (c *counter) record(x *Exchange) {
@@ -37,6 +37,9 @@ func (c *counter) record(x *Exchange) {
 	switch {
 	case x.gone():
 		c.gone.Add(1)
+		if x.First == 0 {
+			c.given.Add(x.Duration)
+		}
 	case x.failed():
 		c.errors.Add(1)
 	}
@@ -46,7 +49,7 @@ func (c *counter) record(x *Exchange) {
 }
 
 func (c *counter) counts() Counts {
-	return Counts{c.requests.Load(), c.errors.Load(), c.gone.Load(), c.latency.Snapshot()}
+	return Counts{c.requests.Load(), c.errors.Load(), c.gone.Load(), c.latency.Snapshot(), c.given.Snapshot()}
 }
 
 // part returns the map that has the route, if any has.
@@ -134,11 +137,14 @@ type Counts struct {
 	// Latency has the time until the answer's head was there. Fewer than Requests have one: those that the
 	// app did not answer, and upgraded ones, have none.
 	Latency Snapshot
+	// Given has how long those waited who gave up before the answer's head was there: it would have taken
+	// longer still.
+	Given Snapshot
 }
 
 // Merge returns the sum of both.
 func (c Counts) Merge(o Counts) Counts {
-	return Counts{c.Requests + o.Requests, c.Errors + o.Errors, c.Gone + o.Gone, c.Latency.Merge(o.Latency)}
+	return Counts{c.Requests + o.Requests, c.Errors + o.Errors, c.Gone + o.Gone, c.Latency.Merge(o.Latency), c.Given.Merge(o.Given)}
 }
 
 // RouteSeries is what a release did on a route of a mapped host.
