@@ -171,6 +171,9 @@ func draftFlags(u *urfave.Context, d *cloud.Draft) error {
 		strategy := cloud.Strategy{Kind: cloud.StrategyKind(s)}
 		if d.Strategy != nil {
 			strategy.Batch = d.Strategy.Batch
+			if strategy.Kind != cloud.Recreate {
+				strategy.Surge = d.Strategy.Surge
+			}
 		}
 		d.Strategy = &strategy
 	}

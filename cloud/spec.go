@@ -68,6 +68,10 @@ const (
 type Strategy struct {
 	Kind  StrategyKind `json:"kind"`
 	Batch int          `json:"batch,omitempty"` // instances started at a time; 0 is all
+	// Surge is how many instances more than the formation may exist while a release is rolled in place,
+	// those that finish their last requests included; nil sets no bound beside Batch. With 0 instances are
+	// taken down before their replacements start, but never the last that is ready.
+	Surge *int `json:"surge,omitempty"`
 }
 
 // Scale is how much of a process runs.

@@ -85,6 +85,14 @@ func errorsOf(s Spec, f Formation) error {
 	if s.Strategy.Batch < 0 {
 		bad("strategy batch %d is negative", s.Strategy.Batch)
 	}
+	if surge := s.Strategy.Surge; surge != nil {
+		if *surge < 0 || *surge > MaxInstances {
+			bad("strategy surge %d is not between 0 and %d", *surge, MaxInstances)
+		}
+		if s.Strategy.Kind == Recreate {
+			bad("strategy recreate has no surge: an instance ends before the next starts in its place")
+		}
+	}
 	return joinInvalid(errs)
 }
 

@@ -178,21 +178,11 @@ func (p *planner) once(rel *cloud.Release, bySlot map[cloud.Slot][]*cloud.Instan
 }
 
 // process fills the slots of one process, and replaces the instances of an older generation: a new one
-// first and the old one after it, or the other way round where two must not run at once.
+// first and the old one after it, or the other way round where two must not run at once, or no more than
+// the formation may.
 func (p *planner) process(rel *cloud.Release, name cloud.ProcessName, count int, bySlot map[cloud.Slot][]*cloud.Instance) {
 	alone := rel.Spec.Strategy.Kind == cloud.Recreate
-	starting := 0
-	for index := range count {
-		for _, i := range bySlot[slotOf(rel, name, index)] {
-			if i.Phase == cloud.InstanceStarting && i.Generation >= rel.Generation {
-				starting++
-			}
-		}
-	}
-	fill, roll := rel.Spec.Strategy.Batch, rel.Spec.Strategy.Batch
-	if fill == 0 {
-		fill, roll = count, max(1, count/2)
-	}
+	pace := paceOf(rel, name, count, bySlot)
 	for index := range count {
 		slot := slotOf(rel, name, index)
 		keep, old, gone := sortOut(bySlot[slot], rel.Generation)
@@ -211,11 +201,18 @@ func (p *planner) process(rel *cloud.Release, name cloud.ProcessName, count int,
 				p.end(i, false)
 			}
 		case len(old) == 0:
-			if starting < fill && !(alone && occupied(bySlot[slot])) && p.start(rel, slot) {
-				starting++
+			if pace.mayFill() && !(alone && occupied(bySlot[slot])) && p.start(rel, slot) {
+				pace.started()
 			}
-		case starting < roll && p.start(rel, slot):
-			starting++
+		case pace.downFirst:
+			if pace.mayTakeDown(old) {
+				for _, i := range old {
+					p.end(i, true)
+				}
+				pace.takenDown(old)
+			}
+		case pace.mayReplace() && p.start(rel, slot):
+			pace.started()
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestPlan(t *testing.T) {
 // readView reads
 //
 //	app shop current=1 rollout=2 recreate released
-//	release shop@r1 gen=0 web=2 worker=1 batch=2 up staged warm stopped command volume recreate
+//	release shop@r1 gen=0 web=2 worker=1 batch=2 surge=0 up staged warm stopped command volume recreate
 //
 // and
 //
@@ -165,6 +165,8 @@ func readRelease(t *testing.T, ref cloud.ReleaseRef, words []string) *cloud.Rele
 			rel.Generation = number(t, value)
 		case "batch":
 			rel.Spec.Strategy.Batch = number(t, value)
+		case "surge":
+			rel.Spec.Strategy.Surge = new(number(t, value))
 		case "recreate":
 			rel.Spec.Strategy.Kind = cloud.Recreate
 		case "volume":
@@ -238,6 +240,8 @@ type sim struct {
 	v    cloud.View
 	next int
 	rnd  *rand.Rand
+	// trouble is how many instances become unwell or end by themselves yet.
+	trouble int
 }
 
 // do begins a step: what it begins is seen at once.
@@ -266,6 +270,13 @@ func (m *sim) phase(id cloud.InstanceID, p cloud.InstancePhase) {
 
 // move lets some instance come further on its way; false where none is on one.
 func (m *sim) move() bool {
+	if all := slices.Collect(m.v.Instances.All()); m.trouble > 0 && len(all) > 0 {
+		m.trouble--
+		if i := all[m.rnd.Intn(len(all))]; i.Phase.Live() {
+			m.phase(i.ID, []cloud.InstancePhase{cloud.InstanceUnready, cloud.InstanceExited}[m.rnd.Intn(2)])
+		}
+		return true
+	}
 	var on []*cloud.Instance
 	for i := range m.v.Instances.All() {
 		if i.Phase != cloud.InstanceReady && i.Phase != cloud.InstanceExited {
@@ -328,8 +339,12 @@ func randomSim(r *rapid.T, kind cloud.StrategyKind) (m *sim, ask func()) {
 	at := cloud.Stamp{At: noon, By: "ann"}
 	m.write(m.v.State.Init(at))
 	draft := func() cloud.Draft {
+		strategy := cloud.Strategy{Kind: kind, Batch: rapid.IntRange(0, 3).Draw(r, "batch")}
+		if surge := rapid.IntRange(-1, 2).Draw(r, "surge"); surge >= 0 && kind != cloud.Recreate {
+			strategy.Surge = &surge
+		}
 		return cloud.Draft{
-			Strategy: &cloud.Strategy{Kind: kind, Batch: rapid.IntRange(0, 3).Draw(r, "batch")},
+			Strategy: &strategy,
 			Processes: map[cloud.ProcessName]cloud.DraftProcess{
 				cloud.Web: {Instances: new(rapid.IntRange(1, 6).Draw(r, "web"))},
 				"worker":  {Instances: new(rapid.IntRange(0, 3).Draw(r, "worker"))},
@@ -376,7 +391,38 @@ func readyOf(v cloud.View, r cloud.ReleaseRef) int {
 	return n
 }
 
-// Whatever is asked for, plans end; what serves never falls below the smaller of what was and what is wanted.
+// least is how many ready instances of n a roll in place leaves at any time.
+func least(s cloud.Strategy, n int) int {
+	if s.Surge == nil || *s.Surge > 0 || n <= 1 {
+		return n
+	}
+	return max(1, n-max(1, s.Batch))
+}
+
+// withinSurge checks that a start leaves no more instances than the release's surge allows.
+func withinSurge(r *rapid.T, v cloud.View, s runtime.Step) {
+	rel, ok := v.State.Release(s.Slot.ReleaseRef)
+	if s.Do != runtime.Start || !ok || rel.Spec.Strategy.Surge == nil {
+		return
+	}
+	count := rel.Formation[s.Slot.Process].Instances
+	most := count + *rel.Spec.Strategy.Surge
+	if count == 1 {
+		most = max(most, 2)
+	}
+	exist := 1
+	for i := range v.Instances.OfRelease(rel.ReleaseRef) {
+		if i.Process == s.Slot.Process && i.Index < count && i.Phase != cloud.InstanceExited && (i.Phase.Live() || i.Generation < rel.Generation) {
+			exist++
+		}
+	}
+	if exist > most {
+		r.Fatalf("%s is number %d of %s %s, at most %d may be", s.Slot, exist, rel.ReleaseRef, s.Slot.Process, most)
+	}
+}
+
+// Whatever is asked for, plans end; what serves never falls below the smaller of what was and what is
+// wanted, but by what a surge of 0 takes down first; and no more run than the surge allows.
 func TestPlansEndAndKeepServing(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		m, ask := randomSim(r, rapid.SampledFrom([]cloud.StrategyKind{cloud.Rolling, cloud.Cutover}).Draw(r, "strategy"))
@@ -387,7 +433,8 @@ func TestPlansEndAndKeepServing(t *testing.T) {
 			m.quiet(r, func(before cloud.View, s runtime.Step) {
 				app, _ := m.v.State.App(shop)
 				cur, _ := m.v.State.Release(app.Release(app.Current))
-				floor := min(was, cur.Formation[cloud.Web].Instances)
+				floor := min(was, least(cur.Spec.Strategy, cur.Formation[cloud.Web].Instances))
+				withinSurge(r, before, s)
 				if got := readyOf(m.v, cur.ReleaseRef); s.Do == runtime.Drain && s.Slot.ReleaseRef == cur.ReleaseRef && got < floor {
 					r.Fatalf("%s leaves %d ready of %s, want %d", s.ID, got, cur.ReleaseRef, floor)
 				}
@@ -409,6 +456,23 @@ func TestPlansEndAndKeepServing(t *testing.T) {
 					r.Fatalf("%d of %s %s run in the end, want %d", got, rel.ReleaseRef, name, want)
 				}
 			}
+		}
+	})
+}
+
+// Whatever becomes unwell or ends by itself on the way, it comes to its end.
+func TestPlansEndInTrouble(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		m, ask := randomSim(r, rapid.SampledFrom([]cloud.StrategyKind{cloud.Rolling, cloud.Cutover}).Draw(r, "strategy"))
+		for range rapid.IntRange(1, 3).Draw(r, "asks") {
+			ask()
+			m.trouble = rapid.IntRange(0, 10).Draw(r, "trouble")
+			m.quiet(r, func(before cloud.View, s runtime.Step) { withinSurge(r, before, s) })
+		}
+		app, _ := m.v.State.App(shop)
+		cur, _ := m.v.State.Release(app.Release(app.Current))
+		if got, want := readyOf(m.v, cur.ReleaseRef), cur.Formation[cloud.Web].Instances; got != want {
+			r.Fatalf("%d of %s are ready in the end, want %d", got, cur.ReleaseRef, want)
 		}
 	})
 }

@@ -51,6 +51,9 @@ func facts(r *cloud.Release) map[string]string {
 		"routes":   text(r.Spec.Routes),
 		"batch":    strconv.Itoa(r.Spec.Strategy.Batch),
 	}
+	if surge := r.Spec.Strategy.Surge; surge != nil {
+		f["surge"] = strconv.Itoa(*surge)
+	}
 	for k, v := range r.Spec.Env {
 		// A variable that is empty differs from one that is not there.
 		f["env."+k] = "=" + v

@@ -30,9 +30,10 @@ type strategy struct {
 	at    *yaml.Node
 	kind  cloud.StrategyKind
 	batch int
+	surge *int
 }
 
-// strategy is a kind alone, or a mapping with a batch.
+// strategy is a kind alone, or a mapping with a batch and a surge.
 func (v value) strategy(o *own) {
 	o.takeOver.at = v.node
 	if v.node.Kind == yaml.ScalarNode {
@@ -52,11 +53,17 @@ func (v value) strategyBatch(s *strategy) {
 	s.batch, _ = v.number(1, cloud.MaxInstances)
 }
 
+func (v value) strategySurge(s *strategy) {
+	if n, ok := v.number(0, cloud.MaxInstances); ok {
+		s.surge = &n
+	}
+}
+
 func (s *strategy) draft() *cloud.Strategy {
 	if s.at == nil {
 		return nil
 	}
-	d := &cloud.Strategy{Kind: s.kind, Batch: s.batch}
+	d := &cloud.Strategy{Kind: s.kind, Batch: s.batch, Surge: s.surge}
 	if d.Kind == "" {
 		d.Kind = cloud.Rolling
 	}
@@ -109,6 +116,9 @@ func (o *own) finish(r *reader) {
 		}
 		names[vol.Name], paths[vol.Path] = true, true
 		o.drafts = append(o.drafts, vol.Volume)
+	}
+	if o.takeOver.surge != nil && o.takeOver.kind == cloud.Recreate {
+		r.bad(o.takeOver.at, "strategy recreate has no surge: an instance ends before the next starts in its place")
 	}
 	if len(o.drafts) > 0 && o.takeOver.at != nil && o.takeOver.kind != cloud.Recreate {
 		r.bad(o.takeOver.at, "an app with volumes needs strategy recreate: two releases must not write to one volume")

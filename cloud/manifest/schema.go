@@ -134,6 +134,7 @@ func (*strategy) keys() ([]key[strategy], string) {
 	return []key[strategy]{
 		{name: "kind", read: value.strategyKind},
 		{name: "batch", read: value.strategyBatch},
+		{name: "surge", read: value.strategySurge},
 	}, "a strategy"
 }
 
