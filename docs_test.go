@@ -235,6 +235,7 @@ var differing = []struct{ what, as string }{
 	{`\b10\.\d+\.\d+\.\d+`, "ADDRESS"},
 	{`((un)?ready|starting|draining|stopping|process) +\d+\b`, "$1 NUMBER"},
 	{`\b\d+[BKMG]/`, "SIZE/"},
+	{`(SIZE/\d+[BKMG]) +\d+\b`, "$1 NUMBER"},
 	{`\b\d+(\.\d+)?(ms|µs|s|m|%)( |$)`, "SO MUCH "},
 	{`\b\d{4,}\b`, "NUMBER"},
 	{`\s+`, " "},

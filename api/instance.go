@@ -31,6 +31,8 @@ type Instance struct {
 	MemoryLimit int64    `json:"memory_limit" doc:"Bytes"`
 	Processes   *int64   `json:"processes,omitempty" doc:"Processes and threads"`
 	OOMKills    *int64   `json:"oom_kills,omitempty"`
+	Requests    *uint64  `json:"requests,omitempty" doc:"That it got since it joined the routing table"`
+	InFlight    *int64   `json:"in_flight,omitempty" doc:"Requests and upgraded connections of it that have not ended"`
 }
 
 // InstancePhase is a cloud.InstancePhase, or one of those that an empty place has.
@@ -48,5 +50,5 @@ type InstanceQuery struct {
 	App     cloud.AppName     `json:"app,omitempty"`
 	Release int               `json:"release,omitempty"`
 	Process cloud.ProcessName `json:"process,omitempty"`
-	Stats   bool              `json:"stats,omitempty"` // with cpu, memory, processes and oom_kills
+	Stats   bool              `json:"stats,omitempty"` // with cpu, memory, processes, oom_kills, requests and in_flight
 }

@@ -177,33 +177,22 @@ func (c *command) faded(u *urfave.Context, cmp api.Comparison) error {
 }
 
 func (c *command) compare() *urfave.Command {
-	follow := &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print again every second"}
-	return c.new("compare", "HOST[/PATH]", "show what the releases of a host did at the same time", 1, 1, []urfave.Flag{groupFlag, jsonFlag, follow},
+	return c.new("compare", "HOST[/PATH]", "show what the releases of a host did at the same time", 1, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			host, path, err := hostPath(u.Args().First())
 			if err != nil {
 				return err
 			}
-			live := u.Bool("follow")
-			for {
+			return c.follow(ctx, u, func(c *command) error {
 				cmp, err := client.Compare(ctx, c.group(u), string(host), path)
 				if err != nil {
 					return err
 				}
 				if u.Bool("json") {
-					err = c.printJSON(cmp)
-				} else {
-					err = c.printComparison(cmp)
+					return c.printRound(u, cmp)
 				}
-				if err != nil || !live {
-					return err
-				}
-				select {
-				case <-time.After(time.Second):
-				case <-ctx.Done():
-					return nil
-				}
-			}
+				return c.printComparison(cmp)
+			})
 		}))
 }
 

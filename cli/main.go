@@ -104,8 +104,11 @@ func terminal(stream any) bool {
 }
 
 // interactive says whether the command may ask, and draw progress over what it drew before.
-func (c *command) interactive() bool {
+func (c *command) interactive() bool { return c.draws(c.Stderr) }
+
+// draws says whether a stream shows what is drawn over what was drawn before.
+func (c *command) draws(stream any) bool {
 	ci, _ := c.Env("CI")
 	t, _ := c.Env("TERM")
-	return ci == "" && t != "dumb" && terminal(c.Stderr)
+	return ci == "" && t != "dumb" && terminal(stream)
 }

@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	urfave "github.com/urfave/cli/v2"
+
 	"github.com/protoduction/micro/api"
 )
 
@@ -35,6 +37,14 @@ func (c *command) printJSON(v any) error {
 
 // printLine prints a value as JSON on one line: an element of a stream.
 func (c *command) printLine(v any) error { return json.NewEncoder(c.Stdout).Encode(v) }
+
+// printRound prints a value as JSON: on one line where another one follows.
+func (c *command) printRound(u *urfave.Context, v any) error {
+	if u.Bool("follow") {
+		return c.printLine(v)
+	}
+	return c.printJSON(v)
+}
 
 // say prints a line about what is being done.
 func (c *command) say(format string, args ...any) {

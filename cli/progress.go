@@ -2,13 +2,11 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/protoduction/micro/api"
 )
@@ -20,9 +18,9 @@ type progress struct {
 	steps map[string]*step
 	order []*step
 	live  bool // steps are drawn over what was drawn before
-	drawn int  // lines that are
-	said  string
-	at    time.Time // of the last drawing
+	screen
+	said string
+	at   time.Time // of the last drawing
 }
 
 // step is a step of a build or pull.
@@ -36,7 +34,7 @@ type step struct {
 }
 
 func (c *command) progress(u *urfave.Context) *progress {
-	return &progress{c: c, quiet: u.Bool("json"), steps: map[string]*step{}, live: c.interactive()}
+	return &progress{c: c, quiet: u.Bool("json"), steps: map[string]*step{}, live: c.interactive(), screen: screen{to: c.Stderr}}
 }
 
 func (p *progress) event(e api.PushEvent) {
@@ -126,12 +124,7 @@ func (p *progress) draw(last bool) {
 		return
 	}
 	p.at = time.Now()
-	width, height := 80, 24
-	if f, ok := p.c.Stderr.(*os.File); ok {
-		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 20 && h > 5 {
-			width, height = w, h
-		}
-	}
+	width, height := p.screen.size()
 	// BuildKit tells of the last step first.
 	slices.SortStableFunc(p.order, func(a, b *step) int { return a.begun().Compare(b.begun()) })
 	var lines []string
@@ -149,15 +142,7 @@ func (p *progress) draw(last bool) {
 	if !last {
 		lines = lines[max(0, len(lines)-height+2):]
 	}
-	var b strings.Builder
-	if p.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", p.drawn)
-	}
-	for _, l := range lines {
-		b.WriteString(l + "\n")
-	}
-	p.drawn = len(lines)
-	fmt.Fprint(p.c.Stderr, b.String())
+	p.screen.draw(lines)
 }
 
 // begun is when the step was, far from now where it has not been yet.
@@ -188,21 +173,12 @@ func (s *step) line(width int) string {
 	return left + strings.Repeat(" ", max(1, width-len([]rune(left))-len(right)-1)) + right
 }
 
-// cut shortens a line to a number of characters.
-func cut(s string, width int) string {
-	r := []rune(strings.ReplaceAll(s, "\t", " "))
-	if len(r) > width && width > 1 {
-		return string(r[:width-1]) + "…"
-	}
-	return string(r)
-}
-
 // end leaves what was drawn where it is; what comes next stands below.
 func (p *progress) end() {
-	if p.live && p.drawn > 0 {
+	if p.live && len(p.drawn) > 0 {
 		p.draw(true)
 	}
-	p.drawn = 0
+	p.screen.end()
 	p.order = p.order[:0]
 	clear(p.steps)
 }

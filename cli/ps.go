@@ -14,63 +14,49 @@ import (
 )
 
 func (c *command) ps() *urfave.Command {
-	return c.new("ps", "[APP[@rN]]", "list instances", 0, 1, []urfave.Flag{groupFlag, jsonFlag},
+	return c.new("ps", "[APP[@rN]]", "list instances", 0, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			list, err := c.instances(ctx, u, client, true)
-			if err != nil || u.Bool("json") {
-				return err
-			}
-			var rows [][]string
-			for _, i := range list {
-				rows = append(rows, []string{
-					slot(i), string(i.Phase), number(i.PID), i.Address, string(i.Node), strconv.Itoa(i.Restarts),
-					used(i), since(i), reason(i),
-				})
-			}
-			return c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "MEMORY", "SINCE", "WHY"}, rows)
+			var before usage
+			return c.follow(ctx, u, func(c *command) error {
+				list, err := c.instances(ctx, u, client)
+				if err != nil || u.Bool("json") {
+					return err
+				}
+				var rows [][]string
+				for _, i := range list {
+					rows = append(rows, []string{
+						slot(i), string(i.Phase), number(i.PID), i.Address, string(i.Node), strconv.Itoa(i.Restarts),
+						before.share(i), used(i), requests(i), since(i), reason(i),
+					})
+				}
+				before = usageOf(list)
+				return c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "CPU", "MEMORY", "REQUESTS", "SINCE", "WHY"}, rows)
+			})
 		}))
 }
 
 func (c *command) stats() *urfave.Command {
-	follow := &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print again every second"}
-	return c.new("stats", "[APP[@rN]]", "show what instances use, and the requests of their releases", 0, 1, []urfave.Flag{groupFlag, jsonFlag, follow},
+	return c.new("stats", "[APP[@rN]]", "show what instances use, and the requests of their releases", 0, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			before := map[cloud.InstanceID]float64{}
+			var before usage
 			var counted []api.ReleaseFigures
-			at := time.Now()
-			for round := 0; ; round++ {
-				list, err := c.instances(ctx, u, client, round == 0 && !u.Bool("follow") || u.Bool("json"))
-				if err != nil {
+			return c.follow(ctx, u, func(c *command) error {
+				list, err := c.instances(ctx, u, client)
+				if err != nil || u.Bool("json") {
 					return err
 				}
-				if !u.Bool("json") && (round > 0 || !u.Bool("follow")) {
-					passed := time.Since(at).Seconds()
-					var rows [][]string
-					for _, i := range list {
-						rows = append(rows, []string{slot(i), string(i.Phase), share(i, before, passed), used(i), processes(i), strconv.Itoa(i.Restarts)})
-					}
-					if err := c.table([]string{"INSTANCE", "PHASE", "CPU", "MEMORY", "PROCESSES", "RESTARTS"}, rows); err != nil {
-						return err
-					}
-					if counted, err = c.figures(ctx, u, client, counted, passed); err != nil {
-						return err
-					}
-				}
-				if !u.Bool("follow") {
-					return nil
-				}
-				at = time.Now()
+				var rows [][]string
 				for _, i := range list {
-					if i.CPU != nil {
-						before[i.Instance] = *i.CPU
-					}
+					rows = append(rows, []string{slot(i), string(i.Phase), before.share(i), used(i), processes(i), strconv.Itoa(i.Restarts), requests(i)})
 				}
-				select {
-				case <-time.After(time.Second):
-				case <-ctx.Done():
-					return nil
+				if err := c.table([]string{"INSTANCE", "PHASE", "CPU", "MEMORY", "PROCESSES", "RESTARTS", "REQUESTS"}, rows); err != nil {
+					return err
 				}
-			}
+				passed := time.Since(before.at).Seconds()
+				before = usageOf(list)
+				counted, err = c.figures(ctx, u, client, counted, passed)
+				return err
+			})
 		}))
 }
 
@@ -112,7 +98,7 @@ func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Cl
 }
 
 // instances reads what the command's argument names, and prints it where JSON is asked for.
-func (c *command) instances(ctx context.Context, u *urfave.Context, client *api.Client, show bool) ([]api.Instance, error) {
+func (c *command) instances(ctx context.Context, u *urfave.Context, client *api.Client) ([]api.Instance, error) {
 	q := api.InstanceQuery{Stats: true}
 	group := c.group(u)
 	if arg := u.Args().First(); arg != "" {
@@ -126,8 +112,8 @@ func (c *command) instances(ctx context.Context, u *urfave.Context, client *api.
 		group, q.App, q.Release = ref.Group, ref.App, ref.N
 	}
 	list, err := client.Instances(ctx, group, q)
-	if err == nil && show && u.Bool("json") {
-		err = c.printJSON(list)
+	if err == nil && u.Bool("json") {
+		err = c.printRound(u, list)
 	}
 	return list, err
 }
@@ -159,18 +145,43 @@ func processes(i api.Instance) string {
 	return strconv.FormatInt(*i.Processes, 10)
 }
 
-// share is how much of a core an instance used since before, or on average since its start.
-func share(i api.Instance, before map[cloud.InstanceID]float64, passed float64) string {
+func requests(i api.Instance) string {
+	if i.Requests == nil {
+		return ""
+	}
+	return strconv.FormatUint(*i.Requests, 10)
+}
+
+// usage is the processor time that instances had used at a time.
+type usage struct {
+	at  time.Time
+	cpu map[cloud.InstanceID]float64
+}
+
+func usageOf(list []api.Instance) usage {
+	u := usage{at: time.Now(), cpu: map[cloud.InstanceID]float64{}}
+	for _, i := range list {
+		if i.CPU != nil {
+			u.cpu[i.Instance] = *i.CPU
+		}
+	}
+	return u
+}
+
+// share is how much of a core an instance has used since, or on average since its start.
+func (u usage) share(i api.Instance) string {
 	if i.CPU == nil {
 		return ""
 	}
-	was, ok := before[i.Instance]
+	was, ok := u.cpu[i.Instance]
+	from := u.at
 	if !ok {
 		if i.Started == nil {
 			return ""
 		}
-		passed = time.Since(*i.Started).Seconds()
+		from = *i.Started
 	}
+	passed := time.Since(from).Seconds()
 	if passed <= 0 {
 		return ""
 	}

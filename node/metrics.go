@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
 )
@@ -79,6 +80,15 @@ func (n *Node) Figures() (list []api.ReleaseFigures) {
 		})
 	}
 	return list
+}
+
+// Requests implements the API's handler.Node.
+func (n *Node) Requests() map[cloud.InstanceID]handler.Requests {
+	all := map[cloud.InstanceID]handler.Requests{}
+	for id, s := range n.router.Stats().Instances {
+		all[cloud.InstanceID(id)] = handler.Requests{Total: s.Requests, InFlight: s.InFlight}
+	}
+	return all
 }
 
 func (n *Node) exposeInstances(e *exposition) {

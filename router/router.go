@@ -218,15 +218,24 @@ func (x *exchange) end() {
 type Stats struct {
 	Connections int              // of clients
 	InFlight    map[string]int64 // requests by release, "shop@r7"; only those with any
+	Instances   map[string]InstanceStats
+}
+
+// InstanceStats are the requests of an instance.
+type InstanceStats struct {
+	Requests uint64 // sent to it since it joined the table
+	InFlight int64  // of them and of upgraded connections, that have not ended
 }
 
 // Stats counts what is under way, to instances that left the table too.
 func (r *Router) Stats() Stats {
-	s := Stats{Connections: r.conns.len(), InFlight: map[string]int64{}}
+	s := Stats{Connections: r.conns.len(), InFlight: map[string]int64{}, Instances: map[string]InstanceStats{}}
 	count := func(e *Endpoint) {
-		if n := e.InFlight(); n > 0 {
+		n := e.InFlight()
+		if n > 0 {
 			s.InFlight[e.Release] += n
 		}
+		s.Instances[e.ID] = InstanceStats{Requests: e.served.Load(), InFlight: n}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -233,6 +233,10 @@ func (f *fakes) DropVolumes(cloud.AppRef) error { return nil }
 
 func (f *fakes) Look(context.Context, Visit) Sight { return f.sight }
 
+func (f *fakes) Requests() map[cloud.InstanceID]Requests {
+	return map[cloud.InstanceID]Requests{"i1": {Total: 7, InFlight: 2}}
+}
+
 func (f *fakes) Figures() []api.ReleaseFigures {
 	return []api.ReleaseFigures{{Group: "default", App: "blog", Release: 1}, {Group: "default", App: "shop", Release: 7}, {Group: "qa", App: "shop", Release: 1}}
 }

@@ -17,7 +17,7 @@ type instancesInput struct {
 	App     cloud.AppName     `query:"app" maxLength:"64"`
 	Release int               `query:"release" minimum:"0"`
 	Process cloud.ProcessName `query:"process" maxLength:"64"`
-	Stats   bool              `query:"stats" doc:"With cpu, memory, processes and oom_kills"`
+	Stats   bool              `query:"stats" doc:"With cpu, memory, processes, oom_kills, requests and in_flight"`
 }
 
 func (h *Handler) serveInstances() {
@@ -58,14 +58,18 @@ func (h *Handler) serveInstances() {
 		})
 }
 
-// addStats asks the runner what the instances use; one that ended meanwhile has none.
+// addStats asks the runner what the instances use, and the router what they got; one that ended meanwhile has none.
 func (h *Handler) addStats(ctx context.Context, items []api.Instance) {
 	var asked sync.WaitGroup
 	atOnce := make(chan struct{}, 16)
+	got := h.Node.Requests()
 	for i := range items {
 		it := &items[i]
 		if it.Instance == "" {
 			continue
+		}
+		if n, ok := got[it.Instance]; ok {
+			it.Requests, it.InFlight = &n.Total, &n.InFlight
 		}
 		atOnce <- struct{}{}
 		asked.Go(func() {

@@ -64,6 +64,12 @@ type Events interface {
 	Read(ctx context.Context, q api.EventQuery) iter.Seq2[api.Event, error]
 }
 
+// Requests are what an instance got.
+type Requests struct {
+	Total    uint64 // since it joined the routing table
+	InFlight int64  // of them, and of upgraded connections, that have not ended
+}
+
 // Node is this node.
 type Node interface {
 	// Info is cheap: it is asked for with every request that needs a ready node.
@@ -73,6 +79,8 @@ type Node interface {
 	Doctor(ctx context.Context) []api.Check
 	// Figures are the requests of each release that got any, by app and release.
 	Figures() []api.ReleaseFigures
+	// Requests are those of each instance that the router knows.
+	Requests() map[cloud.InstanceID]Requests
 	// Look says what the parts of the node see of a request that is not sent.
 	Look(ctx context.Context, v Visit) Sight
 	// Metrics writes what is counted in Prometheus' text format, version 0.0.4.
