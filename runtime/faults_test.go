@@ -19,29 +19,34 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 		name string
 		do   func(w *world)
 		want string // what runs in the end
+		// strategy of the release that runs, if it is not the usual one.
+		strategy *cloud.Strategy
 	}{
 		{"scale up", func(w *world) {
 			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(3)}}))
-		}, "web.0@r2 web.1@r2 web.2@r2"},
+		}, "web.0@r2 web.1@r2 web.2@r2", nil},
 		{"scale down", func(w *world) {
 			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(1)}}))
-		}, "web.0@r2"},
+		}, "web.0@r2", nil},
 		{"other memory", func(w *world) {
 			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Memory: &memory}}))
-		}, "web.0@r2 web.1@r2"},
-		{"restart", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2"},
+		}, "web.0@r2 web.1@r2", nil},
+		{"restart", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2", nil},
+		{"restart without surge", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2", &cloud.Strategy{Kind: cloud.Rolling, Surge: new(0)}},
 		{"roll-back", func(w *world) {
 			changes, _, err := w.state.Rollback(shop, 0, w.stamp())
 			w.change(changes, err)
-		}, "web.0@r1 web.1@r1"},
-		{"stop", func(w *world) { w.change(w.state.Stop(shop.Release(0))) }, ""},
+		}, "web.0@r1 web.1@r1", nil},
+		{"stop", func(w *world) { w.change(w.state.Stop(shop.Release(0))) }, "", nil},
 	} {
 		run := func(name string, arm func(f *runtimetest.Fault, base int)) (calls int) {
 			t.Run(verb.name+"/"+name, func(t *testing.T) {
 				in(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Boots: 300 * time.Millisecond} }, func(w *world) {
 					w.push("one", web(2))
 					w.after(2 * time.Second)
-					w.push("two", web(2))
+					two := web(2)
+					two.Strategy = verb.strategy
+					w.push("two", two)
 					w.after(runtime.DefaultWarm + time.Minute) // r1 runs no more
 					arm(w.fault, len(w.fault.Calls()))
 					base := len(w.fault.Calls())
