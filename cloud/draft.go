@@ -62,7 +62,7 @@ const (
 // Limits of what may be asked for.
 const (
 	MaxInstances = 1000
-	MinMemory    = 4 << 20
+	MinMemory    = 6 << 20 // runc itself has to fit in
 	MinDisk      = 1 << 20
 	MaxEnvBytes  = 128 << 10
 )

@@ -116,7 +116,7 @@ func TestPushRefuses(t *testing.T) {
 		{shop, instances(-1), Invalid, "-1 instances"},
 		{shop, instances(1001), Invalid, "1001 instances"},
 		{shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Port: new(70000)}}}, Invalid, "port 70000"},
-		{shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: new(int64(1))}}}, Invalid, "less than 4M"},
+		{shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: new(int64(1))}}}, Invalid, "less than 6M"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/proc/x"}}}, Invalid, "/proc"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}, {Name: "a", Path: "/b"}}}, Invalid, "twice"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}}, Strategy: &rolling}, Invalid, "two releases on volume"},

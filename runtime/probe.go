@@ -2,13 +2,16 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -16,17 +19,16 @@ import (
 
 // probe asks an instance once whether it is well. A nil error is yes.
 func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
-	timeout := time.Duration(c.Timeout)
-	if timeout <= 0 {
-		timeout = time.Duration(cloud.DefaultTimeout)
+	if c.Timeout <= 0 {
+		c.Timeout = cloud.DefaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
 	defer cancel()
 	switch c.Type {
 	case cloud.CheckPort:
 		return probePort(ctx, addr)
 	case cloud.CheckHTTP:
-		return probeHTTP(ctx, addr, c.Path)
+		return probeHTTP(ctx, addr, c)
 	case cloud.CheckProcess:
 	}
 	return nil
@@ -40,7 +42,8 @@ func probePort(ctx context.Context, addr netip.AddrPort) error {
 	return conn.Close()
 }
 
-func probeHTTP(ctx context.Context, addr netip.AddrPort, path string) error {
+func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
+	path := c.Path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+path, nil)
 	if err != nil {
 		return err
@@ -55,16 +58,30 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, path string) error {
 	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("GET %s on port %d had no answer in time", path, addr.Port())
+			return fmt.Errorf("GET %s on port %d had no answer within %s", path, addr.Port(), time.Duration(c.Timeout))
 		}
-		return fmt.Errorf("GET %s on port %d failed", path, addr.Port())
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("does not answer on port %d", addr.Port())
+		}
+		if asked, ok := errors.AsType[*url.Error](err); ok {
+			err = asked.Err
+		}
+		return fmt.Errorf("GET %s on port %d failed: %w", path, addr.Port(), err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	return fmt.Errorf("GET %s on port %d answered %d: %q", path, addr.Port(), resp.StatusCode, strings.TrimSpace(string(said)))
+	err = fmt.Errorf("GET %s on port %d answered %d", path, addr.Port(), resp.StatusCode)
+	to, text := resp.Header.Get("Location"), strings.TrimSpace(string(said))
+	switch {
+	case resp.StatusCode/100 == 3 && to != "":
+		return fmt.Errorf("%w, a redirect to %q: a check follows none", err, to)
+	case text != "":
+		return fmt.Errorf("%w: %q", err, text)
+	}
+	return err
 }
 
 // elsewhere says where an instance listens that does not answer where it should; "" where that helps nobody.

@@ -19,10 +19,10 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// The least that a container can be given: runc itself has to fit in, and the kernel's scheduler takes
+// The least that a container can be given; the kernel's scheduler takes
 // no share that is smaller.
 const (
-	minMemory = 6 << 20
+	minMemory = cloud.MinMemory
 	minCPU    = 10
 	cpuPeriod = 100_000 // microseconds
 )
