@@ -65,7 +65,7 @@ type command struct {
 	child []string
 }
 
-// exit is an exit code that is no failure of micro's: that of a child.
+// exit is an exit code that says all there is to say: that of a child, or of who was asked and answered.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -256,9 +257,10 @@ func (c *command) interruptedPush(client *api.Client, push api.Push, err error) 
 	if !errors.Is(err, context.Canceled) {
 		return err
 	}
+	signal.Reset(os.Interrupt) // the next Ctrl-C is no question any more
 	if c.interactive() && terminal(c.Stdin) && !c.confirm("\nCancel the push? Otherwise it goes on without you.") {
 		c.say("push %s goes on; micro releases %s shows what becomes of it", push.ID, push.App)
-		return cloud.Errorf(cloud.Interrupted, "no longer watching push %s", push.ID)
+		return exit(cloud.Interrupted.Exit())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

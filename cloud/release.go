@@ -144,7 +144,11 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 			}
 		}
 		if n == 0 {
-			return nil, ReleaseRef{}, Errorf(Conflict, "app %s has no release that was current before", r).WithHint("micro releases %s", r)
+			e := Errorf(Conflict, "app %s has no release that was current before", r)
+			if app.Rollout != nil && app.Current != 0 {
+				return nil, ReleaseRef{}, e.WithHint("micro rollback %s r%d stays with what is current, and gives up r%d", r, app.Current, app.Rollout.To)
+			}
+			return nil, ReleaseRef{}, e.WithHint("micro releases %s", r)
 		}
 	}
 	_, rel, err := s.MustRelease(r.Release(n))

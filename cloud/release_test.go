@@ -113,6 +113,10 @@ func TestRollbackGivesUpASwitch(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, Draft{})
 	y.push(shop, Draft{}, false)
+	_, _, err := y.s.Rollback(shop, 0, ann)
+	if want := "micro rollback shop r1 stays with what is current, and gives up r2"; HintOf(err) != want {
+		t.Errorf("the hint is %q, want %q", HintOf(err), want)
+	}
 	changes, _, err := y.s.Rollback(shop, 1, ann)
 	y.do(changes, err)
 	y.phases(shop, "r1 current, r2 superseded")

@@ -146,10 +146,14 @@ func deployFailed(rel *cloud.Release) error {
 
 func superseded(app *cloud.App, rel *cloud.Release) error {
 	by := app.Last
-	if app.Rollout != nil {
+	switch {
+	case app.Rollout != nil:
 		by = app.Rollout.To
-	} else if app.Current > rel.N {
+	case app.Current > rel.N:
 		by = app.Current
+	case by == rel.N: // a roll-back came between
+		return cloud.Errorf(cloud.Conflict, "release %s was given up: app %s has gone back to r%d", rel.ReleaseRef, app.AppRef, app.Current).
+			WithHint("micro releases %s", app.AppRef)
 	}
 	return cloud.Errorf(cloud.Conflict, "release %s was superseded by r%d", rel.ReleaseRef, by).WithHint("micro releases %s", app.AppRef)
 }
