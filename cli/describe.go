@@ -24,8 +24,9 @@ new one is ready, and if that never comes up nothing changes (exit code 7).
 	case "logs":
 		return `Lines of the streams app (what instances print), router (requests), build and api.`
 	case "scale":
-		return `Memory or CPU replaces the instances one after the other; their number or disk replaces none. It is
-no new release: the formation belongs to its release, and comes back with it.
+		return `Memory or CPU replaces the instances batch by batch; their number or disk replaces none. It is no
+new release: the formation belongs to its release, and comes back with it. Without @rN a release that
+is about to take over is scaled too.
 
   micro scale shop -i 4 -m 256M
   micro scale shop worker=2 web=4`

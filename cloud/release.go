@@ -228,18 +228,43 @@ func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]P
 }
 
 // Scale returns the changes that alter a release's formation in place. A change of memory or CPU
-// replaces its instances, one batch at a time; a change of their number does not.
+// replaces its instances, one batch at a time; a change of their number does not. For an app without a
+// number also the release that is about to take over changes: what is scaled while a push is under way
+// must not be as it was when that ends.
 func (s *State) Scale(r ReleaseRef, want map[ProcessName]DraftProcess) ([]Change, error) {
+	app, err := s.MustApp(r.AppRef)
+	if err != nil {
+		return nil, err
+	}
+	next := 0
+	if app.Rollout != nil && r.N == 0 {
+		next = app.Rollout.To
+	}
+	if app.Current == 0 && next != 0 {
+		r.N = next
+	}
 	_, rel, err := s.MustRelease(r)
 	if err != nil {
 		return nil, err
 	}
+	changes, err := scale(rel, want)
+	to, ok := s.Release(app.Release(next))
+	if err != nil || next == 0 || !ok || to.N == rel.N {
+		return changes, err
+	}
+	want = maps.Clone(want)
+	maps.DeleteFunc(want, func(name ProcessName, _ DraftProcess) bool { _, has := to.Formation[name]; return !has })
+	more, err := scale(to, want)
+	return append(changes, more...), err
+}
+
+func scale(rel *Release, want map[ProcessName]DraftProcess) ([]Change, error) {
 	next := *rel
 	next.Formation = maps.Clone(rel.Formation)
 	for name, p := range want {
 		was, ok := rel.Formation[name]
 		if !ok {
-			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithHint("micro app %s", r.AppRef)
+			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithHint("micro app %s", rel.AppRef)
 		}
 		now := p.scale(name, rel.Formation)
 		if now.Memory != was.Memory || now.CPU != was.CPU {

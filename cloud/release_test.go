@@ -159,6 +159,33 @@ func TestScale(t *testing.T) {
 	y.refuses(changes, err, NotFound, `no process "worker"`)
 }
 
+// What is scaled while another release takes over stays so.
+func TestScaleWhileSwitching(t *testing.T) {
+	y := begin(t)
+	y.push(shop, instances(1), false)
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{Web: {Instances: new(2)}})) // nothing is current yet
+	y.settle(shop)
+	worker := Draft{Processes: map[ProcessName]DraftProcess{"worker": {Instances: new(1)}}}
+	y.push(shop, worker, false)
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{Web: {Instances: new(3)}}))
+	y.do(y.s.Scale(shop.Release(1), map[ProcessName]DraftProcess{Web: {Memory: new(int64(64 << 20))}}))
+	one, two := y.release(shop, 1), y.release(shop, 2)
+	if one.Formation[Web].Instances != 3 || two.Formation[Web].Instances != 3 || two.Formation["worker"].Instances != 1 {
+		t.Errorf("r1 has %+v, r2 %+v", one.Formation, two.Formation)
+	}
+	if one.Generation != 1 || two.Generation != 0 {
+		t.Errorf("generations are %d and %d: only one was named", one.Generation, two.Generation)
+	}
+	y.settle(shop)
+	y.push(shop, Draft{}, false)
+	changes, _, err := y.s.Rollback(shop, 1, ann) // has no worker
+	y.do(changes, err)
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{"worker": {Instances: new(2)}}))
+	if two = y.release(shop, 2); two.Formation["worker"].Instances != 2 {
+		t.Errorf("r2 has %+v", two.Formation)
+	}
+}
+
 func TestStopAndStart(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, Draft{})

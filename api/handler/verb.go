@@ -128,7 +128,7 @@ func (h *Handler) serveScale() {
 			var n int
 			return h.update(ctx, "scale", ref.String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
 				n = current(s, ref)
-				return s.Scale(ref.AppRef.Release(n), want)
+				return s.Scale(ref, want)
 			})
 		})
 }
