@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"time"
 
@@ -42,7 +43,16 @@ func (c *command) logs() *urfave.Command {
 			if q.Streams, err = streams(u); err != nil {
 				return err
 			}
-			for line, err := range client.Logs(ctx, q) {
+			read := client.Logs(ctx, q)
+			if q.Follow {
+				read = resumed(ctx, func(after string) iter.Seq2[api.LogLine, error] {
+					if q.After = after; after != "" {
+						q.Tail = -1
+					}
+					return client.Logs(ctx, q)
+				}, func(l api.LogLine) string { return l.Cursor })
+			}
+			for line, err := range read {
 				if err != nil {
 					return err
 				}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"iter"
 	"os"
 	"time"
 
@@ -36,7 +37,16 @@ func (c *command) events() *urfave.Command {
 				}
 				q.Tail = -1
 			}
-			for e, err := range client.Events(ctx, q) {
+			read := client.Events(ctx, q)
+			if q.Follow {
+				read = resumed(ctx, func(after string) iter.Seq2[api.Event, error] {
+					if q.After = after; after != "" {
+						q.Tail = -1
+					}
+					return client.Events(ctx, q)
+				}, func(e api.Event) string { return e.Cursor })
+			}
+			for e, err := range read {
 				if err != nil {
 					return err
 				}

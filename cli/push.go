@@ -199,9 +199,6 @@ func (c *command) upload(ctx context.Context, client *api.Client, push api.Push,
 	return err
 }
 
-// reconnectFor is how long a push is looked for after the connection to the node broke.
-const reconnectFor = 30 * time.Second
-
 // watchPush shows what happens to a push until it has ended, over lost connections and restarts of the node.
 func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.Client, push api.Push) (api.Outcome, error) {
 	show := c.progress(u)
@@ -242,7 +239,7 @@ func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.
 				WithHint("micro releases %s", push.App)
 		}
 		select {
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(reconnectIn):
 		case <-ctx.Done():
 		}
 		// A node that was restarted has fewer events to tell of, perhaps only how it ended.
