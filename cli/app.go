@@ -72,7 +72,7 @@ func (c *command) new(name, args, usage string, least, most int, flags []urfave.
 				if n >= least {
 					what = fmt.Sprintf("unexpected argument %q", ctx.Args().Get(most))
 				}
-				return cloud.Errorf(cloud.Invalid, "%s: %s", ctx.Command.HelpName, what).WithHint("%s %s", ctx.Command.HelpName, strings.TrimSpace(args))
+				return cloud.Errorf(cloud.Invalid, "%s: %s", ctx.Command.HelpName, what).WithHint("%s", strings.TrimSpace(ctx.Command.HelpName+" "+args))
 			}
 			return do(ctx)
 		},
@@ -119,6 +119,16 @@ func (c *command) group(ctx *urfave.Context) cloud.GroupName {
 // ref reads an argument as an app or release.
 func (c *command) ref(ctx *urfave.Context, arg string) (cloud.ReleaseRef, error) {
 	return cloud.ParseRef(arg, c.group(ctx))
+}
+
+// appRef reads an argument as an app. One release of it is more than the command is about.
+func (c *command) appRef(ctx *urfave.Context, arg string) (cloud.AppRef, error) {
+	ref, err := c.ref(ctx, arg)
+	if err == nil && ref.N != 0 {
+		err = cloud.Errorf(cloud.Invalid, "%s is about an app, and %s is one release of it", ctx.Command.HelpName, ref).
+			WithHint("%s %s", ctx.Command.HelpName, ref.AppRef)
+	}
+	return ref.AppRef, err
 }
 
 // hostPath reads HOST[/PATH].

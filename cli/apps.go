@@ -37,11 +37,11 @@ func (c *command) apps() *urfave.Command {
 func (c *command) appCommand() *urfave.Command {
 	return c.new("app", "APP", "show an app", 1, 1, []urfave.Flag{groupFlag, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			ref, err := c.ref(u, u.Args().First())
+			ref, err := c.appRef(u, u.Args().First())
 			if err != nil {
 				return err
 			}
-			a, err := client.App(ctx, ref.AppRef)
+			a, err := client.App(ctx, ref)
 			if err != nil {
 				return err
 			}
@@ -69,11 +69,11 @@ func (c *command) appCommand() *urfave.Command {
 func (c *command) releases() *urfave.Command {
 	return c.new("releases", "APP", "list the releases of an app", 1, 1, []urfave.Flag{groupFlag, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			ref, err := c.ref(u, u.Args().First())
+			ref, err := c.appRef(u, u.Args().First())
 			if err != nil {
 				return err
 			}
-			list, err := client.Releases(ctx, ref.AppRef)
+			list, err := client.Releases(ctx, ref)
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,7 @@ func (c *command) releases() *urfave.Command {
 func (c *command) diff() *urfave.Command {
 	return c.new("diff", "APP rA rB", "show what two releases differ in", 3, 3, []urfave.Flag{groupFlag, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			ref, err := c.ref(u, u.Args().First())
+			ref, err := c.appRef(u, u.Args().First())
 			if err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func (c *command) diff() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			list, err := client.Diff(ctx, ref.AppRef, from, to)
+			list, err := client.Diff(ctx, ref, from, to)
 			if err != nil {
 				return err
 			}

@@ -50,8 +50,12 @@ func Main(s System) int {
 	return c.report(err)
 }
 
-// asked reads "help push" as "push --help", as people write it who know other command lines.
+// asked reads "help push" as "push --help" and "--version" as "version", as people write it who know
+// other command lines.
 func asked(args []string) []string {
+	if len(args) == 2 && (args[1] == "--version" || args[1] == "-v") {
+		return []string{args[0], "version"}
+	}
 	if len(args) > 1 && args[1] == "help" {
 		return append(slices.Concat(args[:1], args[2:]), "--help")
 	}

@@ -25,7 +25,7 @@ func (c *command) events() *urfave.Command {
 				q.Group = c.group(u)
 			}
 			if arg := u.Args().First(); arg != "" {
-				ref, err := c.ref(u, arg)
+				ref, err := c.appRef(u, arg)
 				if err != nil {
 					return err
 				}
