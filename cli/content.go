@@ -33,9 +33,9 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 	none := content{close: func() {}}
 	switch {
 	case p.draft.Archive:
-		f, err := os.Open(p.archive)
+		f, err := openArchive(p.archive)
 		if err != nil {
-			return none, cloud.Errorf(cloud.Invalid, "cannot read the archive: %w", err)
+			return none, err
 		}
 		return content{
 			write: func(w io.Writer, _ []string) error { _, err := io.Copy(w, f); return err },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
@@ -54,6 +55,11 @@ func (c *command) inApp(ctx context.Context, u *urfave.Context, run func(context
 	cmd := api.Command{
 		Release: ref.N, Process: cloud.ProcessName(u.String("process")), Args: c.child,
 		User: u.String("user"), Dir: u.String("dir"), Env: u.StringSlice("env"), TTY: u.Bool("tty"),
+	}
+	for _, kv := range cmd.Env {
+		if k, _, ok := strings.Cut(kv, "="); !ok || k == "" {
+			return cloud.Errorf(cloud.Invalid, "--env %q is no KEY=VALUE", kv)
+		}
 	}
 	if u.IsSet("instance") {
 		n := u.Int("instance")

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"iter"
-	"os"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -128,9 +127,9 @@ func (c *command) prune() *urfave.Command {
 func (c *command) image() *urfave.Command {
 	load := c.new("load", "ARCHIVE", "read an image for FROM lines to find, under the names that its archive has", 1, 1, []urfave.Flag{jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			f, err := os.Open(u.Args().First())
+			f, err := openArchive(u.Args().First())
 			if err != nil {
-				return cloud.Errorf(cloud.Invalid, "cannot read the archive: %w", err)
+				return err
 			}
 			defer f.Close()
 			image, err := client.LoadImage(ctx, f)

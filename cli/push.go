@@ -71,14 +71,16 @@ func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Cli
 
 // readPush makes a draft of the manifest and the flags: a flag beats the manifest.
 func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.Client) (*pushing, error) {
-	dir := u.Args().First()
-	if dir == "" {
-		dir = "."
+	dir := "."
+	if u.NArg() > 0 {
+		if dir = u.Args().First(); dir == "" {
+			return nil, cloud.Errorf(cloud.Invalid, "the PATH to push is empty").WithHint("micro push . pushes this folder")
+		}
 	}
 	vars := map[string]string{}
 	for _, kv := range u.StringSlice("var") {
 		k, v, ok := strings.Cut(kv, "=")
-		if !ok {
+		if !ok || k == "" {
 			return nil, cloud.Errorf(cloud.Invalid, "--var %q is no NAME=VALUE", kv)
 		}
 		vars[k] = v
@@ -116,14 +118,14 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 	if image == "" {
 		image = m.Image
 	}
-	switch info, err := os.Stat(image); {
+	switch {
 	case image == "":
 		p.draft.Source = &api.Source{
 			Dockerfile: m.Build.Dockerfile, Target: m.Build.Target, Args: m.Build.Args, NoCache: u.Bool("no-cache"),
 			Labels: sourceLabels(p.dir),
 		}
 		p.draft.Name = filepath.Base(p.dir)
-	case err == nil && !info.IsDir():
+	case isArchive(image):
 		p.archive, p.draft.Archive, p.draft.Name = image, true, filepath.Base(image)
 	default:
 		p.draft.Image, p.draft.Name = image, image

@@ -194,10 +194,13 @@ func (c *command) scale() *urfave.Command {
 			for _, arg := range u.Args().Tail() {
 				name, count, ok := strings.Cut(arg, "=")
 				n, err := strconv.Atoi(count)
-				if !ok || err != nil {
+				if !ok || err != nil || n < 0 {
 					return cloud.Errorf(cloud.Invalid, "%q is no PROCESS=N", arg).WithHint("for example micro scale %s worker=3", ref)
 				}
 				to := change.Processes[cloud.ProcessName(name)]
+				if to.Instances != nil {
+					return cloud.Errorf(cloud.Invalid, "%q: how many instances of %s is said already: %d", arg, name, *to.Instances)
+				}
 				to.Instances = &n
 				change.Processes[cloud.ProcessName(name)] = to
 			}
@@ -217,6 +220,9 @@ func scaleFlags(u *urfave.Context, to map[cloud.ProcessName]api.ScaleTo) error {
 	var s api.ScaleTo
 	if u.IsSet("instances") {
 		n := u.Int("instances")
+		if n < 0 {
+			return cloud.Errorf(cloud.Invalid, "--instances %d is less than 0", n)
+		}
 		s.Instances = &n
 	}
 	if u.IsSet("memory") {

@@ -100,7 +100,7 @@ func Load(dir string, o Options) (*Manifest, error) {
 	for _, name := range o.VarsFiles {
 		data, err := read(os.DirFS(filepath.Dir(name)), filepath.Base(name))
 		if err != nil {
-			return nil, err
+			return nil, cloud.Errorf(cloud.Invalid, "variables file %s: %w", name, err)
 		}
 		if data == nil {
 			return nil, cloud.Errorf(cloud.NotFound, "variables file %q does not exist", name)

@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// What is wrong with a value is said before a node is asked, and nothing that was said is dropped.
+func TestRefusedValues(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		line string
+		code cloud.Code
+		says string
+	}{
+		{"push %", cloud.Invalid, "the PATH to push is empty"},
+		{"push " + dir + " --app a --var =x", cloud.Invalid, `--var "=x"`},
+		{"push " + dir + " --app a --vars-file " + dir, cloud.Invalid, "variables file " + dir},
+		{"push --app a --image ./nothing", cloud.NotFound, "there is no archive ./nothing"},
+		{"push --app a --image nothing.tar", cloud.NotFound, "there is no archive nothing.tar"},
+		{"push --app a --image " + dir, cloud.Invalid, dir + " is a folder"},
+		{"image load " + dir, cloud.Invalid, dir + " is a folder"},
+		{"image load nothing", cloud.NotFound, "there is no archive nothing"},
+		{"scale shop web=-1", cloud.Invalid, `"web=-1" is no PROCESS=N`},
+		{"scale shop -i -1", cloud.Invalid, "--instances -1"},
+		{"scale shop web=1 web=2", cloud.Invalid, `"web=2": how many instances of web is said already: 1`},
+		{"scale shop -i 1 web=2", cloud.Invalid, "said already: 1"},
+		{"exec shop -e A -- env", cloud.Invalid, `--env "A"`},
+		{"run shop -e =1 -- env", cloud.Invalid, `--env "=1"`},
+	} {
+		args := strings.Fields(tt.line)
+		for i, a := range args {
+			args[i] = strings.ReplaceAll(a, "%", "")
+		}
+		_, errs, code := offline(t, args...)
+		if code != tt.code.Exit() || !strings.Contains(errs, tt.says) {
+			t.Errorf("%s: exit code %d, %swant %d, %s", tt.line, code, errs, tt.code.Exit(), tt.says)
+		}
+	}
+}
