@@ -74,6 +74,10 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// longest is how many columns of a line are shown that a step or an app printed last: enough for any
+// message. micro logs has all of it.
+const longest = 1000
+
 // report prints what went wrong, and returns the exit code.
 func (c *command) report(err error) int {
 	var child exit
@@ -87,12 +91,12 @@ func (c *command) report(err error) int {
 		return cloud.Interrupted.Exit()
 	}
 	for line := range strings.SplitSeq(api.Printable(err.Error()), "\n") {
-		fmt.Fprintln(c.Stderr, "error: "+line)
+		fmt.Fprintln(c.Stderr, "error: "+cut(line, longest))
 	}
 	if failed, ok := errors.AsType[*api.Failed](err); ok {
 		fmt.Fprintln(c.Stderr, "the app logged last:")
 		for _, line := range failed.LogLines() {
-			fmt.Fprintln(c.Stderr, "  "+line)
+			fmt.Fprintln(c.Stderr, "  "+cut(line, longest))
 		}
 	}
 	if hint := cloud.HintOf(err); hint != "" {

@@ -98,9 +98,16 @@ func (s *step) output() []string {
 	s.unfinish = lines[len(lines)-1]
 	lines = lines[:len(lines)-1]
 	for i, l := range lines {
-		lines[i] = strings.TrimSuffix(l, "\r")
+		lines[i] = overwritten(l)
 	}
 	return lines
+}
+
+// overwritten is what a terminal shows of a line whose writer went back to its start, as those do that
+// count: the last of it.
+func overwritten(line string) string {
+	line = strings.TrimRight(line, "\r")
+	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
 func (s *step) verdict() string {
@@ -170,7 +177,7 @@ func (s *step) line(width int) string {
 		right = sizeOf(s.Current) + "/" + sizeOf(s.Total) + "  " + right
 	}
 	left := cut(" "+mark+" "+api.Printable(s.Name), width-len(right)-2)
-	return left + strings.Repeat(" ", max(1, width-len([]rune(left))-len(right)-1)) + right
+	return left + strings.Repeat(" ", max(1, width-columns(left)-len(right)-1)) + right
 }
 
 // end leaves what was drawn where it is; what comes next stands below.

@@ -22,6 +22,7 @@ func TestPlainProgress(t *testing.T) {
 		{Progress: &api.Progress{ID: "b", Name: "[2/2] RUN make", Started: &at}},
 		{Progress: &api.Progress{ID: "b", Started: &at, Log: []byte("one\ntw")}},
 		{Progress: &api.Progress{ID: "b", Started: &at, Log: []byte("o\r\n\x1b[31mred\n")}},
+		{Progress: &api.Progress{ID: "b", Started: &at, Log: []byte("10 %\r50 %\r100 %\r\n")}},
 		{Progress: &api.Progress{ID: "b", Started: &at, Ended: &after}},
 		{Note: "waits for other builds to end"},
 		{Release: 3},
@@ -37,6 +38,7 @@ func TestPlainProgress(t *testing.T) {
 #2 one
 #2 two
 #2 \x1b[31mred
+#2 100 %
 #2 DONE 1.5s
 waits for other builds to end
 release r3
@@ -75,5 +77,35 @@ func TestDrawnLines(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// No line that is drawn is wider than the terminal, whatever is in it.
+func TestCut(t *testing.T) {
+	for _, tt := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"short", 10, "short"},
+		{"exactly it", 10, "exactly it"},
+		{"one too long", 11, "one too lo…"},
+		{"a\tb", 3, "a b"},
+		{"漢字漢字", 8, "漢字漢字"},
+		{"漢字漢字", 7, "漢字漢…"},
+		{"漢字漢字", 6, "漢字…"},
+		{"🚀 up", 5, "🚀 up"},
+		{"e\u0301te\u0301", 3, "e\u0301te\u0301"},
+		{"e\u0301te\u0301s", 3, "e\u0301t…"},
+	} {
+		got := cut(tt.in, tt.limit)
+		if got != tt.want || columns(got) > tt.limit {
+			t.Errorf("%q in %d columns: %q, want %q", tt.in, tt.limit, got, tt.want)
+		}
+	}
+	at := time.Now()
+	s := step{Progress: api.Progress{Name: strings.Repeat("漢", 50), Started: &at, Ended: &at}}
+	if n := columns(s.line(60)); n >= 60 {
+		t.Errorf("a step's line takes %d columns of 60", n)
 	}
 }

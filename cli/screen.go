@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -20,7 +19,7 @@ import (
 // screen draws lines over those that it drew before. What else is written to its terminal comes after end.
 type screen struct {
 	to    io.Writer
-	drawn []int // how long each line is
+	drawn []int // how many columns each line takes
 }
 
 // size is what fits, also where nobody knows.
@@ -42,12 +41,12 @@ func (s *screen) draw(lines []string) {
 		rows += rowsOf(n, width)
 	}
 	if rows > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", rows)
+		fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", rows) // from the line's start: the terminal has shown ^C, say
 	}
 	s.drawn = s.drawn[:0]
 	for _, l := range lines {
 		b.WriteString(l + "\n")
-		s.drawn = append(s.drawn, utf8.RuneCountInString(l))
+		s.drawn = append(s.drawn, columns(l))
 	}
 	fmt.Fprint(s.to, b.String())
 }
@@ -56,15 +55,6 @@ func rowsOf(length, width int) int { return max(1, (length+width-1)/width) }
 
 // end leaves what was drawn where it is.
 func (s *screen) end() { s.drawn = nil }
-
-// cut shortens a line to a number of characters.
-func cut(s string, width int) string {
-	r := []rune(strings.ReplaceAll(s, "\t", " "))
-	if len(r) > width && width > 1 {
-		return string(r[:width-1]) + "…"
-	}
-	return string(r)
-}
 
 func followFlag() *urfave.BoolFlag {
 	return &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "show it anew every second, on a terminal in place"}
@@ -118,7 +108,7 @@ func (c *command) follow(ctx context.Context, u *urfave.Context, show func(*comm
 func fit(lines []string, width, height int) []string {
 	rows, shown := 0, 0
 	for i, l := range lines {
-		rows += rowsOf(utf8.RuneCountInString(l), width)
+		rows += rowsOf(columns(l), width)
 		if rows > height {
 			return append(slices.Clone(lines[:shown]), fmt.Sprintf("… and %d more lines", len(lines)-shown))
 		}
