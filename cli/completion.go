@@ -1,10 +1,7 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -12,24 +9,45 @@ import (
 )
 
 // The scripts ask micro itself for what may come next: `micro __complete WORDS…` prints a word a line.
+// Where it knows none, files are proposed.
 var completions = map[string]string{
+	// Bash cuts words behind = and before @, and replaces what stands behind the last cut.
 	"bash": `_micro() {
-  local IFS=$'\n'
-  COMPREPLY=($(micro __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  local IFS=$'\n' line=${COMP_LINE:0:COMP_POINT} head=
+  local -a words
+  IFS=$' \t\n' read -ra words <<<"$line"
+  [[ $line == *[[:space:]] ]] && words+=("")
+  COMPREPLY=($(micro __complete "${words[@]:1}" 2>/dev/null))
+  local word=${words[${#words[@]}-1]}
+  [[ $COMP_WORDBREAKS == *=* ]] && head=${word%"${word##*=}"}
+  word=${word#"$head"}
+  [[ $COMP_WORDBREAKS == *@* && $word == *@* ]] && head+=${word%@*}
+  COMPREPLY=("${COMPREPLY[@]#"$head"}")
+  [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
+  return 0
 }
 complete -o default -F _micro micro
 `,
 	"zsh": `#compdef micro
 _micro() {
   local -a found
-  found=("${(@f)$(micro __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  compadd -- $found
+  found=(${(f)"$(micro __complete "${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  if (( $#found )); then
+    compadd -- $found
+  else
+    _files
+  fi
 }
 compdef _micro micro
 `,
 	"fish": `function __micro_complete
   set -l words (commandline -opc) (commandline -ct)
-  micro __complete $words[2..-1] 2>/dev/null
+  set -l found (micro __complete $words[2..-1] 2>/dev/null)
+  if test (count $found) -gt 0
+    string join \n -- $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
 end
 complete -c micro -f -a '(__micro_complete)'
 `,
@@ -52,68 +70,4 @@ func (c *command) completion() *urfave.Command {
 		return err
 	})
 	return cmd
-}
-
-// complete prints what may come next after the words of a command line, the last of which is begun.
-func (c *command) complete(ctx context.Context, app *urfave.App, words []string) {
-	if len(words) == 0 {
-		return
-	}
-	begun := words[len(words)-1]
-	commands, flags := app.Commands, app.Flags
-	var cmd *urfave.Command
-	for _, w := range words[:len(words)-1] {
-		next := find(commands, w)
-		if next == nil {
-			break
-		}
-		cmd, commands, flags = next, next.Subcommands, next.Flags
-	}
-	var found []string
-	switch {
-	case strings.HasPrefix(begun, "-"):
-		for _, f := range flags {
-			for _, name := range f.Names() {
-				if len(name) > 1 {
-					found = append(found, "--"+name)
-				}
-			}
-		}
-	case len(commands) > 0:
-		for _, sub := range commands {
-			found = append(found, sub.Name)
-		}
-	case cmd != nil && strings.Contains(cmd.ArgsUsage, "APP"):
-		found = c.appNames(ctx)
-	case cmd != nil && cmd.Name == "completion":
-		found = sorted(completions)
-	}
-	for _, f := range found {
-		if strings.HasPrefix(f, begun) {
-			c.print("%s", f)
-		}
-	}
-}
-
-// appNames are those of the group's apps; none where no node answers soon.
-func (c *command) appNames(ctx context.Context) (names []string) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	client, err := c.client()
-	if err != nil {
-		return nil
-	}
-	defer client.Close()
-	group := cloud.DefaultGroup
-	if g, ok := c.Env("MICRO_GROUP"); ok && g != "" {
-		group = cloud.GroupName(g)
-	}
-	apps, err := client.Apps(ctx, group)
-	if err != nil {
-		return nil
-	}
-	for _, a := range apps {
-		names = append(names, string(a.Name))
-	}
-	return names
 }

@@ -31,6 +31,13 @@ func TestComplete(t *testing.T) {
 		{[]string{"image", ""}, "load list"},
 		{[]string{"completion", ""}, "bash fish powershell zsh"},
 		{[]string{"completion", "z"}, "zsh"},
+		{[]string{"push", "--strategy", ""}, "rolling cutover recreate"},
+		{[]string{"push", "--strategy", "re"}, "recreate"},
+		{[]string{"push", "--strategy=re"}, "--strategy=recreate"},
+		{[]string{"push", "-m", ""}, ""},
+		{[]string{"logs", "shop", "--stream", "r"}, "router"},
+		{[]string{"crossfade", "p"}, "pause"},
+		{[]string{"exec", "shop", "--", "p"}, ""},
 		{[]string{"xyzzy"}, ""},
 		{[]string{"app", ""}, ""}, // no node answers
 		{nil, ""},
