@@ -186,7 +186,11 @@ func hint(rel *cloud.Release, slot cloud.Slot, e cloud.Exit) string {
 	if e.OOM {
 		return fmt.Sprintf("micro push --app %s -m %s", rel.App, cloud.FormatSize(2*rel.Formation[slot.Process].Memory))
 	}
-	return fmt.Sprintf("micro logs %s", rel.ReleaseRef)
+	logs := fmt.Sprintf("micro logs %s", rel.ReleaseRef)
+	if e.Code == 0 {
+		return logs + "; a server must stay in the foreground, or its instance ends with the command that started it"
+	}
+	return logs
 }
 
 // serves says whether the slot has a ready instance of the release as it is to run now, and since when.

@@ -207,10 +207,10 @@ func TestEndsInOrder(t *testing.T) {
 		w.is("while requests are in flight", phase, "web.0@r1 draining")
 		w.is("calls", calls(w, base), "drain")
 		w.after(2 * time.Second)
-		w.is("calls", calls(w, base), "drain signal")
+		w.is("calls", calls(w, base), "drain stop")
 		w.is("seen", w.seen(), "web.0@r1 stopping")
 		w.after(10 * time.Second)
-		w.is("calls", calls(w, base), "drain signal remove")
+		w.is("calls", calls(w, base), "drain stop remove")
 		w.is("seen", w.seen(), "")
 	})
 }
@@ -219,7 +219,7 @@ func calls(w *world, base int) string {
 	var all []string
 	for _, c := range w.fault.Calls()[base:] {
 		verb, _, _ := strings.Cut(c, " ")
-		if slices.Contains([]string{"drain", "signal", "remove", "start"}, verb) {
+		if slices.Contains([]string{"drain", "stop", "remove", "start"}, verb) {
 			all = append(all, verb)
 		}
 	}

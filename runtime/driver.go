@@ -95,8 +95,9 @@ type Driver interface {
 	Start(ctx context.Context, c Container) (Running, error)
 	// Wait returns when the container has ended; at once where it has already, also while micro was down.
 	Wait(ctx context.Context, id string) (Exit, error)
-	// Signal sends a signal to the container's first process.
-	Signal(ctx context.Context, id string, signal int) error
+	// Stop asks the container's first process to end, by the signal that its image names (STOPSIGNAL), else
+	// by SIGTERM. It does not wait.
+	Stop(ctx context.Context, id string) error
 	// Remove ends what still runs (SIGKILL) and takes away all that Start made. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
 	// List has every container of this node, ended ones too, and finishes what an interrupted Start or

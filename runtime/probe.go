@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,10 +35,22 @@ func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
 	return nil
 }
 
+// unanswered is a check that got no answer. What the system said of it is not for a person to read.
+type unanswered struct {
+	text string
+	err  error
+}
+
+func (u *unanswered) Error() string { return u.text }
+func (u *unanswered) Unwrap() error { return u.err }
+
+// refused says whether nobody listens at the address that was asked.
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
 func probePort(ctx context.Context, addr netip.AddrPort) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
 	if err != nil {
-		return fmt.Errorf("does not answer on port %d", addr.Port())
+		return &unanswered{fmt.Sprintf("does not answer on port %d", addr.Port()), err}
 	}
 	return conn.Close()
 }
@@ -60,8 +73,8 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("GET %s on port %d had no answer within %s", path, addr.Port(), time.Duration(c.Timeout))
 		}
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("does not answer on port %d", addr.Port())
+		if refused(err) {
+			return &unanswered{fmt.Sprintf("does not answer on port %d", addr.Port()), err}
 		}
 		if asked, ok := errors.AsType[*url.Error](err); ok {
 			err = asked.Err
@@ -72,23 +85,22 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
-	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	err = fmt.Errorf("GET %s on port %d answered %d", path, addr.Port(), resp.StatusCode)
-	to, text := resp.Header.Get("Location"), strings.TrimSpace(string(said))
-	switch {
-	case resp.StatusCode/100 == 3 && to != "":
-		return fmt.Errorf("%w, a redirect to %q: a check follows none", err, to)
-	case text != "":
-		return fmt.Errorf("%w: %q", err, text)
+	answered := fmt.Sprintf("GET %s on port %d answered %d", path, addr.Port(), resp.StatusCode)
+	if to := resp.Header.Get("Location"); to != "" {
+		return fmt.Errorf("%s, a redirect to %.200q: it must answer 200, and a check follows none", answered, to)
 	}
-	return err
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	if said = bytes.TrimSpace(said); len(said) > 0 {
+		answered += fmt.Sprintf(": %q", said)
+	}
+	return errors.New(answered)
 }
 
 // elsewhere says where an instance listens that does not answer where it should; "" where that helps nobody.
 func elsewhere(port uint16, listening []Listener) string {
 	var at []string
 	for _, l := range listening {
-		if l.Port() == port && l.Addr().IsLoopback() {
+		if l.Port() == port {
 			return fmt.Sprintf("listens on %s only: it must listen on 0.0.0.0:%d", l, port)
 		}
 		if l.Port() != port {

@@ -243,7 +243,8 @@ func (w *worker) unwell(ctx context.Context, p cloud.Process, err error) string 
 		return err.Error()
 	}
 	for _, l := range listening {
-		if int(l.Port()) == p.Port && !l.Addr().IsLoopback() {
+		// One for IPv6 alone is shown as [::], as one for both is: which it is, the check has found out.
+		if a := l.Addr(); int(l.Port()) == p.Port && !a.IsLoopback() && (a.Is4() || !refused(err)) {
 			return err.Error()
 		}
 	}
@@ -318,7 +319,7 @@ func (w *worker) giveUp(ctx context.Context, p cloud.Process, exit <-chan Exit, 
 	w.cleared(ctx)
 }
 
-// end brings an instance to its end as the plan wants it: out of routing first, then SIGTERM, then SIGKILL.
+// end brings an instance to its end as the plan wants it: out of routing first, then asked, then killed.
 func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.i.Phase != cloud.InstanceStarting {
 		w.show(cloud.InstanceDraining, "")
@@ -350,8 +351,8 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.i.Phase != cloud.InstanceStopping {
 		w.show(cloud.InstanceStopping, w.i.Reason)
 	}
-	if err := w.Driver.Signal(ctx, string(w.i.ID), int(syscall.SIGTERM)); err != nil {
-		w.log.Warn("cannot signal the instance", "err", err)
+	if err := w.Driver.Stop(ctx, string(w.i.ID)); err != nil {
+		w.log.Warn("cannot ask the instance to end", "err", err)
 		return
 	}
 	grace := time.NewTimer(time.Duration(p.StopGrace))

@@ -89,7 +89,7 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 	if err != nil {
 		return nil, nil, fmt.Errorf("label %s: %w", labelTenant, err)
 	}
-	in.tenant = uint32(tenant)
+	in.tenant, in.stop = uint32(tenant), stopSignal(r.Labels[labelStop])
 	var begun started
 	through, err := readJSON(filepath.Join(d.folder(r.ID), startedFile), &begun)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
@@ -203,7 +204,7 @@ func endCommand(ctx context.Context, task client.Task, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Kill(ctx, sig(9)); err != nil {
+	if err := p.Kill(ctx, syscall.SIGKILL); err != nil {
 		return err
 	}
 	select {

@@ -165,8 +165,8 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	}
 }
 
-// Signal sends a signal to the container's first process. One that has ended takes no harm.
-func (d *Driver) Signal(ctx context.Context, id string, signal int) error {
+// Stop asks the container's first process to end. One that has ended takes no harm.
+func (d *Driver) Stop(ctx context.Context, id string) error {
 	in, err := d.lookup(id)
 	if err != nil {
 		return err
@@ -174,9 +174,9 @@ func (d *Driver) Signal(ctx context.Context, id string, signal int) error {
 	if in.exited() != nil || in.task == nil {
 		return nil
 	}
-	err = in.task.Kill(d.e.ctx(ctx), sig(signal))
+	err = in.task.Kill(d.e.ctx(ctx), in.stop)
 	if err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, errdefs.ErrFailedPrecondition) {
-		return fmt.Errorf("signal %d to container %s: %w", signal, id, err)
+		return fmt.Errorf("signal %q to container %s: %w", in.stop, id, err)
 	}
 	return nil
 }

@@ -243,7 +243,7 @@ func TestLife(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].PID != running.PID || all[0].Exit != nil || len(all[0].Labels) != 1 {
 		t.Errorf("list: %+v, %v", all, err)
 	}
-	if err := r.Signal(t.Context(), c.ID, 15); err != nil {
+	if err := r.Stop(t.Context(), c.ID); err != nil {
 		t.Error(err)
 	}
 	x, err := r.Wait(t.Context(), c.ID)
@@ -262,3 +262,27 @@ func TestLife(t *testing.T) {
 }
 
 func owner(fi os.FileInfo) uint32 { return fi.Sys().(*syscall.Stat_t).Uid }
+
+// Postgres ends at once by SIGINT, and nginx lets requests end by SIGQUIT: their images say so.
+func TestStopSignal(t *testing.T) {
+	r := newRig(t)
+	c := r.container()
+	c.Image = r.load(func(c *v1.Config) { c.StopSignal = "USR1" })
+	r.ask(r.start(c).IP, 80)
+	if err := r.Stop(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := r.Wait(t.Context(), c.ID); err != nil || x.Code != 0 {
+		t.Errorf("exit: %+v, %v", x, err)
+	}
+	if got := r.printed(c); got != "serving\nuser defined signal 1\nstopping\n" {
+		t.Errorf("log: %q", got)
+	}
+	for name, want := range map[string]syscall.Signal{
+		"": 15, "SIGINT": 2, "INT": 2, "3": 3, "SIGRTMIN+3": 37, "SIGNONE": 15, "-1": 15, "999": 15,
+	} {
+		if got := stopSignal(name); got != want {
+			t.Errorf("%q: %d, want %d", name, got, want)
+		}
+	}
+}

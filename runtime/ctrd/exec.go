@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
@@ -65,7 +66,7 @@ func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *at
 	select {
 	case s = <-status:
 	case <-ctx.Done():
-		if err := p.Kill(call, sig(9)); err != nil && !errdefs.IsNotFound(err) {
+		if err := p.Kill(call, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
 			return 0, err
 		}
 		s = <-status

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/moby/sys/signal"
 
 	"github.com/protoduction/micro/runtime"
 )
@@ -24,6 +25,7 @@ const (
 	labelIP     = labelPrefix + "ip"
 	labelTenant = labelPrefix + "tenant"
 	labelBoot   = labelPrefix + "boot"
+	labelStop   = labelPrefix + "stop-signal" // missing where the image names none
 )
 
 // instance is a container that was started: one that runs, or one that has ended and was not removed yet.
@@ -34,8 +36,9 @@ type instance struct {
 	tenant  uint32
 	pid     uint32
 	started time.Time
-	task    client.Task // nil where the task is gone with its shim or its machine
-	streams *attached   // nil for one whose output goes to a log
+	stop    syscall.Signal // that asks it to end
+	task    client.Task    // nil where the task is gone with its shim or its machine
+	streams *attached      // nil for one whose output goes to a log
 
 	done chan struct{} // closed when exit is set
 
@@ -167,7 +170,14 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-func sig(n int) syscall.Signal { return syscall.Signal(n) }
+// stopSignal reads STOPSIGNAL of an image: SIGINT, INT, 2 or SIGRTMIN+3; SIGTERM where it is empty or no
+// signal.
+func stopSignal(name string) syscall.Signal {
+	if s, err := signal.ParseSignal(name); err == nil && s > 0 && s <= 64 {
+		return s
+	}
+	return syscall.SIGTERM
+}
 
 // detached is for cleaning up: it goes on when the caller has given up, but not for ever.
 func (d *Driver) detached(ctx context.Context) (context.Context, context.CancelFunc) {

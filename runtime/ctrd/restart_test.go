@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime"
@@ -91,6 +92,7 @@ func TestAdoption(t *testing.T) {
 	stays, ends, eats := r.container(), r.container("sleep", "300ms"), r.container("sleep", "1h")
 	alone := r.container()
 	alone.Shim, alone.Tenant = "other", 4
+	alone.Image = r.load(func(c *v1.Config) { c.StopSignal = "SIGUSR1" })
 	r.close()
 	n := r.spawn(t, plan{Start: plans(stays, ends, eats, alone)})
 	before := map[string]runtime.Running{}
@@ -130,13 +132,23 @@ func TestAdoption(t *testing.T) {
 		t.Errorf("address %s is given out twice", more.IP)
 	}
 	r.ask(more.IP, 80)
-	if err := r.Signal(t.Context(), stays.ID, 15); err != nil {
+	if err := r.Stop(t.Context(), stays.ID); err != nil {
 		t.Fatal(err)
 	}
 	if x, err := r.Wait(t.Context(), stays.ID); err != nil || x.Code != 0 {
 		t.Errorf("exit: %+v, %v", x, err)
 	}
 	if got := r.printed(stays); got != "serving\nstopping\n" {
+		t.Errorf("log: %q", got)
+	}
+	// The signal is its image's own, also after a restart.
+	if err := r.Stop(t.Context(), alone.ID); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := r.Wait(t.Context(), alone.ID); err != nil || x.Code != 0 {
+		t.Errorf("exit: %+v, %v", x, err)
+	}
+	if got := r.printed(alone); got != "serving\nuser defined signal 1\nstopping\n" {
 		t.Errorf("log: %q", got)
 	}
 }

@@ -69,7 +69,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		return nil, err
 	}
 	// The record comes first: from here on the container is List's business, should we not get further.
-	if err := d.record(ctx, c, ep, spec); err != nil {
+	if err := d.record(ctx, c, image, ep, spec); err != nil {
 		return nil, err
 	}
 	if err := d.step("record"); err != nil {
@@ -117,7 +117,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		return nil, err
 	}
 	in := &instance{
-		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(),
+		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(), stop: stopSignal(image.config.StopSignal),
 		task: task, streams: streams, done: make(chan struct{}),
 	}
 	if err := writeJSON(filepath.Join(d.folder(c.ID), startedFile), started{PID: in.pid, At: in.started}); err != nil {
@@ -134,7 +134,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	return in, nil
 }
 
-func (d *Driver) record(ctx context.Context, c runtime.Container, ep network.Endpoint, spec *specs.Spec) error {
+func (d *Driver) record(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint, spec *specs.Spec) error {
 	anySpec, err := typeurl.MarshalAny(spec)
 	if err != nil {
 		return fmt.Errorf("encode its specification: %w", err)
@@ -146,9 +146,12 @@ func (d *Driver) record(ctx context.Context, c runtime.Container, ep network.End
 	if err != nil {
 		return fmt.Errorf("encode runc's options: %w", err)
 	}
-	labels := make(map[string]string, len(c.Labels)+3)
+	labels := make(map[string]string, len(c.Labels)+4)
 	maps.Copy(labels, c.Labels)
 	labels[labelIP], labels[labelTenant], labels[labelBoot] = ep.IP.String(), strconv.FormatUint(uint64(c.Tenant), 10), d.boot
+	if s := image.config.StopSignal; s != "" {
+		labels[labelStop] = s
+	}
 	_, err = d.e.client.ContainerService().Create(ctx, containers.Container{
 		ID: c.ID, Labels: labels, Image: c.Image, Spec: anySpec,
 		Runtime:     containers.RuntimeInfo{Name: d.helpers.Shim, Options: options},

@@ -149,12 +149,12 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	}
 }
 
-// Signal ends a container that is not stubborn.
-func (d *Driver) Signal(_ context.Context, id string, signal int) error {
-	return d.Do(fmt.Sprintf("signal %s %d", id, signal), func() error {
+// Stop ends a container that is not stubborn.
+func (d *Driver) Stop(_ context.Context, id string) error {
+	return d.Do("stop "+id, func() error {
 		b, err := d.get(id)
-		if err == nil && (!b.app.Stubborn || signal == int(syscall.SIGKILL)) {
-			d.end(id, runtime.Exit{Code: 128 + signal})
+		if err == nil && !b.app.Stubborn {
+			d.end(id, runtime.Exit{Code: 128 + int(syscall.SIGTERM)})
 		}
 		return err
 	})

@@ -64,10 +64,10 @@ var verbs = map[string]func([]string){
 	"child": child,
 }
 
-// serve answers "ok" on port 80 and on PORT until SIGTERM, and exits with 0 then.
+// serve answers "ok" on port 80 and on PORT until SIGTERM or SIGUSR1, and exits with 0 then.
 func serve([]string) {
 	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGUSR1)
 	ports := []string{"80"}
 	if p := os.Getenv("PORT"); p != "" {
 		ports = append(ports, p)
@@ -90,7 +90,9 @@ func serve([]string) {
 		}()
 	}
 	fmt.Println("serving")
-	<-stop
+	if s := <-stop; s != syscall.SIGTERM {
+		fmt.Println(s)
+	}
 	fmt.Println("stopping")
 }
 
