@@ -80,6 +80,10 @@ func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *at
 
 func commandNotRun(err error) (int, error) {
 	text := err.Error()
+	if _, cwd, ok := strings.Cut(text, `chdir to cwd ("`); ok {
+		dir, _, _ := strings.Cut(cwd, `"`)
+		return 126, cloud.Errorf(cloud.Invalid, "folder %s can't be entered in the container", dir)
+	}
 	switch {
 	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
 		return 127, cloud.Errorf(cloud.Invalid, "it is not in the container")

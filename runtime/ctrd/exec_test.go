@@ -49,13 +49,17 @@ func TestExec(t *testing.T) {
 	if code, err := r.Exec(t.Context(), c.ID, runtime.Command{Args: []string{"nothing"}}); code != 127 || cloud.CodeOf(err) != cloud.Invalid {
 		t.Errorf("no such program: %d, %v", code, err)
 	}
+	code, err := r.Exec(t.Context(), c.ID, runtime.Command{Args: []string{"/probe", "env"}, Dir: "/nowhere"})
+	if code != 126 || cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "folder /nowhere can't be entered") {
+		t.Errorf("no such folder: %d, %v", code, err)
+	}
 	if _, err := r.Exec(t.Context(), "nobody", runtime.Command{Args: []string{"x"}}); cloud.CodeOf(err) != cloud.NotFound {
 		t.Errorf("no such container: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	_, err := r.Exec(ctx, c.ID, runtime.Command{Args: []string{"/probe", "sleep", "1m"}})
+	_, err = r.Exec(ctx, c.ID, runtime.Command{Args: []string{"/probe", "sleep", "1m"}})
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 10*time.Second {
 		t.Errorf("ctx ends: %v after %s", err, time.Since(begin))
 	}

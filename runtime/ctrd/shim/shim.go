@@ -40,7 +40,7 @@ func Main() {
 			if err != nil {
 				return nil, err
 			}
-			return task.NewTaskService(ic.Context, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
+			return task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 		},
 	})
 	if bundle, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(bundle))) == tasks {
