@@ -22,7 +22,7 @@ exec := -exec "sudo -E env PATH=$(PATH)"
 endif
 TESTFLAGS ?=
 # vet has its own line, with all of its checks.
-gotest = go test -vet=off -timeout 10m $(exec) $(TESTFLAGS)
+gotest = go test -vet=off -timeout 25m $(exec) $(TESTFLAGS)
 
 .PHONY: build
 build: deps-build $(helpers)/bin ## bin/micro: one static file with everything on board

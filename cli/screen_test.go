@@ -18,9 +18,9 @@ func TestScreen(t *testing.T) {
 		}
 	}
 	drawn("a\nb\n", "a", "b")
-	drawn("\x1b[2A\x1b[Jc\n", "c")
-	drawn("\x1b[1A\x1b[J"+strings.Repeat("x", 161)+"\n\n", strings.Repeat("x", 161), "")
-	drawn("\x1b[4A\x1b[Jd\n", "d")
+	drawn("\r\x1b[2A\x1b[Jc\n", "c")
+	drawn("\r\x1b[1A\x1b[J"+strings.Repeat("x", 161)+"\n\n", strings.Repeat("x", 161), "")
+	drawn("\r\x1b[4A\x1b[Jd\n", "d")
 	s.end()
 	drawn("e\n", "e")
 }
