@@ -112,6 +112,28 @@ func TestStrayMounts(t *testing.T) {
 	}
 }
 
+// Such mounts of shims that end while micro lives go too, those of a start under way do not.
+func TestSweepTemporary(t *testing.T) {
+	state := t.TempDir()
+	layer, at := strayMount(t, state)
+	young, err := sweepTemporary(state, nil)
+	if err != nil || !young[filepath.Base(at)] {
+		t.Fatalf("%v, %v", young, err)
+	}
+	if _, err := os.Stat(filepath.Join(at, "layer")); err != nil {
+		t.Error("unmounted at once:", err)
+	}
+	if young, err := sweepTemporary(state, young); err != nil || len(young) > 0 {
+		t.Errorf("%v, %v", young, err)
+	}
+	if _, err := os.Stat(at); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", at, err)
+	}
+	if _, err := os.Stat(layer); err != nil {
+		t.Error(err)
+	}
+}
+
 // Where /run is in memory itself, the state folder is no mount of its own: to remove it must not be to
 // remove the layers that are mounted somewhere in it.
 func TestRemoveStateKeepsLayers(t *testing.T) {

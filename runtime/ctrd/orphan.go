@@ -53,11 +53,12 @@ func killOrphans(cfg Config) error {
 const orphanEvery = 10 * time.Second
 
 // endOrphans ends, until ctx ends, the shims that no bundle leads to although micro lives: now and then
-// one outlives its last container, whose caller went away while both were ended.
+// one outlives its last container, whose caller went away while both were ended. What shims leave mounted
+// goes too.
 func (d *Driver) endOrphans(ctx context.Context) {
 	tick := time.NewTicker(orphanEvery)
 	defer tick.Stop()
-	before := map[int]bool{}
+	before, mounts := map[int]bool{}, map[string]bool{}
 	for {
 		select {
 		case <-tick.C:
@@ -76,6 +77,9 @@ func (d *Driver) endOrphans(ctx context.Context) {
 			}
 		}
 		before = seen
+		if mounts, err = sweepTemporary(d.e.cfg.State, mounts); err != nil {
+			d.log.Warn("mounts of shims can't be taken away", "err", err)
+		}
 	}
 }
 

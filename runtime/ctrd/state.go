@@ -71,17 +71,39 @@ func unmountIn(dir string) error {
 	return nil
 }
 
-// clearTemporary takes away what shims that were killed have left mounted. One that lives and mounts
-// something just now does so for a node that is gone, and its container is taken down.
+// clearTemporary takes away what shims have left mounted although they, and the node, are gone. One that
+// lives and mounts something just now does so for a node that is gone, and its container is taken down.
 func clearTemporary(state string) error {
-	dir := filepath.Join(state, temporary)
-	if err := unmountIn(dir); err != nil {
-		return err
+	all, err := temporaries(state)
+	_, sweepErr := sweepTemporary(state, all)
+	return errors.Join(err, sweepErr)
+}
+
+// sweepTemporary takes away those of these mounts that are still there, and returns all others. A shim
+// that ends while its mount is busy, which takes milliseconds, leaves it.
+func sweepTemporary(state string, old map[string]bool) (young map[string]bool, err error) {
+	young, err = temporaries(state)
+	errs := []error{err}
+	for name := range young {
+		if !old[name] {
+			continue
+		}
+		delete(young, name)
+		dir := filepath.Join(state, temporary, name)
+		if err := unmountIn(dir); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, missing(os.Remove(dir))) // and never what is in it
 	}
-	all, err := os.ReadDir(dir)
-	errs := []error{missing(err)}
+	return young, errors.Join(errs...)
+}
+
+func temporaries(state string) (map[string]bool, error) {
+	all, err := os.ReadDir(filepath.Join(state, temporary))
+	names := make(map[string]bool, len(all))
 	for _, f := range all {
-		errs = append(errs, missing(os.Remove(filepath.Join(dir, f.Name())))) // and never what is in it
+		names[f.Name()] = true
 	}
-	return errors.Join(errs...)
+	return names, missing(err)
 }
