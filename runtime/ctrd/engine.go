@@ -13,9 +13,11 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	ctdplugins "github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/version"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 
@@ -59,7 +61,7 @@ var register = sync.OnceFunc(func() {
 		Requires: []plugin.Type{
 			ctdplugins.EventPlugin, ctdplugins.LeasePlugin, ctdplugins.SandboxStorePlugin,
 			ctdplugins.TransferPlugin, ctdplugins.MountManagerPlugin, ctdplugins.ServicePlugin,
-			ctdplugins.GRPCPlugin,
+			ctdplugins.GRPCPlugin, ctdplugins.SnapshotPlugin,
 		},
 		InitFn: func(ic *plugin.InitContext) (any, error) {
 			e, ok := ic.Context.Value(engineKey{}).(*Engine)
@@ -138,7 +140,28 @@ func (e *Engine) connect(ic *plugin.InitContext) error {
 	}
 	e.client = c
 	e.grpc = grpcServices(ic)
-	return nil
+	return e.cleanSnapshots(ic)
+}
+
+// cleanSnapshots takes away folders of snapshots that were never recorded. Were they left to containerd's
+// collector, the next snapshot could not be made before that has run: it gets the same number.
+func (e *Engine) cleanSnapshots(ic *plugin.InitContext) error {
+	p, err := ic.GetByID(ctdplugins.SnapshotPlugin, Snapshotter)
+	if err != nil {
+		return err
+	}
+	c, ok := p.(snapshots.Cleaner)
+	if !ok {
+		return fmt.Errorf("the %s snapshotter can't be cleaned up", Snapshotter)
+	}
+	err = c.Cleanup(ic.Context)
+	if errdefs.IsNotFound(err) { // none was ever recorded
+		err = os.RemoveAll(e.Snapshots())
+	}
+	if err != nil {
+		return fmt.Errorf("clean up snapshots: %w", err)
+	}
+	return os.MkdirAll(e.Snapshots(), 0o700)
 }
 
 // Client returns the client that calls containerd without a socket in between. Calls need a context

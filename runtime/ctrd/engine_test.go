@@ -1,6 +1,7 @@
 package ctrd
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -156,5 +157,36 @@ func TestRemoveStateKeepsLayers(t *testing.T) {
 	}
 	if _, err := os.Stat(layer); err != nil {
 		t.Error(err)
+	}
+}
+
+// A node that is killed between making a snapshot's folder and recording it leaves the folder, under the
+// number that the next snapshot gets: the first one of all, or a later one.
+func TestStraySnapshots(t *testing.T) {
+	root, err := os.MkdirTemp("/tmp", "ctrd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Root: root, State: StateDir(root), Logger: testLogger(t)}
+	t.Cleanup(func() {
+		if err := errors.Join(RemoveState(cfg.State), os.RemoveAll(root)); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, next := range []string{"1", "2"} {
+		stray := filepath.Join(root, "io.containerd.snapshotter.v1."+Snapshotter, "snapshots", next)
+		if err := os.MkdirAll(filepath.Join(stray, "work"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		e, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Client().SnapshotService(Snapshotter).Prepare(e.Context(t.Context()), next, ""); err != nil {
+			t.Error(err)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
