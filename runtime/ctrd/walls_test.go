@@ -87,6 +87,23 @@ func TestWalls(t *testing.T) {
 	}
 }
 
+// What an app writes into /etc/hosts counts as what it writes elsewhere.
+func TestWrittenIntoEtc(t *testing.T) {
+	r := newRig(t)
+	c := r.container()
+	r.start(c)
+	before, err := r.Written(t.Context(), c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.etc(c.ID), "hosts"), make([]byte, 2<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := r.Written(t.Context(), c.ID); err != nil || after < before+1<<20 {
+		t.Errorf("%d, then %d, %v", before, after, err)
+	}
+}
+
 func TestUsers(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []struct{ image, user, want string }{

@@ -3,9 +3,15 @@ package ctrd
 import (
 	"context"
 	"fmt"
+	"os"
+	"syscall"
 )
 
-// Written is how many bytes of disk the container's own layer takes.
+// blockSize is the unit of st_blocks (stat(2)).
+const blockSize = 512
+
+// Written is how many bytes of disk the container's own layer takes, and its files of /etc that the
+// node gave it.
 func (d *Driver) Written(ctx context.Context, id string) (int64, error) {
 	if _, err := d.lookup(id); err != nil {
 		return 0, err
@@ -13,6 +19,19 @@ func (d *Driver) Written(ctx context.Context, id string) (int64, error) {
 	usage, err := d.e.client.SnapshotService(Snapshotter).Usage(d.e.ctx(ctx), id)
 	if err != nil {
 		return 0, fmt.Errorf("measure the files of container %s: %w", id, err)
+	}
+	files, err := os.ReadDir(d.etc(id))
+	if missing(err) != nil {
+		return 0, fmt.Errorf("measure the files of container %s: %w", id, err)
+	}
+	for _, f := range files {
+		fi, err := f.Info()
+		if err != nil {
+			return 0, fmt.Errorf("measure the files of container %s: %w", id, err)
+		}
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			usage.Size += st.Blocks * blockSize
+		}
 	}
 	return usage.Size, nil
 }
