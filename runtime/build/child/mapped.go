@@ -120,7 +120,7 @@ func plain(ref executor.MountableRef) executor.MountableRef {
 	if !f.IsValid() || !f.CanInterface() {
 		return ref
 	}
-	if inner, ok := f.Interface().(snapshot.Mountable); ok {
+	if inner, ok := reflect.TypeAssert[snapshot.Mountable](f); ok {
 		return inner
 	}
 	return ref
