@@ -52,9 +52,9 @@ func TestQuantile(t *testing.T) {
 	for i := range 10 {
 		ten.Add(time.Duration(i+1) * 10 * time.Microsecond)
 	}
-	for q, want := range map[float64]time.Duration{.5: 50, .9: 90, .95: 100, .99: 100, 1: 100} {
-		if got := ten.Snapshot().Quantile(q); (got - want*time.Microsecond).Abs() > 2*time.Microsecond {
-			t.Errorf("p%g of ten is %v, want %dµs", 100*q, got, want)
+	for q, want := range map[float64]int64{.5: 50, .9: 90, .95: 100, .99: 100, 1: 100} {
+		if got := ten.Snapshot().Quantile(q).Microseconds(); got < want-2 || got > want+2 {
+			t.Errorf("p%g of ten is %d µs, want %d", 100*q, got, want)
 		}
 	}
 	if n := s.Over(20 * time.Millisecond); n < 7000 || n > 7500 {
