@@ -51,6 +51,7 @@ type Compared struct {
 	Ready    int      `json:"ready" doc:"Instances that requests may go to"`
 	Requests uint64   `json:"requests"`
 	Rate     float64  `json:"rate" doc:"Requests a second since counting began"`
+	Gone     uint64   `json:"gone,omitempty" doc:"Of the requests: their clients went away before they had their answer"`
 	Errors   uint64   `json:"errors" doc:"Of the requests: answered with 5xx, or not properly"`
 	P50      float64  `json:"p50_ms" doc:"Milliseconds until the answer's head that 50 % did not exceed"`
 	P95      float64  `json:"p95_ms"`

@@ -208,6 +208,9 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		if r.Errors > 0 {
 			errors = fmt.Sprintf("%d (%.2f %%)", r.Errors, 100*float64(r.Errors)/float64(max(1, r.Requests)))
 		}
+		if r.Gone > 0 {
+			errors += fmt.Sprintf(", %d gave up", r.Gone)
+		}
 		rows = append(rows, []string{
 			r.App + "@" + r.Release, share, strconv.Itoa(r.Ready), strconv.FormatUint(r.Requests, 10), fmt.Sprintf("%.1f/s", r.Rate), errors,
 			ms(r.P50), ms(r.P95), ms(r.P99), fmt.Sprintf("%.1fs", r.CPU), sizeOf(r.Memory),
@@ -240,7 +243,13 @@ func (c *command) printComparison(cmp api.Comparison) error {
 	return nil
 }
 
-func ms(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) + "ms" }
+// ms shows a time that was measured, and nothing where none was.
+func ms(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64) + "ms"
+}
 
 func (c *command) pass() *urfave.Command {
 	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.DurationFlag{Name: "for", Usage: "how long it is good (default 1h)"}}

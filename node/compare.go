@@ -55,7 +55,7 @@ func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []rout
 func (n *Node) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, passed time.Duration) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
-		App: s.App, Release: s.Release, Requests: s.Total.Requests, Errors: s.Total.Errors,
+		App: s.App, Release: s.Release, Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
 		Rate: float64(s.Total.Requests) / max(passed.Seconds(), 0.001),
 		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
 	}

@@ -8,6 +8,7 @@ as_root=''
 mkdir -p bin docs
 go build -o bin/bench-node ./bench/node
 go build -o bin/bench-router ./bench/router
+go build -o bin/bench-routes ./bench/routes
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
@@ -22,6 +23,13 @@ trap 'rm -f $figures $table' EXIT
 } >$figures
 $as_root bin/bench-node >$table
 sed 's/^/| /; s/|/ | /2g; s/$/ |/' $table | tee -a $figures
+printf '\n## Many routes\n\n```\n' >>$figures
+bin/bench-routes >$table
+tee -a $figures <$table
+printf '```\n\nA look-up and what is recorded of a request, on one of two CPUs:\n\n```\n' >>$figures
+go test ./router -run '^$' -bench 'LookupAndPick|Record|Proxy$' | grep '^Bench' >$table
+tee -a $figures <$table
+printf '```\n' >>$figures
 printf '\n## The router beside HAProxy\n\nCPU time per request, in the same run.\n\n```\n' >>$figures
 $as_root bin/bench-router >$table
 tee -a $figures <$table
