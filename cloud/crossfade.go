@@ -197,11 +197,16 @@ func (f *Crossfade) targets() []Target {
 	}
 }
 
-// StepCrossfade returns the changes that take a fade from a step to the next, or to its end. They are
-// none where it is not at that step any more.
-func (s *State) StepCrossfade(h Host, path string, step int, warm time.Time, at Stamp) []Change {
+// Is says whether f is the fade that o was when it was seen, at the same step still.
+func (f *Crossfade) Is(o *Crossfade) bool {
+	return f != nil && f.Step == o.Step && f.To == o.To && f.Started.Equal(o.Started)
+}
+
+// StepCrossfade returns the changes that take a fade from the step that it was seen at to the next, or to
+// its end. They are none where it is not there any more.
+func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Time, at Stamp) []Change {
 	site, route, fade := s.fade(h, path)
-	if fade == nil || fade.Step != step || fade.Paused {
+	if !fade.Is(seen) || fade.Paused {
 		return nil
 	}
 	if !fade.Last() {

@@ -34,7 +34,32 @@ func (y *story) step(h Host) {
 	if r.Crossfade == nil {
 		y.Fatalf("%s is not being cross-faded", h)
 	}
-	y.do(y.s.StepCrossfade(h, "/", r.Crossfade.Step, noon.Add(10*time.Minute), ann), nil)
+	y.do(y.s.StepCrossfade(h, "/", r.Crossfade, noon.Add(10*time.Minute), ann), nil)
+}
+
+// What was decided about a fade is not done to another one, nor to it twice, nor while it is held.
+func TestStepOfTheFadeThatWasSeen(t *testing.T) {
+	y := fading(t)
+	y.do(y.fade(www, shop.Release(3)))
+	site, _ := y.s.Site(www)
+	seen := site.Routes[0].Crossfade
+	none := func(what string) {
+		t.Helper()
+		if changes := y.s.StepCrossfade(www, "/", seen, noon, ann); changes != nil {
+			t.Errorf("%s: %d changes", what, len(changes))
+		}
+	}
+	y.do(y.s.PauseCrossfade(www, "/", true, ann))
+	none("it is held")
+	y.do(y.s.PauseCrossfade(www, "/", false, ann))
+	y.step(www)
+	none("it is a step further")
+	y.do(y.s.AbortCrossfade(www, "/", "", ann))
+	none("it has ended")
+	later := ann
+	later.At = noon.Add(time.Second)
+	y.do(y.s.BeginCrossfade(www, "/", shop.Release(3), []int{20, 100}, seen.FadePlan, true, later))
+	none("another one has begun")
 }
 
 func TestCrossfade(t *testing.T) {

@@ -156,7 +156,7 @@ func (f *fader) one(ctx context.Context, v cloud.View, name routeName, fade *clo
 	case traffic.Advance:
 		f.log.Info("cross-fade steps", "host", string(name.host), "path", name.path, "step", fade.Step+1, "reason", d.Why)
 		return writer{f.store}.Write(ctx, "crossfade-step", object, func(s *cloud.State) ([]cloud.Change, error) {
-			return s.StepCrossfade(name.host, name.path, fade.Step, at.At.Add(runtime.DefaultWarm), at), nil
+			return s.StepCrossfade(name.host, name.path, fade, at.At.Add(runtime.DefaultWarm), at), nil
 		})
 	case traffic.Abort:
 		f.log.Warn("cross-fade goes back", "host", string(name.host), "path", name.path, "reason", d.Why)
@@ -165,7 +165,7 @@ func (f *fader) one(ctx context.Context, v cloud.View, name routeName, fade *clo
 			if !ok {
 				return nil, nil
 			}
-			if r, ok := site.Route(name.path); !ok || r.Crossfade == nil || r.Crossfade.Step != fade.Step || r.Crossfade.To != fade.To {
+			if r, ok := site.Route(name.path); !ok || !r.Crossfade.Is(fade) {
 				return nil, nil // somebody was faster
 			}
 			return s.AbortCrossfade(name.host, name.path, d.Why, at)
