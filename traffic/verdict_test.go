@@ -62,7 +62,7 @@ func compare(old, fresh source, batchOld, batchNew, limit int, margins Margins) 
 // again and again, as a whole and of late. With margins of nothing the two are at the edge, where it
 // is hardest. One step has all of alpha here.
 func TestFalseAlarmsStayWithinAlpha(t *testing.T) {
-	const runs = 400
+	const runs = 200
 	alarms := 0
 	for seed := range uint64(runs) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -75,9 +75,9 @@ func TestFalseAlarmsStayWithinAlpha(t *testing.T) {
 		}
 	}
 	t.Logf("%d false alarms in %d fades", alarms, runs)
-	// P(Binomial(400, 0.005) > 7) is 0.001.
-	if alarms > 7 {
-		t.Errorf("%d false alarms in %d fades, want at most 7 at alpha %g", alarms, runs, DefaultAlpha)
+	// P(Binomial(200, 0.005) > 5) is 0.001.
+	if alarms > 5 {
+		t.Errorf("%d false alarms in %d fades, want at most 5 at alpha %g", alarms, runs, DefaultAlpha)
 	}
 }
 
