@@ -78,6 +78,7 @@ func setUpNode(env *testscript.Env) error {
 	env.Setenv("MICRO_HTTP", fmt.Sprintf("127.0.0.1:%d", http))
 	env.Setenv("MICRO_DNS", fmt.Sprintf("127.0.0.1:%d", dns))
 	env.Setenv("MICRO_SUBNET", fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)))
+	env.Setenv("NODE", fmt.Sprintf("10.%d.%d", 100+os.Getpid()%100, 16*(n%16)))
 	env.Setenv("OTHER", fmt.Sprintf("10.%d.%d", 200+os.Getpid()%55, 16*(n%16))) // for networks beside the node's
 	env.Setenv("MICRO_CONFIG", filepath.Join(dir, "none.yml"))
 	env.Setenv("HTTP", strconv.Itoa(http))

@@ -35,6 +35,9 @@ const (
 	headTimeout = 5 * time.Minute
 )
 
+// maxSocket is the longest path that a unix socket can have, in bytes (unix(7)).
+const maxSocket = 107
+
 // New returns a client of the cloud at target: "unix:///var/lib/micro/micro.sock", "ssh://user@host" (with
 // the port and the path of the socket where they are not the usual ones), "http://host:port" or
 // "https://host". ssh is the command that reaches other machines, for none DefaultSSH. Nothing is sent yet.
@@ -51,6 +54,9 @@ func New(target string, ssh ...string) (*Client, error) {
 		path := u.Host + u.Path
 		if path == "" {
 			return nil, cloud.Errorf(cloud.Invalid, "target %q has no path", target).WithHint("for example unix:///var/lib/micro/micro.sock")
+		}
+		if len(path) > maxSocket {
+			return nil, cloud.Errorf(cloud.Invalid, "target %q: a socket's path may have %d bytes, and this one has %d", target, maxSocket, len(path))
 		}
 		c.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
 	case "ssh":

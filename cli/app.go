@@ -87,7 +87,7 @@ func (c *command) client() (*api.Client, error) {
 		if !ok || data == "" {
 			data = config.DefaultData
 		}
-		target = "unix://" + data + "/micro.sock"
+		target = (&config.Node{Data: data}).Target()
 	}
 	ssh, _ := c.Env("MICRO_SSH")
 	return api.New(target, strings.Fields(ssh)...)

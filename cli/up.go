@@ -109,6 +109,9 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil {
 		return cloud.Errorf(cloud.Invalid, "cannot make the data folder: %w", err).WithHint("choose another with --data")
 	}
+	if err := config.CheckData(cfg.Data); err != nil {
+		return err
+	}
 	logPath := cfg.Data + "/micro.log"
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -132,7 +135,7 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 		_ = cmd.Wait() // how it ended is in cmd.ProcessState
 		close(ended)
 	}()
-	client, err := api.New("unix://" + cfg.Data + "/micro.sock")
+	client, err := api.New(cfg.Target())
 	if err != nil {
 		return err
 	}
@@ -205,7 +208,7 @@ func (c *command) downCommand() *urfave.Command {
 		if err != nil {
 			return err
 		}
-		client, err := api.New("unix://" + cfg.Data + "/micro.sock")
+		client, err := api.New(cfg.Target())
 		if err != nil {
 			return err
 		}
@@ -213,7 +216,11 @@ func (c *command) downCommand() *urfave.Command {
 		node, err := client.Node(u.Context)
 		switch {
 		case cloud.CodeOf(err) == cloud.Unavailable:
-			return c.Down(u.Context, cfg)
+			if err := c.Down(u.Context, cfg); err != nil {
+				return err
+			}
+			c.say("the node in %s is down; micro up runs its apps again", cfg.Data)
+			return nil
 		case err != nil:
 			return err
 		}

@@ -75,12 +75,34 @@ func Load(sources ...Source) (Node, error) {
 	if n.Name == "" {
 		n.Name = hostName()
 	}
+	errs = append(errs, n.twice()...)
 	if err := errors.Join(errs...); err != nil {
 		joined := cloud.Errorf(cloud.Invalid, "%w", err)
 		joined.Hint = cloud.HintOf(errs[0])
 		return n, joined
 	}
 	return n, nil
+}
+
+// twice finds addresses that two listeners would take; the DNS server listens over TCP as well.
+func (n *Node) twice() (errs []error) {
+	seen := map[netip.AddrPort]string{}
+	for _, l := range []struct {
+		key   string
+		addrs []netip.AddrPort
+	}{{"http", n.HTTP}, {"public-http", n.Public}, {"dns", n.DNS}} {
+		for _, a := range l.addrs {
+			before, ok := seen[a]
+			switch {
+			case a.Port() == 0: // each takes one that is free
+			case ok:
+				errs = append(errs, cloud.Errorf(cloud.Invalid, "address %s is asked for twice, for %s and %s", a, before, l.key))
+			default:
+				seen[a] = l.key
+			}
+		}
+	}
+	return errs
 }
 
 // in says where a wrong value stands.
@@ -101,6 +123,10 @@ func (n *Node) set(key string, values []string) error {
 			return cloud.Errorf(cloud.Invalid, "data folder %q is not an absolute path", one).WithHint("for example %s", DefaultData)
 		}
 		n.Data = filepath.Clean(one)
+		if n.Data == "/" {
+			return cloud.Errorf(cloud.Invalid, "data folder / is the whole machine, which micro would close to all but root").WithHint("for example %s", DefaultData)
+		}
+		return n.checkSocket()
 	case "name":
 		if err := cloud.ProcessName(one).Validate(); err != nil {
 			return cloud.Errorf(cloud.Invalid, "node name %q is no DNS label", one)

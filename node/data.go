@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/config"
 )
 
 // data is the folder that a node keeps its things in, and has to itself while it runs.
@@ -29,6 +30,13 @@ func openData(dir string) (*data, error) {
 	}
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "cannot make the data folder: %w", err).WithHint("choose another with --data")
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "cannot use the data folder: %w", err).WithHint("choose another with --data")
+	}
+	if err := config.CheckData(dir); err != nil {
+		return nil, err
 	}
 	info, err := os.Stat(dir)
 	if err != nil {

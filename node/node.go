@@ -227,9 +227,7 @@ func (n *Node) shutRouter() {
 // leave takes the node off this machine, where it was told to: the apps end, and nothing that micro made
 // on the host stays. The data stays.
 func (n *Node) leave() error {
-	select {
-	case <-n.down:
-	default:
+	if !n.leaving() {
 		return nil
 	}
 	ctx := context.Background()
@@ -239,6 +237,16 @@ func (n *Node) leave() error {
 	}
 	n.release() // what holds on to the folders below
 	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.path("micro.sock")), ctrd.RemoveState(ctrd.StateDir(n.cfg.Data)))
+}
+
+// leaving says whether the node was told to take itself off this machine.
+func (n *Node) leaving() bool {
+	select {
+	case <-n.down:
+		return true
+	default:
+		return false
+	}
 }
 
 func removeIfThere(path string) error {

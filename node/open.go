@@ -27,6 +27,8 @@ func (n *Node) openData(context.Context) (err error) {
 	if n.data, err = openData(n.cfg.Data); err != nil {
 		return err
 	}
+	// One folder is one node, whatever way leads to it: the names of all that it makes come from its path.
+	n.cfg.Data = n.data.dir
 	n.onRelease(n.data.close)
 	return nil
 }
@@ -153,7 +155,9 @@ func (n *Node) openNetworkAlone() (err error) {
 	if err := ctrd.PrepareState(state); err != nil {
 		return err
 	}
-	n.net, err = network.Open(network.Config{Name: n.cfg.Data, Subnet: n.cfg.Subnet, State: state + "/net", Logger: n.log})
+	n.net, err = network.Open(network.Config{
+		Name: n.cfg.Data, Subnet: n.cfg.Subnet, State: state + "/net", Leaving: n.leaving(), Logger: n.log,
+	})
 	return err
 }
 

@@ -48,7 +48,7 @@ func Down(ctx context.Context, cfg Config) error {
 	if n.fresh {
 		return n.giveUp(nil) // it is down already
 	}
-	if err := n.openDriver(ctx, ctrd.StateDir(cfg.Data)); err != nil {
+	if err := n.openDriver(ctx, ctrd.StateDir(n.cfg.Data)); err != nil {
 		return err
 	}
 	return n.leave()

@@ -51,6 +51,9 @@ func randomAddr(p netip.Prefix) netip.Addr {
 
 // choose checks the wanted subnet against the host, or finds one where none is wanted.
 func (n *Network) choose(want netip.Prefix) (netip.Prefix, error) {
+	if p, ok := n.current(); ok && n.cfg.Leaving {
+		return p, nil
+	}
 	if want.IsValid() {
 		if !want.Addr().Is4() || want.Bits() > 29 || want.Bits() < 8 || want.Masked() != want {
 			return want, cloud.Errorf(cloud.Invalid, "subnet %s: it has to be an IPv4 network of /8 to /29, such as 10.88.0.0/20", want)
@@ -59,7 +62,7 @@ func (n *Network) choose(want netip.Prefix) (netip.Prefix, error) {
 		if err != nil {
 			return want, err
 		}
-		if taken != "" {
+		if taken != "" && !n.cfg.Leaving {
 			return want, cloud.Errorf(cloud.Conflict, "subnet %s collides with %s of this machine", want, taken).
 				WithHint("micro up --subnet with a network that is not in use, such as %s", n.suggest())
 		}

@@ -21,7 +21,9 @@ type Config struct {
 	Name   string       // tells this node's links, table and pins from another node's on the same machine
 	Subnet netip.Prefix // IPv4, /8 to /29; the zero Prefix lets Open choose a free /20
 	State  string       // folder for pinned namespaces, best in memory
-	Logger *slog.Logger
+	// Leaving is for who only takes away what an earlier Open left: nothing of the host is in its way.
+	Leaving bool
+	Logger  *slog.Logger
 }
 
 // Endpoint is a container's place in the network.
@@ -78,6 +80,9 @@ func Open(cfg Config) (*Network, error) {
 	n.cursor = randomAddr(n.subnet)
 	if err := os.MkdirAll(n.cfg.State, 0o711); err != nil {
 		return nil, fmt.Errorf("network: %w", err)
+	}
+	if cfg.Leaving {
+		return n, nil
 	}
 	if err := n.prepareHost(); err != nil {
 		return nil, errors.Join(err, n.Destroy())

@@ -507,3 +507,39 @@ func TestDetachWhileMending(t *testing.T) {
 		t.Errorf("links are left: %d, %v", len(left), err)
 	}
 }
+
+// Who leaves takes away what is there, whatever stands in a new one's way: a VPN with the same network, a
+// setting that has changed.
+func TestLeaving(t *testing.T) {
+	before := hostState(t)
+	n := testNetwork(t, "a", "10.60.0.0/24")
+	attach(t, n, "a1", 0)
+	lo, err := netlink.LinkByIndex(loopbackIndex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vpn := &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("10.60.0.77/32")), Label: "lo:vpn"}
+	if err := netlink.AddrAdd(lo, vpn); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(testConfig(t, "a", "10.60.0.0/24")); cloud.CodeOf(err) != cloud.Conflict {
+		t.Errorf("a new start: %v", err)
+	}
+	var leaving *Network
+	for _, subnet := range []string{"10.60.0.0/24", "", "192.0.2.128/25"} {
+		c := testConfig(t, "a", subnet)
+		c.Leaving = true
+		if leaving, err = Open(c); err != nil || leaving.Subnet() != n.Subnet() {
+			t.Fatalf("%q: %v", subnet, err)
+		}
+	}
+	if err := leaving.Destroy(); err != nil {
+		t.Error(err)
+	}
+	if err := netlink.AddrDel(lo, vpn); err != nil {
+		t.Fatal(err)
+	}
+	if hostState(t) != before {
+		t.Errorf("the host is not as it was:\n%s\nbut\n%s", before, hostState(t))
+	}
+}

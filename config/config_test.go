@@ -1,0 +1,80 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// flags says what words like "http=127.0.0.1:80" say, as flags do.
+func flags(words ...string) Source {
+	return func(key string) (values []string, from string) {
+		for _, w := range words {
+			if k, v, _ := strings.Cut(w, "="); k == key {
+				values = append(values, v)
+			}
+		}
+		return values, "--" + key
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	long := "/" + strings.Repeat("x", 100)
+	for _, tt := range []struct{ flags, says string }{
+		{"data=relative", "not an absolute path"},
+		{"data=/", "is the whole machine"},
+		{"data=/srv/..", "is the whole machine"},
+		{"data=" + long, "that of its socket may have 107 bytes, and has 112"},
+		{"http=127.0.0.1:80 http=127.0.0.1:80", "address 127.0.0.1:80 is asked for twice, for http and http"},
+		{"http=127.0.0.1:80 dns=127.0.0.1:80", "address 127.0.0.1:80 is asked for twice, for http and dns"},
+		{"http=127.0.0.1:80 public-http=127.0.0.1:80", "for http and public-http"},
+		{"dns=127.0.0.1 dns=127.0.0.1:53", "address 127.0.0.1:53 is asked for twice, for dns and dns"},
+		{"http=nonsense subnet=8.8.8.0/24", "subnet"},
+	} {
+		if _, err := Load(flags(strings.Fields(tt.flags)...)); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %s", tt.flags, err, tt.says)
+		}
+	}
+	for _, fine := range []string{
+		"data=" + long[:96], "http=127.0.0.1:0 dns=127.0.0.1:0", "http=127.0.0.1:80 public-http=0.0.0.0:80", "http=127.0.0.1:80 dns=127.0.0.2:80",
+	} {
+		if _, err := Load(flags(strings.Fields(fine)...)); err != nil {
+			t.Errorf("%s: %v", fine, err)
+		}
+	}
+}
+
+func TestTarget(t *testing.T) {
+	n := Node{Data: "/srv/50% of c#?"}
+	if got := n.Target(); got != "unix:///srv/50%25%20of%20c%23%3F/micro.sock" {
+		t.Error(got)
+	}
+}
+
+// A folder that others have things in is theirs; micro would close it to them.
+func TestCheckData(t *testing.T) {
+	for _, tt := range []struct{ has, says string }{
+		{"", ""},
+		{"lost+found", ""},
+		{"store", ""},
+		{"node.json other", ""},
+		{"other", "it has other in it"},
+		{"lost+found etc", "it has etc in it"},
+	} {
+		dir := filepath.Join(t.TempDir(), "data")
+		if tt.has != "" {
+			for name := range strings.FieldsSeq(tt.has) {
+				if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		err := CheckData(dir)
+		if tt.says == "" && err != nil || tt.says != "" && (cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), tt.says)) {
+			t.Errorf("%q: %v, want %q", tt.has, err, tt.says)
+		}
+	}
+}
