@@ -9,8 +9,15 @@ import (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
-// CheckEnvName reports what keeps a name from being a variable's of the environment.
+// toldNames are variables that tell an instance of itself; so do all that begin with CF_INSTANCE_.
+var toldNames = []string{"MICRO_APP", "MICRO_GROUP", "MICRO_RELEASE", "MICRO_INSTANCE", "VCAP_APPLICATION", "VCAP_SERVICES"}
+
+// CheckEnvName reports what keeps a name from being a variable's that an app may set. Those that tell it of
+// itself have the last word: a value from elsewhere would be dropped.
 func CheckEnvName(name string) error {
+	if slices.Contains(toldNames, name) || strings.HasPrefix(name, "CF_INSTANCE_") {
+		return Errorf(Invalid, "environment variable %s cannot be set: by it an instance learns of itself", name)
+	}
 	if !envName.MatchString(name) {
 		return Errorf(Invalid, "environment variable %q: a name begins with a letter or _ and goes on with letters, digits and _ . -", name)
 	}

@@ -60,7 +60,7 @@ func TestWhatAContainerGets(t *testing.T) {
 		p := d.Processes[cloud.Web]
 		p.Memory, p.CPU = new(int64(64<<20)), new(int64(99_000))
 		d.Processes[cloud.Web] = p
-		d.Env = map[string]string{"A": "1", "MICRO_APP": "forged", "LANG": "de_DE"}
+		d.Env = map[string]string{"A": "1", "LANG": "de_DE"}
 		d.Volumes = []cloud.Volume{{Name: "data", Path: "/data"}}
 		w.push("one", d)
 		w.after(time.Second)

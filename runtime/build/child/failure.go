@@ -48,7 +48,7 @@ func (t *track) explain(ctx context.Context, err error) error {
 		}
 		return cloud.Errorf(cloud.DeployFailed, "%s", msg).WithHint("%s", hint)
 	}
-	return cloud.Errorf(cloud.DeployFailed, "build%s: %s", t.where(), text).WithHint("%s", hintFor(text))
+	return cloud.Errorf(cloud.DeployFailed, "build%s: %s", t.where(), text).WithHint("%s", hintFor(t.where(), text))
 }
 
 const lessMemory = "let the step use less memory, for example with fewer jobs at a time"
@@ -60,15 +60,17 @@ func (t *track) where() string {
 	return ": " + t.failed.name
 }
 
-func hintFor(text string) string {
+func hintFor(step, text string) string {
+	unreachable := strings.Contains(text, "dial tcp") || strings.Contains(text, "no such host") || strings.Contains(text, "i/o timeout")
 	switch {
-	case strings.Contains(text, "dial tcp"), strings.Contains(text, "failed to resolve source metadata"),
-		strings.Contains(text, "no such host"), strings.Contains(text, "i/o timeout"):
+	case unreachable && strings.Contains(step, " ADD "):
+		return "check the address: a build's network is its own, and reaches nothing of this machine"
+	case unreachable, strings.Contains(text, "failed to resolve source metadata"):
 		return "the base image is not on this node and its registry gave none: check its name and this node's way out"
 	case strings.Contains(text, "dockerfile parse error"), strings.Contains(text, "unknown instruction"):
 		return "correct the Dockerfile at that line"
 	case strings.Contains(text, "failed to calculate checksum of ref"), strings.Contains(text, "not found"):
-		return "check the path against the folder and its .dockerignore"
+		return "check the path against the folder, and against the file that leaves files out: .microignore, .cfignore, .dockerignore or .gitignore"
 	}
 	return "correct the Dockerfile and push again"
 }

@@ -1,0 +1,21 @@
+package cloud
+
+import (
+	"strings"
+	"testing"
+)
+
+// What tells an instance of itself is refused, not dropped.
+func TestCheckEnvName(t *testing.T) {
+	for name, says := range map[string]string{
+		"A": "", "_a.b-c": "", "PORT": "", "MICRO_APPS": "", "MICRO_TARGET": "", "VCAP": "",
+		"": "begins with", "1A": "begins with", "A=B": "begins with",
+		"MICRO_APP": "learns of itself", "MICRO_INSTANCE": "learns of itself", "VCAP_SERVICES": "learns of itself",
+		"CF_INSTANCE_INDEX": "learns of itself", "CF_INSTANCE_X": "learns of itself",
+	} {
+		err := CheckEnvName(name)
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%q: %v, want %q", name, err, says)
+		}
+	}
+}
