@@ -129,6 +129,19 @@ func (s *State) Runs(r *Release) bool {
 	return false
 }
 
+// Wanted is how much of each process is to run of a release that runs. One that is kept warm is there to
+// answer again at once: what does other work does it for the current release alone.
+func (s *State) Wanted(r *Release) Formation {
+	if s.PhaseOf(r) != PhaseWarm {
+		return r.Formation
+	}
+	only := Formation{}
+	if web, ok := r.Formation[Web]; ok {
+		only[Web] = web
+	}
+	return only
+}
+
 // routed says whether a route names the release by number.
 func (s *State) routed(ref ReleaseRef) bool {
 	for site := range s.HostsOf(ref.AppRef) {

@@ -116,7 +116,7 @@ func (p *planner) release(app *cloud.App, rel *cloud.Release) {
 	_, hasCommand := rel.Spec.Processes[cloud.ReleaseCommand]
 	before := hasCommand && rollout != nil && !rollout.Released
 	wanted := cloud.Formation{}
-	for name, scale := range rel.Formation {
+	for name, scale := range p.State.Wanted(rel) {
 		switch {
 		case name == cloud.ReleaseCommand:
 			if before {

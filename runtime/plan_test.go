@@ -441,7 +441,8 @@ func TestPlansEndAndKeepServing(t *testing.T) {
 			})
 		}
 		for rel := range m.v.State.Releases(shop) {
-			for name, scale := range rel.Formation {
+			wanted := m.v.State.Wanted(rel)
+			for name := range rel.Formation {
 				got := 0
 				for i := range m.v.Instances.OfRelease(rel.ReleaseRef) {
 					if i.Process == name && i.Phase == cloud.InstanceReady && i.Generation == rel.Generation {
@@ -450,7 +451,7 @@ func TestPlansEndAndKeepServing(t *testing.T) {
 				}
 				want := 0
 				if m.v.State.Runs(rel) {
-					want = scale.Instances
+					want = wanted[name].Instances
 				}
 				if got != want {
 					r.Fatalf("%d of %s %s run in the end, want %d", got, rel.ReleaseRef, name, want)

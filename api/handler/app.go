@@ -156,7 +156,7 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 	out := api.Release{
 		Group: r.Group, App: r.App, Release: r.N, Phase: v.State.PhaseOf(r), Created: r.Created, By: r.By, Cause: r.Cause,
 		Parent: r.Parent, Image: r.Spec.Image.Name, Digest: r.Spec.Image.Digest, Strategy: r.Spec.Strategy.Kind,
-		Processes: map[cloud.ProcessName]api.Process{}, Instances: r.Formation.Instances(), Staged: r.Staged, Warm: r.Warm,
+		Processes: map[cloud.ProcessName]api.Process{}, Instances: v.State.Wanted(r).Instances(), Staged: r.Staged, Warm: r.Warm,
 		Failure: r.Failure, Labels: r.Spec.Labels,
 		Addresses: h.Node.URLs(h.domain().Release(r.ReleaseRef, r.Created)),
 	}

@@ -134,7 +134,7 @@ func placesOf(v cloud.View, rel *cloud.Release) []place {
 		filled[i.Slot] = filled[i.Slot] || i.Phase.Live()
 	}
 	if v.State.Runs(rel) {
-		for name, scale := range rel.Formation {
+		for name, scale := range v.State.Wanted(rel) {
 			if name == cloud.ReleaseCommand {
 				continue
 			}

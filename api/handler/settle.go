@@ -87,12 +87,12 @@ func rollout(v cloud.View, ref cloud.ReleaseRef, began time.Time, switched bool)
 		return r, false, cloud.Errorf(cloud.Conflict, "release %s was deleted meanwhile", ref).WithHint("micro releases %s", ref.AppRef)
 	}
 	r = api.Rollout{Release: rel.N, Phase: v.State.PhaseOf(rel)}
-	stale, left := 0, 0
+	stale, left, formation := 0, 0, v.State.Wanted(rel)
 	for i := range v.Instances.OfRelease(ref) {
 		if i.Phase != cloud.InstanceExited {
 			left++
 		}
-		wanted := i.Generation >= rel.Generation && i.Index < rel.Formation[i.Process].Instances
+		wanted := i.Generation >= rel.Generation && i.Index < formation[i.Process].Instances
 		switch {
 		case i.Phase == cloud.InstanceReady && wanted:
 			r.Ready++
@@ -116,10 +116,10 @@ func rollout(v cloud.View, ref cloud.ReleaseRef, began time.Time, switched bool)
 		}
 		return r, left == 0, nil
 	case cloud.PhaseStarting:
-		r.Instances = rel.Formation.Instances()
+		r.Instances = formation.Instances()
 		return r, false, nil
 	case cloud.PhaseCurrent, cloud.PhaseStaged, cloud.PhaseRouted, cloud.PhaseWarm:
-		r.Instances = rel.Formation.Instances()
+		r.Instances = formation.Instances()
 		if r.Phase == cloud.PhaseWarm && switched {
 			return r, false, givenUp(v, rel)
 		}
@@ -171,7 +171,7 @@ func givenUp(v cloud.View, rel *cloud.Release) error {
 
 // crashing says that an instance keeps ending since began.
 func crashing(v cloud.View, rel *cloud.Release, began time.Time) error {
-	for name, scale := range rel.Formation {
+	for name, scale := range v.State.Wanted(rel) {
 		for index := range scale.Instances {
 			slot := cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: name, Index: index}
 			c, ok := v.Instances.Crashes(slot)
