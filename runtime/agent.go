@@ -218,8 +218,14 @@ func (a *Agent) adopt(ctx context.Context) error {
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	if rel, ok := a.Board.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
-		if a.ask(ctx, p.Liveness, i.Addr) == nil && a.ask(ctx, p.Readiness, i.Addr) == nil {
-			i.Phase = cloud.InstanceReady
+		if a.ask(ctx, p.Liveness, i.Addr) == nil {
+			err := a.ask(ctx, p.Readiness, i.Addr)
+			switch {
+			case err == nil:
+				i.Phase, i.Since = cloud.InstanceReady, i.Started // as far as anybody knows
+			case a.Now().Sub(i.Started) > time.Duration(p.Startup):
+				i.Phase, i.Reason = cloud.InstanceUnready, err.Error() // else it would have been given up
+			}
 		}
 	}
 	a.see(i)

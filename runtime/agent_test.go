@@ -342,6 +342,38 @@ func TestDiskQuota(t *testing.T) {
 }
 
 // A push that nobody waits for any more makes room for the next.
+// An instance that was out of routing when micro ended is so for the next micro too. It came up once, so
+// that its readiness is no reason to replace it, however long it lasts.
+func TestRestartOfMicroKeepsWhatIsUnready(t *testing.T) {
+	var unready atomic.Bool
+	in(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Unready: unready.Load} }, func(w *world) {
+		d := web(1)
+		p := d.Processes[cloud.Web]
+		p.Readiness = &cloud.Check{Type: cloud.CheckHTTP, Path: runtimetest.ReadinessPath, Interval: cloud.Duration(time.Second)}
+		d.Processes[cloud.Web] = p
+		w.push("one", d)
+		w.after(2 * time.Minute)
+		unready.Store(true)
+		w.after(2 * time.Second)
+		w.restart()
+		w.is("seen", w.seen(), "web.0@r1 unready")
+		w.after(10 * time.Minute)
+		w.is("seen", w.seen(), "web.0@r1 unready")
+		unready.Store(false)
+		w.after(2 * time.Second)
+		w.is("seen", w.seen(), "web.0@r1 ready")
+		if n := w.starts(); n != 1 {
+			t.Errorf("%d starts, want 1", n)
+		}
+		w.restart()
+		for i := range w.board.View().Instances.All() {
+			if age := time.Since(i.Since); age < 10*time.Minute {
+				t.Errorf("it is %s since %s, want since its start", i.Phase, age)
+			}
+		}
+	})
+}
+
 func TestSupersededPushEnds(t *testing.T) {
 	in(t, byImage(map[string]runtimetest.App{"two": {Deaf: true}}), func(w *world) {
 		w.push("one", web(1))

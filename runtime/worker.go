@@ -77,7 +77,7 @@ func (w *worker) run(ctx context.Context, adopted bool) {
 		return
 	}
 	exit := w.wait(ctx)
-	if w.i.Phase == cloud.InstanceReady || w.up(ctx, p, exit) {
+	if w.i.Phase != cloud.InstanceStarting || w.up(ctx, p, exit) {
 		w.watch(ctx, p, exit)
 	}
 }
