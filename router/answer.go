@@ -284,7 +284,8 @@ func (x *exchange) giveBack() {
 		idle = min(idle, keepAliveTimeout(v))
 	}
 	x.c.w.up.Store(nil)
-	x.ep.give(x.up, r.now()+int64(idle))
+	now := r.now()
+	x.ep.give(x.up, now, now+int64(idle))
 	x.up = nil
 }
 

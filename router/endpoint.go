@@ -19,6 +19,9 @@ const (
 	// An endpoint that refuses connections is left out for ejectFirst, doubling to ejectMost.
 	ejectFirst = 250 * time.Millisecond
 	ejectMost  = 16 * time.Second
+	// An endpoint that closes a connection within hastyWithin of its last answer counts as hasty for hastyFor.
+	hastyWithin = time.Second
+	hastyFor    = time.Minute
 )
 
 // Endpoint is an instance as the router reaches it. It lives on from table to table under its ID.
@@ -33,6 +36,7 @@ type Endpoint struct {
 	served    atomic.Uint64 // requests that it was ever claimed for
 	downUntil atomic.Int64  // on the router's clock
 	failures  atomic.Int32  // to connect, in a row
+	hasty     atomic.Int64  // until then it may close a connection that is being used again
 	drained   chan struct{}
 	drainOnce sync.Once
 
@@ -104,9 +108,12 @@ func (e *Endpoint) connected() {
 	}
 }
 
-// take returns an idle connection, nil where there is none. With probe it has been looked at: what the
-// peer has closed is not handed out.
-func (e *Endpoint) take(until int64, probe bool) *wire {
+// take returns an idle connection, nil where there is none. For what is sent once only it has been looked
+// at, and what the peer has closed is not handed out; nor is anything of a hasty one.
+func (e *Endpoint) take(now, until int64, once bool) *wire {
+	if once && e.hasty.Load() > now {
+		return nil
+	}
 	for {
 		e.mu.Lock()
 		n := len(e.idle)
@@ -118,15 +125,29 @@ func (e *Endpoint) take(until int64, probe bool) *wire {
 		e.idle[n-1] = nil
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
-		if w.read.arm(until) && !(probe && w.stale()) {
-			return w
+		if w.read.arm(until) {
+			if !once || !w.stale() {
+				return w
+			}
+			e.closed(w, now)
 		}
 		w.close()
+		if once && e.hasty.Load() > now {
+			return nil
+		}
+	}
+}
+
+// closed notes that the peer has closed a connection that was idle.
+func (e *Endpoint) closed(w *wire, now int64) {
+	if now-w.idleSince < int64(hastyWithin) {
+		e.hasty.Store(now + int64(hastyFor))
 	}
 }
 
 // give takes a connection back for the next request.
-func (e *Endpoint) give(w *wire, until int64) {
+func (e *Endpoint) give(w *wire, now, until int64) {
+	w.idleSince = now
 	if !w.read.arm(until) {
 		w.close()
 		return

@@ -163,6 +163,30 @@ func TestClosedOnSecondRequest(t *testing.T) {
 	}
 }
 
+// TestHasty: an app that closes connections just after an answer, and does not say so, gets what can't be
+// sent twice on connections of its own.
+func TestHasty(t *testing.T) {
+	f := newFront(t, Config{})
+	f.shop(rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {
+		if _, _, err := readRequest(r); err == nil {
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			_, _, _ = readRequest(r) // takes the next one, and is gone
+		}
+	}))
+	p := dial(t, f.addr)
+	for i := range 20 {
+		if res, body := p.send(get("/", shopHost)).answer("GET"); res.StatusCode != 200 || body != "ok" {
+			t.Fatalf("GET %d: %d %q", i, res.StatusCode, body)
+		}
+		if i == 0 {
+			continue // nobody knows yet
+		}
+		if res, body := p.send(request("POST", "/", shopHost, "Content-Length: 3") + "abc").answer("POST"); res.StatusCode != 200 || body != "ok" {
+			t.Fatalf("POST %d: %d %q", i, res.StatusCode, body)
+		}
+	}
+}
+
 func TestSlowBackend(t *testing.T) {
 	f := newFront(t, Config{Timeout: Timeouts{Answer: 300 * time.Millisecond, Stream: 300 * time.Millisecond}})
 	release := make(chan struct{})

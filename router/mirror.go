@@ -139,7 +139,7 @@ func (r *Router) send(s *shadow) string {
 		return faultNoEndpoints.code
 	}
 	defer e.release()
-	w := e.take(until, true)
+	w := e.take(r.now(), until, true)
 	if w == nil {
 		c, err := e.connect(context.Background())
 		if err != nil {
@@ -177,7 +177,8 @@ func (r *Router) send(s *shadow) string {
 		w.close()
 		return ""
 	}
-	e.give(w, r.now()+int64(r.limits.UpstreamIdle))
+	now := r.now()
+	e.give(w, now, now+int64(r.limits.UpstreamIdle))
 	return ""
 }
 

@@ -101,6 +101,9 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		n, err := w.send(x.buf, x.c.r.now()+int64(x.c.r.limits.Idle))
 		if err != nil && n == 0 {
 			// The kernel took none of it: to send it again is to send it once.
+			if reused {
+				x.ep.closed(w, x.c.r.now())
+			}
 			x.abandon()
 			last, fresh = faultBroken, reused
 			if !reused {
@@ -122,6 +125,9 @@ func (x *exchange) send(stream bool, limit int64) ending {
 			return end
 		}
 		f := x.awaitFault(err)
+		if reused && f == faultBroken {
+			x.ep.closed(w, x.c.r.now())
+		}
 		x.abandon()
 		if f != faultBroken || stream || !x.req.Idempotent || sent == resends {
 			x.stopUpload()
@@ -144,9 +150,10 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool) {
 	r := x.c.r
 	x.Attempts++
 	// What is sent twice does harm: look before the leap.
-	until := r.now() + int64(x.answerLimit())
+	now := r.now()
+	until := now + int64(x.answerLimit())
 	if !fresh {
-		if w := x.ep.take(until, !x.req.Idempotent || x.req.Length > 0); w != nil {
+		if w := x.ep.take(now, until, !x.req.Idempotent || x.req.Length > 0); w != nil {
 			return w, true
 		}
 	}

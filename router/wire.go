@@ -30,6 +30,8 @@ type wire struct {
 	watch *watch
 	index int       // in the watch
 	owner *Endpoint // of an upstream connection
+	// idleSince is when an upstream connection's last answer had come, on the router's clock.
+	idleSince int64
 
 	// Of a client's connection: since when it waits for which upstream, on the router's clock.
 	waiting atomic.Int64
