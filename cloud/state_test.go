@@ -170,16 +170,35 @@ func seen(v View, r AppRef) string {
 	return string(b)
 }
 
-// reached is all that anybody can compile from a host.
+// reached is all that anybody can compile from a host: what serves of the apps that it leads to, and the
+// instances of the releases that it names. What else there is of them is not the host's business.
 func reached(v View, h Host) string {
 	site, ok := v.State.Site(h)
 	if !ok {
 		return "unknown"
 	}
-	b, _ := json.Marshal(site)
-	for app := range site.apps() {
-		b = append(b, seen(v, app)...)
+	all := []any{site}
+	named := func(r ReleaseRef) {
+		rel, ok := v.State.Release(r)
+		all = append(all, ok, v.Pool(r))
+		if ok {
+			all = append(all, rel, v.Pool(rel.ReleaseRef))
+		}
 	}
+	for ref := range site.apps() {
+		if app, ok := v.State.App(ref); ok {
+			all = append(all, v.Serving(app))
+		}
+	}
+	for _, route := range site.Routes {
+		for _, t := range route.Targets {
+			named(t.ReleaseRef)
+		}
+		if route.Mirror != nil {
+			named(route.Mirror.To)
+		}
+	}
+	b, _ := json.Marshal(all)
 	return string(b)
 }
 
