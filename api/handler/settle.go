@@ -23,6 +23,7 @@ func (h *Handler) settle(ctx context.Context, ref cloud.ReleaseRef, told func(ap
 	for {
 		now, done, err := rollout(view, ref, began, switched)
 		if err != nil {
+			h.restored(ctx, view, ref)
 			return api.Outcome{}, err
 		}
 		if now != last {
@@ -47,6 +48,23 @@ func (h *Handler) settle(ctx context.Context, ref cloud.ReleaseRef, told func(ap
 				WithHint("micro ps %s", ref.AppRef)
 		}
 	}
+}
+
+// restored waits, where the current release had to end before this one could start and this one failed,
+// until the current one serves again: the app is to be as it was when somebody hears of the failure.
+func (h *Handler) restored(ctx context.Context, view cloud.View, ref cloud.ReleaseRef) {
+	app, failed, err := view.State.MustRelease(ref)
+	if err != nil || failed.Failure == nil || failed.Spec.Strategy.Kind != cloud.Recreate || app.Current == 0 || app.Rollout != nil {
+		return
+	}
+	current, ok := view.State.Release(app.Release(app.Current))
+	if !ok || current.N == ref.N {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, limitOf(current))
+	defer cancel()
+	// What keeps it from coming back is seen in the app, and no part of why the other failed.
+	_, _ = h.settle(ctx, current.ReleaseRef, func(api.Rollout) bool { return true })
 }
 
 // unlike waits for a view in which the release stands otherwise than before.
