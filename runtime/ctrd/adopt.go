@@ -1,6 +1,7 @@
 package ctrd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,6 +108,9 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 	switch {
 	case task != nil && status.Status == client.Running, task != nil && status.Status == client.Paused:
 		in.task, in.pid = task, task.Pid()
+		if in.shim, err = d.shims.adopt(r.ID, cmp.Or(r.Labels[labelShim], r.ID)); err != nil {
+			return nil, nil, fmt.Errorf("its shim: %w", err)
+		}
 		if !through { // all but the last word of Start was there
 			if err := writeJSON(filepath.Join(d.folder(r.ID), startedFile), started{PID: in.pid, At: in.started}); err != nil {
 				return nil, nil, err

@@ -39,6 +39,7 @@ type Driver struct {
 	hierarchies map[string]hierarchy // of cgroups, by controller
 
 	images imageCache
+	shims  *shims
 
 	mu        sync.Mutex // guards the two maps
 	instances map[string]*instance
@@ -63,6 +64,9 @@ func NewDriver(ctx context.Context, e *Engine, cfg DriverConfig) (*Driver, error
 	if d.helpers, err = helpers.Install(ctx, cfg.Data, filepath.Join(e.cfg.State, "bin")); err != nil {
 		return nil, err
 	}
+	if d.shims, err = newShims(ctx, e, d.helpers.Shim); err != nil {
+		return nil, err
+	}
 	if d.hierarchies, err = hierarchies(); err != nil {
 		return nil, err
 	}
@@ -78,12 +82,13 @@ func NewDriver(ctx context.Context, e *Engine, cfg DriverConfig) (*Driver, error
 	return d, nil
 }
 
-// Run looks after the containers' network until ctx ends. A container whose network is lost is killed:
+// Run looks after the containers' network, and after shims, until ctx ends. A container whose network is lost is killed:
 // whoever wants it finds that it has ended, and starts another one.
 func (d *Driver) Run(ctx context.Context) error {
 	var looking sync.WaitGroup
 	defer looking.Wait()
 	looking.Go(func() { d.endOrphans(ctx) })
+	looking.Go(func() { d.shims.keepSpare(ctx) })
 	return d.net.Run(ctx, d.lostNetwork)
 }
 

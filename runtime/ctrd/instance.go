@@ -26,6 +26,7 @@ const (
 	labelTenant = labelPrefix + "tenant"
 	labelBoot   = labelPrefix + "boot"
 	labelStop   = labelPrefix + "stop-signal" // missing where the image names none
+	labelShim   = labelPrefix + "shim" // what it shares its shim with; older containers lack it
 )
 
 // instance is a container that was started: one that runs, or one that has ended and was not removed yet.
@@ -39,6 +40,7 @@ type instance struct {
 	stop    syscall.Signal // that asks it to end
 	task    client.Task    // nil where the task is gone with its shim or its machine
 	streams *attached      // nil for one whose output goes to a log
+	shim    *shimProcess   // nil where the task is, and while it is being removed
 
 	done chan struct{} // closed when exit is set
 

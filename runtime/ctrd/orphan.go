@@ -71,7 +71,7 @@ func (d *Driver) endOrphans(ctx context.Context) {
 			continue
 		}
 		for pid := range seen {
-			if before[pid] {
+			if before[pid] && !d.shims.waits(pid) {
 				d.log.Info("a shim that no container leads to is ended", "pid", pid)
 				_ = unix.Kill(pid, unix.SIGKILL) // it may just have ended by itself
 			}
@@ -104,25 +104,39 @@ func orphans(cfg Config) (map[int]bool, error) {
 
 // shimSockets are the paths of sockets that bundles lead to.
 func shimSockets(cfg Config) (map[string]bool, error) {
-	files, err := filepath.Glob(filepath.Join(cfg.State, "io.containerd.runtime.v2.task", cfg.Namespace, "*", "bootstrap.json"))
+	bundles, err := filepath.Glob(bundle(cfg, "*"))
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]bool{}
-	for _, f := range files {
-		var b struct {
-			Address string `json:"address"`
-		}
-		text, err := os.ReadFile(f)
-		if err != nil {
+	for _, b := range bundles {
+		socket, err := shimSocket(b)
+		if missing(err) != nil {
 			return nil, err
 		}
-		// One that was not written to its end leads nowhere.
-		if json.Unmarshal(text, &b) == nil {
-			all[strings.TrimPrefix(b.Address, "unix://")] = true
-		}
+		all[socket] = true
 	}
 	return all, nil
+}
+
+// bundle is containerd's folder for a container that has a shim.
+func bundle(cfg Config, id string) string {
+	return filepath.Join(cfg.State, "io.containerd.runtime.v2.task", cfg.Namespace, id)
+}
+
+// shimSocket is the path of the socket that a bundle leads to; "" where it was not written down to its end.
+func shimSocket(bundle string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(bundle, "bootstrap.json"))
+	if err != nil {
+		return "", err
+	}
+	var b struct {
+		Address string `json:"address"`
+	}
+	if json.Unmarshal(text, &b) != nil {
+		return "", nil
+	}
+	return strings.TrimPrefix(b.Address, "unix://"), nil
 }
 
 // unixSockets are the paths of all unix sockets by their inode (proc(5), /proc/net/unix).

@@ -33,6 +33,7 @@ func (d *Driver) rollBack(ctx context.Context, id string) error {
 func (d *Driver) remove(ctx context.Context, id string) error {
 	// From here on it is a container that is not wholly there.
 	err := missing(os.Remove(filepath.Join(d.folder(id), startedFile)))
+	process := d.leaveShim(id)
 	for _, part := range []struct {
 		name string
 		take func() error
@@ -54,6 +55,9 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		}
 		err = errors.Join(err, d.step("remove "+part.name))
 	}
+	if process != nil && err == nil {
+		err = d.shims.end(process)
+	}
 	if err == nil {
 		err = missing(d.e.client.ContainerService().Delete(ctx, id))
 	}
@@ -64,6 +68,22 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 	defer d.mu.Unlock()
 	delete(d.instances, id)
 	return nil
+}
+
+// leaveShim takes a container out of its shim, and returns the shim if that was to end with it.
+func (d *Driver) leaveShim(id string) *shimProcess {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	in := d.instances[id]
+	if in == nil || in.shim == nil {
+		return nil
+	}
+	process := in.shim
+	in.shim = nil
+	if !d.shims.leave(process) {
+		return nil
+	}
+	return process
 }
 
 func (d *Driver) removeTask(ctx context.Context, id string) error {

@@ -59,9 +59,6 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	s.Hostname = hostname(c)
 	s.Root.Readonly = false
 	s.Annotations = map[string]string{}
-	if c.Shim != "" {
-		s.Annotations["io.containerd.runc.v2.group"] = c.Shim
-	}
 	s.Process.Args = args
 	s.Process.Env = environment(c, image, user, ep)
 	s.Process.Cwd = workingDir(c.Dir, image)

@@ -1,6 +1,7 @@
 package ctrd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,39 +52,52 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	if err != nil {
 		return runtime.Running{}, err
 	}
+	var process *shimProcess
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.rollBack(ctx, c.ID))
+		if err == nil {
+			return
+		}
+		last := process != nil && d.shims.leave(process)
+		err = errors.Join(err, d.rollBack(ctx, c.ID))
+		if last {
+			err = errors.Join(err, d.shims.end(process))
 		}
 	}()
-	in, err := d.start(ctx, c, image, ep)
+	in, err := d.start(ctx, c, image, ep, &process)
 	if err != nil {
 		return runtime.Running{}, fmt.Errorf("start container %s: %w", c.ID, err)
 	}
 	return in.running(), nil
 }
 
-func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint) (_ *instance, err error) {
-	spec, err := d.spec(ctx, c, image, ep)
-	if err != nil {
-		return nil, err
-	}
-	// The record comes first: from here on the container is List's business, should we not get further.
-	if err := d.record(ctx, c, image, ep, spec); err != nil {
-		return nil, err
-	}
-	if err := d.step("record"); err != nil {
-		return nil, err
-	}
+// start tells which shim the container is in, or was to be in, by process.
+func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint, process **shimProcess) (_ *instance, err error) {
 	var g errgroup.Group
 	g.Go(func() error { return d.net.Attach(ctx, c.ID) })
+	g.Go(func() (err error) {
+		*process, err = d.shims.join(shimGroup(c))
+		return err
+	})
+	g.Go(func() error {
+		spec, err := d.spec(ctx, c, image, ep)
+		if err != nil {
+			return err
+		}
+		// The record comes before the snapshot: what no record leads to is garbage to containerd.
+		if err := d.record(ctx, c, image, ep, spec); err != nil {
+			return err
+		}
+		if err := d.step("record"); err != nil {
+			return err
+		}
+		return d.snapshot(ctx, c, image.chain)
+	})
 	g.Go(func() error {
 		if err := d.writeFiles(c, ep, d.net.Gateway()); err != nil {
 			return err
 		}
 		return openLog(c.Log)
 	})
-	g.Go(func() error { return d.snapshot(ctx, c, image.chain) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -94,7 +108,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if c.Attach != nil {
 		streams = attach(c.Attach)
 	}
-	task, status, err := d.task(ctx, c, streams)
+	task, status, err := d.task(ctx, c, streams, process)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +132,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	}
 	in := &instance{
 		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(), stop: stopSignal(image.config.StopSignal),
-		task: task, streams: streams, done: make(chan struct{}),
+		task: task, streams: streams, shim: *process, done: make(chan struct{}),
 	}
 	if err := writeJSON(filepath.Join(d.folder(c.ID), startedFile), started{PID: in.pid, At: in.started}); err != nil {
 		return nil, err
@@ -146,16 +160,17 @@ func (d *Driver) record(ctx context.Context, c runtime.Container, image *image, 
 	if err != nil {
 		return fmt.Errorf("encode runc's options: %w", err)
 	}
-	labels := make(map[string]string, len(c.Labels)+4)
+	labels := make(map[string]string, len(c.Labels)+5)
 	maps.Copy(labels, c.Labels)
-	labels[labelIP], labels[labelTenant], labels[labelBoot] = ep.IP.String(), strconv.FormatUint(uint64(c.Tenant), 10), d.boot
+	labels[labelIP], labels[labelTenant] = ep.IP.String(), strconv.FormatUint(uint64(c.Tenant), 10)
+	labels[labelBoot], labels[labelShim] = d.boot, shimGroup(c)
 	if s := image.config.StopSignal; s != "" {
 		labels[labelStop] = s
 	}
 	_, err = d.e.client.ContainerService().Create(ctx, containers.Container{
 		ID: c.ID, Labels: labels, Image: c.Image, Spec: anySpec,
 		Runtime:     containers.RuntimeInfo{Name: d.helpers.Shim, Options: options},
-		SnapshotKey: c.ID, Snapshotter: Snapshotter,
+		SnapshotKey: c.ID, Snapshotter: Snapshotter, SandboxID: sandboxID,
 	})
 	if err != nil {
 		return fmt.Errorf("record it: %w", err)
@@ -179,7 +194,7 @@ func (d *Driver) snapshot(ctx context.Context, c runtime.Container, chain string
 }
 
 // task has the shim and runc make the container's process, up to where it would run.
-func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attached) (client.Task, <-chan client.ExitStatus, error) {
+func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attached, process **shimProcess) (client.Task, <-chan client.ExitStatus, error) {
 	ctr, err := d.e.client.LoadContainer(ctx, c.ID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("its record: %w", err)
@@ -191,12 +206,13 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	case c.Log != "":
 		output = cio.LogFile(c.Log)
 	}
-	task, err := ctr.NewTask(ctx, output)
-	// The shim of a group ends with the last of its containers, and may be on its way out when it is
-	// found: then it takes nothing in, and the next one does.
-	for try := 1; try < 5 && err != nil && shimLeaves(err) && streams == nil; try++ {
-		time.Sleep(time.Duration(try) * 10 * time.Millisecond) //nolint:forbidigo // nothing tells that a shim has gone
-		task, err = ctr.NewTask(ctx, output)
+	task, err := ctr.NewTask(ctx, output, client.WithTaskAPIEndpoint((*process).endpoint()))
+	// A shim may have been killed, and nobody have noticed yet: then another one takes the container in.
+	for try := 1; try < 3 && err != nil && shimLeft(err) && streams == nil; try++ {
+		if *process, err = d.shims.another(*process, shimGroup(c)); err != nil {
+			return nil, nil, err
+		}
+		task, err = ctr.NewTask(ctx, output, client.WithTaskAPIEndpoint((*process).endpoint()))
 	}
 	if err != nil {
 		return nil, nil, runcError(err)
@@ -212,8 +228,11 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	return task, status, nil
 }
 
-// shimLeaves tells by its text, there is nothing else, that a shim has gone between being found and asked.
-func shimLeaves(err error) bool {
+// shimGroup names the shim that a container shares; one that shares none has its own.
+func shimGroup(c runtime.Container) string { return cmp.Or(c.Shim, c.ID) }
+
+// shimLeft tells by its text, there is nothing else, that a shim has gone between being found and asked.
+func shimLeft(err error) bool {
 	return strings.Contains(err.Error(), "ttrpc: closed") || strings.Contains(err.Error(), "failed to create TTRPC connection")
 }
 

@@ -43,10 +43,12 @@ func Main() {
 			return task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 		},
 	})
-	if bundle, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(bundle))) == tasks {
+	if state, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(state))) != tasks {
 		// A shim that is killed while it mounts leaves mounts: not in /tmp, but where the node takes them away.
 		// Where that fails they are in /tmp after all.
-		_ = mount.SetTempMountLocation(filepath.Join(bundle, "..", "..", "..", "m"))
+		_ = mount.SetTempMountLocation(filepath.Join(state, "m"))
 	}
-	ctdshim.RunShim(context.Background(), candid{manager.NewShimManager("io.containerd.runc.v2")})
+	// Nobody reads the log that containerd has in a container's folder: it may not be the first one's shim.
+	ownLog := func(c *ctdshim.Config) { c.NoSetupLogger = true }
+	ctdshim.RunShim(context.Background(), manager.NewShimManager("io.containerd.runc.v2"), ownLog)
 }
