@@ -202,20 +202,41 @@ func (d *Driver) verifyLimits(pid uint32, c runtime.Container) error {
 
 // inCgroup checks that a process is where its limits are.
 func inCgroup(pid uint32, path, controller string, v2 bool) error {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	is, err := cgroupOfProcess(strconv.Itoa(int(pid)), controller, v2)
+	if err == nil && !strings.HasSuffix(is, path) {
+		err = fmt.Errorf("process %d is not in the %s cgroup %s", pid, controller, path)
+	}
+	return err
+}
+
+// cgroupOfProcess is the path of a process's cgroup, below where the controller is mounted (cgroups(7)).
+func cgroupOfProcess(pid, controller string, v2 bool) (string, error) {
+	b, err := os.ReadFile("/proc/" + pid + "/cgroup")
 	if err != nil {
-		return err
+		return "", err
 	}
 	for line := range strings.Lines(string(b)) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(part) != 3 {
-			continue
-		}
-		if (v2 && part[0] == "0" || slices.Contains(strings.Split(part[1], ","), controller)) && strings.HasSuffix(part[2], path) {
-			return nil
+		if len(part) == 3 && (v2 && part[0] == "0" || slices.Contains(strings.Split(part[1], ","), controller)) {
+			return part[2], nil
 		}
 	}
-	return fmt.Errorf("process %d is not in the %s cgroup %s", pid, controller, path)
+	return "", fmt.Errorf("process %s is in no %s cgroup", pid, controller)
+}
+
+// hasten makes the kernel ready to move processes between cgroups. Where none was moved for a while, the
+// first move waits until all processors have taken note (an RCU grace period), 10 ms and more: runc would,
+// with the container half made. Asked in time, by a move to where this process is anyway, the kernel does
+// it while the container's other parts are made, and the next moves cost nothing.
+func (d *Driver) hasten() {
+	h := d.hierarchies["memory"]
+	path, err := cgroupOfProcess("self", "memory", h.v2)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(h.mount, path, "cgroup.procs"), []byte("0"), 0)
+	}
+	if err != nil {
+		d.log.Debug("the kernel can't be hastened", "err", err)
+	}
 }
 
 // remove takes the cgroup away with those below it, and kills what may still be in them.

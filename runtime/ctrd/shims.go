@@ -78,6 +78,7 @@ func (s *shims) join(group string) (*shimProcess, error) {
 			}
 		}
 		s.spare = nil
+		s.want()
 		p.group, s.groups[group] = group, p
 	}
 	p.users++

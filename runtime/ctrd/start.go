@@ -43,6 +43,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	if _, err := d.lookup(c.ID); err == nil {
 		return runtime.Running{}, cloud.Errorf(cloud.Conflict, "container %q is there already", c.ID)
 	}
+	go d.hasten()
 	ctx = d.e.ctx(ctx)
 	image, err := d.images.get(ctx, d.e.client, c.Image)
 	if err != nil {

@@ -50,5 +50,5 @@ func Main() {
 	}
 	// Nobody reads the log that containerd has in a container's folder: it may not be the first one's shim.
 	ownLog := func(c *ctdshim.Config) { c.NoSetupLogger = true }
-	ctdshim.RunShim(context.Background(), manager.NewShimManager("io.containerd.runc.v2"), ownLog)
+	ctdshim.RunShim(context.Background(), brief{manager.NewShimManager("io.containerd.runc.v2")}, ownLog)
 }
