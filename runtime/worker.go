@@ -25,7 +25,7 @@ const (
 	// once must not pass for one that came up.
 	steady = time.Second
 	// firstProbe is the pause after the first probe of a start; it grows to lastProbe.
-	firstProbe = 2 * time.Millisecond
+	firstProbe = 500 * time.Microsecond
 	lastProbe  = 250 * time.Millisecond
 )
 

@@ -26,7 +26,7 @@ const (
 	labelTenant = labelPrefix + "tenant"
 	labelBoot   = labelPrefix + "boot"
 	labelStop   = labelPrefix + "stop-signal" // missing where the image names none
-	labelShim   = labelPrefix + "shim" // what it shares its shim with; older containers lack it
+	labelShim   = labelPrefix + "shim"        // what it shares its shim with; older containers lack it
 )
 
 // instance is a container that was started: one that runs, or one that has ended and was not removed yet.

@@ -12,6 +12,7 @@ import (
 	ctdshim "github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/go-runc"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 )
@@ -40,7 +41,9 @@ func Main() {
 			if err != nil {
 				return nil, err
 			}
-			return task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
+			service, err := task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
+			runc.Monitor = starter{runc.Monitor} // which that has set
+			return service, err
 		},
 	})
 	if state, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(state))) != tasks {
