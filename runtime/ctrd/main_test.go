@@ -140,6 +140,7 @@ func runNode(text string) error {
 		}
 		return nil
 	}
+	go func() { _ = n.Driver.Run(ctx) }()
 	for _, c := range p.Start {
 		if _, err := n.Start(ctx, c.Container); err != nil {
 			return err

@@ -188,6 +188,7 @@ func (s *shims) launch() (*shimProcess, error) {
 	go func() {
 		_ = cmd.Wait() // however it ends
 		s.lost(p)
+		_ = os.Remove(p.socket) // or the next Open does it
 	}()
 	// A little sooner than micro: its containers are the app's business first, but it must not outlast them.
 	score, err := sys.GetOOMScoreAdj(os.Getpid())
