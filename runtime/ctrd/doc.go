@@ -5,7 +5,9 @@
 // namespaces. Containers belong to their shims, not to this process: they go on when it ends, and the
 // next Open finds them.
 //
-// Invariant: the record in containerd's store comes first and goes last. All that Start makes on the
-// host is named after it (snapshot, namespaces, link, cgroup, bundle), so that List can tell what an
-// interrupted Start or Remove left behind and take it away: what has no record has no right to be.
+// Invariant: the record in containerd's store comes before snapshot and task, and goes last. All that
+// Start makes on the host is named after its container (snapshot, namespaces, link, cgroup, bundle), so
+// that List can tell what an interrupted Start or Remove left behind and take it away: what has no record
+// has no right to be. Shims are told by their arguments: one that no bundle leads to ends when micro
+// starts, and while it runs too, but for the spare one.
 package ctrd

@@ -169,7 +169,7 @@ func (s *shims) launch() (*shimProcess, error) {
 		return nil, errors.Join(err, os.Remove(p.socket))
 	}
 	defer listening.Close()
-	// What it says goes to a file, for it outlives whoever reads our own standard error.
+	// What it says, which is next to nothing, goes to a file: it outlives whoever reads our standard error.
 	says, err := os.OpenFile(filepath.Join(s.cfg.State, "shim.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(p.socket))
@@ -190,7 +190,7 @@ func (s *shims) launch() (*shimProcess, error) {
 		s.lost(p)
 		_ = os.Remove(p.socket) // or the next Open does it
 	}()
-	// A little sooner than micro: its containers are the app's business first, but it must not outlast them.
+	// When memory is short it goes before micro, and after the app, whose score is 100.
 	score, err := sys.GetOOMScoreAdj(os.Getpid())
 	if err == nil {
 		err = sys.AdjustOOMScore(p.process.Pid, score+1)
@@ -212,8 +212,8 @@ func (s *shims) want() {
 // spareDelay keeps the making of another spare out of the way of the start that took the last one.
 const spareDelay = 100 * time.Millisecond
 
-// keepSpare has a shim ready for the next release until ctx ends: to start one takes a third of the time
-// that the container itself does.
+// keepSpare has a shim ready for the next release until ctx ends: starting one takes a third of the time
+// that starting a container takes.
 func (s *shims) keepSpare(ctx context.Context) {
 	s.want()
 	for {
