@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/pkg/sys"
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/ctrd/shim"
 )
@@ -97,14 +98,14 @@ func (s *shims) leave(p *shimProcess) (last bool) {
 	return true
 }
 
-// forget sees to it that nothing joins p any more. s.mu is held.
+// forget sees to it that nothing joins p any more. A spare one that ended by itself is not made good before
+// the next release: the next might end just as soon. s.mu is held.
 func (s *shims) forget(p *shimProcess) {
 	if s.groups[p.group] == p {
 		delete(s.groups, p.group)
 	}
 	if s.spare == p {
 		s.spare = nil
-		s.want()
 	}
 }
 
@@ -180,13 +181,15 @@ func (s *shims) launch() (*shimProcess, error) {
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=4", "TTRPC_ADDRESS="+filepath.Join(s.cfg.State, "c.ttrpc"))
 	cmd.Stderr = says
 	cmd.ExtraFiles = []*os.File{listening} // its number 3, where a shim looks for it
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	pidfd := -1
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, os.Remove(p.socket))
 	}
 	p.process = cmd.Process
 	go func() {
-		_ = cmd.Wait() // however it ends
+		awaitExit(pidfd)
+		_ = cmd.Wait() // however it ended
 		s.lost(p)
 		_ = os.Remove(p.socket) // or the next Open does it
 	}()
@@ -199,6 +202,23 @@ func (s *shims) launch() (*shimProcess, error) {
 		return nil, errors.Join(err, s.end(p))
 	}
 	return p, nil
+}
+
+// awaitExit returns when the process of a pidfd has ended, and closes it. Unlike wait(2) it holds no thread
+// meanwhile. Where the kernel has no pidfds it is -1, and awaitExit returns at once.
+func awaitExit(pidfd int) {
+	if pidfd < 0 || unix.SetNonblock(pidfd, true) != nil {
+		return
+	}
+	f := os.NewFile(uintptr(pidfd), "pidfd")
+	defer f.Close()
+	if c, err := f.SyscallConn(); err == nil {
+		looked := false
+		_ = c.Read(func(uintptr) bool { // again when the process has ended
+			defer func() { looked = true }()
+			return looked
+		})
+	}
 }
 
 // want asks for another spare.
