@@ -116,6 +116,9 @@ func count(data string) (c census) {
 	links, _ := filepath.Glob("/sys/class/net/" + linkPrefix(data) + "*")
 	c.Namespaces, c.Links = len(pins), len(links)
 	for _, pin := range pins {
+		if filepath.Base(pin) == "_spare.net" { // for the next container, gone with the node
+			c.Namespaces--
+		}
 		if strings.HasPrefix(filepath.Base(pin), "build-") { // the builder's, for as long as it waits for more
 			c.Namespaces--
 			c.Links--

@@ -49,6 +49,8 @@ type Network struct {
 	endpoints map[string]*endpoint
 	rules     map[string]int // of the table's chains, as rebuild left them; nil before
 	cursor    netip.Addr     // the address given out last
+
+	spare spare
 }
 
 // Open validates the configuration and prepares the host: the gateway's address, forwarding, the route
@@ -72,6 +74,7 @@ func Open(cfg Config) (*Network, error) {
 		cfg: cfg, log: cfg.Logger,
 		prefix: "m" + hash[:5], table: "micro_" + hash,
 		endpoints: map[string]*endpoint{},
+		spare:     spare{attached: make(chan struct{}, 1)},
 	}
 	var err error
 	if n.subnet, err = n.choose(cfg.Subnet); err != nil {
@@ -120,8 +123,9 @@ func (n *Network) Attach(ctx context.Context, id string) error {
 		return fmt.Errorf("network of %s: nothing is reserved", id)
 	}
 	err := ctx.Err()
-	if err == nil {
-		err = ep.makeNamespaces()
+	if err == nil && !n.spare.take(ep) {
+		// Where somebody has taken a pin of the spare away, the other one may be pinned already.
+		err = errors.Join(ep.removeNamespaces(), ep.makeNamespaces())
 	}
 	if err == nil {
 		err = n.join(ep)
@@ -209,7 +213,7 @@ func (n *Network) Sync(all []Endpoint) (broken map[string]error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.Sweep(keep); err != nil {
+	if err := errors.Join(n.Sweep(keep), n.dropSpare()); err != nil {
 		return nil, err
 	}
 	if err := n.Obstacle(); err != nil {
@@ -242,6 +246,9 @@ func (n *Network) Sweep(keep map[string]bool) error {
 	pins, err := os.ReadDir(n.cfg.State)
 	errs = append(errs, err)
 	for _, f := range pins {
+		if strings.HasPrefix(f.Name(), spareID) {
+			continue
+		}
 		id := strings.TrimSuffix(strings.TrimSuffix(f.Name(), ".net"), ".user")
 		if !wanted[n.link(id)] {
 			errs = append(errs, unpin(filepath.Join(n.cfg.State, f.Name())))
@@ -256,7 +263,7 @@ func (n *Network) Destroy() error {
 	n.mu.Lock()
 	n.endpoints = map[string]*endpoint{}
 	n.mu.Unlock()
-	return errors.Join(n.Sweep(nil), n.removeTable(), n.restoreHost())
+	return errors.Join(n.Sweep(nil), n.dropSpare(), n.removeTable(), n.restoreHost())
 }
 
 // link is the name of a container's veth on the host. IDs are never used twice, so neither are links:

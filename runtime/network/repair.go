@@ -16,15 +16,24 @@ import (
 const interval = 2 * time.Second
 
 // Run looks after what this network has on the host until ctx ends: a table that somebody flushed, a
-// link or a pin that somebody deleted is made again. broken is told, each time, of a container whose
+// link or a pin that somebody deleted is made again. It has a pair of namespaces ready for the next container. broken is told, each time, of a container whose
 // network could not be mended: it has to be replaced.
 func (n *Network) Run(ctx context.Context, broken func(id string, err error)) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	soon := time.After(0)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return n.dropSpare()
+		case <-n.spare.attached:
+			soon = time.After(spareDelay)
+			continue
+		case <-soon:
+			if err := n.prepareSpare(); err != nil {
+				n.log.Warn("no namespaces can be made in advance", "err", err)
+			}
+			continue
 		case <-tick.C:
 		}
 		if err := n.Repair(); err != nil {
