@@ -41,7 +41,7 @@ func (n *Node) status() string {
 	for range n.board.View().State.Apps("") {
 		apps++
 	}
-	return fmt.Sprintf("%d apps, %d instances, on %s", apps, n.board.View().Instances.Len(), n.internal[0])
+	return fmt.Sprintf("apps: %d, instances: %d, on %s", apps, n.board.View().Instances.Len(), n.internal[0])
 }
 
 // residentSet is the process's memory in RAM, in bytes; 0 where /proc does not tell.
