@@ -125,6 +125,9 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if err := d.verifyLimits(task.Pid(), c); err != nil {
 		return nil, err
 	}
+	if err := promised(c, image, task.Pid()); err != nil {
+		return nil, err
+	}
 	if err := task.Start(ctx); err != nil {
 		return nil, runcError(err)
 	}

@@ -54,6 +54,7 @@ var verbs = map[string]func([]string){
 		for {
 		}
 	},
+	"stat": stat,
 	"drop": drop,
 	"dial": dial,
 	"flood": func(a []string) {
@@ -62,6 +63,18 @@ var verbs = map[string]func([]string){
 		}
 	},
 	"child": child,
+}
+
+// stat says what files are, and whose.
+func stat(names []string) {
+	for _, name := range names {
+		var st syscall.Stat_t
+		if err := syscall.Lstat(name, &st); err != nil {
+			fmt.Println(name, err)
+			continue
+		}
+		fmt.Printf("%s %o %d:%d\n", name, st.Mode, st.Uid, st.Gid)
+	}
 }
 
 // serve answers "ok" on port 80 and on PORT until SIGTERM or SIGUSR1, and exits with 0 then.
