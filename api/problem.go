@@ -84,7 +84,7 @@ func (f *Failed) Unwrap() error { return f.Err }
 func (p *Problem) Err() error {
 	code := p.Code
 	if !known(code) {
-		code = codeOfStatus(p.Status)
+		code = CodeOfStatus(p.Status)
 	}
 	msg := p.Detail
 	if msg == "" {
@@ -108,16 +108,19 @@ func known(c cloud.Code) bool {
 	return slices.Contains(cloud.Codes(), c)
 }
 
-// codeOfStatus reads answers that are not ours: a proxy's, or another server's.
-func codeOfStatus(status int) cloud.Code {
+// CodeOfStatus is the code that a status stands for: of ours, or of what others answer, such as a proxy.
+func CodeOfStatus(status int) cloud.Code {
+	for _, c := range cloud.Codes() {
+		if c.Status() == status {
+			return c
+		}
+	}
 	switch {
-	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
+	case status == http.StatusMethodNotAllowed:
 		return cloud.NotFound
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized:
 		return cloud.Denied
-	case status == http.StatusConflict:
-		return cloud.Conflict
-	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout || status == http.StatusTooManyRequests:
+	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status == http.StatusBadGateway || status == http.StatusGatewayTimeout:
 		return cloud.Unavailable
 	case status >= 400 && status < 500:
 		return cloud.Invalid
@@ -145,7 +148,7 @@ func ReadProblem(r *http.Response) error {
 	}
 	var p Problem
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
-		return cloud.Errorf(codeOfStatus(r.StatusCode), "the server answered %s, and not as micro does", Printable(r.Status))
+		return cloud.Errorf(CodeOfStatus(r.StatusCode), "the server answered %s, and not as micro does", Printable(r.Status))
 	}
 	p.Status = r.StatusCode
 	return p.Err()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.uber.org/goleak"
 
 	"github.com/protoduction/micro/api"
@@ -64,7 +67,7 @@ func (s *served) raw(t *testing.T, request string) (*http.Response, string) {
 	return resp, string(b)
 }
 
-// Every fault of a request itself is a problem document.
+// Every fault of a request itself is a problem document, with the status that its code stands for.
 func TestProblems(t *testing.T) {
 	s := newServed(t)
 	s.pushed(t, "shop", api.PushDraft{})
@@ -73,24 +76,25 @@ func TestProblems(t *testing.T) {
 	}
 	for _, c := range []struct {
 		request string
-		status  int
 		code    cloud.Code
 		words   string
 	}{
-		{"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n", 404, cloud.NotFound, "GET /v2"},
-		{"PATCH /v1/node HTTP/1.1\r\nHost: x\r\n\r\n", 405, cloud.NotFound, "PATCH /v1/node"},
-		{"GET /v1/groups/default/apps/none HTTP/1.1\r\nHost: x\r\n\r\n", 404, cloud.NotFound, "none"},
-		{"GET /v1/groups/default/apps/%1b%5b2J HTTP/1.1\r\nHost: x\r\n\r\n", 404, cloud.NotFound, `\x1b`},
-		{"GET /v1/groups/default/apps?limit=0 HTTP/1.1\r\nHost: x\r\n\r\n", 422, cloud.Invalid, "query.limit"},
-		{"GET /v1/groups/default/apps?color=red HTTP/1.1\r\nHost: x\r\n\r\n", 422, cloud.Invalid, "color"},
-		{"GET /v1/groups/default/apps/shop/releases/x HTTP/1.1\r\nHost: x\r\n\r\n", 422, cloud.Invalid, "x"},
-		{post("/v1/groups/default/apps/shop/scale", `{"processes":`), 400, cloud.Invalid, "JSON"},
-		{post("/v1/groups/default/apps/shop/scale", `{"processes":{"web":{"instances":"two","nmemory":1}}}`), 422, cloud.Invalid, "body.processes.web"},
-		{post("/v1/groups/default/apps/shop/scale", `{}`), 422, cloud.Invalid, "processes"},
-		{post("/v1/groups/default/apps/shop/promote", `{}`), 422, cloud.Invalid, "promote what"},
-		{post("/v1/groups/default/apps/shop/exec", `{"args":["ls"]}`), 422, cloud.Invalid, "Upgrade"},
-		{post("/v1/groups/default/apps/shop/scale", strings.Repeat(" ", api.MaxBody+1)), 413, cloud.Invalid, ""},
-		{"GET /v1/groups/default/apps/shop/logs?stream=nonsense HTTP/1.1\r\nHost: x\r\n\r\n", 422, cloud.Invalid, "nonsense"},
+		{"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n", cloud.NotFound, "GET /v2"},
+		{"PATCH /v1/node HTTP/1.1\r\nHost: x\r\n\r\n", cloud.NotFound, "PATCH /v1/node"},
+		{"GET /v1/groups/default/apps/none HTTP/1.1\r\nHost: x\r\n\r\n", cloud.NotFound, "none"},
+		{"GET /v1/groups/default/apps/%1b%5b2J HTTP/1.1\r\nHost: x\r\n\r\n", cloud.NotFound, `\x1b`},
+		{"GET /v1/groups/default/apps?limit=0 HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "query.limit"},
+		{"GET /v1/groups/default/apps?color=red HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "color"},
+		{"GET /v1/groups/default/apps/shop/releases/x HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "x"},
+		{post("/v1/groups/default/apps/shop/scale", `{"processes":`), cloud.Invalid, "JSON"},
+		{post("/v1/groups/default/apps/shop/scale", `{"processes":{"web":{"instances":"two","nmemory":1}}}`), cloud.Invalid, "body.processes.web"},
+		{post("/v1/groups/default/apps/shop/scale", `{}`), cloud.Invalid, "processes"},
+		{post("/v1/groups/default/apps/shop/promote", `{}`), cloud.Invalid, "promote what"},
+		{post("/v1/groups/default/apps/shop/exec", `{"args":["ls"]}`), cloud.Invalid, "Upgrade"},
+		{post("/v1/groups/default/apps/shop/scale", ""), cloud.Invalid, "body is required"},
+		{strings.Replace(post("/v1/groups/default/apps/shop/scale", `{}`), "application/json", "text/plain", 1), cloud.Invalid, "content type"},
+		{post("/v1/groups/default/apps/shop/scale", strings.Repeat(" ", api.MaxBody+1)), cloud.Invalid, ""},
+		{"GET /v1/groups/default/apps/shop/logs?stream=nonsense HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "nonsense"},
 	} {
 		line, _, _ := strings.Cut(c.request, "\r\n")
 		resp, body := s.raw(t, c.request)
@@ -99,11 +103,32 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s: %s %q", line, resp.Header.Get("Content-Type"), body)
 			continue
 		}
-		if resp.StatusCode != c.status || p.Status != c.status || p.Code != c.code || !strings.Contains(p.Detail, c.words) || resp.Header.Get("X-Request-Id") == "" {
+		if resp.StatusCode != c.code.Status() || p.Status != resp.StatusCode || p.Code != c.code || !strings.Contains(p.Detail, c.words) || resp.Header.Get("X-Request-Id") == "" {
 			t.Errorf("%s: %d %+v", line, resp.StatusCode, p)
 		}
 		if strings.Contains(body, "\x1b") || strings.Contains(p.Detail, "\x1b") {
 			t.Errorf("%s: a control byte in %q", line, p.Detail)
+		}
+	}
+}
+
+// Whatever status huma has for a fault, the answer has one of the table, and the code that goes with it.
+func TestEveryStatusIsOfTheTable(t *testing.T) {
+	mux := http.NewServeMux()
+	a := humago.New(mux, description("test"))
+	huma.Register(a, huma.Operation{OperationID: "fail", Method: "GET", Path: "/{status}", Middlewares: huma.Middlewares{
+		func(hc huma.Context, next func(huma.Context)) { next(tabled{hc}) },
+	}}, func(_ context.Context, in *struct {
+		Status int `path:"status"`
+	}) (*struct{}, error) {
+		return nil, huma.NewError(in.Status, "it failed")
+	})
+	for status := 400; status < 600; status++ {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", fmt.Sprintf("/%d", status), nil))
+		var p api.Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Detail != "it failed" || p.Status != w.Code || p.Code.Status() != w.Code || !slices.Contains(cloud.Codes(), p.Code) {
+			t.Errorf("%d: %d %+v, %v", status, w.Code, p, err)
 		}
 	}
 }
@@ -190,10 +215,10 @@ func TestUnknownCallerIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &statusOnly{}
+		w := httptest.NewRecorder()
 		s.h.ServeHTTP(w, r)
-		if w.status != http.StatusForbidden {
-			t.Errorf("%s: %d", path, w.status)
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
 }

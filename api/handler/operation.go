@@ -78,8 +78,23 @@ func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 			h.refuse(q, cloud.Errorf(cloud.Unavailable, "node %s is not ready: %s", n.Name, n.Waiting).WithHint("micro doctor"))
 			return
 		}
-		next(hc)
+		next(tabled{hc})
 	}
+}
+
+// tabled answers with none but the statuses that codes stand for: huma has more.
+type tabled struct{ humaContext }
+
+type humaContext = huma.Context // whose own name is a method's
+
+// Unwrap lets humago find its own.
+func (t tabled) Unwrap() huma.Context { return t.humaContext }
+
+func (t tabled) SetStatus(status int) {
+	if status >= http.StatusBadRequest {
+		status = api.CodeOfStatus(status).Status()
+	}
+	t.humaContext.SetStatus(status)
 }
 
 // failure is an error on its way to a client.
@@ -134,9 +149,7 @@ func ours(_ huma.Context, _ string, v any) (any, error) {
 	if len(lines) == 0 {
 		lines = []string{e.Detail}
 	}
-	p := api.ProblemOf(cloud.Errorf(cloud.Invalid, "%s", strings.Join(lines, "\n")))
-	p.Status = e.Status
-	return p, nil
+	return api.ProblemOf(cloud.Errorf(api.CodeOfStatus(e.Status), "%s", strings.Join(lines, "\n"))), nil
 }
 
 // description is the head of the OpenAPI document, and how huma is to work.

@@ -116,29 +116,25 @@ func (h *Handler) refuse(q *request, err error) {
 
 // lost answers a request for a path or method that there is none of.
 func (h *Handler) lost(q *request) {
-	var probe statusOnly
+	var probe headerOnly
 	h.mux.ServeHTTP(&probe, q.r)
 	p := api.ProblemOf(cloud.Errorf(cloud.NotFound, "the API has no %s %s", q.r.Method, q.r.URL.Path).WithHint("see /v1/openapi.json"))
 	p.RequestID = q.id
-	if probe.status == http.StatusMethodNotAllowed {
-		p.Status = probe.status
-		q.w.Header()["Allow"] = probe.Header()["Allow"]
+	if allow := probe.Header()["Allow"]; allow != nil {
+		q.w.Header()["Allow"] = allow
 	}
 	api.WriteProblem(q.w, p)
 }
 
-// statusOnly is a writer that keeps nothing but status and header.
-type statusOnly struct {
-	header http.Header
-	status int
-}
+// headerOnly is a writer that keeps nothing but the header.
+type headerOnly struct{ header http.Header }
 
-func (s *statusOnly) Header() http.Header {
-	if s.header == nil {
-		s.header = http.Header{}
+func (h *headerOnly) Header() http.Header {
+	if h.header == nil {
+		h.header = http.Header{}
 	}
-	return s.header
+	return h.header
 }
 
-func (s *statusOnly) WriteHeader(status int)      { s.status = status }
-func (s *statusOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h *headerOnly) WriteHeader(int)             {}
+func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
