@@ -67,11 +67,14 @@ func (q *Query) Parse(msg []byte) bool {
 	if q.Flags&flagQR != 0 {
 		return false
 	}
-	if q.Flags&maskOpcode != 0 { // the rest of an UPDATE or NOTIFY reads otherwise
+	switch {
+	case q.Flags&maskOpcode != 0:
 		q.rcode = dns.RcodeNotImplemented
-		return true
-	}
-	if binary.BigEndian.Uint16(msg[4:]) != 1 || !q.question() || !q.records() {
+		q.records(skipQuestions(msg)) // an OPT record there is answered with one, whatever the rest means
+	case binary.BigEndian.Uint16(msg[4:]) != 1:
+		q.rcode = dns.RcodeFormatError
+		q.records(skipQuestions(msg))
+	case !q.question() || !q.records(q.end):
 		q.rcode = dns.RcodeFormatError
 	}
 	return true
@@ -110,10 +113,10 @@ func (q *Query) question() bool {
 	return true
 }
 
-// records walks what follows the question up to the message's very end, and reads the one OPT record
-// (RFC 6891, section 6.1); everything else there has no meaning for us.
-func (q *Query) records() bool {
-	msg, i := q.msg, q.end
+// records walks what follows the question, from i up to the message's very end, and reads the one OPT
+// record (RFC 6891, section 6.1); everything else there has no meaning for us.
+func (q *Query) records(i int) bool {
+	msg := q.msg
 	answers, authorities := int(binary.BigEndian.Uint16(msg[6:])), int(binary.BigEndian.Uint16(msg[8:]))
 	additional := int(binary.BigEndian.Uint16(msg[10:]))
 	for n := range answers + authorities + additional {
@@ -137,6 +140,18 @@ func (q *Query) records() bool {
 		i += 10 + length
 	}
 	return i == len(msg)
+}
+
+// skipQuestions returns the offset behind all questions, however many: the message's end where they go beyond.
+func skipQuestions(msg []byte) int {
+	i := headerLen
+	for range binary.BigEndian.Uint16(msg[4:]) {
+		if i = skipName(msg, i); i < 0 || i+4 > len(msg) {
+			return len(msg)
+		}
+		i += 4
+	}
+	return i
 }
 
 // skipName returns the offset behind the name at i, or -1.

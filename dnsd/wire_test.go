@@ -84,6 +84,14 @@ func TestWire(t *testing.T) {
 	f("EDNS twice", header+counts(1, 0, 0, 2)+question+opt(4096, 0, 0, "")+opt(4096, 0, 0, ""), "FORMERR edns0 1232")
 	f("EDNS with a name", header+counts(1, 0, 0, 1)+question+"\x01a"+opt(4096, 0, 0, ""), "FORMERR")
 	f("EDNS among answers", header+counts(1, 1, 0, 0)+question+opt(4096, 0, 0, ""), "FORMERR")
+	// What is refused for its form or opcode is answered with an OPT record too (RFC 6891, section 7).
+	f("EDNS and bytes behind", header+counts(1, 0, 0, 1)+question+opt(4096, 0, 0x80, "")+"x", "FORMERR edns0 1232 do")
+	f("EDNS and no question", header+counts(0, 0, 0, 1)+opt(4096, 0, 0, ""), "FORMERR edns0 1232")
+	f("EDNS and two questions", header+counts(2, 0, 0, 1)+question+question+opt(4096, 0, 0, ""), "FORMERR edns0 1232")
+	f("EDNS and a question cut", header+counts(2, 0, 0, 1)+question+"\x3fabc", "FORMERR")
+	f("EDNS and opcode NOTIFY", "\x12\x34\x21\x00"+counts(1, 0, 0, 1)+question+opt(4096, 0, 0, ""), "NOTIMP edns0 1232")
+	f("EDNS and opcode UPDATE", "\x12\x34\x28\x00"+counts(1, 0, 1, 1)+question+"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x7f\x00\x00\x01"+opt(4096, 0, 0x80, ""), "NOTIMP edns0 1232 do")
+	f("EDNS and opcode 15, nothing else", "\x12\x34\x78\x00"+counts(0, 0, 0, 1)+opt(4096, 0, 0, ""), "NOTIMP edns0 1232")
 	f("another record behind", header+counts(1, 0, 1, 0)+question+"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x7f\x00\x00\x01", "NOERROR 1")
 }
 
