@@ -28,6 +28,9 @@ func (c *command) logs() *urfave.Command {
 			if err != nil {
 				return err
 			}
+			if n := u.Int("lines"); n < -1 {
+				return cloud.Errorf(cloud.Invalid, "--lines %d is no number of lines", n).WithHint("all lines are -n -1")
+			}
 			q := api.LogQuery{
 				App: ref.AppRef, Release: ref.N, Process: cloud.ProcessName(u.String("process")),
 				Follow: u.Bool("follow"), Tail: u.Int("lines"),
@@ -88,7 +91,7 @@ func streams(u *urfave.Context) ([]api.LogStream, error) {
 
 // sinceTime reads "10m" as that long before now, or a time.
 func sinceTime(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02"} {
@@ -96,5 +99,5 @@ func sinceTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, cloud.Errorf(cloud.Invalid, "%q is neither a duration nor a time", s).WithHint("for example --since 10m or --since 2026-11-22T21:15:00Z")
+	return time.Time{}, cloud.Errorf(cloud.Invalid, "%q is neither a time nor how long ago", s).WithHint("for example --since 10m or --since 2026-11-22T21:15:00Z")
 }

@@ -32,6 +32,9 @@ func TestRefusedValues(t *testing.T) {
 		{"scale shop -i -1", cloud.Invalid, "--instances -1"},
 		{"scale shop web=1 web=2", cloud.Invalid, `"web=2": how many instances of web is said already: 1`},
 		{"scale shop -i 1 web=2", cloud.Invalid, "said already: 1"},
+		{"logs shop -n -5", cloud.Invalid, "--lines -5"},
+		{"logs shop --since -5m", cloud.Invalid, `"-5m" is neither a time nor how long ago`},
+		{"events --since -1h", cloud.Invalid, `"-1h" is neither`},
 		{"exec shop -e A -- env", cloud.Invalid, `--env "A"`},
 		{"run shop -e =1 -- env", cloud.Invalid, `--env "=1"`},
 	} {

@@ -247,6 +247,36 @@ func TestSmallReads(t *testing.T) {
 	}
 }
 
+// Lines of a process that there never was are none to wait for.
+func TestLogsOfNoProcess(t *testing.T) {
+	s := newServed(t)
+	s.f.lines = func(func(api.LogLine, error) bool) {}
+	worker := cloud.DraftProcess{Command: new("work")}
+	s.pushed(t, "shop", api.PushDraft{Draft: cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{"worker": worker}}})
+	s.pushed(t, "shop", api.PushDraft{Draft: cloud.Draft{Cron: []cloud.Job{{Schedule: "* * * * *", Command: "tick"}}}})
+	for _, c := range []struct {
+		release int
+		process cloud.ProcessName
+		says    string
+	}{
+		{0, "web", ""}, {0, "worker", ""}, {0, "cron", ""}, {1, "worker", ""}, {2, "cron", ""},
+		{0, "nope", `app shop has no process "nope", only [cron web worker]`},
+		{1, "cron", `release shop@r1 has no process "cron", only [web worker]`},
+	} {
+		for _, err := range s.Logs(t.Context(), api.LogQuery{App: ref("shop"), Release: c.release, Process: c.process, Tail: -1}) {
+			if c.says == "" {
+				t.Errorf("%+v: %v", c, err)
+				continue
+			}
+			wantCode(t, err, cloud.NotFound, c.says, "micro app shop")
+			c.says = ""
+		}
+		if c.says != "" {
+			t.Errorf("%+v: nothing was said", c)
+		}
+	}
+}
+
 // Whoever waits for a release whose instances keep ending is told.
 func TestWaitForACrashLoop(t *testing.T) {
 	s := newServed(t)

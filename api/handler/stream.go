@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
 )
 
 // events registers an operation that answers with a stream of events. What open refuses is answered as
@@ -169,6 +172,9 @@ func (h *Handler) serveStreams() {
 					return nil, err
 				}
 			}
+			if err := logsProcess(s, in.ref().Release(in.Release), in.Process); err != nil {
+				return nil, err
+			}
 			q := api.LogQuery{
 				App: in.ref(), Release: in.Release, Process: in.Process, Instance: in.Instance, Streams: in.Stream,
 				Since: in.Since, After: in.After, Tail: in.Tail, Follow: in.Follow,
@@ -203,6 +209,33 @@ func (h *Handler) serveStreams() {
 			return h.waitEvents(ctx, ref), nil
 		},
 		func(api.WaitEvent) string { return "" })
+}
+
+// logsProcess refuses a process that the release does not have: any of the app's for release 0.
+func logsProcess(s *cloud.State, r cloud.ReleaseRef, name cloud.ProcessName) error {
+	if name == "" {
+		return nil
+	}
+	all := map[cloud.ProcessName]bool{}
+	for rel := range s.Releases(r.AppRef) {
+		if r.N != 0 && r.N != rel.N {
+			continue
+		}
+		for p := range rel.Spec.Processes {
+			all[p] = true
+		}
+		if len(rel.Spec.Cron) > 0 {
+			all[runtime.Cron] = true
+		}
+	}
+	if all[name] {
+		return nil
+	}
+	what := "app " + r.AppRef.String()
+	if r.N != 0 {
+		what = "release " + r.String()
+	}
+	return cloud.Errorf(cloud.NotFound, "%s has no process %q, only %v", what, name, slices.Sorted(maps.Keys(all))).WithHint("micro app %s", r.AppRef)
 }
 
 // logs reads from whoever has the stream: what builds print is the handler's own.
