@@ -149,7 +149,7 @@ func (s *Images) fetch(ctx context.Context, fetcher remotes.Fetcher, d ocispec.D
 			return nil
 		}
 		if try == fetchTries || ctx.Err() != nil || !transient(err) {
-			return err
+			return &remote.Part{Digest: d.Digest, Err: err}
 		}
 		s.log.Warn("fetch from a registry, again", "digest", d.Digest, "err", err)
 		if step != nil {

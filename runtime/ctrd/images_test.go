@@ -252,6 +252,29 @@ func TestPullErrors(t *testing.T) {
 	})
 	_, err = s.Pull(t.Context(), broken+"/x:1", nil)
 	wantCode(t, err, cloud.Unavailable, broken)
+	// One of an image's blobs is not there, by the registry's own word.
+	img := testImage(t, "amd64", map[string]string{"app": "lost"})
+	m, err := img.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lost := range []string{m.Config.Digest.String(), m.Layers[0].Digest.String()} {
+		lossy := serve(t, func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+lost) {
+					http.Error(w, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`, http.StatusNotFound)
+					return
+				}
+				h.ServeHTTP(w, r)
+			})
+		})
+		push(t, lossy+"/x:1", img)
+		_, err = s.Pull(t.Context(), lossy+"/x:1", nil)
+		wantCode(t, err, cloud.NotFound, lossy+"/x:1", "lacks its blob "+lost, "push the image")
+		if strings.Contains(err.Error(), "by that name") {
+			t.Error(err)
+		}
+	}
 	rate := serve(t, func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTooManyRequests) })
 	})

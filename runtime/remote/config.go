@@ -30,7 +30,7 @@ func (c Config) Hosts(ctx context.Context) docker.RegistryHosts {
 	if dir == "" {
 		dir = "/etc/containerd/certs.d"
 	}
-	return config.ConfigureHosts(ctx, config.HostOptions{
+	return withPlain(config.ConfigureHosts(ctx, config.HostOptions{
 		HostDir:     config.HostDirFromRoot(dir),
 		Credentials: c.Credentials,
 		UpdateClient: func(client *http.Client) error {
@@ -40,7 +40,7 @@ func (c Config) Hosts(ctx context.Context) docker.RegistryHosts {
 			}
 			return nil
 		},
-	})
+	}))
 }
 
 func (c Config) dockerConfig() string {

@@ -12,12 +12,23 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
+	digest "github.com/opencontainers/go-digest"
 
 	"github.com/protoduction/micro/cloud"
 )
 
 // ErrStalled is the cause of a transfer's end where a registry sent nothing for too long.
 var ErrStalled = errors.New("no more data came")
+
+// Part is a failure to bring one of the blobs that an image is made of.
+type Part struct {
+	Digest digest.Digest
+	Err    error
+}
+
+func (p *Part) Error() string { return p.Digest.String() + ": " + p.Err.Error() }
+
+func (p *Part) Unwrap() error { return p.Err }
 
 // Explain makes of what went wrong with an image at a registry an error that names both and says what to
 // check. host is the registry's name as in the image's, "docker.io".
@@ -37,6 +48,7 @@ func Explain(ctx context.Context, image, host string, err error) error {
 	}
 	var status remoteserrors.ErrUnexpectedStatus
 	errors.As(err, &status)
+	var part *Part
 	var dns *net.DNSError
 	var network *net.OpError
 	switch {
@@ -49,7 +61,10 @@ func Explain(ctx context.Context, image, host string, err error) error {
 	case status.StatusCode >= 500:
 		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s fails: %w", image, host, err).
 			WithHint("try again later")
-	case errdefs.IsNotFound(err), status.StatusCode == http.StatusNotFound:
+	case errors.As(err, &part) && missing(part.Err):
+		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has the image, and lacks its blob %s", image, host, part.Digest).
+			WithHint("push the image to %s again", host)
+	case missing(err):
 		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has none by that name", image, host).
 			WithHint("check the name and the tag at %s", host)
 	case errors.As(err, &dns):
@@ -66,6 +81,11 @@ func Explain(ctx context.Context, image, host string, err error) error {
 	}
 	return cloud.Errorf(cloud.Unavailable, "image %s: from registry %s: %w", image, host, err).
 		WithHint("check that %s is an image registry and that it is up", host)
+}
+
+func missing(err error) bool {
+	var status remoteserrors.ErrUnexpectedStatus
+	return errdefs.IsNotFound(err) || errors.As(err, &status) && status.StatusCode == http.StatusNotFound
 }
 
 func isCertificate(err error) bool {
