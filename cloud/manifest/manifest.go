@@ -46,6 +46,7 @@ type Options struct {
 	// Domain completes old host keys that come without a domain; "" makes such a host an error.
 	Domain cloud.Domain
 	// Vars and the YAML files VarsFiles hold the values of ((var)); Vars beat files, later files earlier ones.
+	// A file may be a pipe, such as a shell's <(COMMAND).
 	Vars      map[string]string
 	VarsFiles []string
 }
@@ -89,7 +90,7 @@ func Load(dir string, o Options) (*Manifest, error) {
 	f := Files{Folder: filepath.Base(abs)}
 	fsys := os.DirFS(abs)
 	for _, name := range []string{"micro.yml", "manifest.yml", stackato} {
-		if f.Manifest, err = read(fsys, name); err != nil {
+		if f.Manifest, err = read(fsys, name, 0); err != nil {
 			return nil, err
 		}
 		if f.Manifest != nil {
@@ -98,7 +99,7 @@ func Load(dir string, o Options) (*Manifest, error) {
 		}
 	}
 	for _, name := range o.VarsFiles {
-		data, err := read(os.DirFS(filepath.Dir(name)), filepath.Base(name))
+		data, err := read(os.DirFS(filepath.Dir(name)), filepath.Base(name), fs.ModeNamedPipe)
 		if err != nil {
 			return nil, cloud.Errorf(cloud.Invalid, "variables file %s: %w", name, err)
 		}
@@ -120,23 +121,24 @@ func Load(dir string, o Options) (*Manifest, error) {
 		f.Sources = m.Path
 	}
 	fsys = os.DirFS(sources)
-	if f.Procfile, err = read(fsys, "Procfile"); err != nil {
+	if f.Procfile, err = read(fsys, "Procfile", 0); err != nil {
 		return nil, err
 	}
-	if f.AppJSON, err = read(fsys, "app.json"); err != nil {
+	if f.AppJSON, err = read(fsys, "app.json", 0); err != nil {
 		return nil, err
 	}
 	return Parse(f, o)
 }
 
-// read returns nil for a file that is not there, or that is in what is no folder but an archive.
-func read(fsys fs.FS, name string) ([]byte, error) {
-	// Looked at before it is opened: a FIFO would keep us waiting for ever.
+// read returns nil for a file that is not there, or that is in what is no folder but an archive. It may be
+// a regular file, or of the type in also.
+func read(fsys fs.FS, name string, also fs.FileMode) ([]byte, error) {
+	// Looked at before it is opened: a FIFO that nobody asked us to read would keep us waiting for ever.
 	info, err := fs.Stat(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
-	if err == nil && !info.Mode().IsRegular() {
+	if err == nil && info.Mode().Type()&^also != 0 {
 		return nil, cloud.Errorf(cloud.Invalid, "%s is no regular file", name)
 	}
 	var f fs.File

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -107,6 +110,42 @@ func outcome(t *testing.T, m *Manifest, err error) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// A file that somebody names may be a pipe, such as a shell's <(COMMAND), which is read as far as any file
+// is. One that is found in the folder may not: nobody may be there to write to it.
+func TestPipes(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "micro.yml"), []byte("applications:\n- name: ((name))\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load := func(text string) (*Manifest, error) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		go func() {
+			defer w.Close()
+			_, _ = io.WriteString(w, text) // who has read enough hangs up
+		}()
+		return Load(dir, Options{VarsFiles: []string{fmt.Sprintf("/dev/fd/%d", r.Fd())}})
+	}
+	if m, err := load("name: shop\n"); err != nil || m.App != "shop" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := load("# " + strings.Repeat("x", 3*maxFile)); cloud.CodeOf(err) != cloud.Invalid {
+		t.Errorf("too much: %v", err)
+	}
+	for _, name := range []string{"Procfile", "app.json", "micro.yml"} {
+		dir := t.TempDir()
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(dir, Options{App: "shop"}); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), name+" is no regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // FuzzParse: whatever the bytes, no panic, and each problem has a place inside its file.
