@@ -44,14 +44,11 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 	case p.draft.Source == nil:
 		return none, nil
 	}
-	dockerfile := p.draft.Source.Dockerfile
-	if dockerfile == "" {
-		dockerfile = "Dockerfile"
+	dockerfile, err := p.dockerfile()
+	if err != nil {
+		return none, err
 	}
-	if _, err := os.Stat(filepath.Join(p.dir, dockerfile)); err != nil {
-		return none, cloud.Errorf(cloud.Invalid, "%s has no %s to build with", p.dir, dockerfile).
-			WithHint("write one, or push an image: micro push --image REFERENCE")
-	}
+	p.draft.Source.Dockerfile = dockerfile
 	set, err := source.Open(p.dir, dockerfile, dockerfile+".dockerignore", ".dockerignore")
 	if err != nil {
 		return none, err
@@ -75,6 +72,25 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 		},
 		close: func() { set.Close() },
 	}, nil
+}
+
+// dockerfiles are the names that builders look for where none is said; Containerfile is podman's.
+var dockerfiles = []string{"Dockerfile", "Containerfile", "dockerfile"}
+
+// dockerfile is the file to build with, seen from the folder: the one that the manifest names, or the
+// first that is there.
+func (p *pushing) dockerfile() (string, error) {
+	names := dockerfiles
+	if name := p.draft.Source.Dockerfile; name != "" {
+		names = []string{name}
+	}
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(p.dir, name)); err == nil {
+			return name, nil
+		}
+	}
+	return "", cloud.Errorf(cloud.Invalid, "%s has no %s to build with", p.dir, names[0]).
+		WithHint("write one, or push an image: micro push --image REFERENCE")
 }
 
 func files(set *source.Set) []api.File {

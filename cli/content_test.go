@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// A folder is built with the file that its manifest names, else with the one that builders look for.
+func TestDockerfileOfAFolder(t *testing.T) {
+	for _, c := range []struct{ there, said, want string }{
+		{"Dockerfile", "", "Dockerfile"},
+		{"Containerfile", "", "Containerfile"},
+		{"dockerfile", "", "dockerfile"},
+		{"dockerfile Containerfile Dockerfile", "", "Dockerfile"},
+		{"dockerfile Containerfile", "", "Containerfile"},
+		{"Dockerfile docker/app", "docker/app", "docker/app"},
+		{"", "", "has no Dockerfile to build with"},
+		{"Containerfile", "Dockerfile", "has no Dockerfile to build with"},
+	} {
+		dir := t.TempDir()
+		for name := range strings.FieldsSeq(c.there) {
+			file := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte("FROM scratch\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What is sent has the file even where it is ignored, and the request names it.
+		if err := os.WriteFile(filepath.Join(dir, ".dockerignore"), []byte("**\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := &pushing{dir: dir, draft: api.PushDraft{Source: &api.Source{Dockerfile: c.said}}}
+		content, err := p.open(t.Context())
+		if err != nil {
+			if !strings.Contains(err.Error(), c.want) || cloud.CodeOf(err) != cloud.Invalid || cloud.HintOf(err) == "" {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
+		}
+		content.close()
+		sent := ""
+		for _, f := range p.draft.Source.Files {
+			sent += f.Path + " "
+		}
+		if p.draft.Source.Dockerfile != c.want || !strings.Contains(" "+sent, " "+c.want+" ") {
+			t.Errorf("%+v: built with %q, sent %s", c, p.draft.Source.Dockerfile, sent)
+		}
+	}
+}
