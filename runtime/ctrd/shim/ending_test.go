@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/containerd/containerd/v2/pkg/oom/v1"
+	v1 "github.com/containerd/containerd/v2/pkg/oom/v1"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 )
 
@@ -16,7 +16,7 @@ func TestWatchForMemoryEndsWithTheShim(t *testing.T) {
 	if (ending{t.Context()}).Err() != nil {
 		t.Error("an end before the end")
 	}
-	if err := (ending{ctx}).Err(); err != context.Canceled { //nolint:errorlint // containerd compares so, too
+	if err := (ending{ctx}).Err(); err != context.Canceled {
 		t.Errorf("ends with %v", err)
 	}
 	watch, err := v1.New(nil)
