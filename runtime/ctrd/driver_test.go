@@ -200,8 +200,13 @@ func (r *rig) run(c runtime.Container) (string, runtime.Exit) {
 	return r.printed(c), x
 }
 
+// printed takes away a container that has ended, and returns what it printed: until it is gone its shim
+// may be writing the last of it.
 func (r *rig) printed(c runtime.Container) string {
 	r.t.Helper()
+	if err := r.Driver.Remove(r.t.Context(), c.ID); err != nil {
+		r.t.Fatal(err)
+	}
 	b, err := os.ReadFile(c.Log)
 	if err != nil {
 		r.t.Fatal(err)
@@ -252,9 +257,6 @@ func TestLife(t *testing.T) {
 	}
 	if got := r.printed(c); got != "serving\nstopping\n" {
 		t.Errorf("log: %q", got)
-	}
-	if err := r.Driver.Remove(t.Context(), c.ID); err != nil {
-		t.Error(err)
 	}
 	if err := r.Driver.Remove(t.Context(), c.ID); err != nil {
 		t.Error("again:", err)

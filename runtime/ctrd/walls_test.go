@@ -42,19 +42,19 @@ func TestWalls(t *testing.T) {
 	c := r.container("report")
 	c.Hostname, c.Search, c.Dir = "web-1", []string{"default.internal"}, "/not/there/yet"
 	c.Mounts = []runtime.Mount{{Source: vol, Target: "/vol"}}
-	out, x := r.run(c)
-	if x.Code != 0 {
-		t.Errorf("exit: %+v", x)
+	ip := r.start(c).IP
+	if x, err := r.Wait(t.Context(), c.ID); err != nil || x.Code != 0 {
+		t.Errorf("exit: %+v, %v", x, err)
 	}
-	running := r.instances[c.ID]
-	assertLines(t, out,
+	printed := r.printed(c)
+	assertLines(t, printed,
 		"uid 0 gid 0",
 		"dir /not/there/yet host web-1 pid 1",
 		"/proc/self/uid_map: 0 1245184 65536 <nil>",
 		"/proc/self/gid_map: 0 1245184 65536 <nil>",
 		"/etc/hostname: web-1 <nil>",
 		"/etc/resolv.conf: nameserver 10.77.0.1 search default.internal <nil>",
-		"/etc/hosts: 127.0.0.1 localhost ::1 localhost ip6-localhost ip6-loopback "+running.ip.String()+" web-1 <nil>",
+		"/etc/hosts: 127.0.0.1 localhost ::1 localhost ip6-localhost ip6-loopback "+ip.String()+" web-1 <nil>",
 		"/proc/self/oom_score_adj: 100 <nil>",
 		"statfs /etc/hosts: <nil> in memory: false", // he may write to it, and that memory is every container's
 		"CapEff: 00000000000005eb", "CapPrm: 00000000000005eb", "CapBnd: 00000000000005eb",
@@ -70,7 +70,7 @@ func TestWalls(t *testing.T) {
 		"shm 67108864", "reopen stdout: <nil>", "sees memory 67108864",
 		"nofile …",
 	)
-	if strings.Contains(out, "nofile 1024") {
+	if strings.Contains(printed, "nofile 1024") {
 		t.Error("no more than 1024 open files")
 	}
 	if fi, err := os.Stat(filepath.Join(vol, "made")); err != nil || owner(fi) != 0 {
