@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +75,27 @@ func TestBuild(t *testing.T) {
 	}
 	if _, err := r.images.Get(t.Context(), img.Digest); err != nil {
 		t.Error("pruning the cache took an image:", err)
+	}
+}
+
+// An argument that nothing takes is most often misspelt: it is warned of.
+func TestUnusedArguments(t *testing.T) {
+	r := newRig(t, nil)
+	src := r.source(t, map[string]string{"Dockerfile": "ARG TAG=none\n" + base + "ARG A=1 \\\n    B\narg C\nRUN echo ARG D\n"})
+	var out output
+	args := map[string]string{"TAG": "x", "A": "1", "B": "2", "C": "3", "D": "4", "BUILD_NUMBER": "5", "no_proxy": "*", "TARGETARCH": "amd64"}
+	if _, err := r.Build(t.Context(), runtime.Build{Name: "shop", Source: src, Progress: out.add, Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	for _, p := range out.steps {
+		if text, ok := strings.CutPrefix(p.Name, "warning: build argument "); ok {
+			warned = append(warned, text)
+		}
+	}
+	want := []string{"BUILD_NUMBER is given, and no ARG of Dockerfile takes it", "D is given, and no ARG of Dockerfile takes it"}
+	if slices.Sort(warned); !slices.Equal(warned, want) {
+		t.Errorf("%q", warned)
 	}
 }
 

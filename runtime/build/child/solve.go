@@ -26,11 +26,18 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 	if err != nil {
 		return "", fmt.Errorf("open the source folder: %w", err)
 	}
-	attrs, err := frontendAttrs(r)
+	dockerfile, err := os.ReadFile(filepath.Join(r.Source, r.Dockerfile))
+	if err != nil {
+		return "", fmt.Errorf("read the Dockerfile: %w", err)
+	}
+	attrs, err := frontendAttrs(r, dockerfile)
 	if err != nil {
 		return "", err
 	}
 	t := newTrack(report)
+	for _, name := range unused(r.Args, dockerfile) {
+		t.warn(fmt.Sprintf("build argument %s is given, and no ARG of %s takes it", name, r.Dockerfile))
+	}
 	status := make(chan *client.SolveStatus)
 	done := make(chan struct{})
 	go func() {
@@ -54,7 +61,7 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 	return result.ExporterResponse[exptypes.ExporterImageDigestKey], nil
 }
 
-func frontendAttrs(r build.Request) (map[string]string, error) {
+func frontendAttrs(r build.Request, dockerfile []byte) (map[string]string, error) {
 	attrs := map[string]string{
 		"filename":           r.Dockerfile,
 		"image-resolve-mode": "local", // what is on this node already needs no registry
@@ -73,7 +80,7 @@ func frontendAttrs(r build.Request) (map[string]string, error) {
 	}
 	// A cache mount of one app's is nobody else's to read, or to put something into.
 	attrs["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = r.Name
-	syntax, err := ownSyntax(filepath.Join(r.Source, r.Dockerfile))
+	syntax, err := ownSyntax(dockerfile)
 	if err != nil {
 		return nil, err
 	}
@@ -86,12 +93,8 @@ func frontendAttrs(r build.Request) (map[string]string, error) {
 
 // ownSyntax returns what a Dockerfile's "# syntax=" line names. The one that everybody writes is the
 // front end that runs in this process, in whatever version; others would be programs to fetch and to run.
-func ownSyntax(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the Dockerfile: %w", err)
-	}
-	ref, _, _, ok := parser.DetectSyntax(text)
+func ownSyntax(dockerfile []byte) (string, error) {
+	ref, _, _, ok := parser.DetectSyntax(dockerfile)
 	if !ok {
 		return "", nil
 	}

@@ -67,9 +67,14 @@ func (t *track) update(st *client.SolveStatus) {
 		t.report(runtime.Progress{ID: l.Vertex.String(), Log: l.Data, LogToErr: l.Stream == 2})
 	}
 	for _, w := range st.Warnings {
-		now := time.Now()
-		t.report(runtime.Progress{ID: "warning " + string(w.Short), Name: "warning: " + string(w.Short), Started: &now, Ended: &now})
+		t.warn(string(w.Short))
 	}
+}
+
+// warn reports what is no fault, and hardly meant so.
+func (t *track) warn(text string) {
+	now := time.Now()
+	t.report(runtime.Progress{ID: "warning " + text, Name: "warning: " + text, Started: &now, Ended: &now})
 }
 
 // last returns the last lines of a step's output.
