@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -70,7 +71,13 @@ func (v value) protocol(*route) {
 
 func (v value) loadBalancing(*routeOptions) { v.oneOf("round-robin", "least-connection", "hash") }
 
-func (v value) hashBalance(*routeOptions) { v.number(0, 10) }
+// hashBalance checks how many times the average load an instance may have, 0 for any.
+func (v value) hashBalance(*routeOptions) {
+	f, err := strconv.ParseFloat(v.node.Value, 64)
+	if v.node.Kind != yaml.ScalarNode || err != nil || f != 0 && !(1.1 <= f && f <= 10) {
+		v.bad("%s must be 0 or a number from 1.1 to 10, not %s", v.name, kindOf(v.node))
+	}
+}
 
 func (v value) public(o *ownRoute) { o.public, _ = v.flag() }
 
