@@ -216,7 +216,8 @@ func (c *command) printComparison(cmp api.Comparison) error {
 			ms(r.P50), ms(r.P95), ms(r.P99), fmt.Sprintf("%.1fs", r.CPU), sizeOf(r.Memory),
 		})
 	}
-	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "CPU", "MEMORY"}, rows); err != nil {
+	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "CPU", "MEMORY"}, rows,
+		"MEMORY", "CPU", "P50", "READY", "RATE", "P99"); err != nil {
 		return err
 	}
 	for _, m := range cmp.Mirrors {

@@ -19,8 +19,13 @@ new one is ready, and if that never comes up nothing changes (exit code 7).
   micro push --app db --image redis:8   run an image of a registry
   micro push --app db --image db.tar    run an image of an archive
   micro push --stage                    run at an address of its own, not yet current`
-	case "ps", "stats":
+	case "ps":
 		return `Those of all apps, of an app, or of one release.`
+	case "stats":
+		return `Those of all apps, of an app, or of one release. A terminal that is too narrow for all columns shows
+those that matter most.`
+	case "compare":
+		return `A terminal that is too narrow for all columns shows those that matter most.`
 	case "logs":
 		return `Lines of the streams app (what instances print), router (requests), build and api.`
 	case "scale":

@@ -67,6 +67,8 @@ type command struct {
 	System
 	// child is the command line behind "--".
 	child []string
+	// width is how many columns the terminal has on which Stdout, which is none, is drawn; 0 for no such.
+	width int
 }
 
 // exit is an exit code that says all there is to say: that of a child, or of who was asked and answered.

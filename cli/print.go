@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,10 +13,9 @@ import (
 	"github.com/protoduction/micro/api"
 )
 
-// table prints rows under headings. Cells come from anywhere and are made fit for a terminal.
-func (c *command) table(headings []string, rows [][]string) error {
-	w := tabwriter.NewWriter(c.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(headings, "\t"))
+// table prints rows under headings. Cells come from anywhere and are made fit for a terminal. On one that
+// is too narrow the columns of spare go, the first of them first, until the rest has room.
+func (c *command) table(headings []string, rows [][]string, spare ...string) error {
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = strings.NewReplacer("\t", " ", "\n", " ").Replace(api.Printable(cell))
@@ -23,9 +23,45 @@ func (c *command) table(headings []string, rows [][]string) error {
 				row[i] = "-"
 			}
 		}
+	}
+	all := append([][]string{headings}, rows...)
+	for _, name := range spare {
+		if room := c.room(); room == 0 || tableColumns(all) <= room {
+			break
+		}
+		at := slices.Index(all[0], name)
+		for i, row := range all {
+			all[i] = slices.Concat(row[:at], row[at+1:])
+		}
+	}
+	w := tabwriter.NewWriter(c.Stdout, 0, 8, tableGap, ' ', 0)
+	for _, row := range all {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
+}
+
+const tableGap = 2 // between two columns of a table
+
+// tableColumns is how many columns of a terminal the longest row of a table takes.
+func tableColumns(rows [][]string) (n int) {
+	for i := range rows[0] {
+		widest := 0
+		for _, row := range rows {
+			widest = max(widest, columns(row[i]))
+		}
+		n += widest + tableGap
+	}
+	return n - tableGap
+}
+
+// room is how many columns the terminal has that is printed to, 0 where none is drawn on.
+func (c *command) room() int {
+	if c.width == 0 && c.draws(c.Stdout) {
+		width, _ := (&screen{to: c.Stdout}).size()
+		return width
+	}
+	return c.width
 }
 
 // printJSON prints a value as JSON, indented for people.

@@ -49,7 +49,7 @@ func (c *command) stats() *urfave.Command {
 				for _, i := range list {
 					rows = append(rows, []string{slot(i), string(i.Phase), before.share(i), used(i), processes(i), strconv.Itoa(i.Restarts), requests(i)})
 				}
-				if err := c.table([]string{"INSTANCE", "PHASE", "CPU", "MEMORY", "PROCESSES", "RESTARTS", "REQUESTS"}, rows); err != nil {
+				if err := c.table([]string{"INSTANCE", "PHASE", "CPU", "MEMORY", "PROCESSES", "RESTARTS", "REQUESTS"}, rows, "PROCESSES", "RESTARTS"); err != nil {
 					return err
 				}
 				passed := time.Since(before.at).Seconds()
@@ -94,7 +94,7 @@ func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Cl
 		return list, nil
 	}
 	c.print("")
-	return list, c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99"}, rows)
+	return list, c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99"}, rows, "P50", "IN FLIGHT", "P99")
 }
 
 // instances reads what the command's argument names, and prints it where JSON is asked for.

@@ -78,6 +78,9 @@ func (c *command) follow(ctx context.Context, u *urfave.Context, show func(*comm
 		var text strings.Builder
 		frame := *c
 		frame.Stdout = &text
+		if inPlace {
+			frame.width, _ = place.size()
+		}
 		err := show(&frame)
 		switch {
 		case ctx.Err() != nil:
