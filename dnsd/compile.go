@@ -28,12 +28,9 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 			}
 		}
 	}
-	b.hosts, b.services, b.groups = prev.hosts.Txn(), prev.services.Txn(), prev.groups.Txn()
-	// Everything old goes before anything new comes: an address may have moved between two apps.
+	b.hosts, b.services = prev.hosts.Txn(), prev.services.Txn()
 	for ref := range apps {
 		b.removeApp(old, new, ref)
-	}
-	for ref := range apps {
 		b.addApp(new, ref)
 	}
 	for host := range hosts {
@@ -41,7 +38,7 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 		b.own(host, ownHost, exists)
 	}
 	z := *prev
-	z.hosts, z.services, z.groups = b.hosts.Commit(), b.services.Commit(), b.groups.Commit()
+	z.hosts, z.services = b.hosts.Commit(), b.services.Commit()
 	z.setSerial(uint32(new.State.Rev()))
 	return &z
 }
@@ -59,9 +56,6 @@ func everything(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
 	apps, hosts := map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
 	for app := range v.State.Apps("") {
 		apps[app.AppRef] = true
-	}
-	for i := range v.Instances.All() { // those of an app that is deleted still run for a while
-		apps[i.AppRef] = true
 	}
 	for site := range v.State.Sites() {
 		hosts[site.Host] = true
@@ -88,7 +82,6 @@ type builder struct {
 	domain   cloud.Domain
 	hosts    *iradix.Txn[owners]
 	services *iradix.Txn[*endpoints]
-	groups   *iradix.Txn[string]
 }
 
 // own gives a host in the private domain one more reason to exist, or takes it away.
@@ -113,11 +106,6 @@ func (b *builder) own(host cloud.Host, by owners, exists bool) {
 
 // removeApp takes away what an app had and has no more.
 func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
-	for i := range old.Instances.OfApp(ref) {
-		if key, ok := clientKey(i); ok {
-			b.groups.Delete(key)
-		}
-	}
 	now := b.releases(new.State, ref)
 	for host := range b.releases(old.State, ref) {
 		if !now[host] {
@@ -131,11 +119,6 @@ func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
 }
 
 func (b *builder) addApp(v cloud.View, ref cloud.AppRef) {
-	for i := range v.Instances.OfApp(ref) {
-		if key, ok := clientKey(i); ok {
-			b.groups.Insert(key, string(ref.Group))
-		}
-	}
 	app, ok := v.State.App(ref)
 	if !ok {
 		return
@@ -162,14 +145,6 @@ func (b *builder) releases(s *cloud.State, ref cloud.AppRef) map[cloud.Host]bool
 		}
 	}
 	return hosts
-}
-
-// clientKey is how the group of an instance's queries is found: as long as it may send some.
-func clientKey(i *cloud.Instance) ([]byte, bool) {
-	if !i.Addr.Addr().IsValid() || i.Phase == cloud.InstanceExited {
-		return nil, false
-	}
-	return i.Addr.Addr().Unmap().AsSlice(), true
 }
 
 // serviceKey is the key of APP.GROUP.internal.

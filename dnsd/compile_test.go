@@ -27,13 +27,6 @@ func dump(z *Zone) map[string]string {
 		}
 		all["service "+string(k)] = fmt.Sprint(v.v4, v.v6, v.ports)
 	}
-	for it := z.groups.Root().Iterator(); ; {
-		k, v, ok := it.Next()
-		if !ok {
-			break
-		}
-		all["group "+string(k)] = v
-	}
 	return all
 }
 

@@ -14,7 +14,7 @@ import (
 // SRV records whose targets are names of single instances: 10-77-0-5.APP.GROUP.internal.
 func (z *Zone) answerInternal(m *message, v View) {
 	if v.Class == Container && v.Group == "" {
-		// Started a moment ago: "no such name" would be remembered, this is tried again.
+		// A build's, or one that is just going: "no such name" would be remembered.
 		m.rcode, m.info = dns.RcodeServerFailure, int(dns.ExtendedErrorCodeNotReady)
 		return
 	}

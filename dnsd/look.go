@@ -16,12 +16,8 @@ type Look struct {
 
 // Look asks the zone in force, in a client's stead. It sends nothing.
 func (s *Server) Look(client netip.Addr, name string) Look {
-	z, v := s.zone.Load(), s.views.Of(client)
+	z, v := s.zone.Load(), s.view(client)
 	l := Look{Class: v.Class}
-	if v.Class == Container {
-		v.Group = z.GroupOf(client)
-	}
-	v.Recurse = s.cfg.Forward != nil && v.Class != Outside
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 		wire, err := m.Pack()

@@ -33,9 +33,18 @@ type Config struct {
 	// nor a container: those can't be made up. 0 is 200, below 0 none.
 	Rate int
 
+	Groups   Groups   // nil: no container is in one
 	Sockets  Sockets  // binds Listen; nil: the server does
 	Recorder Recorder // may be nil
 	Log      *slog.Logger
+}
+
+// Groups knows whose containers are at which addresses. It is asked with each query of a container, and
+// must know one before its first process runs: programs look up their database with their first breath
+// and do not ask again.
+type Groups interface {
+	// GroupOf returns the group of the container with an address, "" where there is none. IPv4 comes as such.
+	GroupOf(client netip.Addr) string
 }
 
 func (c *Config) validate() error {
@@ -183,7 +192,7 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 	if !q.Parse(msg) {
 		return nil, dropped
 	}
-	v := s.views.Of(client)
+	v := s.view(client)
 	if !q.Stream && (v.Class == Outside || v.Class == Local) {
 		switch s.limit.take(client) {
 		case spend:
@@ -193,17 +202,22 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 			return nil, dropped
 		}
 	}
-	z := s.zone.Load()
-	if v.Class == Container {
-		v.Group = z.GroupOf(client)
-	}
-	v.Recurse = s.cfg.Forward != nil && v.Class != Outside
 	q.Turn = rand.Uint32()
-	b, ours := z.Answer(b, q, v)
+	b, ours := s.zone.Load().Answer(b, q, v)
 	if !ours {
 		return nil, forwarded
 	}
 	return s.record(q, b), answered
+}
+
+// view is what is known of a client now.
+func (s *Server) view(client netip.Addr) View {
+	v := s.views.Of(client)
+	if v.Class == Container && s.cfg.Groups != nil {
+		v.Group = s.cfg.Groups.GroupOf(client.Unmap())
+	}
+	v.Recurse = s.cfg.Forward != nil && v.Class != Outside
+	return v
 }
 
 // record counts an answer that is about to be sent.

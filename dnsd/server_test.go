@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hosts of this machine, as a server on loopback sees its clients: 127.0.0.2 plays a container of group
-// default, 127.0.0.3 one of no group yet, 127.0.0.4 the local network and 127.0.0.9 the outside.
+// default, 127.0.0.3 one of no group, 127.0.0.4 the local network and 127.0.0.9 the outside.
 func testNetworks() []Network {
 	a := netip.MustParseAddr("127.0.0.1")
 	return []Network{
@@ -28,12 +28,18 @@ func testNetworks() []Network {
 	}
 }
 
+// groups has the groups of containers' addresses.
+type groups map[string]string
+
+func (g groups) GroupOf(client netip.Addr) string { return g[client.String()] }
+
 // started returns a server that runs until the test ends.
 func started(t testing.TB, change func(*Config)) *Server {
 	t.Helper()
-	v := shopView()
-	v.Instances = v.Instances.With(instance(release(app("default", "shop", 7), 7), 9, "127.0.0.2:80", cloud.InstanceUnready))
-	cfg := Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Networks: testNetworks(), Zone: compiled(t, v)}
+	cfg := Config{
+		Listen:   []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
+		Networks: testNetworks(), Groups: groups{"127.0.0.2": "default"}, Zone: compiled(t, shopView()),
+	}
 	if change != nil {
 		change(&cfg)
 	}

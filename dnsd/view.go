@@ -28,7 +28,7 @@ type Network struct {
 type View struct {
 	Class   Class
 	A, AAAA netip.Addr
-	Group   string // of a container; "" where it is not known (yet)
+	Group   string // of a container; "" where it is in none
 	Recurse bool   // names that are not ours are looked up for this client
 }
 
@@ -46,7 +46,7 @@ func NewViews(networks []Network) Views {
 }
 
 // Of returns the view of a client's address; one written as IPv4-mapped IPv6 is the IPv4 address. The
-// group is left open: the zone knows it.
+// group is left open.
 func (vs Views) Of(client netip.Addr) View {
 	client = client.Unmap().WithZone("")
 	for i := range vs {

@@ -26,7 +26,6 @@ type Zone struct {
 
 	hosts    *iradix.Tree[owners]     // names in the private domain
 	services *iradix.Tree[*endpoints] // names in "internal"
-	groups   *iradix.Tree[string]     // an instance's address → its group
 }
 
 // authority is the top of one of our zones.
@@ -68,7 +67,6 @@ func NewZone(domain string) (*Zone, error) {
 		domain:   hostText(origin),
 		hosts:    iradix.New[owners](),
 		services: iradix.New[*endpoints](),
-		groups:   iradix.New[string](),
 	}
 	z.private, z.internal, z.local = authority{origin: origin}, authority{origin: []byte("\x08internal\x00")}, authority{origin: []byte("\x09localhost\x00")}
 	z.setSerial(0)
@@ -160,18 +158,4 @@ func hasBelow[T any](tree *iradix.Tree[T], key []byte) bool {
 	it.SeekPrefix(key)
 	_, _, ok := it.Next()
 	return ok
-}
-
-// GroupOf returns the group of the instance with an address, "" where there is none.
-func (z *Zone) GroupOf(client netip.Addr) string {
-	var room [16]byte
-	client = client.Unmap()
-	if client.Is4() {
-		a := client.As4()
-		group, _ := z.groups.Get(append(room[:0], a[:]...))
-		return group
-	}
-	room = client.As16()
-	group, _ := z.groups.Get(room[:])
-	return group
 }

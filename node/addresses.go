@@ -24,6 +24,20 @@ func (n *Node) networks() []dnsd.Network {
 	return reach.Networks()
 }
 
+// GroupOf implements dnsd.Groups: of instances, and of containers for one command, which are on no board.
+func (n *Node) GroupOf(client netip.Addr) string {
+	tenant, ok := n.net.Tenant(client)
+	if !ok {
+		return ""
+	}
+	for g := range n.board.View().State.Groups() {
+		if g.Number == tenant {
+			return string(g.Name)
+		}
+	}
+	return ""
+}
+
 // ownAddrs are all addresses of this machine.
 func ownAddrs() (own []netip.Addr) {
 	addrs, err := net.InterfaceAddrs()

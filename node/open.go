@@ -193,7 +193,7 @@ func (n *Node) openNames(context.Context) error {
 	}
 	n.dns, err = dnsd.New(dnsd.Config{
 		Listen:   append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)),
-		Networks: n.networks(), Zone: zone, Forward: forward, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
+		Networks: n.networks(), Zone: zone, Forward: forward, Groups: n, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
 		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())

@@ -45,6 +45,7 @@ type Network struct {
 	subnet netip.Prefix
 	mtu    int
 
+	holders   holders
 	mu        sync.Mutex // guards endpoints and the table's elements, which mirror them
 	endpoints map[string]*endpoint
 	rules     map[string]int // of the table's chains, as rebuild left them; nil before
@@ -159,6 +160,7 @@ func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
 	n.cursor = ip
 	ep := n.endpoint(Endpoint{ID: id, Tenant: group, IP: ip})
 	n.endpoints[id] = ep
+	n.holders.add(ep.IP, group)
 	return ep, nil
 }
 
@@ -190,6 +192,7 @@ func (n *Network) detach(ep *endpoint) error {
 		return err
 	}
 	delete(n.endpoints, ep.ID)
+	n.holders.remove(ep.IP)
 	if ep.ruled {
 		err = errors.Join(err, n.removeElements(ep))
 	}
@@ -206,6 +209,7 @@ func (n *Network) Sync(all []Endpoint) (broken map[string]error, err error) {
 	for _, e := range all {
 		ep := n.endpoint(e)
 		n.endpoints[e.ID], ep.ruled, ep.joined = ep, true, true
+		n.holders.add(ep.IP, ep.Tenant)
 		keep[e.ID] = true
 	}
 	err = n.rebuild()

@@ -379,6 +379,35 @@ func TestObstacle(t *testing.T) {
 	}
 }
 
+// Whose an address is stands before anything can run behind it, and as long as something might.
+func TestTenant(t *testing.T) {
+	n := testNetwork(t, "a", "10.60.0.0/24")
+	f := func(when string, ip netip.Addr, want uint32, known bool) {
+		t.Helper()
+		if got, ok := n.Tenant(ip); got != want || ok != known {
+			t.Errorf("%s: %s is of %d, %v; want %d, %v", when, ip, got, ok, want, known)
+		}
+	}
+	ep, err := n.Reserve("a1", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f("reserved", ep.IP, 7, true)
+	if err := n.Attach(t.Context(), "a1"); err != nil {
+		t.Fatal(err)
+	}
+	f("attached", ep.IP, 7, true)
+	if _, err := n.Sync([]Endpoint{ep}); err != nil {
+		t.Fatal(err)
+	}
+	f("found again", ep.IP, 7, true)
+	if err := n.Detach("a1"); err != nil {
+		t.Fatal(err)
+	}
+	f("gone", ep.IP, 0, false)
+	f("never given out", netip.MustParseAddr("10.60.0.200"), 0, false)
+}
+
 func TestRunEndsAndRepairs(t *testing.T) {
 	n := testNetwork(t, "a", "10.60.0.0/24")
 	ctx, cancel := context.WithCancel(t.Context())
