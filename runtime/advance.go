@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -220,7 +221,7 @@ func describe(e cloud.Exit, reason string) string {
 	case e.Code < 0 || e.Code > 255:
 		return "ended in an unknown way"
 	case e.Code > 128 && e.Code <= 128+64:
-		return fmt.Sprintf("was ended by signal %d", e.Code-128)
+		return fmt.Sprintf("was ended by signal %d (%v)", e.Code-128, syscall.Signal(e.Code-128))
 	}
 	return fmt.Sprintf("exited with code %d", e.Code)
 }

@@ -175,3 +175,19 @@ func TestElsewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestDescribe(t *testing.T) {
+	f := func(e cloud.Exit, reason, want string) {
+		t.Helper()
+		if got := describe(e, reason); got != want {
+			t.Errorf("%+v: %q, want %q", e, got, want)
+		}
+	}
+	f(cloud.Exit{Code: 3}, "", "exited with code 3")
+	f(cloud.Exit{Code: 135}, "", "was ended by signal 7 (bus error)")
+	f(cloud.Exit{Code: 139}, "", "was ended by signal 11 (segmentation fault)")
+	f(cloud.Exit{Code: 137, OOM: true}, "", "ran out of memory: it has been killed at its limit")
+	f(cloud.Exit{Code: 1}, "listens nowhere", "listens nowhere")
+	f(cloud.Exit{Code: 250}, "", "exited with code 250")
+	f(cloud.Exit{Code: -1}, "", "ended in an unknown way")
+}

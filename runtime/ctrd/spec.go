@@ -107,6 +107,11 @@ func nativeOnly(all []specs.Arch) []specs.Arch {
 // runtimes read their limits from, the three files of a network, and the volumes.
 func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []specs.Mount) ([]specs.Mount, error) {
 	all = slices.DeleteFunc(all, func(m specs.Mount) bool { return m.Destination == "/run" })
+	for i, m := range all {
+		if m.Destination == "/dev/shm" && c.Memory > 0 {
+			all[i].Options = sized(m.Options, c.Memory)
+		}
+	}
 	all = append(all, specs.Mount{
 		Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup",
 		Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"},
@@ -132,6 +137,13 @@ func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []s
 		})
 	}
 	return all, nil
+}
+
+// sized bounds shared memory by the container's own limit, which counts it: with less, a program that asks
+// for more finds memory that it was given gone, and ends by a signal that nobody can read.
+func sized(options []string, bytes int64) []string {
+	options = slices.DeleteFunc(slices.Clone(options), func(o string) bool { return strings.HasPrefix(o, "size=") })
+	return append(options, fmt.Sprintf("size=%d", bytes))
 }
 
 // arguments are what is executed: the caller's, a shell with the caller's command line, or the image's.

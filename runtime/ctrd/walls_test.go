@@ -40,6 +40,7 @@ func TestWalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := r.container("report")
+	c.Memory = 96 << 20
 	c.Hostname, c.Search, c.Dir = "web-1", []string{"default.internal"}, "/not/there/yet"
 	c.Mounts = []runtime.Mount{{Source: vol, Target: "/vol"}}
 	ip := r.start(c).IP
@@ -67,7 +68,7 @@ func TestWalls(t *testing.T) {
 		"write sysctl: open /proc/sys/kernel/hostname: read-only file system",
 		"write cgroup: open /sys/fs/cgroup/memory/memory.limit_in_bytes: …",
 		"links [/sys/class/net/eth0 /sys/class/net/lo]",
-		"shm 67108864", "reopen stdout: <nil>", "sees memory 67108864",
+		"shm 100663296", "reopen stdout: <nil>", "sees memory 100663296",
 		"nofile …",
 	)
 	if strings.Contains(printed, "nofile 1024") {
