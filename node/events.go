@@ -182,7 +182,11 @@ func compareApp(old, now cloud.View, ref cloud.AppRef, at time.Time) (events []a
 	}
 	for i := range old.Instances.OfApp(ref) {
 		if _, still := now.Instances.Get(i.ID); !still {
-			add(i.N, "instance.gone", i.Slot.String(), "", fmt.Sprintf("%s is gone", i.Slot))
+			text := fmt.Sprintf("%s is gone", i.Slot)
+			if i.Phase == cloud.InstanceStopping && i.Exit == nil && i.Reason != "" {
+				text += ": it " + i.Reason
+			}
+			add(i.N, "instance.gone", i.Slot.String(), "", text)
 		}
 	}
 	return events

@@ -179,7 +179,7 @@ func TestElsewhere(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	f := func(e cloud.Exit, reason, want string) {
 		t.Helper()
-		if got := describe(e, reason); got != want {
+		if got := runtime.Describe(e, reason); got != want {
 			t.Errorf("%+v: %q, want %q", e, got, want)
 		}
 	}

@@ -209,8 +209,15 @@ func TestEndsInOrder(t *testing.T) {
 		w.after(2 * time.Second)
 		w.is("calls", calls(w, base), "drain stop")
 		w.is("seen", w.seen(), "web.0@r1 stopping")
-		w.after(10 * time.Second)
+		w.fault.FailAt = len(w.fault.Calls()) + 1
+		w.after(9 * time.Second)
 		w.is("calls", calls(w, base), "drain stop remove")
+		for i := range w.board.View().Instances.All() {
+			w.is("why", i.Reason, "did not end within 10s when asked to, and was killed")
+		}
+		w.is("seen", w.seen(), "web.0@r1 stopping")
+		w.after(5 * time.Second)
+		w.is("calls", calls(w, base), "drain stop remove remove")
 		w.is("seen", w.seen(), "")
 	})
 }

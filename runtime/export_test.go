@@ -16,6 +16,7 @@ var (
 	Probe     = probe
 	Elsewhere = elsewhere
 	Until     = until
+	Describe  = describe
 )
 
 // Apply is what becomes of the state.

@@ -361,6 +361,7 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	case <-exit:
 		w.ended = true
 	case <-grace.C:
+		w.show(cloud.InstanceStopping, fmt.Sprintf("did not end within %s when asked to, and was killed", time.Duration(p.StopGrace)))
 	case <-ctx.Done():
 	}
 }
