@@ -209,7 +209,7 @@ func TestEndsInOrder(t *testing.T) {
 		w.after(2 * time.Second)
 		w.is("calls", calls(w, base), "drain stop")
 		w.is("seen", w.seen(), "web.0@r1 stopping")
-		w.fault.FailAt = len(w.fault.Calls()) + 1
+		w.fault.FailNext()
 		w.after(9 * time.Second)
 		w.is("calls", calls(w, base), "drain stop remove")
 		for i := range w.board.View().Instances.All() {

@@ -33,14 +33,14 @@ func (f *Fault) Do(call string, work func() error) error {
 	}
 	f.calls = append(f.calls, call)
 	k := len(f.calls)
-	crash := k == f.CrashAt
+	crash, fail := k == f.CrashAt, k == f.FailAt
 	f.dead = crash
 	f.mu.Unlock()
 	if crash && !f.After {
 		f.Crash()
 		return fmt.Errorf("%s: the process has ended", call)
 	}
-	if k == f.FailAt {
+	if fail {
 		return fmt.Errorf("%s: %w", call, ErrInjected)
 	}
 	err := work()
@@ -48,6 +48,13 @@ func (f *Fault) Do(call string, work func() error) error {
 		f.Crash()
 	}
 	return err
+}
+
+// FailNext makes the next call return an error, whatever is under way.
+func (f *Fault) FailNext() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.FailAt = len(f.calls) + 1
 }
 
 // Revive begins the life of another process, in which nothing more goes wrong.
