@@ -119,6 +119,7 @@ func TestPushRefuses(t *testing.T) {
 		{shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: new(int64(1))}}}, Invalid, "less than 6M"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/proc/x"}}}, Invalid, "/proc"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}, {Name: "a", Path: "/b"}}}, Invalid, "twice"},
+		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}}, Processes: map[ProcessName]DraftProcess{Web: {Instances: new(2)}}}, Invalid, "2 instances would write to volume"},
 		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}}, Strategy: &rolling}, Invalid, "two releases on volume"},
 		{shop, Draft{Strategy: &Strategy{Kind: Rolling, Surge: new(-1)}}, Invalid, "surge -1 is not between"},
 		{shop, Draft{Strategy: &Strategy{Kind: Cutover, Surge: new(1001)}}, Invalid, "surge 1001 is not between"},
@@ -174,6 +175,23 @@ func TestVolumesHaveOneWriter(t *testing.T) {
 	changes, _, err = y.s.Rollback(shop, 1, ann)
 	y.do(changes, err)
 	y.phases(shop, "r1 starting, r2 current")
+}
+
+func TestVolumesHaveOneInstance(t *testing.T) {
+	y := begin(t)
+	y.pushed(shop, withVolume())
+	two := map[ProcessName]DraftProcess{Web: {Instances: new(2)}}
+	changes, err := y.s.Scale(shop.Release(0), two)
+	y.refuses(changes, err, Invalid, `2 instances would write to volume "data" at once`)
+	y.pushed(shop, Draft{Volumes: []Volume{{Name: "data", Path: "/data", Shared: true}}})
+	changes, err = y.s.Scale(shop.Release(0), two)
+	y.do(changes, err)
+	// Back to one that can't be shared: it is raised to the memory of what it replaces, not to its number.
+	changes, err = y.s.Promote(shop.Release(1), true, ann)
+	y.do(changes, err)
+	if n := y.release(shop, 1).Formation[Web].Instances; n != 1 {
+		t.Errorf("%d instances on one volume", n)
+	}
 }
 
 func TestHistoryIsBounded(t *testing.T) {

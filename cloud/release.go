@@ -43,7 +43,12 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 func (r *Release) raisedTo(replaced *Release) *Release {
 	raised := *r
 	raised.Formation = r.Formation.AtLeast(replaced.Formation)
+	_, single := r.Spec.exclusive()
 	for name, to := range raised.Formation {
+		if single {
+			to.Instances = min(to.Instances, 1)
+			raised.Formation[name] = to
+		}
 		if was := r.Formation[name]; was.Memory != to.Memory || was.CPU != to.CPU {
 			raised.Generation = r.Generation + 1
 		}
@@ -272,7 +277,7 @@ func scale(rel *Release, want map[ProcessName]DraftProcess) ([]Change, error) {
 		}
 		next.Formation[name] = now
 	}
-	if err := next.Formation.Validate(); err != nil {
+	if err := joinInvalid([]error{next.Formation.Validate(), rel.Spec.crowded(next.Formation)}); err != nil {
 		return nil, err
 	}
 	if maps.Equal(next.Formation, rel.Formation) {

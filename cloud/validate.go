@@ -86,6 +86,7 @@ func errorsOf(s Spec, f Formation) error {
 		}
 		names[v.Name], paths[v.Path] = true, true
 	}
+	errs = append(errs, s.crowded(f))
 	if !slices.Contains([]StrategyKind{Rolling, Cutover, Recreate}, s.Strategy.Kind) {
 		bad("strategy %q is none of rolling, cutover, recreate", s.Strategy.Kind)
 	}

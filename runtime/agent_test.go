@@ -400,7 +400,7 @@ func TestSupersededPushEnds(t *testing.T) {
 // With recreate never two releases run at once, whatever becomes of the push.
 func TestRecreateRunsOneReleaseAtATime(t *testing.T) {
 	draft := web(2)
-	draft.Volumes = []cloud.Volume{{Name: "data", Path: "/data"}}
+	draft.Volumes = []cloud.Volume{{Name: "data", Path: "/data", Shared: true}}
 	for _, image := range []string{"good", "bad"} {
 		t.Run(image, func(t *testing.T) {
 			apps := byImage(map[string]runtimetest.App{"bad": {Deaf: true, Exits: time.Second, Code: 1}})

@@ -99,6 +99,8 @@ func (v value) buildTarget(b *build) { b.Target, _ = v.word() }
 
 func (v value) buildArgs(b *build) { b.Args = v.texts() }
 
+func (v value) volumeShared(vol *volume) { vol.Shared, _ = v.flag() }
+
 // finish checks what the keys mean together.
 func (o *own) finish(r *reader) {
 	names, paths := map[string]bool{}, map[string]bool{}

@@ -142,6 +142,7 @@ func (*volume) keys() ([]key[volume], string) {
 	return []key[volume]{
 		{name: "name", read: value.volumeName},
 		{name: "path", read: value.volumePath},
+		{name: "shared", read: value.volumeShared},
 	}, "a volume"
 }
 
