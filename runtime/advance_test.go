@@ -163,7 +163,7 @@ func TestElsewhere(t *testing.T) {
 		"127.0.0.1:3000":            "listens on 127.0.0.1:3000 only: it must listen on 0.0.0.0:3000",
 		"[::1]:3000":                "listens on [::1]:3000 only: it must listen on 0.0.0.0:3000",
 		"[::]:3000":                 "listens on [::]:3000 only: it must listen on 0.0.0.0:3000",
-		"0.0.0.0:80 0.0.0.0:80":     "listens on 0.0.0.0:80 instead: it must listen on 0.0.0.0:$PORT, and PORT is 3000",
+		"0.0.0.0:80 0.0.0.0:80":     "listens on 0.0.0.0:80 instead: it must listen on 0.0.0.0:$PORT, and PORT is 3000 (EXPOSE, or x-micro: port, says another)",
 		"0.0.0.0:80 127.0.0.1:3000": "listens on 127.0.0.1:3000 only: it must listen on 0.0.0.0:3000",
 	} {
 		var at []runtime.Listener

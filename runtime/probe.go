@@ -111,5 +111,5 @@ func elsewhere(port uint16, listening []Listener) string {
 	if at = slices.Compact(at); len(at) == 0 {
 		return fmt.Sprintf("listens on no port: it must listen on 0.0.0.0:%d", port)
 	}
-	return fmt.Sprintf("listens on %s instead: it must listen on 0.0.0.0:$PORT, and PORT is %d", strings.Join(at, ", "), port)
+	return fmt.Sprintf("listens on %s instead: it must listen on 0.0.0.0:$PORT, and PORT is %d (EXPOSE, or x-micro: port, says another)", strings.Join(at, ", "), port)
 }
