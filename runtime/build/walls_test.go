@@ -92,13 +92,22 @@ func TestWalls(t *testing.T) {
 // hostAddr is an address of this machine that is not loopback.
 func hostAddr(t *testing.T) string {
 	t.Helper()
-	all, err := net.InterfaceAddrs()
+	links, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() && !strings.HasPrefix(p.Addr().String(), "10.93.") {
-			return p.Addr().String()
+	for _, link := range links {
+		if link.Flags&net.FlagLoopback != 0 {
+			continue // on lo there are gateways of nodes too, which come and go
+		}
+		all, err := link.Addrs()
+		if err != nil {
+			continue // nor does the link stay
+		}
+		for _, a := range all {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+				return p.Addr().String()
+			}
 		}
 	}
 	t.Fatal("this machine has no address but loopback's")
