@@ -37,7 +37,7 @@ func (c *command) childFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "stdin", Aliases: []string{"i"}, Usage: "send standard input"},
 		&urfave.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give it a terminal"},
 		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "of process `NAME`; else web"},
-		&urfave.StringFlag{Name: "user", Usage: "run as `USER`"},
+		&urfave.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER`"},
 		&urfave.StringFlag{Name: "dir", Usage: "in folder `DIR`"},
 		&urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`KEY=VALUE`; may be repeated"},
 	}

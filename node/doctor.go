@@ -60,7 +60,7 @@ func (n *Node) checkResolver(ctx context.Context) api.Check {
 	defer cancel()
 	name := string(n.cfg.Domain.API())
 	if _, err := net.DefaultResolver.LookupHost(ctx, name); err != nil {
-		return check("resolver", api.Warn, fmt.Sprintf("names under localhost work without; else ask %s for %s", n.cfg.DNS[0], n.cfg.Domain),
+		return check("resolver", api.Warn, fmt.Sprintf("browsers and curl know names under localhost without; for others ask %s for %s", n.cfg.DNS[0], n.cfg.Domain),
 			"this machine's resolver does not know %s", name)
 	}
 	return check("resolver", api.OK, "", "this machine's resolver knows %s", name)
