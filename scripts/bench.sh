@@ -26,7 +26,7 @@ sed 's/^/| /; s/|/ | /2g; s/$/ |/' $table | tee -a $figures
 printf '\n## Many routes\n\n```\n' >>$figures
 bin/bench-routes >$table
 tee -a $figures <$table
-printf '```\n\nA look-up and what is recorded of a request, on one of two CPUs:\n\n```\n' >>$figures
+printf '```\n\nA small request, one at a time; what is recorded of it and its look-up, by all CPUs at once:\n\n```\n' >>$figures
 go test ./router -run '^$' -bench 'LookupAndPick|Record|Proxy$' | grep '^Bench' >$table
 tee -a $figures <$table
 printf '```\n' >>$figures
