@@ -79,7 +79,10 @@ func (m *manager) start(ts *testscript.TestScript) {
 	m.node.Env = append(environment(ts), "NOTIFY_SOCKET="+m.path,
 		fmt.Sprintf("LISTEN_FDS=%d", len(m.files)), "LISTEN_FDNAMES="+strings.Join(m.names, ":"))
 	m.node.ExtraFiles = m.files
-	m.node.Stderr = ts.Stderr()
+	log, err := os.OpenFile(ts.MkAbs("manager.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	defer log.Close()
+	m.node.Stderr = log
 	ts.Check(m.node.Start())
 	ts.Check(m.conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	for !m.hear(ts) {
