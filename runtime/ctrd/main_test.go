@@ -42,13 +42,22 @@ func TestMain(m *testing.M) {
 	}
 	lo, err := netlink.LinkByIndex(1)
 	if err == nil {
-		err = errors.Join(netlink.LinkSetUp(lo), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), prepareTools())
+		err = errors.Join(netlink.LinkSetUp(lo), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), ownRun(), prepareTools())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+// ownRun has what nodes keep until the next boot gone with the tests.
+func ownRun() error {
+	const dir = "/run/micro"
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	return unix.Mount("run", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0711")
 }
 
 func inNamespaces() int {
