@@ -120,11 +120,18 @@ func (n *Network) collision(p netip.Prefix) (string, error) {
 			continue
 		}
 		mine := r.Protocol == routeProtocol && (gateways[q] || n.ours(r.LinkIndex))
-		if !mine {
+		if !mine && !vanished(r) {
 			return fmt.Sprintf("the route to %s (%s)", q, deviceName(r)), nil
 		}
 	}
 	return "", nil
+}
+
+// vanished says whether a route's link has gone since the route was listed, and the route with it: the
+// kernel takes its time over the links of a network namespace that nobody is in any more.
+func vanished(r netlink.Route) bool {
+	_, err := netlink.LinkByIndex(r.LinkIndex)
+	return r.LinkIndex != 0 && err != nil && gone(err) == nil
 }
 
 func deviceName(r netlink.Route) string {

@@ -413,6 +413,14 @@ func TestTenant(t *testing.T) {
 	f("never given out", netip.MustParseAddr("10.60.0.200"), 0, false)
 }
 
+func TestVanishedRoute(t *testing.T) {
+	for index, want := range map[int]bool{0: false, loopbackIndex: false, 1 << 30: true} {
+		if got := vanished(netlink.Route{LinkIndex: index}); got != want {
+			t.Errorf("route by link %d: %v", index, got)
+		}
+	}
+}
+
 func TestRunEndsAndRepairs(t *testing.T) {
 	n := testNetwork(t, "a", "10.60.0.0/24")
 	ctx, cancel := context.WithCancel(t.Context())
