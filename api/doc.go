@@ -1,6 +1,6 @@
 // Package api is the contract between a cloud and those who use it: the types of every read and write
 // under /v1, the codec between cloud.Error and problem documents (RFC 9457), the framing of exec, and
-// Client, which is all that the command line has of a cloud.
+// Client, which is all that the command line has of a cloud, on this machine or through ssh on another.
 //
 // The invariant: JSON names only ever join; none is renamed, none changes its meaning. The types stand
 // apart from those that a cloud stores, so that the store may change without the contract.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +151,7 @@ func (c *sshConn) why(err error) error {
 	case !ok:
 		return cloud.Errorf(cloud.Unavailable, "ssh: %w", err)
 	case e.ExitCode() == sshFailed:
-		return cloud.Errorf(cloud.Unavailable, "%s", or(said, "ssh failed")).WithHint("ssh must get there without asking: a key in the agent, and a known host")
+		return cloud.Errorf(cloud.Unavailable, "%s", cmp.Or(said, "ssh failed")).WithHint("ssh must get there without asking: a key in the agent, and a known host")
 	case e.ExitCode() == noCommand:
 		return cloud.Errorf(cloud.Unavailable, "there is no micro in the PATH there: %s", said).WithHint("install micro there, for example as /usr/local/bin/micro")
 	}
@@ -158,18 +159,11 @@ func (c *sshConn) why(err error) error {
 	if e.ExitCode() == cloud.Denied.Exit() {
 		code = cloud.Denied
 	}
-	there := cloud.Errorf(code, "%s", or(said, fmt.Sprintf("ssh ended with exit code %d", e.ExitCode())))
+	there := cloud.Errorf(code, "%s", cmp.Or(said, fmt.Sprintf("ssh ended with exit code %d", e.ExitCode())))
 	if hint != "" {
 		there = there.WithHint("there: %s", hint)
 	}
 	return there
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // lastWords keep the end of what ssh, or micro behind it, wrote to standard error.

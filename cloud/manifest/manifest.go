@@ -83,7 +83,7 @@ func Load(dir string, o Options) (*Manifest, error) {
 		return nil, cloud.Errorf(cloud.Invalid, "folder %q: %w", dir, err)
 	}
 	if info, err := os.Stat(abs); err != nil {
-		return nil, cloud.Errorf(cloud.NotFound, "folder %q: %w", dir, err)
+		return nil, cloud.Errorf(cloud.NotFound, "folder %q: %w", dir, err).WithHint("micro push FOLDER, or micro push --app NAME --image IMAGE")
 	} else if !info.IsDir() {
 		return nil, cloud.Errorf(cloud.Invalid, "%q is no folder", dir)
 	}

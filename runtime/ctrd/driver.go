@@ -82,8 +82,8 @@ func NewDriver(ctx context.Context, e *Engine, cfg DriverConfig) (*Driver, error
 	return d, nil
 }
 
-// Run looks after the containers' network, and after shims, until ctx ends. A container whose network is lost is killed:
-// whoever wants it finds that it has ended, and starts another one.
+// Run looks after the containers' network, and after shims, until ctx ends. A container whose network is
+// lost is killed: whoever wants it finds that it has ended, and starts another one.
 func (d *Driver) Run(ctx context.Context) error {
 	var looking sync.WaitGroup
 	defer looking.Wait()

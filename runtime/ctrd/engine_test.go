@@ -79,6 +79,17 @@ func strayMount(t *testing.T, state string) (layer, at string) {
 	return layer, at
 }
 
+// onlyMountIsGone checks that a folder is not there any more, and what was mounted in it is.
+func onlyMountIsGone(t *testing.T, dir, layer string) {
+	t.Helper()
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", dir, err)
+	}
+	if _, err := os.Stat(layer); err != nil {
+		t.Error(err)
+	}
+}
+
 // The next start takes such mounts away, and nothing that is behind them.
 func TestStrayMounts(t *testing.T) {
 	root, err := os.MkdirTemp("/tmp", "ctrd")
@@ -105,12 +116,7 @@ func TestStrayMounts(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if _, err := os.Stat(at); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", at, err)
-	}
-	if _, err := os.Stat(layer); err != nil {
-		t.Error(err)
-	}
+	onlyMountIsGone(t, at, layer)
 }
 
 // Such mounts of shims that end while micro lives go too, those of a start under way do not.
@@ -127,12 +133,7 @@ func TestSweepTemporary(t *testing.T) {
 	if young, err := sweepTemporary(state, young); err != nil || len(young) > 0 {
 		t.Errorf("%v, %v", young, err)
 	}
-	if _, err := os.Stat(at); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", at, err)
-	}
-	if _, err := os.Stat(layer); err != nil {
-		t.Error(err)
-	}
+	onlyMountIsGone(t, at, layer)
 }
 
 // Where /run is in memory itself, the state folder is no mount of its own: to remove it must not be to
@@ -152,12 +153,7 @@ func TestRemoveStateKeepsLayers(t *testing.T) {
 	if err := RemoveState(state); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(state); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", state, err)
-	}
-	if _, err := os.Stat(layer); err != nil {
-		t.Error(err)
-	}
+	onlyMountIsGone(t, state, layer)
 }
 
 // A node that is killed between making a snapshot's folder and recording it leaves the folder, under the

@@ -16,8 +16,9 @@ import (
 const interval = 2 * time.Second
 
 // Run looks after what this network has on the host until ctx ends: a table that somebody flushed, a
-// link or a pin that somebody deleted is made again. It has a pair of namespaces ready for the next container. broken is told, each time, of a container whose
-// network could not be mended: it has to be replaced.
+// link or a pin that somebody deleted is made again. It has a pair of namespaces ready for the next
+// container. broken is told, each time, of a container whose network could not be mended: it has to be
+// replaced.
 func (n *Network) Run(ctx context.Context, broken func(id string, err error)) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
