@@ -13,7 +13,7 @@ import (
 // Push creates a push; all that is wrong with the draft is reported before anything is sent. What the
 // draft says will be uploaded is expected within minutes. Files that are too many to be listed are left
 // out: all have to be uploaded then.
-func (c *Client) Push(ctx context.Context, app cloud.AppRef, d PushDraft) (Push, error) {
+func (c *Client) Push(ctx context.Context, app cloud.AppRef, d PushRequest) (Push, error) {
 	if d.Source != nil && !d.Source.fits() {
 		all := *d.Source
 		all.Files = nil

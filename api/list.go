@@ -2,9 +2,9 @@ package api
 
 // Limits of what one request may carry.
 const (
-	MaxBody   = 1 << 20 // bytes of a JSON body
-	MaxDraft  = 8 << 20 // bytes of a push's draft, which may list files
-	MaxUpload = 4 << 30 // bytes of an uploaded folder or archive
+	MaxBody        = 1 << 20 // bytes of a JSON body
+	MaxPushRequest = 8 << 20 // bytes of a push's draft, which may list files
+	MaxUpload      = 4 << 30 // bytes of an uploaded folder or archive
 )
 
 // List is a page of a list.

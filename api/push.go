@@ -7,15 +7,15 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// PushDraft asks for a push. Exactly one of the sources is named: Image, Source or Archive. The two
+// PushRequest asks for a push. Exactly one of the sources is named: Image, Source or Archive. The two
 // latter are uploaded once the draft has been accepted.
-type PushDraft struct {
-	Draft   cloud.Draft `json:"draft" doc:"What the manifest and flags say of the release"`
-	Stage   bool        `json:"stage,omitempty" doc:"Run at its own address alone, do not become current"`
-	Image   string      `json:"image,omitempty" doc:"Pull this reference"`
-	Source  *Source     `json:"source,omitempty" doc:"Build the folder that is uploaded next"`
-	Archive bool        `json:"archive,omitempty" doc:"Run the image of the OCI or docker archive that is uploaded next"`
-	Name    string      `json:"name,omitempty" doc:"For people: where it came from, for example the folder or file name"`
+type PushRequest struct {
+	Spec    cloud.PushSpec `json:"spec" doc:"What the manifest and flags say of the release"`
+	Stage   bool           `json:"stage,omitempty" doc:"Run at its own address alone, do not become current"`
+	Image   string         `json:"image,omitempty" doc:"Pull this reference"`
+	Source  *Source        `json:"source,omitempty" doc:"Build the folder that is uploaded next"`
+	Archive bool           `json:"archive,omitempty" doc:"Run the image of the OCI or docker archive that is uploaded next"`
+	Name    string         `json:"name,omitempty" doc:"For people: where it came from, for example the folder or file name"`
 }
 
 // Source says how to build an uploaded folder.
@@ -44,7 +44,7 @@ func (s *Source) fits() bool {
 	for _, f := range s.Files {
 		size += len(f.Path) + len(f.Link) + 200
 	}
-	return len(s.Files) <= 50_000 && size < MaxDraft-MaxBody
+	return len(s.Files) <= 50_000 && size < MaxPushRequest-MaxBody
 }
 
 // PushPhase is how far a push has come.

@@ -19,7 +19,7 @@ type pushing struct {
 	app     cloud.AppRef
 	dir     string // to build
 	archive string // to import
-	draft   api.PushDraft
+	draft   api.PushRequest
 }
 
 // content is what a push uploads; write is nil where that is nothing.

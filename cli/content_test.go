@@ -36,7 +36,7 @@ func TestDockerfileOfAFolder(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, ".dockerignore"), []byte("**\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p := &pushing{dir: dir, draft: api.PushDraft{Source: &api.Source{Dockerfile: c.said}}}
+		p := &pushing{dir: dir, draft: api.PushRequest{Source: &api.Source{Dockerfile: c.said}}}
 		content, err := p.open(t.Context())
 		if err != nil {
 			if !strings.Contains(err.Error(), c.want) || cloud.CodeOf(err) != cloud.Invalid || cloud.HintOf(err) == "" {

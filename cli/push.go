@@ -103,15 +103,15 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 	p := &pushing{
 		app:   cloud.AppRef{Group: c.group(u), App: m.App},
 		dir:   filepath.Join(dir, m.Path),
-		draft: api.PushDraft{Draft: m.Draft, Stage: u.Bool("stage")},
+		draft: api.PushRequest{Spec: m.Spec, Stage: u.Bool("stage")},
 	}
 	for _, name := range m.Secrets {
-		if p.draft.Draft.EnvDefaults == nil {
-			p.draft.Draft.EnvDefaults = map[string]string{}
+		if p.draft.Spec.EnvDefaults == nil {
+			p.draft.Spec.EnvDefaults = map[string]string{}
 		}
-		p.draft.Draft.EnvDefaults[name] = newSecret()
+		p.draft.Spec.EnvDefaults[name] = newSecret()
 	}
-	if err := draftFlags(u, &p.draft.Draft); err != nil {
+	if err := draftFlags(u, &p.draft.Spec); err != nil {
 		return nil, err
 	}
 	image := u.String("image")
@@ -141,7 +141,7 @@ func newSecret() string {
 }
 
 // draftFlags puts what flags say over what the manifest does.
-func draftFlags(u *urfave.Context, d *cloud.Draft) error {
+func draftFlags(u *urfave.Context, d *cloud.PushSpec) error {
 	web := d.Processes[cloud.Web]
 	if u.IsSet("instances") {
 		n := u.Int("instances")
@@ -156,7 +156,7 @@ func draftFlags(u *urfave.Context, d *cloud.Draft) error {
 	}
 	if u.IsSet("instances") || u.IsSet("memory") {
 		if d.Processes == nil {
-			d.Processes = map[cloud.ProcessName]cloud.DraftProcess{}
+			d.Processes = map[cloud.ProcessName]cloud.ProcessSpec{}
 		}
 		d.Processes[cloud.Web] = web
 	}

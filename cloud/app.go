@@ -144,8 +144,8 @@ func (s *State) Wanted(r *Release) Formation {
 
 // routed says whether a route names the release by number.
 func (s *State) routed(ref ReleaseRef) bool {
-	for site := range s.HostsOf(ref.AppRef) {
-		for _, route := range site.Routes {
+	for vhost := range s.HostsOf(ref.AppRef) {
+		for _, route := range vhost.Routes {
 			if route.leadsTo(ref) {
 				return true
 			}

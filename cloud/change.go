@@ -8,7 +8,7 @@ import (
 // as people expect, releases by number.
 type Key string
 
-// Object is one of *Group, *App, *Release and *Site.
+// Object is one of *Group, *App, *Release and *VirtualHost.
 type Object interface {
 	// Key is where the object is kept.
 	Key() Key
@@ -24,7 +24,7 @@ func (a *App) Key() Key { return appKey(a.AppRef) }
 func (r *Release) Key() Key { return releaseKey(r.ReleaseRef) }
 
 // Key is "sites/HOST".
-func (s *Site) Key() Key { return siteKey(s.Host) }
+func (s *VirtualHost) Key() Key { return virtualHostKey(s.Host) }
 
 // Change puts an object, or deletes what is at Key where Object is nil.
 type Change struct {
@@ -60,7 +60,7 @@ func DecodeChange(key Key, value []byte) (Change, error) {
 	case "releases":
 		c.Object = new(Release)
 	case "sites":
-		c.Object = new(Site)
+		c.Object = new(VirtualHost)
 	default:
 		return c, Errorf(Internal, "the store has %q, which this version of micro does not know", key)
 	}

@@ -93,7 +93,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	if err := plan.validate(steps); err != nil {
 		return nil, err
 	}
-	site, route, err := s.mustRoute(h, path)
+	vhost, route, err := s.mustRoute(h, path)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	if err := s.mayServe(rel, force); err != nil {
 		return nil, err
 	}
-	if rel.Group != site.Group {
+	if rel.Group != vhost.Group {
 		return nil, Errorf(Conflict, "%s is not of the group that owns %s", to, h)
 	}
 	from, err := s.fadeFrom(h, route)
@@ -136,7 +136,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	next.Faded = nil
 	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, FadePlan: plan, Before: route.Targets}
 	next.Targets = next.Crossfade.targets()
-	return []Change{Put(site.With(next)), Put(target)}, nil
+	return []Change{Put(vhost.With(next)), Put(target)}, nil
 }
 
 // fadeAlone reports what else is about to make a release of the app current. Several hosts may be faded
@@ -205,7 +205,7 @@ func (f *Crossfade) Is(o *Crossfade) bool {
 // StepCrossfade returns the changes that take a fade from the step that it was seen at to the next, or to
 // its end. They are none where it is not there any more.
 func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Time, at Stamp) []Change {
-	site, route, fade := s.fade(h, path)
+	vhost, route, fade := s.fade(h, path)
 	if !fade.Is(seen) || fade.Paused {
 		return nil
 	}
@@ -214,7 +214,7 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Ti
 		moved := *fade
 		moved.Step, moved.Since = fade.Step+1, at.At
 		next.Crossfade, next.Targets = &moved, moved.targets()
-		return []Change{Put(site.With(next))}
+		return []Change{Put(vhost.With(next))}
 	}
 	var changes []Change
 	to := fade.To
@@ -223,19 +223,19 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Ti
 		to = app.Release(0)
 		changes = s.settle(app, fade.To.N, warm, at)
 		// Its manifest may have given the host more routes.
-		site, route, _ = s.Apply(s.Rev()+1, changes).fade(h, path)
+		vhost, route, _ = s.Apply(s.Rev()+1, changes).fade(h, path)
 	}
 	next := *route
 	next.Crossfade = nil
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Finished: true, Share: 100, By: at.By}
 	next.Targets = []Target{{ReleaseRef: to}}
-	return append(changes, Put(site.With(next)))
+	return append(changes, Put(vhost.With(next)))
 }
 
 // AbortCrossfade returns the changes that lead a route back to where it led before its fade. Where nothing
 // is to run there any more it stays as it is.
 func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change, error) {
-	site, route, fade := s.fade(h, path)
+	vhost, route, fade := s.fade(h, path)
 	if fade == nil {
 		return nil, noFade(h, path)
 	}
@@ -245,7 +245,7 @@ func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change,
 	next := *route
 	next.Crossfade, next.Targets = nil, s.back(fade)
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Reason: reason, Share: fade.Share(), By: at.By}
-	return []Change{Put(site.With(next))}, nil
+	return []Change{Put(vhost.With(next))}, nil
 }
 
 // back are the targets from before a fade. They follow what is current, unless the fade of another host
@@ -267,7 +267,7 @@ func (s *State) back(f *Crossfade) []Target {
 // PauseCrossfade returns the changes that hold a fade at its step, or let it go on from there. Its time
 // at the step begins anew.
 func (s *State) PauseCrossfade(h Host, path string, paused bool, at Stamp) ([]Change, error) {
-	site, route, fade := s.fade(h, path)
+	vhost, route, fade := s.fade(h, path)
 	if fade == nil {
 		return nil, noFade(h, path)
 	}
@@ -277,35 +277,35 @@ func (s *State) PauseCrossfade(h Host, path string, paused bool, at Stamp) ([]Ch
 	next, held := *route, *fade
 	held.Paused, held.Since = paused, at.At
 	next.Crossfade = &held
-	return []Change{Put(site.With(next))}, nil
+	return []Change{Put(vhost.With(next))}, nil
 }
 
 func noFade(h Host, path string) error {
 	return Errorf(Conflict, "%s%s is not being cross-faded", h, path).WithHint("micro routes")
 }
 
-func (s *State) fade(h Host, path string) (*Site, *Route, *Crossfade) {
-	site, ok := s.Site(h)
+func (s *State) fade(h Host, path string) (*VirtualHost, *Route, *Crossfade) {
+	vhost, ok := s.VirtualHost(h)
 	if !ok {
 		return nil, nil, nil
 	}
-	route, ok := site.Route(path)
+	route, ok := vhost.Route(path)
 	if !ok {
 		return nil, nil, nil
 	}
-	return site, route, route.Crossfade
+	return vhost, route, route.Crossfade
 }
 
-func (s *State) mustRoute(h Host, path string) (*Site, *Route, error) {
-	site, err := s.mustSite(h)
+func (s *State) mustRoute(h Host, path string) (*VirtualHost, *Route, error) {
+	vhost, err := s.mustVirtualHost(h)
 	if err != nil {
 		return nil, nil, err
 	}
-	route, ok := site.Route(path)
+	route, ok := vhost.Route(path)
 	if !ok {
 		return nil, nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
 	}
-	return site, route, nil
+	return vhost, route, nil
 }
 
 // notFading reports a fade that is under way: nothing else may change the route then.
@@ -321,10 +321,10 @@ func (s *State) appNotFading(r AppRef) error { return s.appNotFadingBut(r.Releas
 
 // appNotFadingBut is appNotFading, but for fades to one release.
 func (s *State) appNotFadingBut(to ReleaseRef) error {
-	for site := range s.HostsOf(to.AppRef) {
-		for _, route := range site.Routes {
+	for vhost := range s.HostsOf(to.AppRef) {
+		for _, route := range vhost.Routes {
 			if f := route.Crossfade; f != nil && f.From.AppRef == to.AppRef && f.To.AppRef == to.AppRef && f.To != to {
-				return route.notFading(site.Host)
+				return route.notFading(vhost.Host)
 			}
 		}
 	}

@@ -11,10 +11,10 @@ const www, beta = Host("www.example.com"), Host("beta.example.com")
 // fading is a cloud in which shop@r1 is current, r2 and r3 are staged, and two hosts follow shop.
 func fading(t *testing.T) *story {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
-	y.staged(shop, Draft{})
-	y.pushed(blog, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
+	y.pushed(blog, PushSpec{})
 	for _, h := range []Host{www, beta} {
 		y.do(y.s.Map(Map{Host: h, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	}
@@ -29,8 +29,8 @@ func (y *story) fade(h Host, to ReleaseRef) ([]Change, error) {
 // step takes a fade to its next step.
 func (y *story) step(h Host) {
 	y.Helper()
-	site, _ := y.s.Site(h)
-	r, _ := site.Route("/")
+	vhost, _ := y.s.VirtualHost(h)
+	r, _ := vhost.Route("/")
 	if r.Crossfade == nil {
 		y.Fatalf("%s is not being cross-faded", h)
 	}
@@ -41,8 +41,8 @@ func (y *story) step(h Host) {
 func TestStepOfTheFadeThatWasSeen(t *testing.T) {
 	y := fading(t)
 	y.do(y.fade(www, shop.Release(3)))
-	site, _ := y.s.Site(www)
-	seen := site.Routes[0].Crossfade
+	vhost, _ := y.s.VirtualHost(www)
+	seen := vhost.Routes[0].Crossfade
 	none := func(what string) {
 		t.Helper()
 		if changes := y.s.StepCrossfade(www, "/", seen, noon, ann); changes != nil {
@@ -112,7 +112,7 @@ func TestCrossfadeHoldsItsApp(t *testing.T) {
 
 	// The other way round: a switch that has begun ends first.
 	y = fading(t)
-	y.push(shop, Draft{}, false)
+	y.push(shop, PushSpec{}, false)
 	changes, err := y.fade(www, shop.Release(3))
 	y.refuses(changes, err, Conflict, "being switched to shop@r4")
 	y.do(y.fade(www, blog.Release(1)))
@@ -134,7 +134,7 @@ func TestCrossfadesOfOneApp(t *testing.T) {
 
 	// From one app to another, the way back follows what has become current meanwhile.
 	y.do(y.fade(www, blog.Release(1)))
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
 	y.route(www, "/", "shop")
 }
@@ -157,8 +157,8 @@ func TestCrossfadeBackToNothing(t *testing.T) {
 func TestCrossfadeRaisesTheFormation(t *testing.T) {
 	y := begin(t)
 	large, small, two := int64(512<<20), int64(128<<20), 2
-	y.pushed(shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: &large, Instances: &two}}})
-	y.staged(shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: &small}}})
+	y.pushed(shop, PushSpec{Processes: map[ProcessName]ProcessSpec{Web: {Memory: &large, Instances: &two}}})
+	y.staged(shop, PushSpec{Processes: map[ProcessName]ProcessSpec{Web: {Memory: &small}}})
 	y.do(y.s.Map(Map{Host: www, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	y.do(y.fade(www, shop.Release(2)))
 	if r := y.release(shop, 2); r.Formation[Web].Memory != large || r.Formation[Web].Instances != 2 || r.Generation != 1 {
@@ -179,8 +179,8 @@ func TestCrossfadeRaisesTheFormation(t *testing.T) {
 func TestManifestJoinsNoCrossfade(t *testing.T) {
 	y := fading(t)
 	y.do(y.fade(www, shop.Release(3)))
-	draft := Draft{Routes: []DraftRoute{{Host: www, Path: "/"}}}
-	changes, _, err := y.s.Push(Push{App: blog, Draft: draft, Built: Built{Image: Image{Digest: "sha256:1", Name: "one"}}}, ann)
+	draft := PushSpec{Routes: []RouteSpec{{Host: www, Path: "/"}}}
+	changes, _, err := y.s.Push(Push{App: blog, Spec: draft, Built: Built{Image: Image{Digest: "sha256:1", Name: "one"}}}, ann)
 	y.refuses(changes, err, Conflict, "being cross-faded")
 	y.route(www, "/", "shop@r1 100, shop@r3 0")
 	y.staged(shop, draft) // it leads there already
@@ -190,16 +190,16 @@ func TestManifestJoinsNoCrossfade(t *testing.T) {
 // faded too.
 func TestCrossfadeMapsTheManifest(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.Map(Map{Host: www, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
-	y.staged(shop, Draft{Routes: []DraftRoute{{Host: www, Path: "/"}, {Host: www, Path: "/api", Public: true}}})
+	y.staged(shop, PushSpec{Routes: []RouteSpec{{Host: www, Path: "/"}, {Host: www, Path: "/api", Public: true}}})
 	y.do(y.fade(www, shop.Release(2)))
 	y.step(www)
 	y.step(www)
 	y.route(www, "/", "shop")
 	y.route(www, "/api", "shop")
-	if site, _ := y.s.Site(www); site.Exposure != ExposedPublic {
-		t.Errorf("exposure is %s", site.Exposure)
+	if vhost, _ := y.s.VirtualHost(www); vhost.Exposure != ExposedPublic {
+		t.Errorf("exposure is %s", vhost.Exposure)
 	}
 }
 

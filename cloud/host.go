@@ -15,9 +15,9 @@ const (
 	ExposedPublic   Exposure = "public"
 )
 
-// Site is a mapped host name and the routes under it. Owner and exposure belong to the host, not to its
+// VirtualHost is a mapped host name and the routes under it. Owner and exposure belong to the host, not to its
 // routes. One without routes is kept by its owner and answers 503.
-type Site struct {
+type VirtualHost struct {
 	Host     Host      `json:"host"`
 	Group    GroupName `json:"group"`
 	Exposure Exposure  `json:"exposure"`
@@ -82,7 +82,7 @@ type Mirror struct {
 }
 
 // Route returns the route of exactly this path.
-func (s *Site) Route(path string) (*Route, bool) {
+func (s *VirtualHost) Route(path string) (*Route, bool) {
 	for i := range s.Routes {
 		if s.Routes[i].Path == path {
 			return &s.Routes[i], true
@@ -91,8 +91,8 @@ func (s *Site) Route(path string) (*Route, bool) {
 	return nil, false
 }
 
-// With returns a copy of the site in which r takes the place of the route with its path.
-func (s *Site) With(r Route) *Site {
+// With returns a copy of the vhost in which r takes the place of the route with its path.
+func (s *VirtualHost) With(r Route) *VirtualHost {
 	c := s.Without(r.Path)
 	c.Routes = append(c.Routes, r)
 	slices.SortFunc(c.Routes, func(a, b Route) int {
@@ -104,8 +104,8 @@ func (s *Site) With(r Route) *Site {
 	return c
 }
 
-// Without returns a copy of the site without the route of the path.
-func (s *Site) Without(path string) *Site {
+// Without returns a copy of the vhost without the route of the path.
+func (s *VirtualHost) Without(path string) *VirtualHost {
 	c := *s
 	c.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Path == path })
 	return &c

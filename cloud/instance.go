@@ -94,11 +94,11 @@ type Crashes struct {
 
 // Instances is what was observed of a cloud's instances, at a sequence number. It never changes.
 type Instances struct {
-	seq     uint64
-	byKey   *iradix.Tree[*Instance] // slot key + ID
-	byID    *iradix.Tree[*Instance]
-	crashes *iradix.Tree[*Crashes] // slot key
-	journal journal[AppRef]
+	seq       uint64
+	byKey     *iradix.Tree[*Instance] // slot key + ID
+	byID      *iradix.Tree[*Instance]
+	crashes   *iradix.Tree[*Crashes] // slot key
+	changeLog changeLog[AppRef]
 }
 
 // NewInstances has seen nothing.
@@ -143,7 +143,7 @@ func (o *Instances) WithoutCrashes(s Slot) *Instances {
 func (o *Instances) next(app AppRef) *Instances {
 	n := *o
 	n.seq++
-	n.journal = o.journal.add(o.seq, n.seq, []AppRef{app})
+	n.changeLog = o.changeLog.add(o.seq, n.seq, []AppRef{app})
 	return &n
 }
 
@@ -153,7 +153,7 @@ func (o *Instances) Since(old *Instances) (apps []AppRef, ok bool) {
 	if old == nil {
 		return nil, false
 	}
-	return o.journal.since(old.seq, o.seq)
+	return o.changeLog.since(old.seq, o.seq)
 }
 
 // Get returns the instance of the ID.
@@ -229,8 +229,8 @@ func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok b
 			hosts[host] = true
 			// A route that names a release is what may keep it running: the release's own address comes or goes.
 			for _, s := range []*State{old.State, v.State} {
-				if site, ok := s.Site(host); ok {
-					for app := range site.apps() {
+				if vhost, ok := s.VirtualHost(host); ok {
+					for app := range vhost.apps() {
 						named[app] = true
 					}
 				}
@@ -243,8 +243,8 @@ func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok b
 		apps[app] = true
 	}
 	for app := range apps {
-		for site := range v.State.HostsOf(app) {
-			hosts[site.Host] = true
+		for vhost := range v.State.HostsOf(app) {
+			hosts[vhost.Host] = true
 		}
 	}
 	maps.Copy(apps, named)

@@ -37,15 +37,15 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	if m.Target.Weight < 0 || m.Target.Weight > 100 {
 		return nil, Errorf(Invalid, "weight %d is not between 0 and 100 percent", m.Target.Weight).WithHint("micro map %s %s --weight 10", m.Target.ReleaseRef, m.Host)
 	}
-	site, ok := s.Site(m.Host)
+	vhost, ok := s.VirtualHost(m.Host)
 	switch {
 	case !ok:
-		site = &Site{Host: m.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
-	case site.Group != app.Group:
+		vhost = &VirtualHost{Host: m.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
+	case vhost.Group != app.Group:
 		return nil, Errorf(Conflict, "host %s belongs to another group", m.Host).WithHint("micro routes")
 	}
 	route := Route{Path: m.Path}
-	if r, ok := site.Route(m.Path); ok {
+	if r, ok := vhost.Route(m.Path); ok {
 		route = *r
 	}
 	if route.Crossfade != nil {
@@ -61,7 +61,7 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		route.Sticky = m.Sticky
 	}
 	route.Headers = or(m.Headers, route.Headers)
-	next := site.With(route)
+	next := vhost.With(route)
 	if m.Public {
 		next.Exposure = ExposedPublic
 	}
@@ -157,9 +157,9 @@ func crossfading(h Host, path string) error {
 	return Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
 }
 
-// mapDraft maps an app to the routes of its manifest, as far as it is not already.
-func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, error) {
-	sites := map[Host]*Site{}
+// mapSpec maps an app to the routes of its manifest, as far as it is not already.
+func (s *State) mapSpec(app AppRef, routes []RouteSpec, at Stamp) ([]Change, error) {
+	vhosts := map[Host]*VirtualHost{}
 	for _, d := range routes {
 		if host, err := ParseHost(string(d.Host)); err != nil || host != d.Host {
 			return nil, Errorf(Invalid, "route %q: %q is no host in lower case", string(d.Host)+d.Path, d.Host).WithHint("write it like www.example.com/path")
@@ -167,18 +167,18 @@ func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, e
 		if path, err := ParsePath(d.Path); err != nil || path != d.Path {
 			return nil, Errorf(Invalid, "route %q: %q is no clean path", string(d.Host)+d.Path, d.Path).WithHint("write it like www.example.com/path")
 		}
-		site, ok := sites[d.Host]
+		vhost, ok := vhosts[d.Host]
 		if !ok {
-			site, ok = s.Site(d.Host)
+			vhost, ok = s.VirtualHost(d.Host)
 		}
 		switch {
 		case !ok:
-			site = &Site{Host: d.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
-		case site.Group != app.Group:
+			vhost = &VirtualHost{Host: d.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
+		case vhost.Group != app.Group:
 			return nil, Errorf(Conflict, "host %s belongs to another group", d.Host).WithHint("choose another host in the manifest")
 		}
 		route := Route{Path: d.Path, Sticky: d.Sticky}
-		if r, ok := site.Route(d.Path); ok {
+		if r, ok := vhost.Route(d.Path); ok {
 			route = *r
 		}
 		if !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.AppRef == app }) {
@@ -187,15 +187,15 @@ func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, e
 			}
 			route.Targets = append(slices.Clone(route.Targets), Target{ReleaseRef: app.Release(0)})
 		}
-		next := site.With(route)
+		next := vhost.With(route)
 		if d.Public {
 			next.Exposure = ExposedPublic
 		}
-		sites[d.Host] = next
+		vhosts[d.Host] = next
 	}
 	var changes []Change
-	for _, h := range sortedKeys(sites) {
-		changes = append(changes, Put(sites[h]))
+	for _, h := range sortedKeys(vhosts) {
+		changes = append(changes, Put(vhosts[h]))
 	}
 	return changes, nil
 }
@@ -205,9 +205,9 @@ func (s *State) mapDraft(app AppRef, routes []DraftRoute, at Stamp) ([]Change, e
 func (s *State) unmapAll(app AppRef) []Change {
 	var changes []Change
 	follows := func(t Target) bool { return t.ReleaseRef == app.Release(0) }
-	for site := range s.HostsOf(app) {
-		next := site
-		for _, r := range site.Routes {
+	for vhost := range s.HostsOf(app) {
+		next := vhost
+		for _, r := range vhost.Routes {
 			if r.Crossfade != nil || !slices.ContainsFunc(r.Targets, follows) {
 				continue
 			}
@@ -216,7 +216,7 @@ func (s *State) unmapAll(app AppRef) []Change {
 				next = next.With(r)
 			}
 		}
-		if next != site {
+		if next != vhost {
 			changes = append(changes, Put(next))
 		}
 	}
@@ -226,11 +226,11 @@ func (s *State) unmapAll(app AppRef) []Change {
 // Unmap returns the changes that take a target from a route. Taking the last one needs force: the host
 // then answers 503 until something is mapped to it.
 func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Change, error) {
-	site, err := s.mustSite(h)
+	vhost, err := s.mustVirtualHost(h)
 	if err != nil {
 		return nil, err
 	}
-	route, ok := site.Route(path)
+	route, ok := vhost.Route(path)
 	if !ok || !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.ReleaseRef == target }) {
 		return nil, Errorf(NotFound, "%s%s does not lead to %s", h, path, target).WithHint("micro routes")
 	}
@@ -244,32 +244,32 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithHint("micro unmap %s %s%s --yes", target, h, path)
 	}
 	if len(next.Targets) > 0 {
-		return []Change{Put(site.With(next))}, nil
+		return []Change{Put(vhost.With(next))}, nil
 	}
-	return []Change{Put(site.Without(path))}, nil
+	return []Change{Put(vhost.Without(path))}, nil
 }
 
 // ReleaseHost gives a host up: it is unknown afterwards. Where it still leads somewhere that needs force.
 func (s *State) ReleaseHost(h Host, force bool) ([]Change, error) {
-	site, err := s.mustSite(h)
+	vhost, err := s.mustVirtualHost(h)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range site.Routes {
+	for _, r := range vhost.Routes {
 		if len(r.Targets) > 0 && !force {
 			return nil, Errorf(Conflict, "%s%s leads to %s, and would be unknown", h, strings.TrimSuffix(r.Path, "/"), r.Targets[0].ReleaseRef).WithHint("micro unmap %s --release-host --yes", h)
 		}
 	}
-	return []Change{Delete(site)}, nil
+	return []Change{Delete(vhost)}, nil
 }
 
 // Traffic returns the changes that replace all weights of a route in one step. Every target must be named.
 func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Change, error) {
-	site, err := s.mustSite(h)
+	vhost, err := s.mustVirtualHost(h)
 	if err != nil {
 		return nil, err
 	}
-	route, ok := site.Route(path)
+	route, ok := vhost.Route(path)
 	if !ok {
 		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
 	}
@@ -287,7 +287,7 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 		if _, err := s.checkTarget(ref); err != nil {
 			return nil, err
 		}
-		if ref.Group != site.Group {
+		if ref.Group != vhost.Group {
 			return nil, Errorf(Conflict, "%s is not of the group that owns %s", ref, h).WithHint("micro routes")
 		}
 		sum += w
@@ -296,25 +296,25 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 	if sum == 0 {
 		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithHint("micro routes")
 	}
-	return []Change{Put(site.With(next))}, nil
+	return []Change{Put(vhost.With(next))}, nil
 }
 
 // Swap returns the changes that exchange the routes of two hosts; owner and exposure stay.
 func (s *State) Swap(a, b Host) ([]Change, error) {
-	x, err := s.mustSite(a)
+	x, err := s.mustVirtualHost(a)
 	if err != nil {
 		return nil, err
 	}
-	y, err := s.mustSite(b)
+	y, err := s.mustVirtualHost(b)
 	if err != nil {
 		return nil, err
 	}
 	if a == b || x.Group != y.Group {
 		return nil, Errorf(Invalid, "%s and %s can't be swapped: two hosts of one group are needed", a, b).WithHint("micro routes")
 	}
-	for _, site := range []*Site{x, y} {
-		for _, route := range site.Routes {
-			if err := route.notFading(site.Host); err != nil {
+	for _, vhost := range []*VirtualHost{x, y} {
+		for _, route := range vhost.Routes {
+			if err := route.notFading(vhost.Host); err != nil {
 				return nil, err
 			}
 		}
@@ -324,12 +324,12 @@ func (s *State) Swap(a, b Host) ([]Change, error) {
 	return []Change{Put(&nx), Put(&ny)}, nil
 }
 
-func (s *State) mustSite(h Host) (*Site, error) {
-	site, ok := s.Site(h)
+func (s *State) mustVirtualHost(h Host) (*VirtualHost, error) {
+	vhost, ok := s.VirtualHost(h)
 	if !ok {
 		return nil, Errorf(NotFound, "no host %q is mapped", h).WithHint("micro routes")
 	}
-	return site, nil
+	return vhost, nil
 }
 
 func sortedRefs[V any](m map[ReleaseRef]V) []ReleaseRef {

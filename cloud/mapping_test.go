@@ -8,10 +8,10 @@ import (
 func TestMapAndUnmap(t *testing.T) {
 
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
-	y.pushed(blog, Draft{})
-	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
+	y.pushed(blog, PushSpec{})
+	y.pushed(AppRef{"qa", "shop"}, PushSpec{})
 	to := func(r ReleaseRef, weight ...int) ([]Change, error) {
 		m := Map{Host: www, Path: "/", Target: Target{ReleaseRef: r}}
 		if len(weight) > 0 {
@@ -67,10 +67,10 @@ func TestMapAndUnmap(t *testing.T) {
 
 func TestMapRefusesWhatCannotServe(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
 	y.do(y.s.Stop(shop.Release(2)))
-	y.push(shop, Draft{}, true)
+	y.push(shop, PushSpec{}, true)
 	y.do(y.s.Fail(shop.Release(3), Failure{Reason: "exited"}), nil)
 	for n, part := range map[int]string{2: "is stopped", 3: "failed: exited", 4: "no release r4"} {
 		code := Conflict
@@ -88,13 +88,13 @@ func TestMapRefusesWhatCannotServe(t *testing.T) {
 // A route by number keeps a release running, and its end ends that.
 func TestRouteKeepsAReleaseRunning(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.Map(Map{Host: "old.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(1)}, Public: true}, ann))
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.Cool(Stamp{At: noon.AddDate(1, 0, 0)}), nil)
 	y.phases(shop, "r1 routed, r2 current")
-	if site, _ := y.s.Site("old.example.com"); site.Exposure != ExposedPublic {
-		t.Errorf("exposure is %s", site.Exposure)
+	if vhost, _ := y.s.VirtualHost("old.example.com"); vhost.Exposure != ExposedPublic {
+		t.Errorf("exposure is %s", vhost.Exposure)
 	}
 	y.do(y.s.Unmap("old.example.com", "/", shop.Release(1), true))
 	y.phases(shop, "r1 retired, r2 current")
@@ -102,9 +102,9 @@ func TestRouteKeepsAReleaseRunning(t *testing.T) {
 
 func TestTraffic(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
-	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
+	y.pushed(AppRef{"qa", "shop"}, PushSpec{})
 	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	y.do(y.s.Traffic("www.example.com", "/", map[ReleaseRef]int{shop.Release(0): 95, shop.Release(2): 5}))
 	y.route("www.example.com", "/", "shop 95, shop@r2 5")
@@ -125,9 +125,9 @@ func TestTraffic(t *testing.T) {
 
 func TestSwap(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.pushed(blog, Draft{})
-	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.pushed(blog, PushSpec{})
+	y.pushed(AppRef{"qa", "shop"}, PushSpec{})
 	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}, Public: true}, ann))
 	y.do(y.s.Map(Map{Host: "next.example.com", Path: "/", Target: Target{ReleaseRef: blog.Release(0)}}, ann))
 	y.do(y.s.Map(Map{Host: "qa.example.com", Path: "/", Target: Target{ReleaseRef: AppRef{"qa", "shop"}.Release(0)}}, ann))
@@ -135,7 +135,7 @@ func TestSwap(t *testing.T) {
 	y.do(y.s.Swap("www.example.com", "next.example.com"))
 	y.route("www.example.com", "/", "blog")
 	y.route("next.example.com", "/", "shop")
-	if site, _ := y.s.Site("next.example.com"); site.Exposure != ExposedInternal {
+	if vhost, _ := y.s.VirtualHost("next.example.com"); vhost.Exposure != ExposedInternal {
 		t.Error("the exposure went along")
 	}
 	y.do(y.s.Swap("www.example.com", "next.example.com"))
@@ -152,13 +152,13 @@ func TestSwap(t *testing.T) {
 
 func TestPathsSortLongestFirst(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	for _, p := range []string{"/", "/a", "/b", "/a/b", "/longest"} {
 		y.do(y.s.Map(Map{Host: "www.example.com", Path: p, Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	}
-	site, _ := y.s.Site("www.example.com")
+	vhost, _ := y.s.VirtualHost("www.example.com")
 	var got []string
-	for _, r := range site.Routes {
+	for _, r := range vhost.Routes {
 		got = append(got, r.Path)
 	}
 	if strings.Join(got, " ") != "/longest /a/b /a /b /" {

@@ -3,11 +3,11 @@ package cloud
 // SetMirror returns the changes that have percent of a route's safe requests copied to a release, or no
 // more for 0. The answers to copies reach nobody; they are compared with those to the originals.
 func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Change, error) {
-	site, err := s.mustSite(h)
+	vhost, err := s.mustVirtualHost(h)
 	if err != nil {
 		return nil, err
 	}
-	route, ok := site.Route(path)
+	route, ok := vhost.Route(path)
 	if !ok {
 		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
 	}
@@ -17,7 +17,7 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 			return nil, nil
 		}
 		next.Mirror = nil
-		return []Change{Put(site.With(next))}, nil
+		return []Change{Put(vhost.With(next))}, nil
 	}
 	if percent < 0 || percent > 100 {
 		return nil, Errorf(Invalid, "%d is no percentage between 0 and 100", percent).WithHint("micro traffic %s --mirror %s=10%%", h, to)
@@ -25,7 +25,7 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 	if _, err := s.checkTarget(to); err != nil {
 		return nil, err
 	}
-	if to.Group != site.Group {
+	if to.Group != vhost.Group {
 		return nil, Errorf(Conflict, "%s is not of the group that owns %s", to, h).WithHint("micro routes")
 	}
 	mirror := Mirror{To: to, Percent: percent}
@@ -33,5 +33,5 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 		return nil, nil
 	}
 	next.Mirror = &mirror
-	return []Change{Put(site.With(next))}, nil
+	return []Change{Put(vhost.With(next))}, nil
 }

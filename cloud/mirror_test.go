@@ -5,9 +5,9 @@ import "testing"
 func TestMirror(t *testing.T) {
 	const www = Host("www.example.com")
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.pushed(shop, Draft{})
-	y.pushed(AppRef{"qa", "shop"}, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.pushed(shop, PushSpec{})
+	y.pushed(AppRef{"qa", "shop"}, PushSpec{})
 	changes, err := y.s.SetMirror(www, "/", shop.Release(2), 10)
 	y.refuses(changes, err, NotFound, "no host")
 	y.do(y.s.Map(Map{Host: www, Path: "/", Target: Target{ReleaseRef: shop.Release(2)}}, ann))
@@ -22,8 +22,8 @@ func TestMirror(t *testing.T) {
 
 	// A mirror keeps its release running, and its address leads to the route.
 	y.do(y.s.SetMirror(www, "/", shop.Release(1), 10))
-	site, _ := y.s.Site(www)
-	if r, _ := site.Route("/"); r.Mirror == nil || *r.Mirror != (Mirror{shop.Release(1), 10}) {
+	vhost, _ := y.s.VirtualHost(www)
+	if r, _ := vhost.Route("/"); r.Mirror == nil || *r.Mirror != (Mirror{shop.Release(1), 10}) {
 		t.Errorf("mirror: %v", r.Mirror)
 	}
 	if old := y.release(shop, 1); !y.s.Runs(old) {
@@ -35,8 +35,8 @@ func TestMirror(t *testing.T) {
 	// Weights are another matter.
 	y.do(y.s.Traffic(www, "/", map[ReleaseRef]int{shop.Release(2): 1}))
 	y.do(y.s.SetMirror(www, "/", ReleaseRef{}, 0))
-	site, _ = y.s.Site(www)
-	if r, _ := site.Route("/"); r.Mirror != nil || len(r.Targets) != 1 {
+	vhost, _ = y.s.VirtualHost(www)
+	if r, _ := vhost.Route("/"); r.Mirror != nil || len(r.Targets) != 1 {
 		t.Errorf("ended: %v", r)
 	}
 	if changes, err := y.s.SetMirror(www, "/", ReleaseRef{}, 0); err != nil || changes != nil {

@@ -23,7 +23,7 @@ func (s *State) Init(at Stamp) []Change {
 // Push is a new release of an app.
 type Push struct {
 	App   AppRef
-	Draft Draft
+	Spec  PushSpec
 	Built Built
 	// Stage keeps the release from becoming current: it runs at its own address alone.
 	Stage bool
@@ -42,11 +42,11 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 		app = &App{AppRef: p.App, Created: at.At}
 	}
 	parent, _ := s.Release(p.App.Release(0))
-	spec, formation, err := p.Draft.Resolve(p.Built, parent)
+	spec, formation, err := p.Spec.Resolve(p.Built, parent)
 	if err != nil {
 		return nil, ReleaseRef{}, err
 	}
-	if _, err := s.mapDraft(p.App, p.Draft.Routes, at); err != nil {
+	if _, err := s.mapSpec(p.App, p.Spec.Routes, at); err != nil {
 		return nil, ReleaseRef{}, err
 	}
 	changes, rel, err := s.derive(app, parent, spec, formation, p.Stage, "push", at)
@@ -58,8 +58,8 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 }
 
 // CheckPush reports what keeps a push from being accepted, as far as that is known without an image.
-func (s *State) CheckPush(app AppRef, d Draft, stage bool) error {
-	_, _, err := s.Push(Push{App: app, Draft: d, Stage: stage}, Stamp{})
+func (s *State) CheckPush(app AppRef, d PushSpec, stage bool) error {
+	_, _, err := s.Push(Push{App: app, Spec: d, Stage: stage}, Stamp{})
 	return err
 }
 
@@ -130,7 +130,7 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 	next.Current = n
 	if rel, ok := s.Release(app.Release(n)); ok {
 		if !rel.Up || rel.Staged {
-			mapped, err := s.mapDraft(app.AppRef, rel.Spec.Routes, at)
+			mapped, err := s.mapSpec(app.AppRef, rel.Spec.Routes, at)
 			switch {
 			case rel.Spec.NoRoute:
 				changes = append(changes, s.unmapAll(app.AppRef)...)

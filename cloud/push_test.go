@@ -12,12 +12,12 @@ func TestPushInheritsEnvAndFormation(t *testing.T) {
 	y := begin(t)
 	memory := int64(64 << 20)
 	three := 3
-	y.pushed(shop, Draft{
+	y.pushed(shop, PushSpec{
 		Env:       map[string]string{"A": "1", "B": "2"},
-		Processes: map[ProcessName]DraftProcess{Web: {Instances: &three, Memory: &memory}, "worker": {Instances: &three}},
+		Processes: map[ProcessName]ProcessSpec{Web: {Instances: &three, Memory: &memory}, "worker": {Instances: &three}},
 	})
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{Web: {Instances: new(5)}}))
-	rel := y.pushed(shop, Draft{Env: map[string]string{"B": "3"}})
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(5)}}))
+	rel := y.pushed(shop, PushSpec{Env: map[string]string{"B": "3"}})
 	if want := map[string]string{"A": "1", "B": "3"}; !maps.Equal(rel.Spec.Env, want) {
 		t.Errorf("env is %v, want %v", rel.Spec.Env, want)
 	}
@@ -32,10 +32,10 @@ func TestPushInheritsEnvAndFormation(t *testing.T) {
 
 func TestFailedPushLeavesTheAppAsItWas(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	before := dump(y.s)
-	rel := y.push(shop, Draft{Env: map[string]string{"A": "1"}, Routes: []DraftRoute{{Host: "other.example.com", Path: "/"}}}, false)
+	rel := y.push(shop, PushSpec{Env: map[string]string{"A": "1"}, Routes: []RouteSpec{{Host: "other.example.com", Path: "/"}}}, false)
 	y.phases(shop, "r1 current, r2 starting")
 	y.do(y.s.Fail(rel.ReleaseRef, Failure{At: noon, Reason: "exited"}), nil)
 	y.phases(shop, "r1 current, r2 failed")
@@ -49,8 +49,8 @@ func TestFailedPushLeavesTheAppAsItWas(t *testing.T) {
 
 func TestNewerPushSupersedes(t *testing.T) {
 	y := begin(t)
-	y.push(shop, Draft{}, false)
-	y.push(shop, Draft{}, false)
+	y.push(shop, PushSpec{}, false)
+	y.push(shop, PushSpec{}, false)
 	y.phases(shop, "r1 superseded, r2 starting")
 	y.settle(shop)
 	y.phases(shop, "r1 superseded, r2 current")
@@ -61,18 +61,18 @@ func TestNewerPushSupersedes(t *testing.T) {
 // A staged release whose promotion is superseded stays staged.
 func TestSupersededPromotionStaysStaged(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
 	y.do(y.s.Promote(shop.Release(2), false, ann))
 	y.phases(shop, "r1 current, r2 starting")
-	y.push(shop, Draft{}, false)
+	y.push(shop, PushSpec{}, false)
 	y.phases(shop, "r1 current, r2 staged, r3 starting")
 }
 
 func TestRoutesOfTheManifestComeWithTheRelease(t *testing.T) {
 	y := begin(t)
-	routes := []DraftRoute{{Host: "www.example.com", Path: "/", Public: true}, {Host: "www.example.com", Path: "/api"}}
-	y.push(shop, Draft{Routes: routes}, false)
+	routes := []RouteSpec{{Host: "www.example.com", Path: "/", Public: true}, {Host: "www.example.com", Path: "/api"}}
+	y.push(shop, PushSpec{Routes: routes}, false)
 	y.route("www.example.com", "/", "unknown")
 	y.settle(shop)
 	y.route("www.example.com", "/", "shop")
@@ -83,9 +83,9 @@ func TestRoutesOfTheManifestComeWithTheRelease(t *testing.T) {
 	y.do(changes, err)
 	y.settle(shop)
 	y.route("www.example.com", "/api", "nowhere")
-	y.pushed(shop, Draft{Routes: routes})
+	y.pushed(shop, PushSpec{Routes: routes})
 	y.route("www.example.com", "/api", "shop")
-	y.pushed(shop, Draft{NoRoute: true})
+	y.pushed(shop, PushSpec{NoRoute: true})
 	y.route("www.example.com", "/", "nowhere")
 	// And a roll-back moves no route of the manifest.
 	changes, _, err = y.s.Rollback(shop, 0, ann)
@@ -96,39 +96,39 @@ func TestRoutesOfTheManifestComeWithTheRelease(t *testing.T) {
 
 func TestPushRefuses(t *testing.T) {
 	y := begin(t)
-	y.do([]Change{Put(&Site{Host: "taken.example.com", Group: "qa", Exposure: ExposedInternal})}, nil)
+	y.do([]Change{Put(&VirtualHost{Host: "taken.example.com", Group: "qa", Exposure: ExposedInternal})}, nil)
 	y.pushed(AppRef{DefaultGroup, "vol"}, withVolume())
 	rolling := Strategy{Kind: Rolling}
 	for _, c := range []struct {
 		app  AppRef
-		d    Draft
+		d    PushSpec
 		code Code
 		part string
 	}{
-		{AppRef{DefaultGroup, "Shop"}, Draft{}, Invalid, "no DNS label"},
-		{AppRef{DefaultGroup, "api"}, Draft{}, Invalid, "reserved"},
-		{AppRef{DefaultGroup, "qa"}, Draft{}, Conflict, "that of a group"},
-		{AppRef{"nope", "shop"}, Draft{}, NotFound, "no group"},
-		{shop, Draft{EnvRequired: []string{"TOKEN"}}, Invalid, "TOKEN is required"},
-		{shop, Draft{Env: map[string]string{"a b": "1"}}, Invalid, `"a b"`},
-		{shop, Draft{Env: map[string]string{"A": "\x00"}}, Invalid, "NUL"},
-		{shop, Draft{Env: map[string]string{"A": strings.Repeat("x", MaxEnvBytes)}}, Invalid, "bytes"},
+		{AppRef{DefaultGroup, "Shop"}, PushSpec{}, Invalid, "no DNS label"},
+		{AppRef{DefaultGroup, "api"}, PushSpec{}, Invalid, "reserved"},
+		{AppRef{DefaultGroup, "qa"}, PushSpec{}, Conflict, "that of a group"},
+		{AppRef{"nope", "shop"}, PushSpec{}, NotFound, "no group"},
+		{shop, PushSpec{EnvRequired: []string{"TOKEN"}}, Invalid, "TOKEN is required"},
+		{shop, PushSpec{Env: map[string]string{"a b": "1"}}, Invalid, `"a b"`},
+		{shop, PushSpec{Env: map[string]string{"A": "\x00"}}, Invalid, "NUL"},
+		{shop, PushSpec{Env: map[string]string{"A": strings.Repeat("x", MaxEnvBytes)}}, Invalid, "bytes"},
 		{shop, instances(-1), Invalid, "-1 instances"},
 		{shop, instances(1001), Invalid, "1001 instances"},
-		{shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Port: new(70000)}}}, Invalid, "port 70000"},
-		{shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: new(int64(1))}}}, Invalid, "less than 6M"},
-		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/proc/x"}}}, Invalid, "/proc"},
-		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}, {Name: "a", Path: "/b"}}}, Invalid, "twice"},
-		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}}, Processes: map[ProcessName]DraftProcess{Web: {Instances: new(2)}}}, Invalid, "2 instances would write to volume"},
-		{shop, Draft{Volumes: []Volume{{Name: "a", Path: "/a"}}, Strategy: &rolling}, Invalid, "two releases on volume"},
-		{shop, Draft{Strategy: &Strategy{Kind: Rolling, Surge: new(-1)}}, Invalid, "surge -1 is not between"},
-		{shop, Draft{Strategy: &Strategy{Kind: Cutover, Surge: new(1001)}}, Invalid, "surge 1001 is not between"},
-		{shop, Draft{Strategy: &Strategy{Kind: Recreate, Surge: new(1)}}, Invalid, "recreate has no surge"},
-		{shop, Draft{Routes: []DraftRoute{{Host: "A.example.com", Path: "/"}}}, Invalid, "lower case"},
-		{shop, Draft{Routes: []DraftRoute{{Host: "a.example.com", Path: "a//b"}}}, Invalid, "clean path"},
-		{shop, Draft{Routes: []DraftRoute{{Host: "taken.example.com", Path: "/"}}}, Conflict, "another group"},
+		{shop, PushSpec{Processes: map[ProcessName]ProcessSpec{Web: {Port: new(70000)}}}, Invalid, "port 70000"},
+		{shop, PushSpec{Processes: map[ProcessName]ProcessSpec{Web: {Memory: new(int64(1))}}}, Invalid, "less than 6M"},
+		{shop, PushSpec{Volumes: []Volume{{Name: "a", Path: "/proc/x"}}}, Invalid, "/proc"},
+		{shop, PushSpec{Volumes: []Volume{{Name: "a", Path: "/a"}, {Name: "a", Path: "/b"}}}, Invalid, "twice"},
+		{shop, PushSpec{Volumes: []Volume{{Name: "a", Path: "/a"}}, Processes: map[ProcessName]ProcessSpec{Web: {Instances: new(2)}}}, Invalid, "2 instances would write to volume"},
+		{shop, PushSpec{Volumes: []Volume{{Name: "a", Path: "/a"}}, Strategy: &rolling}, Invalid, "two releases on volume"},
+		{shop, PushSpec{Strategy: &Strategy{Kind: Rolling, Surge: new(-1)}}, Invalid, "surge -1 is not between"},
+		{shop, PushSpec{Strategy: &Strategy{Kind: Cutover, Surge: new(1001)}}, Invalid, "surge 1001 is not between"},
+		{shop, PushSpec{Strategy: &Strategy{Kind: Recreate, Surge: new(1)}}, Invalid, "recreate has no surge"},
+		{shop, PushSpec{Routes: []RouteSpec{{Host: "A.example.com", Path: "/"}}}, Invalid, "lower case"},
+		{shop, PushSpec{Routes: []RouteSpec{{Host: "a.example.com", Path: "a//b"}}}, Invalid, "clean path"},
+		{shop, PushSpec{Routes: []RouteSpec{{Host: "taken.example.com", Path: "/"}}}, Conflict, "another group"},
 	} {
-		_, _, err := y.s.Push(Push{App: c.app, Draft: c.d}, ann)
+		_, _, err := y.s.Push(Push{App: c.app, Spec: c.d}, ann)
 		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.part) {
 			t.Errorf("%s %+v: %s %v, want %s %q", c.app, c.d, CodeOf(err), err, c.code, c.part)
 		}
@@ -141,9 +141,9 @@ func TestPushRefuses(t *testing.T) {
 // All that is wrong is said at once.
 func TestPushReportsEverything(t *testing.T) {
 	y := begin(t)
-	err := y.s.CheckPush(shop, Draft{
+	err := y.s.CheckPush(shop, PushSpec{
 		Env: map[string]string{"1": "x", "A B": "y"}, Strategy: &Strategy{Kind: "soon", Batch: -1},
-		Processes: map[ProcessName]DraftProcess{Web: {Port: new(-1), Instances: new(-1)}, "Bad": {Startup: new(Duration(-1))}},
+		Processes: map[ProcessName]ProcessSpec{Web: {Port: new(-1), Instances: new(-1)}, "Bad": {Startup: new(Duration(-1))}},
 	}, false)
 	if lines := strings.Count(err.Error(), "\n") + 1; lines < 8 {
 		t.Errorf("%d faults:\n%v", lines, err)
@@ -158,8 +158,8 @@ func TestVolumesHaveOneWriter(t *testing.T) {
 	}
 	changes, _, err := y.s.Push(Push{App: shop, Stage: true}, ann)
 	y.refuses(changes, err, Conflict, `release shop@r1 holds volume "data"`)
-	y.refuses(nil, y.s.CheckPush(shop, Draft{}, true), Conflict, "holds volume")
-	y.pushed(shop, Draft{})
+	y.refuses(nil, y.s.CheckPush(shop, PushSpec{}, true), Conflict, "holds volume")
+	y.pushed(shop, PushSpec{})
 	y.phases(shop, "r1 retired, r2 current") // never warm
 	changes, err = y.s.Start(shop.Release(1), ann)
 	y.refuses(changes, err, Conflict, "release shop@r2 holds volume")
@@ -180,10 +180,10 @@ func TestVolumesHaveOneWriter(t *testing.T) {
 func TestVolumesHaveOneInstance(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, withVolume())
-	two := map[ProcessName]DraftProcess{Web: {Instances: new(2)}}
+	two := map[ProcessName]ProcessSpec{Web: {Instances: new(2)}}
 	changes, err := y.s.Scale(shop.Release(0), two)
 	y.refuses(changes, err, Invalid, `2 instances would write to volume "data" at once`)
-	y.pushed(shop, Draft{Volumes: []Volume{{Name: "data", Path: "/data", Shared: true}}})
+	y.pushed(shop, PushSpec{Volumes: []Volume{{Name: "data", Path: "/data", Shared: true}}})
 	changes, err = y.s.Scale(shop.Release(0), two)
 	y.do(changes, err)
 	// Back to one that can't be shared: it is raised to the memory of what it replaces, not to its number.
@@ -197,7 +197,7 @@ func TestVolumesHaveOneInstance(t *testing.T) {
 func TestHistoryIsBounded(t *testing.T) {
 	y := begin(t)
 	for range maxHistory + 20 {
-		y.pushed(shop, Draft{})
+		y.pushed(shop, PushSpec{})
 	}
 	h := y.app(shop).History
 	if len(h) != maxHistory || h[len(h)-1] != maxHistory+19 || !slices.IsSorted(h) {
@@ -207,8 +207,8 @@ func TestHistoryIsBounded(t *testing.T) {
 
 func TestCool(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.pushed(shop, PushSpec{})
 	y.phases(shop, "r1 warm, r2 current")
 	y.do(y.s.Cool(Stamp{At: noon.Add(10*time.Minute - 1)}), nil)
 	y.phases(shop, "r1 warm, r2 current")

@@ -236,7 +236,7 @@ func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]P
 // replaces its instances, one batch at a time; a change of their number does not. For an app without a
 // number also the release that is about to take over changes: what is scaled while a push is under way
 // must not be as it was when that ends.
-func (s *State) Scale(r ReleaseRef, want map[ProcessName]DraftProcess) ([]Change, error) {
+func (s *State) Scale(r ReleaseRef, want map[ProcessName]ProcessSpec) ([]Change, error) {
 	app, err := s.MustApp(r.AppRef)
 	if err != nil {
 		return nil, err
@@ -258,12 +258,12 @@ func (s *State) Scale(r ReleaseRef, want map[ProcessName]DraftProcess) ([]Change
 		return changes, err
 	}
 	want = maps.Clone(want)
-	maps.DeleteFunc(want, func(name ProcessName, _ DraftProcess) bool { _, has := to.Formation[name]; return !has })
+	maps.DeleteFunc(want, func(name ProcessName, _ ProcessSpec) bool { _, has := to.Formation[name]; return !has })
 	more, err := scale(to, want)
 	return append(changes, more...), err
 }
 
-func scale(rel *Release, want map[ProcessName]DraftProcess) ([]Change, error) {
+func scale(rel *Release, want map[ProcessName]ProcessSpec) ([]Change, error) {
 	next := *rel
 	next.Formation = maps.Clone(rel.Formation)
 	for name, p := range want {
@@ -382,14 +382,14 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 	for rel := range s.Releases(r.AppRef) {
 		changes = append(changes, Delete(rel))
 	}
-	for site := range s.HostsOf(r.AppRef) {
-		changes = append(changes, Put(site.withoutApp(r.AppRef)))
+	for vhost := range s.HostsOf(r.AppRef) {
+		changes = append(changes, Put(vhost.withoutApp(r.AppRef)))
 	}
 	return changes, nil
 }
 
-// withoutApp returns a copy of the site without anything that leads to the app.
-func (s *Site) withoutApp(r AppRef) *Site {
+// withoutApp returns a copy of the vhost without anything that leads to the app.
+func (s *VirtualHost) withoutApp(r AppRef) *VirtualHost {
 	c := *s
 	c.Routes = nil
 	for _, route := range s.Routes {

@@ -32,8 +32,8 @@ func TestPromote(t *testing.T) {
 // Memory raised by a promotion has to reach the instances that run already.
 func TestPromoteRaisesMemoryByNewInstances(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	rel := y.staged(shop, Draft{Processes: map[ProcessName]DraftProcess{Web: {Memory: new(int64(64 << 20))}}})
+	y.pushed(shop, PushSpec{})
+	rel := y.staged(shop, PushSpec{Processes: map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}})
 	y.do(y.s.Promote(rel.ReleaseRef, false, ann))
 	if now := y.release(shop, 2); now.Generation != rel.Generation+1 || now.Formation[Web].Memory != DefaultMemory {
 		t.Errorf("formation is %v of generation %d", now.Formation, now.Generation)
@@ -42,8 +42,8 @@ func TestPromoteRaisesMemoryByNewInstances(t *testing.T) {
 
 func TestPromoteOfSupersededNeedsYes(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
 	changes, ref, err := y.s.Env(shop.Release(2), map[string]string{"A": "1"}, nil, ann)
 	y.do(changes, err)
 	if rel := y.release(shop, ref.N); !rel.Staged || rel.Parent != 2 {
@@ -58,16 +58,16 @@ func TestPromoteOfSupersededNeedsYes(t *testing.T) {
 	y.do(y.s.Promote(shop.Release(2), true, ann))
 	// Somebody else's staged release supersedes none.
 	y = begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
-	y.staged(shop, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
 	y.do(y.s.Promote(shop.Release(2), false, ann))
 }
 
 func TestRollbackBringsBackAllOfARelease(t *testing.T) {
 	y := begin(t)
 	command := "serve"
-	first := y.pushed(shop, Draft{Env: map[string]string{"A": "1"}, Processes: map[ProcessName]DraftProcess{Web: {Command: &command, Instances: new(3)}}})
+	first := y.pushed(shop, PushSpec{Env: map[string]string{"A": "1"}, Processes: map[ProcessName]ProcessSpec{Web: {Command: &command, Instances: new(3)}}})
 	y.pushed(shop, instances(7))
 	changes, ref, err := y.s.Rollback(shop, 0, ann)
 	y.do(changes, err)
@@ -91,7 +91,7 @@ func TestRollbackBringsBackAllOfARelease(t *testing.T) {
 	changes, _, err = y.s.Rollback(shop, 9, ann)
 	y.refuses(changes, err, NotFound, "no release r9")
 	y = begin(t)
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	changes, _, err = y.s.Rollback(shop, 0, ann)
 	y.refuses(changes, err, Conflict, "no release that was current before")
 }
@@ -99,8 +99,8 @@ func TestRollbackBringsBackAllOfARelease(t *testing.T) {
 // A roll-back to a release that no longer runs must not wait for how it once crashed.
 func TestRollbackToARetiredReleaseStartsAfresh(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.Cool(Stamp{At: noon.Add(time.Hour)}), nil)
 	changes, _, err := y.s.Rollback(shop, 1, ann)
 	y.do(changes, err)
@@ -111,8 +111,8 @@ func TestRollbackToARetiredReleaseStartsAfresh(t *testing.T) {
 
 func TestRollbackGivesUpASwitch(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.push(shop, Draft{}, false)
+	y.pushed(shop, PushSpec{})
+	y.push(shop, PushSpec{}, false)
 	_, _, err := y.s.Rollback(shop, 0, ann)
 	if want := "micro rollback shop r1 stays with what is current, and gives up r2"; HintOf(err) != want {
 		t.Errorf("the hint is %q, want %q", HintOf(err), want)
@@ -124,7 +124,7 @@ func TestRollbackGivesUpASwitch(t *testing.T) {
 
 func TestEnv(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{Env: map[string]string{"A": "1", "B": "2"}})
+	y.pushed(shop, PushSpec{Env: map[string]string{"A": "1", "B": "2"}})
 	changes, ref, err := y.s.Env(shop.Release(0), map[string]string{"C": "3", "PORT": "3000"}, []string{"A", "nothing"}, ann)
 	y.do(changes, err)
 	rel := y.release(shop, ref.N)
@@ -144,18 +144,18 @@ func TestEnv(t *testing.T) {
 func TestScale(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, instances(1))
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{Web: {Instances: new(3)}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}))
 	if r := y.release(shop, 1); r.Generation != 0 || r.Formation[Web].Instances != 3 {
 		t.Errorf("release is %+v", r)
 	}
-	y.do(y.s.Scale(shop.Release(1), map[ProcessName]DraftProcess{Web: {Memory: new(int64(64 << 20))}}))
+	y.do(y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}))
 	if r := y.release(shop, 1); r.Generation != 1 || r.Formation[Web].Instances != 3 {
 		t.Errorf("release is %+v", r)
 	}
-	if changes, err := y.s.Scale(shop.Release(1), map[ProcessName]DraftProcess{Web: {Instances: new(3)}}); changes != nil || err != nil {
+	if changes, err := y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}); changes != nil || err != nil {
 		t.Errorf("nothing to do is %v, %v", changes, err)
 	}
-	changes, err := y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{"worker": {Instances: new(3)}})
+	changes, err := y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{"worker": {Instances: new(3)}})
 	y.refuses(changes, err, NotFound, `no process "worker"`)
 }
 
@@ -163,12 +163,12 @@ func TestScale(t *testing.T) {
 func TestScaleWhileSwitching(t *testing.T) {
 	y := begin(t)
 	y.push(shop, instances(1), false)
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{Web: {Instances: new(2)}})) // nothing is current yet
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(2)}})) // nothing is current yet
 	y.settle(shop)
-	worker := Draft{Processes: map[ProcessName]DraftProcess{"worker": {Instances: new(1)}}}
+	worker := PushSpec{Processes: map[ProcessName]ProcessSpec{"worker": {Instances: new(1)}}}
 	y.push(shop, worker, false)
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{Web: {Instances: new(3)}}))
-	y.do(y.s.Scale(shop.Release(1), map[ProcessName]DraftProcess{Web: {Memory: new(int64(64 << 20))}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}))
+	y.do(y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}))
 	one, two := y.release(shop, 1), y.release(shop, 2)
 	if one.Formation[Web].Instances != 3 || two.Formation[Web].Instances != 3 || two.Formation["worker"].Instances != 1 {
 		t.Errorf("r1 has %+v, r2 %+v", one.Formation, two.Formation)
@@ -177,10 +177,10 @@ func TestScaleWhileSwitching(t *testing.T) {
 		t.Errorf("generations are %d and %d: only one was named", one.Generation, two.Generation)
 	}
 	y.settle(shop)
-	y.push(shop, Draft{}, false)
+	y.push(shop, PushSpec{}, false)
 	changes, _, err := y.s.Rollback(shop, 1, ann) // has no worker
 	y.do(changes, err)
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]DraftProcess{"worker": {Instances: new(2)}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{"worker": {Instances: new(2)}}))
 	if two = y.release(shop, 2); two.Formation["worker"].Instances != 2 {
 		t.Errorf("r2 has %+v", two.Formation)
 	}
@@ -188,9 +188,9 @@ func TestScaleWhileSwitching(t *testing.T) {
 
 func TestStopAndStart(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.pushed(shop, Draft{})
-	y.push(shop, Draft{}, false)
+	y.pushed(shop, PushSpec{})
+	y.pushed(shop, PushSpec{})
+	y.push(shop, PushSpec{}, false)
 	y.do(y.s.Stop(shop.Release(0)))
 	y.phases(shop, "r1 stopped, r2 stopped, r3 stopped")
 	if y.app(shop).Rollout != nil {
@@ -220,19 +220,19 @@ func TestStopAndStart(t *testing.T) {
 	y.do(y.s.Stop(shop.Release(1)))
 	y.phases(shop, "r1 stopped, r2 current, r3 failed")
 	// A first push that is stopped on its way.
-	y.push(blog, Draft{}, false)
+	y.push(blog, PushSpec{}, false)
 	y.do(y.s.Stop(blog.Release(0)))
 	y.phases(blog, "r1 stopped")
 }
 
 func TestDelete(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{Routes: []DraftRoute{{Host: "www.example.com", Path: "/"}}})
-	y.pushed(blog, Draft{})
+	y.pushed(shop, PushSpec{Routes: []RouteSpec{{Host: "www.example.com", Path: "/"}}})
+	y.pushed(blog, PushSpec{})
 	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/blog", Target: Target{ReleaseRef: blog.Release(0)}}, ann))
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	y.do(y.s.Map(Map{Host: "pin.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(1)}}, ann))
-	y.push(shop, Draft{}, false)
+	y.push(shop, PushSpec{}, false)
 	changes, err := y.s.Delete(shop.Release(1))
 	y.refuses(changes, err, Conflict, "has routes")
 	changes, err = y.s.Delete(shop.Release(2))
@@ -263,7 +263,7 @@ func TestDelete(t *testing.T) {
 func TestReleaseCommandRunsOnce(t *testing.T) {
 	y := begin(t)
 	command := "migrate"
-	d := Draft{Processes: map[ProcessName]DraftProcess{ReleaseCommand: {Command: &command}}}
+	d := PushSpec{Processes: map[ProcessName]ProcessSpec{ReleaseCommand: {Command: &command}}}
 	rel := y.push(shop, d, false)
 	if y.app(shop).Rollout.Released {
 		t.Error("released before it ran")
@@ -273,7 +273,7 @@ func TestReleaseCommandRunsOnce(t *testing.T) {
 		t.Errorf("app is %+v", y.app(shop).Rollout)
 	}
 	y.settle(shop)
-	y.pushed(shop, Draft{})
+	y.pushed(shop, PushSpec{})
 	changes, _, err := y.s.Rollback(shop, 1, ann)
 	y.do(changes, err)
 	if !y.app(shop).Rollout.Released {

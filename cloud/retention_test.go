@@ -10,7 +10,7 @@ func TestPrune(t *testing.T) {
 	y := begin(t)
 	digests := map[int]string{}
 	made := func(stage bool) *Release {
-		rel := y.push(shop, Draft{}, stage)
+		rel := y.push(shop, PushSpec{}, stage)
 		next := *rel
 		next.Spec.Image.Digest = "sha256:" + rel.ReleaseRef.String()
 		digests[rel.N] = next.Spec.Image.Digest

@@ -8,9 +8,9 @@ import (
 
 func TestShares(t *testing.T) {
 	y := begin(t)
-	y.pushed(shop, Draft{})
-	y.staged(shop, Draft{})
-	y.pushed(blog, Draft{})
+	y.pushed(shop, PushSpec{})
+	y.staged(shop, PushSpec{})
+	y.pushed(blog, PushSpec{})
 	at := func(r ReleaseRef) Target { return Target{ReleaseRef: r} }
 	weigh := func(r ReleaseRef, w int) Target { return Target{r, true, w} }
 	for _, c := range []struct {

@@ -10,7 +10,7 @@ type Spec struct {
 	// Cron are run while the release is current.
 	Cron []Job `json:"cron,omitempty"`
 	// Routes are what the manifest asks to be mapped, once the release has come up.
-	Routes []DraftRoute `json:"routes,omitempty"`
+	Routes []RouteSpec `json:"routes,omitempty"`
 	// NoRoute has the app taken out of the routes that follow its current release, at the same time.
 	NoRoute bool `json:"no_route,omitempty"`
 	// Overlap is false for an app whose releases can't serve side by side.

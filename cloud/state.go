@@ -16,14 +16,14 @@ type Revision uint64
 type State struct {
 	rev     Revision
 	objects *iradix.Tree[Object]
-	// byTarget finds the sites that lead to an app: "GROUP/APP/HOST".
-	byTarget *iradix.Tree[*Site]
-	journal  journal[Key]
+	// byTarget finds the vhosts that lead to an app: "GROUP/APP/HOST".
+	byTarget  *iradix.Tree[*VirtualHost]
+	changeLog changeLog[Key]
 }
 
 // NewState is the empty state of revision 0.
 func NewState() *State {
-	return &State{objects: iradix.New[Object](), byTarget: iradix.New[*Site]()}
+	return &State{objects: iradix.New[Object](), byTarget: iradix.New[*VirtualHost]()}
 }
 
 // Rev is the state's revision.
@@ -35,9 +35,9 @@ func (s *State) Apply(rev Revision, changes []Change) *State {
 	keys := make([]Key, 0, len(changes))
 	for _, c := range changes {
 		if old, ok := objects.Get([]byte(c.Key)); ok {
-			if site, ok := old.(*Site); ok {
-				for app := range site.apps() {
-					byTarget.Delete(targetKey(app, site.Host))
+			if vhost, ok := old.(*VirtualHost); ok {
+				for app := range vhost.apps() {
+					byTarget.Delete(targetKey(app, vhost.Host))
 				}
 			}
 		}
@@ -47,13 +47,13 @@ func (s *State) Apply(rev Revision, changes []Change) *State {
 			continue
 		}
 		objects.Insert([]byte(c.Key), c.Object)
-		if site, ok := c.Object.(*Site); ok {
-			for app := range site.apps() {
-				byTarget.Insert(targetKey(app, site.Host), site)
+		if vhost, ok := c.Object.(*VirtualHost); ok {
+			for app := range vhost.apps() {
+				byTarget.Insert(targetKey(app, vhost.Host), vhost)
 			}
 		}
 	}
-	return &State{rev: rev, objects: objects.Commit(), byTarget: byTarget.Commit(), journal: s.journal.add(uint64(s.rev), uint64(rev), keys)}
+	return &State{rev: rev, objects: objects.Commit(), byTarget: byTarget.Commit(), changeLog: s.changeLog.add(uint64(s.rev), uint64(rev), keys)}
 }
 
 // Since returns the keys of all that changed between old and s, some perhaps more than once; ok is false
@@ -62,7 +62,7 @@ func (s *State) Since(old *State) (keys []Key, ok bool) {
 	if old == nil {
 		return nil, false
 	}
-	return s.journal.since(uint64(old.rev), uint64(s.rev))
+	return s.changeLog.since(uint64(old.rev), uint64(s.rev))
 }
 
 func get[T Object](s *State, k Key) (T, bool) {
@@ -136,19 +136,21 @@ func (s *State) Releases(r AppRef) iter.Seq[*Release] {
 // AllReleases yields every release of the cloud, by app and number.
 func (s *State) AllReleases() iter.Seq[*Release] { return all[*Release](s, "releases/") }
 
-// Site returns a mapped host.
-func (s *State) Site(h Host) (*Site, bool) { return get[*Site](s, siteKey(h)) }
+// VirtualHost returns a mapped host.
+func (s *State) VirtualHost(h Host) (*VirtualHost, bool) {
+	return get[*VirtualHost](s, virtualHostKey(h))
+}
 
-// Sites yields all mapped hosts by name.
-func (s *State) Sites() iter.Seq[*Site] { return all[*Site](s, "sites/") }
+// VirtualHosts yields all mapped hosts by name.
+func (s *State) VirtualHosts() iter.Seq[*VirtualHost] { return all[*VirtualHost](s, "sites/") }
 
 // HostsOf yields the mapped hosts that have a route to the app.
-func (s *State) HostsOf(r AppRef) iter.Seq[*Site] {
-	return func(yield func(*Site) bool) {
+func (s *State) HostsOf(r AppRef) iter.Seq[*VirtualHost] {
+	return func(yield func(*VirtualHost) bool) {
 		it := s.byTarget.Root().Iterator()
 		it.SeekPrefix(targetKey(r, ""))
-		for _, site, ok := it.Next(); ok; _, site, ok = it.Next() {
-			if !yield(site) {
+		for _, vhost, ok := it.Next(); ok; _, vhost, ok = it.Next() {
+			if !yield(vhost) {
 				return
 			}
 		}
@@ -159,8 +161,8 @@ func targetKey(r AppRef, h Host) []byte {
 	return []byte(string(r.Group) + "/" + string(r.App) + "/" + string(h))
 }
 
-// apps yields every app that a route of the site leads to, mirrors and cross-fades too.
-func (s *Site) apps() iter.Seq[AppRef] {
+// apps yields every app that a route of the vhost leads to, mirrors and cross-fades too.
+func (s *VirtualHost) apps() iter.Seq[AppRef] {
 	return func(yield func(AppRef) bool) {
 		for _, r := range s.Routes {
 			for _, t := range r.Targets {
@@ -217,7 +219,7 @@ func (k Key) App() (AppRef, bool) {
 	return AppRef{}, false
 }
 
-// Host returns the host of a site's key.
+// Host returns the host of a vhost's key.
 func (k Key) Host() (Host, bool) {
 	kind, rest := k.split()
 	if kind == "sites" && len(rest) == 1 {
@@ -226,9 +228,9 @@ func (k Key) Host() (Host, bool) {
 	return "", false
 }
 
-func groupKey(n GroupName) Key { return Key("groups/" + string(n)) }
-func appKey(r AppRef) Key      { return Key("apps/" + string(r.Group) + "/" + string(r.App)) }
-func siteKey(h Host) Key       { return Key("sites/" + string(h)) }
+func groupKey(n GroupName) Key  { return Key("groups/" + string(n)) }
+func appKey(r AppRef) Key       { return Key("apps/" + string(r.Group) + "/" + string(r.App)) }
+func virtualHostKey(h Host) Key { return Key("sites/" + string(h)) }
 func releaseKey(r ReleaseRef) Key {
 	return Key(fmt.Sprintf("releases/%s/%s/%08d", r.Group, r.App, r.N))
 }

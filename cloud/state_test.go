@@ -37,9 +37,9 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 		case 0, 1:
 			d := instances(rapid.IntRange(0, 3).Draw(r, "instances"))
 			if rapid.Bool().Draw(r, "routed") {
-				d.Routes = []DraftRoute{{Host: host, Path: "/"}}
+				d.Routes = []RouteSpec{{Host: host, Path: "/"}}
 			}
-			changes, _, _ = s.Push(Push{App: app, Draft: d, Stage: rapid.Bool().Draw(r, "stage"), ID: "id"}, at)
+			changes, _, _ = s.Push(Push{App: app, Spec: d, Stage: rapid.Bool().Draw(r, "stage"), ID: "id"}, at)
 		case 2:
 			changes = s.Settle(app, now.Add(10*time.Minute), at)
 		case 3:
@@ -51,7 +51,7 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 		case 6:
 			changes, _, _ = s.Env(ref, map[string]string{"A": "1"}, nil, at)
 		case 7:
-			changes, _ = s.Scale(ref, map[ProcessName]DraftProcess{Web: {Instances: new(rapid.IntRange(0, 3).Draw(r, "instances"))}})
+			changes, _ = s.Scale(ref, map[ProcessName]ProcessSpec{Web: {Instances: new(rapid.IntRange(0, 3).Draw(r, "instances"))}})
 		case 8:
 			changes, _ = s.Restart(ref)
 		case 9:
@@ -116,11 +116,11 @@ func TestStateIsItsChanges(t *testing.T) {
 		}
 		for _, app := range []AppRef{shop, blog} {
 			var a, b []Host
-			for site := range again.HostsOf(app) {
-				a = append(a, site.Host)
+			for vhost := range again.HostsOf(app) {
+				a = append(a, vhost.Host)
 			}
-			for site := range last.State.HostsOf(app) {
-				b = append(b, site.Host)
+			for vhost := range last.State.HostsOf(app) {
+				b = append(b, vhost.Host)
 			}
 			if !slices.Equal(a, b) {
 				r.Fatalf("%s is at %v, was at %v", app, a, b)
@@ -173,11 +173,11 @@ func seen(v View, r AppRef) string {
 // reached is all that anybody can compile from a host: what serves of the apps that it leads to, and the
 // instances of the releases that it names. What else there is of them is not the host's business.
 func reached(v View, h Host) string {
-	site, ok := v.State.Site(h)
+	vhost, ok := v.State.VirtualHost(h)
 	if !ok {
 		return "unknown"
 	}
-	all := []any{site}
+	all := []any{vhost}
 	named := func(r ReleaseRef) {
 		rel, ok := v.State.Release(r)
 		all = append(all, ok, v.Pool(r))
@@ -185,12 +185,12 @@ func reached(v View, h Host) string {
 			all = append(all, rel, v.Pool(rel.ReleaseRef))
 		}
 	}
-	for ref := range site.apps() {
+	for ref := range vhost.apps() {
 		if app, ok := v.State.App(ref); ok {
 			all = append(all, v.Serving(app))
 		}
 	}
-	for _, route := range site.Routes {
+	for _, route := range vhost.Routes {
 		for _, t := range route.Targets {
 			named(t.ReleaseRef)
 		}
@@ -202,13 +202,13 @@ func reached(v View, h Host) string {
 	return string(b)
 }
 
-func TestJournalForgetsAndForks(t *testing.T) {
+func TestChangeLogForgetsAndForks(t *testing.T) {
 	s := begin(t).s
 	first := s
-	for range journalSteps {
+	for range changeLogSteps {
 		s = s.Apply(s.Rev()+1, []Change{Put(&App{AppRef: shop})})
 	}
-	if keys, ok := s.Since(first); !ok || len(keys) != journalSteps {
+	if keys, ok := s.Since(first); !ok || len(keys) != changeLogSteps {
 		t.Errorf("%d keys, %v", len(keys), ok)
 	}
 	s = s.Apply(s.Rev()+1, []Change{Put(&App{AppRef: shop})})
@@ -247,8 +247,8 @@ func many(n int) *State {
 	for k := range n {
 		ref := AppRef{DefaultGroup, AppName(fmt.Sprintf("app-%d", k))}
 		rel := &Release{ReleaseRef: ref.Release(1), Up: true, Formation: Formation{Web: {Instances: 1, Memory: DefaultMemory}}}
-		site := &Site{Host: Host(fmt.Sprintf("h%d.example.com", k)), Group: DefaultGroup, Routes: []Route{{Path: "/", Targets: []Target{{ReleaseRef: ref.Release(0)}}}}}
-		changes = append(changes, Put(&App{AppRef: ref, Current: 1, Last: 1}), Put(rel), Put(site))
+		vhost := &VirtualHost{Host: Host(fmt.Sprintf("h%d.example.com", k)), Group: DefaultGroup, Routes: []Route{{Path: "/", Targets: []Target{{ReleaseRef: ref.Release(0)}}}}}
+		changes = append(changes, Put(&App{AppRef: ref, Current: 1, Last: 1}), Put(rel), Put(vhost))
 	}
 	return NewState().Apply(1, changes)
 }

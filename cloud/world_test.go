@@ -56,15 +56,15 @@ func (y *story) refuses(changes []Change, err error, code Code, part string) {
 	}
 }
 
-func (y *story) push(app AppRef, d Draft, stage bool) *Release {
+func (y *story) push(app AppRef, d PushSpec, stage bool) *Release {
 	y.Helper()
-	changes, ref, err := y.s.Push(Push{App: app, Draft: d, Built: Built{Image: Image{Digest: "sha256:1", Name: "one"}}, Stage: stage}, ann)
+	changes, ref, err := y.s.Push(Push{App: app, Spec: d, Built: Built{Image: Image{Digest: "sha256:1", Name: "one"}}, Stage: stage}, ann)
 	y.do(changes, err)
 	return y.release(app, ref.N)
 }
 
 // pushed is a push that came up.
-func (y *story) pushed(app AppRef, d Draft) *Release {
+func (y *story) pushed(app AppRef, d PushSpec) *Release {
 	y.Helper()
 	rel := y.push(app, d, false)
 	y.settle(app)
@@ -77,7 +77,7 @@ func (y *story) settle(app AppRef) {
 }
 
 // staged is a staged push that came up.
-func (y *story) staged(app AppRef, d Draft) *Release {
+func (y *story) staged(app AppRef, d PushSpec) *Release {
 	y.Helper()
 	rel := y.push(app, d, true)
 	y.do(y.s.MarkUp(rel.ReleaseRef), nil)
@@ -119,9 +119,9 @@ func (y *story) phases(r AppRef, want string) {
 func (y *story) route(h Host, path, want string) {
 	y.Helper()
 	got := "unknown"
-	if site, ok := y.s.Site(h); ok {
+	if vhost, ok := y.s.VirtualHost(h); ok {
 		got = "nowhere"
-		if r, ok := site.Route(path); ok {
+		if r, ok := vhost.Route(path); ok {
 			var all []string
 			for _, t := range r.Targets {
 				text := t.ReleaseRef.String()
@@ -139,11 +139,11 @@ func (y *story) route(h Host, path, want string) {
 	}
 }
 
-func instances(n int) Draft {
-	return Draft{Processes: map[ProcessName]DraftProcess{Web: {Instances: &n}}}
+func instances(n int) PushSpec {
+	return PushSpec{Processes: map[ProcessName]ProcessSpec{Web: {Instances: &n}}}
 }
 
-func withVolume() Draft { return Draft{Volumes: []Volume{{Name: "data", Path: "/data"}}} }
+func withVolume() PushSpec { return PushSpec{Volumes: []Volume{{Name: "data", Path: "/data"}}} }
 
 func dump(s *State) string {
 	var lines []string

@@ -23,8 +23,8 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 	// A route keeps the release running that it names.
 	for host := range hosts {
 		for _, s := range []*cloud.State{old.State, new.State} {
-			if site, ok := s.Site(host); ok {
-				addTargets(apps, site)
+			if vhost, ok := s.VirtualHost(host); ok {
+				addTargets(apps, vhost)
 			}
 		}
 	}
@@ -34,7 +34,7 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 		b.addApp(new, ref)
 	}
 	for host := range hosts {
-		_, exists := new.State.Site(host)
+		_, exists := new.State.VirtualHost(host)
 		b.own(host, ownHost, exists)
 	}
 	z := *prev
@@ -57,14 +57,14 @@ func everything(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
 	for app := range v.State.Apps("") {
 		apps[app.AppRef] = true
 	}
-	for site := range v.State.Sites() {
-		hosts[site.Host] = true
+	for vhost := range v.State.VirtualHosts() {
+		hosts[vhost.Host] = true
 	}
 	return apps, hosts
 }
 
-func addTargets(apps map[cloud.AppRef]bool, site *cloud.Site) {
-	for _, route := range site.Routes {
+func addTargets(apps map[cloud.AppRef]bool, vhost *cloud.VirtualHost) {
+	for _, route := range vhost.Routes {
 		for _, t := range route.Targets {
 			apps[t.AppRef] = true
 		}

@@ -102,7 +102,7 @@ func randomChange(t *rapid.T, v cloud.View) cloud.View {
 		return put(changes...)
 	case 4: // hosts that lie on names of apps, too
 		host := cloud.Host(rapid.SampledFrom([]string{"a.micro.test", "*.micro.test", "www.micro.test", "micro.test", "api.micro.test", "b.example.com", "a-20261122-r1.micro.test"}).Draw(t, "host"))
-		s := &cloud.Site{Host: host, Group: group}
+		s := &cloud.VirtualHost{Host: host, Group: group}
 		if rapid.Bool().Draw(t, "unmap") {
 			return put(cloud.Delete(s))
 		}

@@ -37,7 +37,9 @@ func instance(r *cloud.Release, index int, addr string, phase cloud.InstancePhas
 	return &cloud.Instance{ID: id, Slot: cloud.Slot{ReleaseRef: r.ReleaseRef, Process: cloud.Web, Index: index}, Phase: phase, Addr: netip.MustParseAddrPort(addr)}
 }
 
-func site(host string) *cloud.Site { return &cloud.Site{Host: cloud.Host(host), Group: "default"} }
+func vhost(host string) *cloud.VirtualHost {
+	return &cloud.VirtualHost{Host: cloud.Host(host), Group: "default"}
+}
 
 // shopView is a small cloud with a bit of everything.
 func shopView() cloud.View {
@@ -48,7 +50,7 @@ func shopView() cloud.View {
 	v := cloud.NewView()
 	v.State = v.State.Apply(42, []cloud.Change{
 		cloud.Put(shop), cloud.Put(blog), cloud.Put(tool), cloud.Put(r6), cloud.Put(r7), cloud.Put(staged), cloud.Put(b1), cloud.Put(t2),
-		cloud.Put(site("www.micro.test")), cloud.Put(site("*.dev.micro.test")), cloud.Put(site("a.b.deep.micro.test")), cloud.Put(site("www.example.com")),
+		cloud.Put(vhost("www.micro.test")), cloud.Put(vhost("*.dev.micro.test")), cloud.Put(vhost("a.b.deep.micro.test")), cloud.Put(vhost("www.example.com")),
 	})
 	for _, i := range []*cloud.Instance{
 		instance(r7, 0, "10.77.0.5:8080", cloud.InstanceReady), instance(r7, 1, "10.77.0.6:8080", cloud.InstanceReady),

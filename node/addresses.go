@@ -24,13 +24,13 @@ func (n *Node) networks() []dnsd.Network {
 	return reach.Networks()
 }
 
-// GroupOf implements dnsd.Groups: of instances, and of containers for one command, which are on no board.
+// GroupOf implements dnsd.Groups: of instances, and of containers for one command, which no view shows.
 func (n *Node) GroupOf(client netip.Addr) string {
 	tenant, ok := n.net.Tenant(client)
 	if !ok {
 		return ""
 	}
-	for g := range n.board.View().State.Groups() {
+	for g := range n.snapshots.View().State.Groups() {
 		if g.Number == tenant {
 			return string(g.Name)
 		}

@@ -15,12 +15,12 @@ import (
 
 // Compare implements the API's handler.Node.
 func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
-	view := n.board.View()
-	site, ok := view.State.Site(h)
+	view := n.snapshots.View()
+	vhost, ok := view.State.VirtualHost(h)
 	if !ok {
 		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "no host %q is mapped", h).WithHint("micro routes")
 	}
-	route, ok := site.Route(path)
+	route, ok := vhost.Route(path)
 	if !ok {
 		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
 	}

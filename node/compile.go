@@ -7,12 +7,12 @@ import (
 	"github.com/protoduction/micro/dnsd"
 )
 
-// publish keeps the router's table and the DNS zone up with the board, and then shows the view that they
+// publish keeps the router's table and the DNS zone up with the latest view, and then shows the view that they
 // are of: whoever asks the API what is learns nothing that requests do not find so yet.
 func (n *Node) publish(ctx context.Context) error {
 	old := cloud.View{}
 	for {
-		now, err := n.board.Changed(ctx, old)
+		now, err := n.snapshots.Changed(ctx, old)
 		if err != nil {
 			return nil
 		}

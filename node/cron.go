@@ -32,11 +32,11 @@ const (
 // cron runs the jobs of the apps' current releases. That one is begun is written down before it is, so
 // that it is begun once at most, whatever is killed; what did not run is said, and not made up for.
 type cron struct {
-	board *cloud.Board
-	local kv.Local
-	run   func(context.Context, cloud.ReleaseRef, cloud.Job) (runtime.Exit, error)
-	say   func(r cloud.ReleaseRef, kind, text string)
-	log   *slog.Logger
+	snapshots *cloud.Cell
+	local     kv.Local
+	run       func(context.Context, cloud.ReleaseRef, cloud.Job) (runtime.Exit, error)
+	say       func(r cloud.ReleaseRef, kind, text string)
+	log       *slog.Logger
 
 	mu   sync.Mutex // guards jobs and what they point to
 	jobs map[string]*job
@@ -54,7 +54,7 @@ type job struct {
 }
 
 func newCron(n *Node) *cron {
-	return &cron{board: n.board, local: n.db.Local(), run: n.agent.RunJob, say: n.events.cron, log: n.log, jobs: map[string]*job{}}
+	return &cron{snapshots: n.snapshots, local: n.db.Local(), run: n.agent.RunJob, say: n.events.cron, log: n.log, jobs: map[string]*job{}}
 }
 
 // cron notes an event of a job.
@@ -68,11 +68,11 @@ func (c *cron) Run(ctx context.Context) error {
 	if err := c.load(); err != nil {
 		return err
 	}
-	view := c.board.View()
+	view := c.snapshots.View()
 	due := c.turn(ctx, view.State, now())
 	for {
 		waiting, cancel := context.WithDeadline(ctx, due)
-		next, err := c.board.Changed(waiting, view)
+		next, err := c.snapshots.Changed(waiting, view)
 		cancel()
 		if ctx.Err() != nil {
 			return nil

@@ -56,16 +56,16 @@ func (n *notes) Delete(keys ...string) error {
 // clockwork is a cron with an app whose jobs take as long as they say.
 type clockwork struct {
 	*testing.T
-	board *cloud.Board
-	local *notes
-	mu    sync.Mutex
-	said  []string
-	ran   []string // when each run began
+	snapshots *cloud.Cell
+	local     *notes
+	mu        sync.Mutex
+	said      []string
+	ran       []string // when each run began
 }
 
 func (w *clockwork) start() (stop func()) {
 	c := &cron{
-		board: w.board, local: w.local, log: slog.New(slog.DiscardHandler), jobs: map[string]*job{},
+		snapshots: w.snapshots, local: w.local, log: slog.New(slog.DiscardHandler), jobs: map[string]*job{},
 		run: func(ctx context.Context, _ cloud.ReleaseRef, j cloud.Job) (runtime.Exit, error) {
 			w.mu.Lock()
 			w.ran = append(w.ran, time.Now().UTC().Format("15:04"))
@@ -102,8 +102,8 @@ func (w *clockwork) start() (stop func()) {
 
 func (w *clockwork) app(stopped bool, jobs ...cloud.Job) {
 	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
-	s := w.board.View().State
-	w.board.SetState(s.Apply(s.Rev()+1, []cloud.Change{
+	s := w.snapshots.View().State
+	w.snapshots.SetState(s.Apply(s.Rev()+1, []cloud.Change{
 		cloud.Put(&cloud.App{AppRef: shop, Current: 1, Last: 1}),
 		cloud.Put(&cloud.Release{ReleaseRef: shop.Release(1), Up: true, Stopped: stopped, Spec: cloud.Spec{Cron: jobs}}),
 	}))
@@ -128,7 +128,7 @@ func (w *clockwork) expect(ran, said string) {
 func TestCronAfterTheClockWasSetBack(t *testing.T) {
 	for by, ran := range map[time.Duration]string{time.Hour: "01:10", 2 * time.Hour: "00:10 00:20"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := &clockwork{T: t, board: cloud.NewBoard(), local: &notes{all: map[string][]byte{}}}
+			w := &clockwork{T: t, snapshots: cloud.NewCell(), local: &notes{all: map[string][]byte{}}}
 			w.app(false, cloud.Job{Command: "1m", Schedule: "*/10 * * * *"})
 			w.start()()
 			notes, err := w.local.List(cronPrefix)
@@ -157,7 +157,7 @@ func TestCronAfterTheClockWasSetBack(t *testing.T) {
 
 func TestCron(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which begins at midnight
-		w := &clockwork{T: t, board: cloud.NewBoard(), local: &notes{all: map[string][]byte{}}}
+		w := &clockwork{T: t, snapshots: cloud.NewCell(), local: &notes{all: map[string][]byte{}}}
 		stop := w.start()
 		w.app(false, cloud.Job{Command: "1m", Schedule: "*/10 * * * *"})
 		time.Sleep(25 * time.Minute)

@@ -4,6 +4,6 @@
 // is half started; Run starts the parts in an order in which each finds what it needs, and stops them
 // the other way round, one at a time. Containers are none of that: they outlive the process.
 //
-// The parts know nothing of each other. They meet at the board (cloud.Board): the store puts the state
+// The parts know nothing of each other. They meet at the snapshot cell (cloud.Cell): the store puts the state
 // there and the agent what it observes, and the router's table and the DNS zone are compiled from it.
 package node

@@ -102,7 +102,7 @@ func (n *Node) checkMemory() api.Check {
 	}
 	total := int64(info.Totalram) * int64(info.Unit)
 	var limits int64
-	state := n.board.View().State
+	state := n.snapshots.View().State
 	for rel := range state.AllReleases() {
 		if state.Runs(rel) {
 			for _, s := range rel.Formation {
@@ -117,7 +117,7 @@ func (n *Node) checkMemory() api.Check {
 }
 
 func (n *Node) checkApps() api.Check {
-	view := n.board.View()
+	view := n.snapshots.View()
 	var down []string
 	for app := range view.State.Apps("") {
 		rel, ok := view.State.Release(app.Release(0))

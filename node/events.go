@@ -16,7 +16,7 @@ import (
 // maxEvents is how many events a node remembers; the audit log has what people did for longer.
 const maxEvents = 5000
 
-// eventLog is what happened in the cloud lately, as far as it shows on the board.
+// eventLog is what happened in the cloud lately, as far as it shows in the snapshots.
 type eventLog struct {
 	life string // of cursors: those of an earlier process mean nothing
 
@@ -30,11 +30,11 @@ func newEventLog(started time.Time) *eventLog {
 	return &eventLog{life: strconv.FormatInt(started.UnixNano(), 36), changed: make(chan struct{})}
 }
 
-// run notes what changes on the board until ctx ends.
-func (l *eventLog) run(ctx context.Context, board *cloud.Board) error {
-	old := board.View()
+// run notes what changes in the snapshots until ctx ends.
+func (l *eventLog) run(ctx context.Context, cell *cloud.Cell) error {
+	old := cell.View()
 	for {
-		view, err := board.Changed(ctx, old)
+		view, err := cell.Changed(ctx, old)
 		if err != nil {
 			return nil
 		}
@@ -123,8 +123,8 @@ func compare(old, now cloud.View, at time.Time) (events []api.Event) {
 		events = append(events, compareApp(old, now, app, at)...)
 	}
 	for host := range hosts {
-		before, was := old.State.Site(host)
-		after, is := now.State.Site(host)
+		before, was := old.State.VirtualHost(host)
+		after, is := now.State.VirtualHost(host)
 		e := api.Event{Time: at, Object: string(host)}
 		switch {
 		case is && !was:

@@ -47,7 +47,7 @@ func newFader(n *Node) *fader {
 // run looks after all cross-fades until ctx ends.
 func (f *fader) run(ctx context.Context) error {
 	old := cloud.View{}
-	view := f.board.View()
+	view := f.snapshots.View()
 	for {
 		f.look(old, view)
 		wait := 24 * time.Hour // nothing to judge: the next change will tell
@@ -55,7 +55,7 @@ func (f *fader) run(ctx context.Context) error {
 			wait = time.Second
 		}
 		waiting, cancel := context.WithTimeout(ctx, wait)
-		next, err := f.board.Changed(waiting, view)
+		next, err := f.snapshots.Changed(waiting, view)
 		cancel()
 		if ctx.Err() != nil {
 			return nil
@@ -73,8 +73,8 @@ func (f *fader) look(old, v cloud.View) {
 	defer f.mu.Unlock()
 	if !ok {
 		clear(f.pairs)
-		for site := range v.State.Sites() {
-			f.pair(v, site)
+		for vhost := range v.State.VirtualHosts() {
+			f.pair(v, vhost)
 		}
 	}
 	for host := range hosts {
@@ -83,8 +83,8 @@ func (f *fader) look(old, v cloud.View) {
 				delete(f.pairs, name)
 			}
 		}
-		if site, ok := v.State.Site(host); ok {
-			f.pair(v, site)
+		if vhost, ok := v.State.VirtualHost(host); ok {
+			f.pair(v, vhost)
 		}
 	}
 	for name := range f.windows {
@@ -94,11 +94,11 @@ func (f *fader) look(old, v cloud.View) {
 	}
 }
 
-// pair notes the routes of a site that lead to two releases. mu is held.
-func (f *fader) pair(v cloud.View, site *cloud.Site) {
-	for i := range site.Routes {
-		if fade := pairOf(v.State, &site.Routes[i]); fade != nil {
-			name := routeName{site.Host, site.Routes[i].Path}
+// pair notes the routes of a vhost that lead to two releases. mu is held.
+func (f *fader) pair(v cloud.View, vhost *cloud.VirtualHost) {
+	for i := range vhost.Routes {
+		if fade := pairOf(v.State, &vhost.Routes[i]); fade != nil {
+			name := routeName{vhost.Host, vhost.Routes[i].Path}
 			f.pairs[name] = fade
 			f.judge(v, name, fade)
 		}
@@ -161,11 +161,11 @@ func (f *fader) one(ctx context.Context, v cloud.View, name routeName, fade *clo
 	case traffic.Abort:
 		f.log.Warn("cross-fade goes back", "host", string(name.host), "path", name.path, "reason", d.Why)
 		return writer{f.store}.Write(ctx, "crossfade-abort", object, func(s *cloud.State) ([]cloud.Change, error) {
-			site, ok := s.Site(name.host)
+			vhost, ok := s.VirtualHost(name.host)
 			if !ok {
 				return nil, nil
 			}
-			if r, ok := site.Route(name.path); !ok || !r.Crossfade.Is(fade) {
+			if r, ok := vhost.Route(name.path); !ok || !r.Crossfade.Is(fade) {
 				return nil, nil // somebody was faster
 			}
 			return s.AbortCrossfade(name.host, name.path, d.Why, at)

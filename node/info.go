@@ -38,10 +38,10 @@ func (n *Node) Info() api.Node {
 // status is one line of what the node is, for systemd.
 func (n *Node) status() string {
 	apps := 0
-	for range n.board.View().State.Apps("") {
+	for range n.snapshots.View().State.Apps("") {
 		apps++
 	}
-	return fmt.Sprintf("apps: %d, instances: %d, on %s", apps, n.board.View().Instances.Len(), n.internal[0])
+	return fmt.Sprintf("apps: %d, instances: %d, on %s", apps, n.snapshots.View().Instances.Len(), n.internal[0])
 }
 
 // residentSet is the process's memory in RAM, in bytes; 0 where /proc does not tell.

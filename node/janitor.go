@@ -25,12 +25,12 @@ const (
 // volumes of apps that are gone. He goes by what is there and by the state alone, so what a kill cut off
 // is done the next time.
 func (n *Node) janitor(ctx context.Context) error {
-	view := n.board.View()
+	view := n.snapshots.View()
 	due, copied := time.Now().Add(clearAfter), time.Time{}
 	var kept map[string]bool // images when some were last given back
 	for {
 		waiting, cancel := context.WithDeadline(ctx, due)
-		now, err := n.board.Changed(waiting, view)
+		now, err := n.snapshots.Changed(waiting, view)
 		cancel()
 		switch {
 		case ctx.Err() != nil:

@@ -94,7 +94,7 @@ func (n *Node) Requests() map[cloud.InstanceID]handler.Requests {
 func (n *Node) exposeInstances(e *exposition) {
 	count := map[cloud.ReleaseRef]map[cloud.InstancePhase]int{}
 	var refs []cloud.ReleaseRef // in the order of the view
-	for i := range n.board.View().Instances.All() {
+	for i := range n.snapshots.View().Instances.All() {
 		phases, ok := count[i.ReleaseRef]
 		if !ok {
 			phases = map[cloud.InstancePhase]int{}
@@ -169,9 +169,9 @@ func (n *Node) forget(ctx context.Context) error {
 		}
 		state := n.store.State()
 		n.figures.Forget(func(app, release string) bool { return known(state, app, release) }, func(host, path string) bool {
-			site, ok := state.Site(cloud.Host(host))
+			vhost, ok := state.VirtualHost(cloud.Host(host))
 			if ok {
-				_, ok = site.Route(path)
+				_, ok = vhost.Route(path)
 			}
 			return ok
 		})

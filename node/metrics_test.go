@@ -19,7 +19,7 @@ import (
 func counted(t *testing.T) *Node {
 	t.Helper()
 	n := &Node{
-		cfg: Config{Version: api.Version{Version: `1.0-"rc"`, Go: "go1.26"}}, started: time.Now(), board: cloud.NewBoard(),
+		cfg: Config{Version: api.Version{Version: `1.0-"rc"`, Go: "go1.26"}}, started: time.Now(), snapshots: cloud.NewCell(),
 		figures: router.NewFigures(router.DefaultWarmup), router: router.New(router.Config{}),
 	}
 	for _, x := range []router.Exchange{
@@ -38,7 +38,7 @@ func counted(t *testing.T) *Node {
 	n.queries.Query(dns.RcodeNameError, 0)
 	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	for i, phase := range []cloud.InstancePhase{cloud.InstanceReady, cloud.InstanceReady, cloud.InstanceStarting} {
-		n.board.Observe(func(o *cloud.Instances) *cloud.Instances {
+		n.snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
 			return o.With(&cloud.Instance{
 				ID: cloud.InstanceID(rune('a' + i)), Slot: cloud.Slot{ReleaseRef: shop.Release(7), Process: cloud.Web, Index: i},
 				Phase: phase, Addr: netip.MustParseAddrPort("10.0.0.2:8080"),

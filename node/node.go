@@ -46,8 +46,8 @@ type Node struct {
 	logs   *logs.Logs
 	events *eventLog
 
-	board     *cloud.Board // what is
-	published *cloud.Board // what is, as far as requests and queries find it so
+	snapshots *cloud.Cell // what is
+	published *cloud.Cell // what is, as far as requests and queries find it so
 
 	net        *network.Network
 	neighbours []netip.Prefix
@@ -86,7 +86,7 @@ const secretBytes = 32
 // New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
 // the host.
 func New(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), board: cloud.NewBoard(), published: cloud.NewBoard(), down: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), snapshots: cloud.NewCell(), published: cloud.NewCell(), down: make(chan struct{})}
 	n.sockets = openSockets(cfg.Log)
 	n.wait("the store")
 	for _, step := range []func(context.Context) error{
@@ -157,13 +157,13 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 		return nil
 	}
 	// The first table and zone have everything that was adopted: only then is anything answered.
-	view := n.board.View()
+	view := n.snapshots.View()
 	n.router.Swap(n.compiler.Compile(nil, view))
 	n.dns.Swap(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
 	n.published.Show(view)
 	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
 	p.start(ctx, "routes and names", time.Second, n.publish)
-	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.board) })
+	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.snapshots) })
 	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
 	p.start(ctx, "janitor", 5*time.Second, n.janitor)
 	p.start(ctx, "cron", 10*time.Second, newCron(n).Run)

@@ -133,7 +133,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	}
 	n.onRelease(func() { n.db.Close() })
 	n.events = newEventLog(n.started)
-	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, Show: n.board.SetState})
+	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, Show: n.snapshots.SetState})
 	if err != nil {
 		return err
 	}
@@ -228,11 +228,11 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 		return err
 	}
 	n.agent = runtime.NewAgent(runtime.Config{
-		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.images, Board: n.board,
+		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.images, Views: n.snapshots,
 		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volume,
 		Log: n.log, Now: now, Suffix: suffix,
 	})
-	n.leader = &runtime.Leader{Views: n.board, Writer: writer{n.store}, Logs: n.logs, Log: n.log, Warm: runtime.DefaultWarm, Now: now}
+	n.leader = &runtime.Leader{Views: n.snapshots, Writer: writer{n.store}, Logs: n.logs, Log: n.log, Warm: runtime.DefaultWarm, Now: now}
 	return n.openBuilder(state)
 }
 

@@ -29,7 +29,7 @@ func Down(ctx context.Context, cfg Config) error {
 	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
 		return cloud.Errorf(cloud.NotFound, "no node has its data in %s", cfg.Data).WithHint("name the folder with --data")
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, board: cloud.NewBoard(), down: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Log, snapshots: cloud.NewCell(), down: make(chan struct{})}
 	close(n.down)
 	defer n.release()
 	if err := n.openData(ctx); err != nil {

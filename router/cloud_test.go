@@ -69,9 +69,9 @@ func (w *world) phase(id cloud.InstanceID, p cloud.InstancePhase) {
 	w.view.Instances = w.view.Instances.With(&next)
 }
 
-// site maps a host to targets, each "shop", "shop@r2" or with a weight "shop@r2=5".
-func (w *world) site(t testing.TB, host string, exposure cloud.Exposure, paths map[string][]string) {
-	s := &cloud.Site{Host: cloud.Host(host), Group: cloud.DefaultGroup, Exposure: exposure, Created: birth}
+// vhost maps a host to targets, each "shop", "shop@r2" or with a weight "shop@r2=5".
+func (w *world) vhost(t testing.TB, host string, exposure cloud.Exposure, paths map[string][]string) {
+	s := &cloud.VirtualHost{Host: cloud.Host(host), Group: cloud.DefaultGroup, Exposure: exposure, Created: birth}
 	for path, targets := range paths {
 		s = s.With(cloud.Route{Path: path, Targets: parseTargets(t, targets)})
 	}

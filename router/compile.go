@@ -26,7 +26,7 @@ type Compiler struct {
 func emptyTable() *Table {
 	return &Table{
 		view:   cloud.NewView(),
-		public: newShards[*site](), internal: newShards[*site](),
+		public: newShards[*vhost](), internal: newShards[*vhost](),
 		pools: newShards[*Pool](), endpoints: newShards[*Endpoint](),
 	}
 }
@@ -42,11 +42,11 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 		public: prev.public.edit(), internal: prev.internal.edit(),
 		pools: prev.pools.edit(), endpoints: prev.endpoints.edit(),
 	}
-	apps, sites, ok := now.Touched(prev.view)
+	apps, vhosts, ok := now.Touched(prev.view)
 	if !ok || prev.domain != string(c.Domain) {
-		apps, sites = j.everything()
+		apps, vhosts = j.everything()
 	}
-	hosts := sites
+	hosts := vhosts
 	for app := range apps {
 		j.app(app, hosts)
 	}
@@ -79,7 +79,7 @@ type compilation struct {
 	*Compiler
 	prev             *Table
 	now              cloud.View
-	public, internal *edit[*site]
+	public, internal *edit[*vhost]
 	pools            *edit[*Pool]
 	endpoints        *edit[*Endpoint]
 	gone             []*Endpoint
@@ -94,7 +94,7 @@ func (j *compilation) everything() (map[cloud.AppRef]bool, map[cloud.Host]bool) 
 	for a := range j.prev.view.State.Apps("") {
 		apps[a.AppRef] = true
 	}
-	for s := range j.now.State.Sites() {
+	for s := range j.now.State.VirtualHosts() {
 		hosts[s.Host] = true
 	}
 	for h := range j.prev.internal.all {
@@ -143,18 +143,18 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 // host makes the routes of a host anew: those that it was mapped to, else those of the private domain.
 func (j *compilation) host(h cloud.Host) {
 	key := string(h)
-	s, ok := j.now.State.Site(h)
+	s, ok := j.now.State.VirtualHost(h)
 	if !ok {
 		j.public.delete(key)
 		if target, ok := j.own(h); ok {
 			route := cloud.Route{Path: "/", Targets: []cloud.Target{{ReleaseRef: target}}}
-			j.internal.set(key, j.site(h, []cloud.Route{route}))
+			j.internal.set(key, j.vhost(h, []cloud.Route{route}))
 		} else {
 			j.internal.delete(key)
 		}
 		return
 	}
-	made := j.site(h, s.Routes)
+	made := j.vhost(h, s.Routes)
 	for _, r := range made.routes {
 		r.mapped = true
 	}
@@ -198,9 +198,9 @@ func (j *compilation) own(h cloud.Host) (cloud.ReleaseRef, bool) {
 	return r.ReleaseRef, true
 }
 
-func (j *compilation) site(h cloud.Host, routes []cloud.Route) *site {
+func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 	before, _ := j.prev.internal.lookup(string(h))
-	s := &site{routes: make(map[string]*Route, len(routes))}
+	s := &vhost{routes: make(map[string]*Route, len(routes))}
 	for _, r := range routes {
 		made := j.route(h, r)
 		if before != nil && before.routes[r.Path] != nil {
@@ -279,7 +279,7 @@ func (j *compilation) mount(m Mount) {
 	}
 	pool := &Pool{App: m.Name, Endpoints: []*Endpoint{e}}
 	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: Limits{Answer: 24 * time.Hour}}
-	j.internal.set(string(m.Host), &site{root: r, routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
+	j.internal.set(string(m.Host), &vhost{root: r, routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
 	j.public.delete(string(m.Host))
 }
 
@@ -287,10 +287,10 @@ func (j *compilation) mount(m Mount) {
 func (t *Table) String() string {
 	var lines []string
 	for _, part := range []struct {
-		name  string
-		sites *shards[*site]
+		name   string
+		vhosts *shards[*vhost]
 	}{{"internal", t.internal}, {"public", t.public}} {
-		for _, s := range part.sites.all {
+		for _, s := range part.vhosts.all {
 			for _, r := range s.routes {
 				lines = append(lines, part.name+" "+r.String())
 			}

@@ -195,7 +195,7 @@ func TestRecordedRoutes(t *testing.T) {
 	f := newFront(t, Config{})
 	f.shop(backend(t, func(w http.ResponseWriter, _ *http.Request) {}))
 	f.world.app("shop", 1, 2)
-	f.world.site(t, "*.example.org", "public", map[string][]string{"/": {"shop@r1"}, "/api": {"shop@r2"}})
+	f.world.vhost(t, "*.example.org", "public", map[string][]string{"/": {"shop@r1"}, "/api": {"shop@r2"}})
 	f.swap()
 	p := dial(t, f.public)
 	for _, c := range []struct {

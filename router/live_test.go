@@ -442,7 +442,7 @@ func TestPin(t *testing.T) {
 			fmt.Fprintf(w, "r%d", n)
 		}))
 	}
-	s := &cloud.Site{Host: "www.example.com", Group: cloud.DefaultGroup, Exposure: cloud.ExposedPublic}
+	s := &cloud.VirtualHost{Host: "www.example.com", Group: cloud.DefaultGroup, Exposure: cloud.ExposedPublic}
 	f.world.put(s.With(cloud.Route{Path: "/", Headers: true, Targets: parseTargets(t, []string{"shop"})}))
 	f.swap()
 	p, public := dial(t, f.addr), dial(t, f.public)

@@ -39,7 +39,7 @@ func (r *Router) Look(internal, loopback bool, host, target string) (l Look) {
 	if name == nil {
 		return l
 	}
-	s := t.site(internal, loopback, &key, name)
+	s := t.vhost(internal, loopback, &key, name)
 	if s == nil {
 		return l
 	}

@@ -10,8 +10,8 @@ func TestLook(t *testing.T) {
 	f.shop("127.0.0.1:1", "127.0.0.1:2")
 	f.world.app("shop", 1, 2)
 	f.world.up("shop", 2, "127.0.0.1:3")
-	f.world.site(t, "*.example.com", "public", map[string][]string{"/api": {"shop@r1=25", "shop@r2=75"}})
-	f.world.site(t, "in.example.com", "internal", map[string][]string{"/": {"shop@r1"}})
+	f.world.vhost(t, "*.example.com", "public", map[string][]string{"/api": {"shop@r1=25", "shop@r2=75"}})
+	f.world.vhost(t, "in.example.com", "internal", map[string][]string{"/": {"shop@r1"}})
 	f.swap()
 	for _, c := range []struct {
 		internal     bool

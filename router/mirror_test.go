@@ -26,7 +26,7 @@ func mirrored(t *testing.T, percent int, original, copies string) (*front, *Figu
 	if copies != "" {
 		f.world.up("shop", 2, copies)
 	}
-	s := &cloud.Site{Host: mirroredHost, Group: cloud.DefaultGroup, Exposure: cloud.ExposedPublic}
+	s := &cloud.VirtualHost{Host: mirroredHost, Group: cloud.DefaultGroup, Exposure: cloud.ExposedPublic}
 	f.world.put(s.With(cloud.Route{
 		Path: "/", Targets: parseTargets(t, []string{"shop@r1"}), Mirror: &cloud.Mirror{To: ref("shop").Release(2), Percent: percent},
 	}))

@@ -58,7 +58,7 @@ func TestPassOfTwoApps(t *testing.T) {
 			f.world.up(app, n, backend(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s r%d", app, n) }))
 		}
 	}
-	f.world.site(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop=100", "blog=0"}, "/blog": {"blog"}})
+	f.world.vhost(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop=100", "blog=0"}, "/blog": {"blog"}})
 	f.swap()
 	p := dial(t, f.public)
 	for _, c := range []struct {

@@ -65,8 +65,8 @@ func TestSticky(t *testing.T) {
 		f.world.up("shop", n, backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, fmt.Sprint("r", n)) }))
 	}
 	route := func(s *cloud.Sticky) {
-		site := &cloud.Site{Host: "www.example.com", Group: cloud.DefaultGroup}
-		f.world.put(site.With(cloud.Route{Path: "/", Sticky: s, Targets: parseTargets(t, []string{"shop@r1", "shop@r2"})}))
+		vhost := &cloud.VirtualHost{Host: "www.example.com", Group: cloud.DefaultGroup}
+		f.world.put(vhost.With(cloud.Route{Path: "/", Sticky: s, Targets: parseTargets(t, []string{"shop@r1", "shop@r2"})}))
 		f.swap()
 	}
 	// ask sends ten requests, all with the fields, and returns which releases answered.

@@ -87,9 +87,9 @@ func TestBigHead(t *testing.T) {
 // TestHosts says which hosts are known on which listener, however they are written.
 func TestHosts(t *testing.T) {
 	f := newFront(t, Config{})
-	f.world.site(t, "www.example.com", "public", map[string][]string{"/": {"shop"}})
-	f.world.site(t, "*.example.org", "public", map[string][]string{"/": {"shop"}})
-	f.world.site(t, "empty.example.com", "public", nil)
+	f.world.vhost(t, "www.example.com", "public", map[string][]string{"/": {"shop"}})
+	f.world.vhost(t, "*.example.org", "public", map[string][]string{"/": {"shop"}})
+	f.world.vhost(t, "empty.example.com", "public", nil)
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {}))
 	try := func(addr, request string, want int) {
 		t.Helper()

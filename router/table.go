@@ -16,7 +16,7 @@ type Table struct {
 	view   cloud.View
 	domain string
 	// An internal host is not in the public map at all: there is no filter that could be got around.
-	public, internal *shards[*site]
+	public, internal *shards[*vhost]
 	pools            *shards[*Pool]     // by release, "shop@r7"
 	endpoints        *shards[*Endpoint] // by instance ID
 
@@ -30,8 +30,8 @@ func (t *Table) Revision() cloud.Revision { return t.view.State.Rev() }
 // Hosts returns how many hosts the internal and the public listeners know.
 func (t *Table) Hosts() (internal, public int) { return t.internal.n, t.public.n }
 
-// site is a host with its routes.
-type site struct {
+// vhost is a host with its routes.
+type vhost struct {
 	root    *Route            // of "/", nil where there is none
 	routes  map[string]*Route // by path, "/" too
 	longest int               // length of the longest path
@@ -106,17 +106,17 @@ func hostKey(authority []byte, buf *[maxHostKey + 1]byte) []byte {
 
 var localhost = []byte(".localhost")
 
-// find returns the route of a host and path: that of the longest path of its site. key is overwritten.
+// find returns the route of a host and path: that of the longest path of its vhost. key is overwritten.
 func (t *Table) find(internal, loopback bool, key *[maxHostKey + 1]byte, host, target []byte, scratch []byte) *Route {
-	if s := t.site(internal, loopback, key, host); s != nil {
+	if s := t.vhost(internal, loopback, key, host); s != nil {
 		return s.find(target, scratch)
 	}
 	return nil
 }
 
-// site returns an exact host's site, else that of a wildcard of one label. Names under .localhost are
+// vhost returns an exact host's vhost, else that of a wildcard of one label. Names under .localhost are
 // those of the private domain, for loopback clients.
-func (t *Table) site(internal, loopback bool, key *[maxHostKey + 1]byte, host []byte) *site {
+func (t *Table) vhost(internal, loopback bool, key *[maxHostKey + 1]byte, host []byte) *vhost {
 	hosts := t.public
 	if internal {
 		hosts = t.internal
@@ -144,7 +144,7 @@ func (t *Table) site(internal, loopback bool, key *[maxHostKey + 1]byte, host []
 }
 
 // find returns the route of the longest path that the target is at or below.
-func (s *site) find(target, scratch []byte) *Route {
+func (s *vhost) find(target, scratch []byte) *Route {
 	if s.longest == 1 {
 		return s.root
 	}

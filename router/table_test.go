@@ -18,8 +18,8 @@ func TestCompile(t *testing.T) {
 	w.up("shop", 1, "10.0.0.2:80")
 	w.up("shop", 2, "10.0.0.3:80")
 	w.app("cart", 0, 1)
-	w.site(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop=95", "shop@r2=5"}, "/cart": {"cart@r1"}})
-	w.site(t, "qa.example.com", cloud.ExposedInternal, map[string][]string{"/": {"shop", "shop@r2"}})
+	w.vhost(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop=95", "shop@r2=5"}, "/cart": {"cart@r1"}})
+	w.vhost(t, "qa.example.com", cloud.ExposedInternal, map[string][]string{"/": {"shop", "shop@r2"}})
 	c := Compiler{Domain: "micro.test"}
 	want := strings.TrimPrefix(`
 endpoint shop-r1-1 10.0.0.1:80
@@ -49,9 +49,9 @@ func TestFind(t *testing.T) {
 	w.app("shop", 1, 1)
 	w.app("cart", 1, 1)
 	w.app("deep", 1, 1)
-	w.site(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop"}, "/cart": {"cart"}, "/cart/a/b": {"deep"}})
-	w.site(t, "api.example.com", cloud.ExposedPublic, map[string][]string{"/v1": {"shop"}})
-	w.site(t, "*.example.com", cloud.ExposedPublic, map[string][]string{"/": {"deep"}})
+	w.vhost(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop"}, "/cart": {"cart"}, "/cart/a/b": {"deep"}})
+	w.vhost(t, "api.example.com", cloud.ExposedPublic, map[string][]string{"/v1": {"shop"}})
+	w.vhost(t, "*.example.com", cloud.ExposedPublic, map[string][]string{"/": {"deep"}})
 	table := (&Compiler{Domain: "micro.test"}).Compile(nil, w.view)
 	f := func(host, path, want string) {
 		t.Helper()
@@ -136,10 +136,10 @@ func TestCompileIncrementally(t *testing.T) {
 						targets = append(targets, []string{"a", "b@r1", "c-20261122=5", "d@r2=10"}[rng.IntN(4)])
 					}
 					// c-20261122 is no valid reference only where it ends like a release; here it does not.
-					w.site(t, string(hosts[rng.IntN(len(hosts))]), []cloud.Exposure{cloud.ExposedInternal, cloud.ExposedPublic}[rng.IntN(2)],
+					w.vhost(t, string(hosts[rng.IntN(len(hosts))]), []cloud.Exposure{cloud.ExposedInternal, cloud.ExposedPublic}[rng.IntN(2)],
 						map[string][]string{"/": targets, "/p": {"a"}})
 				case 7:
-					if s, ok := w.view.State.Site(hosts[rng.IntN(len(hosts))]); ok {
+					if s, ok := w.view.State.VirtualHost(hosts[rng.IntN(len(hosts))]); ok {
 						w.delete(s)
 					}
 				}

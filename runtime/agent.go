@@ -46,7 +46,7 @@ type Config struct {
 	Cores  int // of the machine
 	Driver Driver
 	Images imageStore
-	Board  *cloud.Board
+	Views  *cloud.Cell
 	Router router
 	Logs   logs
 	Memory memory
@@ -93,7 +93,7 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
-	view := a.Board.View()
+	view := a.Views.View()
 	for {
 		steps, again := Plan(view, a.Node, a.Now())
 		for _, s := range steps {
@@ -101,13 +101,13 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		}
 		a.forget(ctx, view)
 		var err error
-		if view, err = changedWithin(ctx, a.Board, view, until(again, a.Now())); err != nil {
+		if view, err = changedWithin(ctx, a.Views, view, until(again, a.Now())); err != nil {
 			return nil
 		}
 	}
 }
 
-// do begins a step. What it begins is seen on the board before do returns.
+// do begins a step. What it begins is seen in the snapshots before do returns.
 func (a *Agent) do(ctx context.Context, s Step) {
 	switch s.Do {
 	case Start:
@@ -126,7 +126,7 @@ func (a *Agent) do(ctx context.Context, s Step) {
 		case w != nil && (s.Do == Drain || s.Slot.Process == cloud.ReleaseCommand):
 			w.drain(s.Linger)
 		case s.Do == Remove:
-			a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(s.ID) })
+			a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(s.ID) })
 		}
 	}
 }
@@ -156,9 +156,9 @@ func (a *Agent) volumes(rel *cloud.Release) (mounts []Mount, err error) {
 	return mounts, nil
 }
 
-// see shows an instance on the board.
+// see shows an instance in the snapshots.
 func (a *Agent) see(i *cloud.Instance) {
-	a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(i) })
+	a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(i) })
 }
 
 // work lets a worker do what it does for its instance, to whose end it stays with it.
@@ -185,7 +185,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Board.Observe(func(o *cloud.Instances) *cloud.Instances {
+	a.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
 		for _, c := range crashes {
 			o = o.WithCrashes(c)
 		}
@@ -216,7 +216,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 
 // takeOver gives an instance that was there before its worker.
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
-	if rel, ok := a.Board.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
+	if rel, ok := a.Views.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
 		if a.ask(ctx, p.Liveness, i.Addr) == nil {
 			err := a.ask(ctx, p.Readiness, i.Addr)
@@ -249,6 +249,6 @@ func (a *Agent) forget(ctx context.Context, v cloud.View) {
 			a.Log.Error("cannot forget the crashes of a slot that is gone", "slot", c.Slot.String(), "err", err)
 			continue
 		}
-		a.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithoutCrashes(c.Slot) })
+		a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithoutCrashes(c.Slot) })
 	}
 }

@@ -53,7 +53,7 @@ func TestPushSurvivesEveryFault(t *testing.T) {
 	const before, after = "current r1 failed, runs web.0@r1 web.1@r1", "current r2, runs web.0@r2 web.1@r2"
 	draft := web(2)
 	command := "migrate"
-	draft.Processes[cloud.ReleaseCommand] = cloud.DraftProcess{Command: &command}
+	draft.Processes[cloud.ReleaseCommand] = cloud.ProcessSpec{Command: &command}
 	apps := func(c runtime.Container) runtimetest.App {
 		if c.Labels["micro.process"] == string(cloud.ReleaseCommand) {
 			return runtimetest.App{Exits: time.Second}
@@ -137,13 +137,13 @@ func TestCrashLoopBacksOff(t *testing.T) {
 		if got := fmt.Sprint(gaps); got != want {
 			t.Errorf("starts came after %s, want %s", got, want)
 		}
-		c, ok := w.board.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
+		c, ok := w.snapshots.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
 		if !ok || c.Reason != "exited with code 3" || c.Count < 10 {
 			t.Fatalf("crashes are %+v", c)
 		}
 		count := c.Count
 		w.restart()
-		c, _ = w.board.View().Instances.Crashes(c.Slot)
+		c, _ = w.snapshots.View().Instances.Crashes(c.Slot)
 		if c.Count < count || w.starts() > starts+1 {
 			t.Errorf("a restart of micro gave the crash loop a fresh start: %+v", c)
 		}
@@ -212,7 +212,7 @@ func TestEndsInOrder(t *testing.T) {
 		w.fault.FailNext()
 		w.after(9 * time.Second)
 		w.is("calls", calls(w, base), "drain stop remove")
-		for i := range w.board.View().Instances.All() {
+		for i := range w.snapshots.View().Instances.All() {
 			w.is("why", i.Reason, "did not end within 10s when asked to, and was killed")
 		}
 		w.is("seen", w.seen(), "web.0@r1 stopping")
@@ -257,7 +257,7 @@ func TestRebootIsNoCrash(t *testing.T) {
 		w.start()
 		w.after(time.Second)
 		w.is("runs", w.runs(), "web.0@r1 web.1@r1")
-		for c := range w.board.View().Instances.AllCrashes() {
+		for c := range w.snapshots.View().Instances.AllCrashes() {
 			t.Errorf("charged: %+v", c)
 		}
 		if len(w.driver.IDs()) != 2 {
@@ -281,7 +281,7 @@ func TestEndWhileDownCountsOnce(t *testing.T) {
 		}
 		w.restart()
 		w.after(time.Second)
-		c, ok := w.board.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
+		c, ok := w.snapshots.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
 		if !ok || c.Count != 1 || c.Total != 1 {
 			t.Errorf("crashes are %+v", c)
 		}
@@ -335,13 +335,13 @@ func TestDiskQuota(t *testing.T) {
 		if slices.Contains(w.fault.Calls(), "written "+first) {
 			t.Error("the files of one without a quota were measured")
 		}
-		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Disk: new(int64(5 << 20))}}))
+		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(5 << 20))}}))
 		w.after(time.Minute)
 		w.is("runs as before", strings.Join(w.driver.IDs(), " "), first)
 		w.driver.Write(first, 5<<20+4096)
 		w.after(20 * time.Second)
 		w.is("seen", w.seen(), "web.0@r1 ready")
-		c, ok := w.board.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
+		c, ok := w.snapshots.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
 		if want := "has 6M of files of its own: its disk quota is 5M"; !ok || c.Reason != want || slices.Contains(w.driver.IDs(), first) {
 			t.Errorf("crashes are %+v, want the reason %q; %v run", c, want, w.driver.IDs())
 		}
@@ -373,7 +373,7 @@ func TestRestartOfMicroKeepsWhatIsUnready(t *testing.T) {
 			t.Errorf("%d starts, want 1", n)
 		}
 		w.restart()
-		for i := range w.board.View().Instances.All() {
+		for i := range w.snapshots.View().Instances.All() {
 			if age := time.Since(i.Since); age < 10*time.Minute {
 				t.Errorf("it is %s since %s, want since its start", i.Phase, age)
 			}
@@ -441,7 +441,7 @@ func TestSameNameIsNotSameApp(t *testing.T) {
 		for _, change := range []func() ([]cloud.Change, error){
 			func() ([]cloud.Change, error) { return w.state.Delete(shop.Release(0)) },
 			func() ([]cloud.Change, error) {
-				c, _, err := w.state.Push(cloud.Push{App: shop, Draft: web(1), Built: cloud.Built{Image: cloud.Image{Digest: "new"}}}, w.stamp())
+				c, _, err := w.state.Push(cloud.Push{App: shop, Spec: web(1), Built: cloud.Built{Image: cloud.Image{Digest: "new"}}}, w.stamp())
 				return c, err
 			},
 		} {
@@ -470,7 +470,7 @@ func TestRestartRollsInPlace(t *testing.T) {
 		w.change(w.state.Restart(shop.Release(0)))
 		for range 300 {
 			w.after(100 * time.Millisecond)
-			if got := len(w.board.View().Pool(shop.Release(1))); got < 4 {
+			if got := len(w.snapshots.View().Pool(shop.Release(1))); got < 4 {
 				t.Fatalf("only %d are ready: %s", got, w.seen())
 			}
 		}
@@ -486,7 +486,7 @@ func TestRestartRollsInPlace(t *testing.T) {
 // A worker that ends at once fails its push, although nothing asks it whether it is well.
 func TestWorkerThatEndsAtOnceFails(t *testing.T) {
 	draft := web(0)
-	draft.Processes["worker"] = cloud.DraftProcess{Instances: new(1)}
+	draft.Processes["worker"] = cloud.ProcessSpec{Instances: new(1)}
 	in(t, byImage(map[string]runtimetest.App{"one": {Exits: 300 * time.Millisecond, Code: 1}}), func(w *world) {
 		w.push("one", draft)
 		w.after(10 * time.Second)

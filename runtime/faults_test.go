@@ -23,13 +23,13 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 		strategy *cloud.Strategy
 	}{
 		{"scale up", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(3)}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(3)}}))
 		}, "web.0@r2 web.1@r2 web.2@r2", nil},
 		{"scale down", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(1)}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(1)}}))
 		}, "web.0@r2", nil},
 		{"other memory", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Memory: &memory}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Memory: &memory}}))
 		}, "web.0@r2 web.1@r2", nil},
 		{"restart", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2", nil},
 		{"restart without surge", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2", &cloud.Strategy{Kind: cloud.Rolling, Surge: new(0)}},

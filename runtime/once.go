@@ -53,7 +53,7 @@ func (a *Agent) RunJob(ctx context.Context, r cloud.ReleaseRef, j cloud.Job) (Ex
 // once is a container for one command, made like those of a release's process, and what it would be an
 // instance of.
 func (a *Agent) once(ctx context.Context, what string, r cloud.ReleaseRef, process cloud.ProcessName) (Container, *cloud.Instance, error) {
-	state := a.Board.View().State
+	state := a.Views.View().State
 	_, rel, err := state.MustRelease(r)
 	if err != nil {
 		return Container{}, nil, err

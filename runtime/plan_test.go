@@ -338,21 +338,21 @@ func randomSim(r *rapid.T, kind cloud.StrategyKind) (m *sim, ask func()) {
 	m = &sim{v: cloud.NewView(), rnd: rand.New(rand.NewSource(rapid.Int64().Draw(r, "seed")))}
 	at := cloud.Stamp{At: noon, By: "ann"}
 	m.write(m.v.State.Init(at))
-	draft := func() cloud.Draft {
+	draft := func() cloud.PushSpec {
 		strategy := cloud.Strategy{Kind: kind, Batch: rapid.IntRange(0, 3).Draw(r, "batch")}
 		if surge := rapid.IntRange(-1, 2).Draw(r, "surge"); surge >= 0 && kind != cloud.Recreate {
 			strategy.Surge = &surge
 		}
-		return cloud.Draft{
+		return cloud.PushSpec{
 			Strategy: &strategy,
-			Processes: map[cloud.ProcessName]cloud.DraftProcess{
+			Processes: map[cloud.ProcessName]cloud.ProcessSpec{
 				cloud.Web: {Instances: new(rapid.IntRange(1, 6).Draw(r, "web"))},
 				"worker":  {Instances: new(rapid.IntRange(0, 3).Draw(r, "worker"))},
 			},
 		}
 	}
 	push := func() {
-		changes, _, err := m.v.State.Push(cloud.Push{App: shop, Draft: draft()}, at)
+		changes, _, err := m.v.State.Push(cloud.Push{App: shop, Spec: draft()}, at)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -373,7 +373,7 @@ func randomSim(r *rapid.T, kind cloud.StrategyKind) (m *sim, ask func()) {
 		case 2:
 			changes, _ = m.v.State.Scale(shop.Release(0), draft().Processes)
 		case 3:
-			changes, _ = m.v.State.Scale(shop.Release(0), map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Memory: new(int64(64 << 20))}})
+			changes, _ = m.v.State.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Memory: new(int64(64 << 20))}})
 		case 4:
 			changes, _, _ = m.v.State.Rollback(shop, 0, at)
 		}

@@ -15,7 +15,7 @@ const measureEvery = 15 * time.Second
 // overQuota says whether the instance's own files take more than it may have now, and how much that is.
 // A limit that the file system keeps would be better; few have one for a folder.
 func (w *worker) overQuota(ctx context.Context) (reason string, over bool) {
-	rel, ok := w.Board.View().State.Release(w.i.ReleaseRef)
+	rel, ok := w.Views.View().State.Release(w.i.ReleaseRef)
 	if !ok {
 		return "", false
 	}

@@ -32,7 +32,7 @@ const (
 // worker stays with one instance from its start to its end. It alone changes what is shown of it.
 type worker struct {
 	*Agent
-	i        cloud.Instance // what is shown; a copy goes to the board at each change
+	i        cloud.Instance // what is shown; a copy goes to the snapshot cell at each change
 	log      *slog.Logger
 	readied  time.Time // when it first was ready
 	draining chan struct{}
@@ -56,7 +56,7 @@ func (w *worker) drain(linger bool) {
 	})
 }
 
-// show puts the instance on the board in a phase.
+// show puts the instance in the snapshots in a phase.
 func (w *worker) show(p cloud.InstancePhase, reason string) {
 	if w.i.Phase != p {
 		w.i.Phase, w.i.Since = p, w.Now()
@@ -83,7 +83,7 @@ func (w *worker) run(ctx context.Context, adopted bool) {
 }
 
 func (w *worker) process() (cloud.Process, bool) {
-	rel, ok := w.Board.View().State.Release(w.i.ReleaseRef)
+	rel, ok := w.Views.View().State.Release(w.i.ReleaseRef)
 	if !ok {
 		return cloud.Process{}, false
 	}
@@ -91,7 +91,7 @@ func (w *worker) process() (cloud.Process, bool) {
 	return p, ok
 }
 
-// start makes the container. After false there is none, and the board knows why.
+// start makes the container. After false there is none, and the snapshots show why.
 func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -128,7 +128,7 @@ func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 
 // create asks the driver for the container that the state wants.
 func (w *worker) create(ctx context.Context) (Running, error) {
-	state := w.Board.View().State
+	state := w.Views.View().State
 	rel, ok := state.Release(w.i.ReleaseRef)
 	if !ok {
 		return Running{}, fmt.Errorf("release %s is gone", w.i.ReleaseRef)
@@ -369,7 +369,7 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 // gone clears away an instance that was to end.
 func (w *worker) gone(ctx context.Context) {
 	if w.remove(ctx) {
-		w.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(w.i.ID) })
+		w.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(w.i.ID) })
 	}
 }
 
@@ -403,7 +403,7 @@ func (w *worker) charge(ctx context.Context, e Exit, reason string, fatal bool) 
 		w.see(&i)
 		return
 	}
-	c, _ := w.Board.View().Instances.Crashes(i.Slot)
+	c, _ := w.Views.View().Instances.Crashes(i.Slot)
 	switch {
 	case c != nil && c.Generation > i.Generation:
 		w.see(&i) // it was to be replaced anyway
@@ -418,10 +418,10 @@ func (w *worker) charge(ctx context.Context, e Exit, reason string, fatal bool) 
 	if err := w.Memory.Save(ctx, c); err != nil {
 		w.log.Error("cannot remember the crash", "err", err)
 	}
-	w.Board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithCrashes(c).With(&i) })
+	w.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithCrashes(c).With(&i) })
 }
 
-// cleared removes an instance that has been charged. What is left on the board goes with the plan's next step.
+// cleared removes an instance that has been charged. What is left in the snapshots goes with the plan's next step.
 func (w *worker) cleared(ctx context.Context) {
 	if !w.remove(ctx) {
 		return

@@ -33,10 +33,10 @@ type world struct {
 	lives int
 
 	// Of the process that lives now.
-	board *cloud.Board
-	agent *runtime.Agent
-	logs  *runtimetest.Logs
-	end   func()
+	snapshots *cloud.Cell
+	agent     *runtime.Agent
+	logs      *runtimetest.Logs
+	end       func()
 }
 
 // in runs a test in a bubble of its own time.
@@ -65,11 +65,11 @@ func (w *world) stamp() cloud.Stamp { return cloud.Stamp{At: time.Now().UTC(), B
 
 // start lets the process begin. A life that ends with an error is followed by another.
 func (w *world) start() {
-	w.board, w.logs = cloud.NewBoard(), &runtimetest.Logs{}
-	w.board.SetState(w.state)
+	w.snapshots, w.logs = cloud.NewCell(), &runtimetest.Logs{}
+	w.snapshots.SetState(w.state)
 	w.lives++
 	agent := runtime.NewAgent(runtime.Config{
-		Node: "n1", Domain: "micro.test", Cores: 2, Driver: w.driver, Images: w.images, Board: w.board,
+		Node: "n1", Domain: "micro.test", Cores: 2, Driver: w.driver, Images: w.images, Views: w.snapshots,
 		Router: w.router, Logs: w.logs, Memory: w.memory,
 		Volume: func(a cloud.AppRef, v cloud.Volume) (string, error) {
 			return "/volumes/" + a.String() + "/" + v.Name, nil
@@ -79,7 +79,7 @@ func (w *world) start() {
 	})
 	agent.Ask(w.driver.Ask)
 	w.agent = agent
-	leader := runtime.Leader{Views: w.board, Writer: w, Logs: w.logs, Log: slog.New(slog.DiscardHandler), Warm: runtime.DefaultWarm, Now: time.Now}
+	leader := runtime.Leader{Views: w.snapshots, Writer: w, Logs: w.logs, Log: slog.New(slog.DiscardHandler), Warm: runtime.DefaultWarm, Now: time.Now}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.fault.Crash = cancel
 	ready, done := make(chan struct{}), make(chan error, 2)
@@ -119,7 +119,7 @@ func (w *world) Write(_ context.Context, verb, object string, change func(*cloud
 		changes, err := change(w.state)
 		if err == nil && len(changes) > 0 {
 			w.state = w.state.Apply(w.state.Rev()+1, changes)
-			w.board.SetState(w.state)
+			w.snapshots.SetState(w.state)
 		}
 		return err
 	})
@@ -132,13 +132,13 @@ func (w *world) change(changes []cloud.Change, err error) {
 		w.t.Fatal(err)
 	}
 	w.state = w.state.Apply(w.state.Rev()+1, changes)
-	w.board.SetState(w.state)
+	w.snapshots.SetState(w.state)
 	synctest.Wait()
 }
 
-func (w *world) push(image string, d cloud.Draft) int {
+func (w *world) push(image string, d cloud.PushSpec) int {
 	w.t.Helper()
-	changes, ref, err := w.state.Push(cloud.Push{App: shop, Draft: d, Built: cloud.Built{Image: cloud.Image{Digest: image}}}, w.stamp())
+	changes, ref, err := w.state.Push(cloud.Push{App: shop, Spec: d, Built: cloud.Built{Image: cloud.Image{Digest: image}}}, w.stamp())
 	w.change(changes, err)
 	return ref.N
 }
@@ -172,10 +172,10 @@ func (w *world) runs() string {
 	return strings.Join(all, " ")
 }
 
-// board says what is seen: "web.0@r1 ready".
+// board lists the observed instances: "web.0@r1 ready".
 func (w *world) seen() string {
 	var all []string
-	for i := range w.board.View().Instances.All() {
+	for i := range w.snapshots.View().Instances.All() {
 		all = append(all, fmt.Sprintf("%s.%d@r%d %s", i.Process, i.Index, i.N, i.Phase))
 	}
 	return strings.Join(all, ", ")
@@ -199,8 +199,8 @@ func (w *world) starts() int {
 }
 
 // web is a draft of so many web instances.
-func web(instances int) cloud.Draft {
-	return cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: new(instances)}}}
+func web(instances int) cloud.PushSpec {
+	return cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(instances)}}}
 }
 
 // byImage lets containers behave as their image says.

@@ -83,7 +83,7 @@ func BenchmarkOpen(b *testing.B) {
 			for i := range chunk {
 				app := cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(fmt.Sprint("app", from+i))}
 				for range 3 {
-					changes, _, err := state.Push(cloud.Push{App: app, Built: image, Draft: cloud.Draft{Env: map[string]string{"KEY": "a value"}}}, at)
+					changes, _, err := state.Push(cloud.Push{App: app, Built: image, Spec: cloud.PushSpec{Env: map[string]string{"KEY": "a value"}}}, at)
 					if err != nil {
 						return nil, err
 					}

@@ -77,11 +77,11 @@ func step(ctx context.Context, cfg Config, m migration) error {
 	}
 	for len(put)+len(del) > 0 {
 		var txn kv.Txn
-		for size := 0; len(put) > 0 && len(txn.Put) < draftOps && (size == 0 || size+len(put[0].Value) < draftBytes); put = put[1:] {
+		for size := 0; len(put) > 0 && len(txn.Put) < batchOps && (size == 0 || size+len(put[0].Value) < batchBytes); put = put[1:] {
 			size += len(put[0].Key) + len(put[0].Value)
 			txn.Put = append(txn.Put, put[0])
 		}
-		n := min(len(del), draftOps)
+		n := min(len(del), batchOps)
 		txn.Del, del = del[:n], del[n:]
 		if _, err := cfg.Engine.Commit(ctx, txn); err != nil {
 			return err

@@ -77,7 +77,7 @@ func (s *Store) carryOut() {
 	waiting := s.queue
 	s.mu.Unlock()
 	for began := time.Now(); time.Since(began) < conflictTimeout; {
-		d := s.draft(waiting)
+		d := s.batch(waiting)
 		rev, err := d.headRev, error(nil)
 		if len(d.lines) > 0 {
 			rev, err = s.commit(d)
@@ -90,10 +90,10 @@ func (s *Store) carryOut() {
 		s.finish(d, rev, err)
 		return
 	}
-	s.finish(s.draft(waiting), 0, cloud.Errorf(cloud.Conflict, "other nodes kept changing the cloud for %s", conflictTimeout).WithHint("try again"))
+	s.finish(s.batch(waiting), 0, cloud.Errorf(cloud.Conflict, "other nodes kept changing the cloud for %s", conflictTimeout).WithHint("try again"))
 }
 
-func (s *Store) commit(d *draft) (int64, error) {
+func (s *Store) commit(d *batch) (int64, error) {
 	txn, err := d.txn()
 	if err != nil {
 		return 0, err
@@ -126,8 +126,8 @@ func (s *Store) await(rev int64) error {
 	}
 }
 
-// finish tells the draft's requests what became of them, and shows what is durable now.
-func (s *Store) finish(d *draft, rev int64, err error) {
+// finish tells the batch's requests what became of them, and shows what is durable now.
+func (s *Store) finish(d *batch, rev int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = s.queue[len(d.requests):]

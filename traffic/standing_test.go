@@ -24,7 +24,7 @@ func TestStand(t *testing.T) {
 	two := 2
 	push := func(stage bool) {
 		changes, _, err := s.Push(cloud.Push{App: shop, Stage: stage,
-			Draft: cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{cloud.Web: {Instances: &two}}},
+			Spec:  cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: &two}}},
 			Built: cloud.Built{Image: cloud.Image{Digest: "sha256:1", Name: "one"}}}, at)
 		do(changes, err)
 	}

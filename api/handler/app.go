@@ -133,10 +133,10 @@ func (h *Handler) app(v cloud.View, a *cloud.App) api.App {
 		}
 		out.Instances = rel.Formation.Instances()
 	}
-	for site := range v.State.HostsOf(a.AppRef) {
-		for _, r := range site.Routes {
+	for vhost := range v.State.HostsOf(a.AppRef) {
+		for _, r := range vhost.Routes {
 			if slices.ContainsFunc(r.Targets, func(t cloud.Target) bool { return t.AppRef == a.AppRef }) {
-				out.Hosts = append(out.Hosts, hostPath(site.Host, r.Path))
+				out.Hosts = append(out.Hosts, hostPath(vhost.Host, r.Path))
 			}
 		}
 	}

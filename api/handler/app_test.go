@@ -29,7 +29,7 @@ func (s *served) settled(t *testing.T, app cloud.AppName, n int) (out api.Outcom
 func TestLifeOfAnApp(t *testing.T) {
 	s := newServed(t)
 	ctx, shop := t.Context(), ref("shop")
-	s.pushed(t, "shop", api.PushDraft{Draft: cloud.Draft{Env: map[string]string{"A": "1"}}})
+	s.pushed(t, "shop", api.PushRequest{Spec: cloud.PushSpec{Env: map[string]string{"A": "1"}}})
 
 	changed, err := s.SetEnv(ctx, shop, api.EnvChange{Set: map[string]string{"B": "secret"}, Unset: []string{"A"}})
 	if err != nil || changed.Release != 2 {
@@ -118,8 +118,8 @@ func TestLifeOfAnApp(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	s := newServed(t)
 	ctx := t.Context()
-	s.pushed(t, "shop", api.PushDraft{})
-	s.pushed(t, "blog", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
+	s.pushed(t, "blog", api.PushRequest{})
 	ten := 10
 	for _, m := range []api.Mapping{
 		{Host: "WWW.Example.com.", App: "shop"},
@@ -214,7 +214,7 @@ func TestPages(t *testing.T) {
 func TestSmallReads(t *testing.T) {
 	s := newServed(t)
 	ctx := t.Context()
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	if v, err := s.Version(ctx); err != nil || v.API != "v1" {
 		t.Error(v, err)
 	}
@@ -251,9 +251,9 @@ func TestSmallReads(t *testing.T) {
 func TestLogsOfNoProcess(t *testing.T) {
 	s := newServed(t)
 	s.f.lines = func(func(api.LogLine, error) bool) {}
-	worker := cloud.DraftProcess{Command: new("work")}
-	s.pushed(t, "shop", api.PushDraft{Draft: cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{"worker": worker}}})
-	s.pushed(t, "shop", api.PushDraft{Draft: cloud.Draft{Cron: []cloud.Job{{Schedule: "* * * * *", Command: "tick"}}}})
+	worker := cloud.ProcessSpec{Command: new("work")}
+	s.pushed(t, "shop", api.PushRequest{Spec: cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{"worker": worker}}})
+	s.pushed(t, "shop", api.PushRequest{Spec: cloud.PushSpec{Cron: []cloud.Job{{Schedule: "* * * * *", Command: "tick"}}}})
 	for _, c := range []struct {
 		release int
 		process cloud.ProcessName
@@ -280,7 +280,7 @@ func TestLogsOfNoProcess(t *testing.T) {
 // Whoever waits for a release whose instances keep ending is told.
 func TestWaitForACrashLoop(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	slot := cloud.Slot{ReleaseRef: ref("shop").Release(1), Process: "web", Index: 1}
 	s.f.onSettle(func(*cloud.State, *cloud.Release) []cloud.Change { return nil }) // nothing more becomes ready
 	two := 2
@@ -295,7 +295,7 @@ func TestWaitForACrashLoop(t *testing.T) {
 		}
 		if !began && e.Rollout != nil && e.Rollout.Instances == 2 {
 			began = true
-			s.f.board.Observe(func(o *cloud.Instances) *cloud.Instances {
+			s.f.snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
 				return o.WithCrashes(&cloud.Crashes{Slot: slot, Count: 3, Total: 3, Last: cloud.Exit{Code: 3, At: s.h.Now()}})
 			})
 		}

@@ -17,7 +17,7 @@ import (
 
 func TestExec(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	var got runtime.Command
 	s.f.exec = func(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
 		got = c
@@ -57,7 +57,7 @@ func TestExec(t *testing.T) {
 
 func TestExecTerminal(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	s.f.exec = func(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
 		if !c.TTY || c.Rows != 24 || c.Columns != 80 {
 			t.Errorf("command %+v", c)
@@ -76,7 +76,7 @@ func TestExecTerminal(t *testing.T) {
 // When the client goes, so does the command: also one that neither reads nor writes, with input waiting.
 func TestExecEndsWithItsClient(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	began, ended := make(chan struct{}), make(chan struct{})
 	s.f.exec = func(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
 		close(began)
@@ -102,7 +102,7 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestExecErrors(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	nine := 9
 	for want, c := range map[string]api.Command{
 		"no process":         {Args: []string{"ls"}, Process: "worker"},
@@ -133,7 +133,7 @@ func TestExecErrors(t *testing.T) {
 // A client that breaks the rules ends its own command and nothing else.
 func TestExecRules(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	for name, frames := range map[string]string{
 		"unknown type":  "\x63\x00\x00\x00\x00",
 		"too long":      "\x00\xff\xff\xff\xff",

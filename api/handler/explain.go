@@ -212,8 +212,8 @@ func (w *way) host() bool {
 
 // appOf names an app that a mapped host leads to.
 func (w *way) appOf(host cloud.Host) (string, bool) {
-	if site, ok := w.view.State.Site(host); ok {
-		for _, r := range site.Routes {
+	if vhost, ok := w.view.State.VirtualHost(host); ok {
+		for _, r := range vhost.Routes {
 			for _, t := range r.Targets {
 				return t.ReleaseRef.String(), true
 			}
@@ -260,11 +260,11 @@ func (w *way) path() bool {
 }
 
 func (w *way) route() (*cloud.Route, bool) {
-	site, ok := w.view.State.Site(cloud.Host(w.routing.Host))
+	vhost, ok := w.view.State.VirtualHost(cloud.Host(w.routing.Host))
 	if !ok || !w.routing.Mapped {
 		return nil, false
 	}
-	return site.Route(w.routing.Path)
+	return vhost.Route(w.routing.Path)
 }
 
 // release is who takes the request, by weights and ready instances.

@@ -15,7 +15,7 @@ type explained struct {
 	url, from string
 	app       *cloud.App
 	old, rel  *cloud.Release
-	site      *cloud.Site
+	vhost     *cloud.VirtualHost
 	instances []*cloud.Instance
 	crashes   []*cloud.Crashes
 	sight     Sight
@@ -29,7 +29,7 @@ func newExplained() *explained {
 	}
 	e := &explained{
 		url: "http://www.example.com/a?b", app: &cloud.App{AppRef: shop, Current: 2, Last: 2}, old: release(1), rel: release(2),
-		site: &cloud.Site{Host: "www.example.com", Group: "default", Exposure: cloud.ExposedPublic, Routes: []cloud.Route{{
+		vhost: &cloud.VirtualHost{Host: "www.example.com", Group: "default", Exposure: cloud.ExposedPublic, Routes: []cloud.Route{{
 			Path: "/", Targets: []cloud.Target{{ReleaseRef: shop.Release(0)}},
 		}}},
 	}
@@ -66,8 +66,8 @@ func (e *explained) stranger() {
 func (e *explained) explain(t *testing.T) api.Explanation {
 	t.Helper()
 	changes := []cloud.Change{cloud.Put(&cloud.Group{Name: "default"}), cloud.Put(e.app), cloud.Put(e.old), cloud.Put(e.rel)}
-	if e.site != nil {
-		changes = append(changes, cloud.Put(e.site))
+	if e.vhost != nil {
+		changes = append(changes, cloud.Put(e.vhost))
 	}
 	seen := cloud.NewInstances()
 	for _, i := range e.instances {
@@ -125,7 +125,7 @@ func TestExplainBrokenHops(t *testing.T) {
 			e.sight.Public = Routing{}
 		}},
 		{"a host that is not mapped", "host", "mapped to nothing: 404", "micro map APP www.example.com", func(e *explained) {
-			e.site, e.sight.Internal, e.sight.Public = nil, Routing{}, Routing{}
+			e.vhost, e.sight.Internal, e.sight.Public = nil, Routing{}, Routing{}
 		}},
 		{"a release that does not run", "host", "release r1 of app shop does not run", "micro releases shop", func(e *explained) {
 			e.private()
@@ -157,7 +157,7 @@ func TestExplainBrokenHops(t *testing.T) {
 		}},
 		{"a host without targets", "release", "leads to nothing any more", "micro map APP www.example.com", func(e *explained) {
 			nobody(e)
-			e.site.Routes = nil
+			e.vhost.Routes = nil
 		}},
 		{"no instance yet", "instance", "shop@r2 has no instance at all", "micro ps shop@r2", nobody},
 		{"crashes", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
@@ -215,7 +215,7 @@ func TestExplainWhatWorks(t *testing.T) {
 		}, "is this machine for every client|shop.micro.test is an app's own address"},
 		{"a wildcard", func(e *explained) { e.url, e.sight.Internal.Host = "http://a.example.com", "*.example.com" }, "no entry of its own, so it is *.example.com's"},
 		{"weights, stickiness, a mirror", func(e *explained) {
-			route := &e.site.Routes[0]
+			route := &e.vhost.Routes[0]
 			route.Mirror = &cloud.Mirror{To: ref("shop").Release(1), Percent: 10}
 			route.Targets = []cloud.Target{
 				{ReleaseRef: ref("shop").Release(2), Weighted: true, Weight: 95}, {ReleaseRef: ref("shop").Release(1), Weighted: true, Weight: 5},
@@ -224,7 +224,7 @@ func TestExplainWhatWorks(t *testing.T) {
 			e.sight.Internal.Shares = []Share{{ReleaseRef: ref("shop").Release(2), Part: .95}, {ReleaseRef: ref("shop").Release(1), Part: .05}}
 		}, "known by a cookie|10 % of safe requests are copied to shop@r1|2 releases take turns|shop@r2 takes 95 %|shop@r1 takes 5 %"},
 		{"a target that is out", func(e *explained) {
-			e.site.Routes[0].Targets = append(e.site.Routes[0].Targets, cloud.Target{ReleaseRef: ref("shop").Release(1)})
+			e.vhost.Routes[0].Targets = append(e.vhost.Routes[0].Targets, cloud.Target{ReleaseRef: ref("shop").Release(1)})
 		}, "shop@r2 takes all|shop@r1 takes none: no instance of it is ready"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

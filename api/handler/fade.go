@@ -103,7 +103,7 @@ func (h *Handler) servePasses() {
 			if !s.Runs(rel) {
 				return api.Pass{}, cloud.Errorf(cloud.Conflict, "release %s does not run", rel.ReleaseRef).WithHint("micro start %s", rel.ReleaseRef)
 			}
-			if !slices.ContainsFunc(slices.Collect(s.HostsOf(app)), func(site *cloud.Site) bool { return site.Host == host }) {
+			if !slices.ContainsFunc(slices.Collect(s.HostsOf(app)), func(vhost *cloud.VirtualHost) bool { return vhost.Host == host }) {
 				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not lead to app %s", host, app).WithHint("micro map %s %s", app.App, host)
 			}
 			until := h.Now().Add(good).UTC().Truncate(time.Second)

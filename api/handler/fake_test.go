@@ -22,8 +22,8 @@ import (
 
 // fakes are a node in memory: a store, and a runner that makes every release ready at once.
 type fakes struct {
-	t     *testing.T
-	board *cloud.Board
+	t         *testing.T
+	snapshots *cloud.Cell
 
 	mu    sync.Mutex
 	state *cloud.State
@@ -41,10 +41,10 @@ type fakes struct {
 }
 
 func newFakes(t *testing.T) *fakes {
-	f := &fakes{t: t, group: "no-such-group", board: cloud.NewBoard(), info: api.Node{Name: "n1", Ready: true, Domain: "micro.test", HTTP: []string{}, DNS: []string{}}}
+	f := &fakes{t: t, group: "no-such-group", snapshots: cloud.NewCell(), info: api.Node{Name: "n1", Ready: true, Domain: "micro.test", HTTP: []string{}, DNS: []string{}}}
 	s := cloud.NewState()
 	f.state = s.Apply(1, s.Init(cloud.Stamp{At: time.Now(), By: "test"}))
-	f.board.SetState(f.state)
+	f.snapshots.SetState(f.state)
 	return f
 }
 
@@ -69,7 +69,7 @@ func (f *fakes) Update(ctx context.Context, by Actor, verb, object string, fn fu
 		f.state = f.state.Apply(f.state.Rev()+1, changes)
 	}
 	s := f.state
-	go f.board.SetState(s) // a view lags behind
+	go f.snapshots.SetState(s) // a view lags behind
 	return s, nil
 }
 
@@ -86,9 +86,9 @@ func (f *fakes) stuck() bool {
 	return f.settle != nil
 }
 
-// lead does what a node's runner does, on the board alone.
+// lead does what a node's runner does, on the snapshot cell alone.
 func (f *fakes) lead(ctx context.Context) {
-	view := f.board.View()
+	view := f.snapshots.View()
 	for ctx.Err() == nil {
 		for rel := range view.State.AllReleases() {
 			f.start(view, rel)
@@ -112,7 +112,7 @@ func (f *fakes) lead(ctx context.Context) {
 			}
 		}
 		var err error
-		if view, err = f.board.Changed(ctx, view); err != nil {
+		if view, err = f.snapshots.Changed(ctx, view); err != nil {
 			return
 		}
 	}
@@ -121,7 +121,7 @@ func (f *fakes) lead(ctx context.Context) {
 func (f *fakes) start(v cloud.View, rel *cloud.Release) {
 	for i := range v.Instances.OfRelease(rel.ReleaseRef) {
 		if !v.State.Runs(rel) || i.Index >= rel.Formation[i.Process].Instances || i.Generation < rel.Generation {
-			f.board.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(i.ID) })
+			f.snapshots.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(i.ID) })
 		}
 	}
 	if !v.State.Runs(rel) || f.stuck() {
@@ -134,7 +134,7 @@ func (f *fakes) start(v cloud.View, rel *cloud.Release) {
 				Slot: cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: name, Index: index}, Phase: cloud.InstanceReady, PID: 4711, Node: "n1",
 				Addr: netip.MustParseAddrPort("10.0.0.2:8080"), Since: time.Now(), Started: time.Now(),
 			}
-			f.board.Observe(func(o *cloud.Instances) *cloud.Instances {
+			f.snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
 				if _, ok := o.Get(i.ID); ok {
 					return o
 				}
@@ -148,11 +148,11 @@ func (f *fakes) View() cloud.View {
 	if f.panics {
 		panic("on purpose")
 	}
-	return f.board.View()
+	return f.snapshots.View()
 }
 
 func (f *fakes) Changed(ctx context.Context, old cloud.View) (cloud.View, error) {
-	return f.board.Changed(ctx, old)
+	return f.snapshots.Changed(ctx, old)
 }
 
 func (f *fakes) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
@@ -346,7 +346,7 @@ func (s *served) last(t *testing.T, id string) (*api.Outcome, error) {
 }
 
 // pushed is a push of an image that has ended well.
-func (s *served) pushed(t *testing.T, app cloud.AppName, d api.PushDraft) *api.Outcome {
+func (s *served) pushed(t *testing.T, app cloud.AppName, d api.PushRequest) *api.Outcome {
 	t.Helper()
 	if d.Source == nil && !d.Archive {
 		d.Image = "web:1"

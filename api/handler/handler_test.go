@@ -70,7 +70,7 @@ func (s *served) raw(t *testing.T, request string) (*http.Response, string) {
 // Every fault of a request itself is a problem document, with the status that its code stands for.
 func TestProblems(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	post := func(path, body string) string {
 		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
 	}
@@ -309,7 +309,7 @@ func TestOpenAPI(t *testing.T) {
 // Streams end when the node stops, and say so; nothing is left behind.
 func TestStop(t *testing.T) {
 	s := newServed(t)
-	s.pushed(t, "shop", api.PushDraft{})
+	s.pushed(t, "shop", api.PushRequest{})
 	got := make(chan error, 1)
 	began := make(chan struct{})
 	go func() {

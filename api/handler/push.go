@@ -17,7 +17,7 @@ type push struct {
 	id      string
 	seq     int // pushes are created in this order
 	app     cloud.AppRef
-	draft   api.PushDraft
+	draft   api.PushRequest
 	by      Actor
 	created time.Time
 	dir     string // its own folder, gone with its end
@@ -146,8 +146,8 @@ func (p *push) isReceiving() bool {
 	return p.receiving
 }
 
-// checkDraft reports all that is wrong with what a push asks for, before anything is sent.
-func checkDraft(s *cloud.State, app cloud.AppRef, d api.PushDraft) error {
+// checkRequest reports all that is wrong with what a push asks for, before anything is sent.
+func checkRequest(s *cloud.State, app cloud.AppRef, d api.PushRequest) error {
 	var errs []error
 	sources := 0
 	for _, has := range []bool{d.Image != "", d.Source != nil, d.Archive} {
@@ -162,12 +162,12 @@ func checkDraft(s *cloud.State, app cloud.AppRef, d api.PushDraft) error {
 	if d.Source != nil && d.Source.Dockerfile != "" && !filepath.IsLocal(d.Source.Dockerfile) {
 		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", d.Source.Dockerfile))
 	}
-	errs = append(errs, s.CheckPush(app, d.Draft, d.Stage))
+	errs = append(errs, s.CheckPush(app, d.Spec, d.Stage))
 	return joined(errs)
 }
 
 // mayExpose reports a public route that a push asks for on behalf of somebody who may not map one.
-func mayExpose(by Actor, d cloud.Draft) error {
+func mayExpose(by Actor, d cloud.PushSpec) error {
 	for _, r := range d.Routes {
 		if r.Public && !by.Role.Allows(RoleReleaser) {
 			return cloud.Errorf(cloud.Denied, "the manifest maps %s for the public, which takes the role %s", r.Host, RoleReleaser).

@@ -142,13 +142,13 @@ func (s *pushes) release(p *push, image runtime.Image) (cloud.ReleaseRef, error)
 		image.Name = p.pushName()
 	}
 	want := cloud.Push{
-		App: p.app, Draft: p.draft.Draft, Stage: p.draft.Stage, ID: p.id,
+		App: p.app, Spec: p.draft.Spec, Stage: p.draft.Stage, ID: p.id,
 		Built: cloud.Built{Image: cloud.Image{Digest: image.Digest, Name: p.pushName()}, Ports: image.Ports},
 	}
 	at := cloud.Stamp{At: s.h.Now().UTC().Truncate(time.Millisecond), By: p.by.Name}
 	var ref cloud.ReleaseRef
 	_, err := s.h.Store.Update(p.ctx, p.by, "push", p.app.String(), func(st *cloud.State) (changes []cloud.Change, err error) {
-		if err := s.h.freeAll(st, p.app, want.Draft.Routes); err != nil {
+		if err := s.h.freeAll(st, p.app, want.Spec.Routes); err != nil {
 			return nil, err
 		}
 		changes, ref, err = st.Push(want, at)

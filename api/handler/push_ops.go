@@ -35,17 +35,17 @@ func upload(op huma.Operation, what string) huma.Operation {
 
 func (h *Handler) servePushes() {
 	begin := operation("push", "POST /v1/groups/{group}/apps/{app}/pushes", "Begin a push: all that is wrong with it is reported at once")
-	begin.MaxBodyBytes = api.MaxDraft
+	begin.MaxBodyBytes = api.MaxPushRequest
 	get(h, begin,
 		func(ctx context.Context, in *struct {
 			AppInput
-			Body api.PushDraft
+			Body api.PushRequest
 		}) (api.Push, error) {
-			if err := mayExpose(requestOf(ctx).actor, in.Body.Draft); err != nil {
+			if err := mayExpose(requestOf(ctx).actor, in.Body.Spec); err != nil {
 				return api.Push{}, err
 			}
 			state := h.Store.State()
-			if err := cmp.Or(checkDraft(state, in.ref(), in.Body), h.freeAll(state, in.ref(), in.Body.Draft.Routes)); err != nil {
+			if err := cmp.Or(checkRequest(state, in.ref(), in.Body), h.freeAll(state, in.ref(), in.Body.Spec.Routes)); err != nil {
 				return api.Push{}, err
 			}
 			p, err := h.pushes.create(in.ref(), in.Body, requestOf(ctx).actor)

@@ -64,7 +64,7 @@ func (s *pushes) begin(life context.Context) {
 }
 
 // create begins a push that has been checked.
-func (s *pushes) create(app cloud.AppRef, d api.PushDraft, by Actor) (*push, error) {
+func (s *pushes) create(app cloud.AppRef, d api.PushRequest, by Actor) (*push, error) {
 	return s.start(&push{id: strings.ToLower(rand.Text()), app: app, draft: d, by: by, created: s.h.Now().UTC(), phase: api.PushUploading})
 }
 

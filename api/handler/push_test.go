@@ -36,7 +36,7 @@ func noUploads(t *testing.T, dir string) {
 
 func TestPushOfAnImage(t *testing.T) {
 	s := newServed(t)
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "web:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestPushOfAnImage(t *testing.T) {
 
 func TestPushOfAFolder(t *testing.T) {
 	s := newServed(t)
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{}, Name: "shop/"})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{}, Name: "shop/"})
 	if err != nil || p.Phase != api.PushUploading {
 		t.Fatal(p, err)
 	}
@@ -106,7 +106,7 @@ func TestPushOfAFolder(t *testing.T) {
 			t.Errorf("of a release with its parent's image: %+v, %v", l, err)
 		}
 	}
-	s.pushed(t, "pulled", api.PushDraft{})
+	s.pushed(t, "pulled", api.PushRequest{})
 	rel, err := s.Release(t.Context(), ref("shop").Release(1))
 	if err != nil || rel.Image != "shop/" {
 		t.Errorf("release %+v, %v", rel, err)
@@ -116,7 +116,7 @@ func TestPushOfAFolder(t *testing.T) {
 
 func TestPushOfAnArchive(t *testing.T) {
 	s := newServed(t)
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Archive: true})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Archive: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,19 +132,19 @@ func TestPushOfAnArchive(t *testing.T) {
 func TestPushRefusedBeforeAnythingIsSent(t *testing.T) {
 	s := newServed(t)
 	few, big := -1, 70000
-	draft := cloud.Draft{Processes: map[cloud.ProcessName]cloud.DraftProcess{"web": {Instances: &few, Port: &big}}}
+	draft := cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{"web": {Instances: &few, Port: &big}}}
 	for name, c := range map[string]struct {
 		app   cloud.AppName
-		d     api.PushDraft
+		d     api.PushRequest
 		code  cloud.Code
 		words []string
 	}{
-		"no source":       {"shop", api.PushDraft{}, cloud.Invalid, []string{"one of image, source and archive"}},
-		"two sources":     {"shop", api.PushDraft{Image: "x", Archive: true}, cloud.Invalid, []string{"not 2"}},
-		"name":            {"Shop_1", api.PushDraft{Image: "x"}, cloud.Invalid, []string{"DNS label"}},
-		"several at once": {"shop", api.PushDraft{Draft: draft}, cloud.Invalid, []string{"port 70000", "-1 instances", "one of image"}},
-		"outside":         {"shop", api.PushDraft{Source: &api.Source{Dockerfile: "../x"}}, cloud.Invalid, []string{"outside"}},
-		"control bytes":   {"sh\x1b]0;x\x07op", api.PushDraft{Image: "x"}, cloud.Invalid, []string{`\x1b]0;`}},
+		"no source":       {"shop", api.PushRequest{}, cloud.Invalid, []string{"one of image, source and archive"}},
+		"two sources":     {"shop", api.PushRequest{Image: "x", Archive: true}, cloud.Invalid, []string{"not 2"}},
+		"name":            {"Shop_1", api.PushRequest{Image: "x"}, cloud.Invalid, []string{"DNS label"}},
+		"several at once": {"shop", api.PushRequest{Spec: draft}, cloud.Invalid, []string{"port 70000", "-1 instances", "one of image"}},
+		"outside":         {"shop", api.PushRequest{Source: &api.Source{Dockerfile: "../x"}}, cloud.Invalid, []string{"outside"}},
+		"control bytes":   {"sh\x1b]0;x\x07op", api.PushRequest{Image: "x"}, cloud.Invalid, []string{`\x1b]0;`}},
 	} {
 		_, err := s.Push(t.Context(), ref(c.app), c.d)
 		t.Log(name)
@@ -153,7 +153,7 @@ func TestPushRefusedBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%s: a control byte came through", name)
 		}
 	}
-	_, err := s.Push(t.Context(), cloud.AppRef{Group: "qa", App: "shop"}, api.PushDraft{Image: "x"})
+	_, err := s.Push(t.Context(), cloud.AppRef{Group: "qa", App: "shop"}, api.PushRequest{Image: "x"})
 	wantCode(t, err, cloud.NotFound, "qa")
 }
 
@@ -171,7 +171,7 @@ func TestPushFailures(t *testing.T) {
 		"no Dockerfile": {"empty", cloud.Invalid, []string{"no Dockerfile", "--image"}},
 	} {
 		t.Log(name)
-		p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{}})
+		p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestPushFailures(t *testing.T) {
 			t.Error("a failed build left an app")
 		}
 	}
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "nowhere"})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "nowhere"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestPushOfAnAppThatFails(t *testing.T) {
 	s.f.onSettle(func(st *cloud.State, rel *cloud.Release) []cloud.Change {
 		return st.Fail(rel.ReleaseRef, cloud.Failure{At: time.Now(), Reason: "web.0 exited with code 3", Lines: []string{"no config\x1b[0m"}})
 	})
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "web:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestPushOfAnAppThatFails(t *testing.T) {
 // An upload that breaks off, or has what it must not, may begin again.
 func TestUploadAgain(t *testing.T) {
 	s := newServed(t)
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{}})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func (s *served) building() (began chan runtime.Build, goOn chan struct{}) {
 
 func (s *served) folder(t *testing.T, app cloud.AppName) string {
 	t.Helper()
-	p, err := s.Push(t.Context(), ref(app), api.PushDraft{Source: &api.Source{}})
+	p, err := s.Push(t.Context(), ref(app), api.PushRequest{Source: &api.Source{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,13 +322,13 @@ func TestCancelWhileBuilding(t *testing.T) {
 // Cancelled while it starts: the app is as it was before, and cancelling what is current is refused.
 func TestCancelWhileStarting(t *testing.T) {
 	s := newServed(t)
-	first := s.pushed(t, "shop", api.PushDraft{})
+	first := s.pushed(t, "shop", api.PushRequest{})
 	starting := make(chan struct{}, 100)
 	s.f.onSettle(func(*cloud.State, *cloud.Release) []cloud.Change {
 		starting <- struct{}{}
 		return nil
 	})
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:2"})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "web:2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestNewerPushSupersedes(t *testing.T) {
 		}
 		ids := map[string]string{}
 		for _, target := range []string{"old", "new"} {
-			p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{Target: target}})
+			p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{Target: target}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -404,11 +404,11 @@ func TestPushAfterRestart(t *testing.T) {
 		return nil
 	}
 	s := serveFakes(t, f, dir)
-	p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Image: "web:1"})
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "web:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost, err := s.Push(t.Context(), ref("other"), api.PushDraft{Source: &api.Source{}})
+	lost, err := s.Push(t.Context(), ref("other"), api.PushRequest{Source: &api.Source{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,7 +437,7 @@ func TestPushAfterRestart(t *testing.T) {
 
 func TestStagedPush(t *testing.T) {
 	s := newServed(t)
-	out := s.pushed(t, "shop", api.PushDraft{Stage: true})
+	out := s.pushed(t, "shop", api.PushRequest{Stage: true})
 	if out.Phase != cloud.PhaseStaged || len(out.Addresses) != 1 || !contains(out.Addresses[0], "shop-20") {
 		t.Errorf("outcome %+v", out)
 	}

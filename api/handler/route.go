@@ -183,10 +183,10 @@ func (h *Handler) free(s *cloud.State, host cloud.Host) error {
 }
 
 // freeAll says whether the routes of an app's manifest may be mapped; its own address among them is its own.
-func (h *Handler) freeAll(s *cloud.State, app cloud.AppRef, routes []cloud.DraftRoute) error {
+func (h *Handler) freeAll(s *cloud.State, app cloud.AppRef, routes []cloud.RouteSpec) error {
 	own := h.domain().App(app)
 	if _, known := s.App(app); !known {
-		if _, mapped := s.Site(own); mapped {
+		if _, mapped := s.VirtualHost(own); mapped {
 			return cloud.Errorf(cloud.Conflict, "app %s would have the address %s, which is mapped to something else", app, own).
 				WithHint("micro unmap %s --release-host, or choose another name with --app", own)
 		}
@@ -204,7 +204,7 @@ func (h *Handler) freeAll(s *cloud.State, app cloud.AppRef, routes []cloud.Draft
 
 // owned says that a host of another group's is not there.
 func owned(s *cloud.State, g cloud.GroupName, host cloud.Host) error {
-	if site, ok := s.Site(host); !ok || site.Group != g {
+	if vhost, ok := s.VirtualHost(host); !ok || vhost.Group != g {
 		return cloud.Errorf(cloud.NotFound, "no host %q is mapped", host).WithHint("micro routes")
 	}
 	return nil
@@ -214,15 +214,15 @@ func owned(s *cloud.State, g cloud.GroupName, host cloud.Host) error {
 type route struct {
 	app     *cloud.App     // its own address
 	release *cloud.Release // its own address
-	site    *cloud.Site
-	index   int // of the site's routes
+	vhost   *cloud.VirtualHost
+	index   int // of the vhost's routes
 }
 
 // routeKey sorts own addresses before mapped hosts.
 func routeKey(r route) string {
 	switch {
-	case r.site != nil:
-		return fmt.Sprintf("s/%s/%04d", r.site.Host, r.index)
+	case r.vhost != nil:
+		return fmt.Sprintf("s/%s/%04d", r.vhost.Host, r.index)
 	case r.release != nil:
 		return fmt.Sprintf("a/%s/%08d", r.release.App, r.release.N)
 	}
@@ -241,12 +241,12 @@ func (h *Handler) routes(v cloud.View, g cloud.GroupName) func(func(route) bool)
 				}
 			}
 		}
-		for site := range v.State.Sites() {
-			if site.Group != g {
+		for vhost := range v.State.VirtualHosts() {
+			if vhost.Group != g {
 				continue
 			}
-			for i := range max(1, len(site.Routes)) {
-				if !yield(route{site: site, index: i}) {
+			for i := range max(1, len(vhost.Routes)) {
+				if !yield(route{vhost: vhost, index: i}) {
 					return
 				}
 			}
@@ -268,16 +268,16 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	case r.app != nil:
 		return own(domain.App(r.app.AppRef), r.app.Release(0))
 	}
-	out := api.Route{Host: r.site.Host, Path: "/", Group: r.site.Group, Exposure: r.site.Exposure, Targets: []api.Target{}, Addresses: []string{}}
-	if len(r.site.Routes) == 0 {
+	out := api.Route{Host: r.vhost.Host, Path: "/", Group: r.vhost.Group, Exposure: r.vhost.Exposure, Targets: []api.Target{}, Addresses: []string{}}
+	if len(r.vhost.Routes) == 0 {
 		return out // kept by its owner, answers 503
 	}
-	route := r.site.Routes[r.index]
+	route := r.vhost.Routes[r.index]
 	out.Path, out.Sticky, out.Mirror, out.Crossfade = route.Path, route.Sticky, route.Mirror, route.Crossfade
 	for _, t := range route.Targets {
 		out.Targets = append(out.Targets, h.target(v, t))
 	}
-	for _, u := range h.Node.URLs(r.site.Host) {
+	for _, u := range h.Node.URLs(r.vhost.Host) {
 		if route.Path != "/" {
 			u += route.Path
 		}

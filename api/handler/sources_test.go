@@ -68,7 +68,7 @@ func TestOnlyWhatChangedIsSent(t *testing.T) {
 	s := serveConfig(t, f, c)
 	push := func(app cloud.AppName, in folder) (sent []string) {
 		t.Helper()
-		p, err := s.Push(t.Context(), ref(app), api.PushDraft{Source: &api.Source{Files: in.files()}})
+		p, err := s.Push(t.Context(), ref(app), api.PushRequest{Source: &api.Source{Files: in.files()}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestListedFilesMustCome(t *testing.T) {
 		"absolute": {{Path: "/etc/passwd", Digest: in.files()[0].Digest}},
 		"digest":   {{Path: "x", Digest: "sha256:../../../../../../../etc/passwd"}},
 	} {
-		p, err := s.Push(t.Context(), ref("shop"), api.PushDraft{Source: &api.Source{Files: files}})
+		p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{Files: files}})
 		if err != nil {
 			t.Fatal(name, err)
 		}

@@ -121,9 +121,9 @@ func (h *Handler) serveScale() {
 			Body api.ScaleChange
 		}) (api.Changed, error) {
 			ref := in.ref().Release(in.Body.Release)
-			want := map[cloud.ProcessName]cloud.DraftProcess{}
+			want := map[cloud.ProcessName]cloud.ProcessSpec{}
 			for name, to := range in.Body.Processes {
-				want[name] = cloud.DraftProcess{Instances: to.Instances, Memory: to.Memory, CPU: to.CPU, Disk: to.Disk}
+				want[name] = cloud.ProcessSpec{Instances: to.Instances, Memory: to.Memory, CPU: to.CPU, Disk: to.Disk}
 			}
 			var n int
 			return h.update(ctx, "scale", ref.String(), &n, func(s *cloud.State) ([]cloud.Change, error) {

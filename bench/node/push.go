@@ -51,7 +51,7 @@ func (n *node) helloImage(ctx context.Context) (string, error) {
 // pushImage makes an app of an image and returns how long that took, until its address answered.
 func (n *node) pushImage(ctx context.Context, app cloud.AppName, image string) (time.Duration, error) {
 	begin := time.Now()
-	push, err := n.client.Push(ctx, cloud.AppRef{Group: cloud.DefaultGroup, App: app}, api.PushDraft{Image: image})
+	push, err := n.client.Push(ctx, cloud.AppRef{Group: cloud.DefaultGroup, App: app}, api.PushRequest{Image: image})
 	if err != nil {
 		return 0, err
 	}

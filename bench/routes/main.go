@@ -45,11 +45,11 @@ func run(routes, changes int) (err error) {
 	defer db.Close()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	board := cloud.NewBoard()
+	snapshots := cloud.NewCell()
 	var committed atomic.Int64 // when the state was shown, which is right after its commit
 	s, err := store.Open(ctx, store.Config{Engine: db, Show: func(state *cloud.State) {
 		committed.Store(time.Now().UnixNano())
-		board.SetState(state)
+		snapshots.SetState(state)
 	}})
 	if err != nil {
 		return err
@@ -69,12 +69,12 @@ func run(routes, changes int) (err error) {
 	}
 
 	r, compiler := router.New(router.Config{}), &router.Compiler{Domain: "micro.test"}
-	first := board.View()
+	first := snapshots.View()
 	r.Swap(compiler.Compile(nil, first))
 	tables := make(chan cloud.Revision, 16)
 	go func() {
 		for old := first; ; {
-			now, err := board.Changed(ctx, old)
+			now, err := snapshots.Changed(ctx, old)
 			if err != nil {
 				return
 			}
@@ -88,10 +88,10 @@ func run(routes, changes int) (err error) {
 		host := hostOf((n * 7919) % routes)
 		begun := time.Now()
 		err := update(func(s *cloud.State) ([]cloud.Change, error) {
-			site, _ := s.Site(host)
-			route := site.Routes[0]
+			vhost, _ := s.VirtualHost(host)
+			route := vhost.Routes[0]
 			route.Headers = !route.Headers
-			return []cloud.Change{cloud.Put(site.With(route))}, nil
+			return []cloud.Change{cloud.Put(vhost.With(route))}, nil
 		})
 		if err != nil {
 			return err
@@ -126,7 +126,7 @@ func fill(update func(func(*cloud.State) ([]cloud.Change, error)) error, routes 
 		err = update(func(*cloud.State) ([]cloud.Change, error) {
 			var changes []cloud.Change
 			for n := from; n < min(from+batch, routes); n++ {
-				changes = append(changes, cloud.Put(&cloud.Site{
+				changes = append(changes, cloud.Put(&cloud.VirtualHost{
 					Host: hostOf(n), Group: app.Group, Exposure: cloud.ExposedInternal, Created: at.At,
 					Routes: []cloud.Route{{Path: "/", Targets: []cloud.Target{{ReleaseRef: app.Release(1)}}}},
 				}))

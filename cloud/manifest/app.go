@@ -154,8 +154,8 @@ func (a *app) finish(r *reader) {
 	}
 }
 
-func (a *app) draft() cloud.Draft {
-	d := cloud.Draft{
+func (a *app) draft() cloud.PushSpec {
+	d := cloud.PushSpec{
 		Env:         a.envs,
 		Routes:      a.routing.drafts,
 		NoRoute:     a.routing.none,
@@ -164,12 +164,12 @@ func (a *app) draft() cloud.Draft {
 		Volumes:     a.own.drafts,
 		Strategy:    a.own.takeOver.draft(),
 		Overlap:     a.own.side,
-		Processes:   map[cloud.ProcessName]cloud.DraftProcess{},
+		Processes:   map[cloud.ProcessName]cloud.ProcessSpec{},
 	}
 	for name, p := range a.others {
 		d.Processes[name] = p.draft
 	}
-	if a.web.draft != (cloud.DraftProcess{}) {
+	if a.web.draft != (cloud.ProcessSpec{}) {
 		d.Processes[cloud.Web] = a.web.draft
 	}
 	return d

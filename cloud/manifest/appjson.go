@@ -15,7 +15,7 @@ import (
 
 // appJSON is Heroku's app.json.
 type appJSON struct {
-	*cloud.Draft
+	*cloud.PushSpec
 	jobs    []*jsonJob
 	secrets []string
 }
@@ -28,12 +28,12 @@ type jsonJob struct {
 
 // readAppJSON adds what an app.json says. Its environment is what a new app starts with: neither the
 // manifest nor what was set since is overwritten.
-func readAppJSON(r *reader, data []byte, d *cloud.Draft) (secrets []string) {
+func readAppJSON(r *reader, data []byte, d *cloud.PushSpec) (secrets []string) {
 	root, err := r.parseJSON(data)
 	if err != nil {
 		return nil
 	}
-	a := appJSON{Draft: d}
+	a := appJSON{PushSpec: d}
 	fill(value{r, root, "app.json"}, &a)
 	for _, j := range a.jobs {
 		if strings.TrimSpace(j.Command) == "" || j.Schedule == "" {

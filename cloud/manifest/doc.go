@@ -1,4 +1,4 @@
-// Package manifest turns what lies in an app's folder into a cloud.Draft: micro.yml (or Cloud Foundry's
+// Package manifest turns what lies in an app's folder into a cloud.PushSpec: micro.yml (or Cloud Foundry's
 // manifest.yml, or Stackato's stackato.yml), Procfile and app.json.
 //
 // The invariant: nothing that a file asks for is dropped in silence. A key is carried out, or it is an

@@ -18,12 +18,12 @@ import (
 
 // Manifest is what a folder asks for.
 type Manifest struct {
-	File  string        `json:"file,omitempty"` // the manifest's name in the folder, "" for none
-	App   cloud.AppName `json:"app"`
-	Draft cloud.Draft   `json:"draft"`
-	Image string        `json:"image,omitempty"` // to run instead of a build
-	Path  string        `json:"path"`            // folder or archive to push, seen from the manifest's folder
-	Build Build         `json:"build,omitzero"`
+	File  string         `json:"file,omitempty"` // the manifest's name in the folder, "" for none
+	App   cloud.AppName  `json:"app"`
+	Spec  cloud.PushSpec `json:"spec"`
+	Image string         `json:"image,omitempty"` // to run instead of a build
+	Path  string         `json:"path"`            // folder or archive to push, seen from the manifest's folder
+	Build Build          `json:"build,omitzero"`
 	// Secrets are variables of the environment that start with a value which nobody knows, where they have none.
 	Secrets []string `json:"secrets,omitempty"`
 	// Warnings are about what is accepted but should be written otherwise, a line each.
@@ -167,17 +167,17 @@ func Parse(f Files, o Options) (*Manifest, error) {
 	m := &Manifest{
 		File:  f.Name,
 		App:   cmp.Or(o.App, a.name),
-		Draft: a.draft(),
+		Spec:  a.draft(),
 		Image: cmp.Or(o.Image, a.docker.image),
 		Path:  cmp.Or(a.path, "."),
 		Build: a.own.image.Build,
 	}
 	if m.Image == "" {
 		if f.Procfile != nil {
-			readProcfile(l.reader(path.Join(f.Sources, "Procfile"), f.Procfile), f.Procfile, &m.Draft)
+			readProcfile(l.reader(path.Join(f.Sources, "Procfile"), f.Procfile), f.Procfile, &m.Spec)
 		}
 		if f.AppJSON != nil {
-			m.Secrets = readAppJSON(l.reader(path.Join(f.Sources, "app.json"), f.AppJSON), f.AppJSON, &m.Draft)
+			m.Secrets = readAppJSON(l.reader(path.Join(f.Sources, "app.json"), f.AppJSON), f.AppJSON, &m.Spec)
 		}
 	}
 	m.Warnings = l.warnings.strings()

@@ -15,7 +15,7 @@ type process struct {
 	at    *yaml.Node
 	named bool
 	name  cloud.ProcessName
-	draft cloud.DraftProcess
+	draft cloud.ProcessSpec
 	live  health
 	ready health
 	own   ownProcess

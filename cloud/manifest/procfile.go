@@ -14,7 +14,7 @@ import (
 var procLine = regexp.MustCompile(`^([^\s:]+)[ \t]*:[ \t]*(.*)$`)
 
 // readProcfile adds the processes of a Procfile. What the manifest says of a process wins.
-func readProcfile(r *reader, data []byte, d *cloud.Draft) {
+func readProcfile(r *reader, data []byte, d *cloud.PushSpec) {
 	if len(data) > maxFile {
 		r.bad(nil, "the file has more than %d bytes", maxFile)
 		return

@@ -13,7 +13,7 @@ import (
 type route struct {
 	at      *yaml.Node
 	said    bool
-	draft   cloud.DraftRoute
+	draft   cloud.RouteSpec
 	options routeOptions
 	own     ownRoute
 }
@@ -36,8 +36,8 @@ func (v value) address(rt *route) {
 }
 
 // parseRoute reads HOST[/PATH].
-func (v value) parseRoute(s string) (cloud.DraftRoute, bool) {
-	var d cloud.DraftRoute
+func (v value) parseRoute(s string) (cloud.RouteSpec, bool) {
+	var d cloud.RouteSpec
 	if scheme, _, ok := strings.Cut(s, "://"); ok {
 		v.bad("route %q has a scheme: leave out %s://, both are answered", abbreviate(s), abbreviate(scheme))
 		return d, false
@@ -109,7 +109,7 @@ type routing struct {
 	bare       bool // no-hostname
 	bareAt     *yaml.Node
 
-	drafts []cloud.DraftRoute
+	drafts []cloud.RouteSpec
 }
 
 // old is a text of an old key.

@@ -103,7 +103,7 @@ func (w writer) Write(p []byte) (int, error) {
 func runc(t testing.TB) string {
 	if p, err := filepath.Abs("../ctrd/helpers/bin/runc"); err == nil {
 		if _, err := os.Stat(p); err == nil {
-			return p // what a release has on board
+			return p // what a release binary carries
 		}
 	}
 	p, err := exec.LookPath("runc")

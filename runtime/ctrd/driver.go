@@ -24,7 +24,7 @@ func ShimMain() bool { return helpers.Main() }
 
 // DriverConfig is what a Driver needs beside its Engine.
 type DriverConfig struct {
-	Data    string // folder that helper programs on board are unpacked to, below it
+	Data    string // folder that helper programs carried by the binary are unpacked to, below it
 	Network *network.Network
 }
 

@@ -19,7 +19,7 @@ import (
 type Paths struct{ Runc, Shim string }
 
 // Install puts links to both programs into links, a folder that lasts while containers run, and the
-// programs, if they are on board, into a folder of their own below data.
+// programs that the binary carries into a folder of their own below data.
 func Install(ctx context.Context, data, links string) (Paths, error) {
 	runc, shimPath, err := provide(data)
 	if err != nil {
@@ -50,12 +50,12 @@ func link(target, name string) error {
 	return nil
 }
 
-// onPath finds runc where no runc is on board.
+// onPath finds runc where the binary carries none.
 func onPath() (string, error) {
 	runc, err := exec.LookPath("runc")
 	if err != nil {
 		return "", cloud.Errorf(cloud.Unavailable, "find runc, which starts the containers: %w", err).
-			WithHint("make helpers, or apt install runc, or use a release of micro, which has it on board")
+			WithHint("make helpers, or apt install runc, or use a release of micro, which carries it")
 	}
 	return filepath.Abs(runc)
 }

@@ -10,12 +10,12 @@ import (
 
 // A transaction takes no more requests beyond half of what an engine allows.
 const (
-	draftOps   = kv.MaxOps / 2
-	draftBytes = kv.MaxBytes / 2
+	batchOps   = kv.MaxOps / 2
+	batchBytes = kv.MaxBytes / 2
 )
 
-// draft is a transaction in the making.
-type draft struct {
+// batch is a transaction in the making.
+type batch struct {
 	requests []*request
 	head     head  // as it will be
 	headRev  int64 // the engine's revision of the head before
@@ -25,19 +25,19 @@ type draft struct {
 	size     int
 }
 
-// draft runs the requests' functions, each on the state that the one before would leave. It takes as
+// batch runs the requests' functions, each on the state that the one before would leave. It takes as
 // many, from the first, as go into one transaction.
-func (s *Store) draft(waiting []*request) *draft {
+func (s *Store) batch(waiting []*request) *batch {
 	s.mu.Lock()
 	state := s.state
-	d := &draft{head: s.head, headRev: s.headRev, values: map[string][]byte{}}
+	d := &batch{head: s.head, headRev: s.headRev, values: map[string][]byte{}}
 	s.mu.Unlock()
 	next, now := state.Rev()+1, s.cfg.Now().UTC()
 	for _, r := range waiting {
 		var changes []cloud.Change
 		changes, r.err = r.run(state)
 		values, size, err := encode(changes)
-		if len(d.requests) > 0 && (d.size+size > draftBytes || len(d.values)+len(d.lines)+len(values) > draftOps) {
+		if len(d.requests) > 0 && (d.size+size > batchBytes || len(d.values)+len(d.lines)+len(values) > batchOps) {
 			break
 		}
 		d.requests = append(d.requests, r)
@@ -66,7 +66,7 @@ func (s *Store) draft(waiting []*request) *draft {
 }
 
 // trim drops the oldest audit lines beyond those to keep, a block at a time.
-func (d *draft) trim(keep uint64) {
+func (d *batch) trim(keep uint64) {
 	if d.head.Lines < d.head.Trimmed+keep+auditBlock {
 		return
 	}
@@ -90,7 +90,7 @@ func encode(changes []cloud.Change) (values map[string][]byte, size int, err err
 }
 
 // add appends a line to the audit log.
-func (d *draft) add(line Line) {
+func (d *batch) add(line Line) {
 	line.N, line.Prev = d.head.Lines+1, d.head.Hash
 	value := line.encode()
 	d.head.Lines, d.head.Hash = line.N, hashOf(value)
@@ -98,7 +98,7 @@ func (d *draft) add(line Line) {
 	d.size += len(value)
 }
 
-func (d *draft) txn() (kv.Txn, error) {
+func (d *batch) txn() (kv.Txn, error) {
 	h, err := json.Marshal(d.head)
 	if err != nil {
 		return kv.Txn{}, err

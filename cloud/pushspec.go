@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Draft is what a person asks for with a push, read from a manifest and flags, before there is an image.
+// PushSpec is what a person asks for with a push, read from a manifest and flags, before there is an image.
 // What is nil or empty was not said: it comes from the parent release, then from the defaults.
-type Draft struct {
-	Processes   map[ProcessName]DraftProcess `json:"processes,omitempty"`
-	Env         map[string]string            `json:"env,omitempty"`
-	Volumes     []Volume                     `json:"volumes,omitempty"`
-	Strategy    *Strategy                    `json:"strategy,omitempty"`
-	Overlap     *bool                        `json:"overlap,omitempty"`
-	Routes      []DraftRoute                 `json:"routes,omitempty"`
-	Labels      map[string]string            `json:"labels,omitempty"`
-	Annotations map[string]string            `json:"annotations,omitempty"`
+type PushSpec struct {
+	Processes   map[ProcessName]ProcessSpec `json:"processes,omitempty"`
+	Env         map[string]string           `json:"env,omitempty"`
+	Volumes     []Volume                    `json:"volumes,omitempty"`
+	Strategy    *Strategy                   `json:"strategy,omitempty"`
+	Overlap     *bool                       `json:"overlap,omitempty"`
+	Routes      []RouteSpec                 `json:"routes,omitempty"`
+	Labels      map[string]string           `json:"labels,omitempty"`
+	Annotations map[string]string           `json:"annotations,omitempty"`
 	// Cron are all jobs that the app is to have.
 	Cron []Job `json:"cron,omitempty"`
 	// NoRoute takes the app out of every route that follows its current release, once the release has come up.
@@ -27,8 +27,8 @@ type Draft struct {
 	EnvRequired []string `json:"env_required,omitempty"`
 }
 
-// DraftProcess is what is said of one process.
-type DraftProcess struct {
+// ProcessSpec is what is said of one process.
+type ProcessSpec struct {
 	Command   *string   `json:"command,omitempty"`
 	Instances *int      `json:"instances,omitempty"`
 	Memory    *int64    `json:"memory,omitempty"`
@@ -41,8 +41,8 @@ type DraftProcess struct {
 	Readiness *Check    `json:"readiness,omitempty"`
 }
 
-// DraftRoute is a host and path to map the app to.
-type DraftRoute struct {
+// RouteSpec is a host and path to map the app to.
+type RouteSpec struct {
 	Host   Host    `json:"host"`
 	Path   string  `json:"path"`
 	Public bool    `json:"public,omitempty"`
@@ -75,7 +75,7 @@ type Built struct {
 
 // Resolve makes a spec and a formation of the draft: what is said beats the parent's (which may be nil),
 // and that beats the defaults. Removing a key of the environment does not unset it.
-func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
+func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	spec := Spec{Image: b.Image, Processes: map[ProcessName]Process{}, Env: map[string]string{}, Strategy: Strategy{Kind: Rolling}, Overlap: true}
 	formation := Formation{}
 	maps.Copy(spec.Env, d.EnvDefaults)
@@ -110,10 +110,10 @@ func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	}
 	said := maps.Clone(d.Processes)
 	if said == nil {
-		said = map[ProcessName]DraftProcess{}
+		said = map[ProcessName]ProcessSpec{}
 	}
 	if _, ok := said[Web]; !ok {
-		said[Web] = DraftProcess{}
+		said[Web] = ProcessSpec{}
 	}
 	for name, p := range said {
 		spec.Processes[name] = p.resolve(name, b, spec.Env)
@@ -127,7 +127,7 @@ func (d Draft) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	return spec, formation, errorsOf(spec, formation)
 }
 
-func (p DraftProcess) resolve(name ProcessName, b Built, env map[string]string) Process {
+func (p ProcessSpec) resolve(name ProcessName, b Built, env map[string]string) Process {
 	out := Process{
 		Command:   or(p.Command, ""),
 		Startup:   or(p.Startup, DefaultStartup),
@@ -151,7 +151,7 @@ func (p DraftProcess) resolve(name ProcessName, b Built, env map[string]string) 
 	return out
 }
 
-func (p DraftProcess) scale(name ProcessName, parent Formation) Scale {
+func (p ProcessSpec) scale(name ProcessName, parent Formation) Scale {
 	s, ok := parent[name]
 	if !ok {
 		s = Scale{Memory: DefaultMemory}

@@ -44,7 +44,7 @@ func (w writer) Write(ctx context.Context, verb, object string, change func(*clo
 // Update returns.
 type truth struct {
 	store     *store.Store
-	published *cloud.Board
+	published *cloud.Cell
 }
 
 // longestWait is how long a change may wait for the router: it is written, whatever comes of that.
@@ -68,7 +68,7 @@ func (t truth) Update(ctx context.Context, by handler.Actor, verb, object string
 
 // runner shows the API what runs.
 type runner struct {
-	*cloud.Board
+	*cloud.Cell
 	driver runtime.Driver
 	agent  *runtime.Agent
 }

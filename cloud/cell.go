@@ -5,26 +5,26 @@ import (
 	"sync"
 )
 
-// Board holds the latest view and wakes whoever waits for another. It is where the parts of a node
+// Cell holds the latest view and wakes whoever waits for another. It is where the parts of a node
 // meet: the store writes the state, the agent what it observes, and all others read.
-type Board struct {
+type Cell struct {
 	mu      sync.Mutex
 	view    View
 	changed chan struct{} // closed, and made anew, at every change
 }
 
-// NewBoard shows the view of an empty cloud.
-func NewBoard() *Board { return &Board{view: NewView(), changed: make(chan struct{})} }
+// NewCell shows the view of an empty cloud.
+func NewCell() *Cell { return &Cell{view: NewView(), changed: make(chan struct{})} }
 
 // View is the latest.
-func (b *Board) View() View {
+func (b *Cell) View() View {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.view
 }
 
 // SetState shows a state, unless it is older than the one shown.
-func (b *Board) SetState(s *State) {
+func (b *Cell) SetState(s *State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.rev > b.view.State.rev || b.view.State.rev == 0 {
@@ -33,8 +33,8 @@ func (b *Board) SetState(s *State) {
 	}
 }
 
-// Observe replaces the instances by what see makes of them. It must be quick and call nothing of the board's.
-func (b *Board) Observe(see func(*Instances) *Instances) {
+// Observe replaces the instances by what see makes of them. It must be quick and call none of the Cell's methods.
+func (b *Cell) Observe(see func(*Instances) *Instances) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if next := see(b.view.Instances); next != b.view.Instances {
@@ -43,8 +43,8 @@ func (b *Board) Observe(see func(*Instances) *Instances) {
 	}
 }
 
-// Show shows a view as a whole, on a board that nobody else writes to.
-func (b *Board) Show(v View) {
+// Show shows a view as a whole, on a cell that nobody else writes to.
+func (b *Cell) Show(v View) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if v != b.view {
@@ -53,13 +53,13 @@ func (b *Board) Show(v View) {
 	}
 }
 
-func (b *Board) wake() {
+func (b *Cell) wake() {
 	close(b.changed)
 	b.changed = make(chan struct{})
 }
 
 // Changed returns a view other than old, at once where it is there already; an error only when ctx ends.
-func (b *Board) Changed(ctx context.Context, old View) (View, error) {
+func (b *Cell) Changed(ctx context.Context, old View) (View, error) {
 	for {
 		b.mu.Lock()
 		view, changed := b.view, b.changed
