@@ -52,7 +52,7 @@ const longestWait = 5 * time.Second
 
 func (t truth) State() *cloud.State { return t.store.State() }
 
-func (t truth) Update(ctx context.Context, by handler.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
+func (t truth) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	actor := store.Actor{Name: by.Name, Role: string(by.Role), Source: by.Source, RequestID: by.RequestID}
 	s, err := t.store.Update(ctx, actor, verb, object, fn)
 	if err != nil {

@@ -189,7 +189,7 @@ func (s *served) releaseHost(t *testing.T, app cloud.AppName) string {
 func TestPages(t *testing.T) {
 	s := newServed(t)
 	const n = 2500
-	_, err := s.f.Update(t.Context(), Actor{}, "fill", "", func(*cloud.State) (changes []cloud.Change, err error) {
+	_, err := s.f.Update(t.Context(), cloud.Actor{}, "fill", "", func(*cloud.State) (changes []cloud.Change, err error) {
 		for i := range n {
 			changes = append(changes, cloud.Put(&cloud.App{AppRef: ref(cloud.AppName(fmt.Sprintf("app-%d", i)))}))
 		}

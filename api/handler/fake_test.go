@@ -54,7 +54,7 @@ func (f *fakes) State() *cloud.State {
 	return f.state
 }
 
-func (f *fakes) Update(ctx context.Context, by Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
+func (f *fakes) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, err := fn(f.state); err != nil { // run twice, as after a conflict
@@ -93,7 +93,7 @@ func (f *fakes) lead(ctx context.Context) {
 		for rel := range view.State.AllReleases() {
 			f.start(view, rel)
 			if view.State.PhaseOf(rel) == cloud.PhaseStarting {
-				_, err := f.Update(ctx, Actor{Name: "micro"}, "settle", rel.ReleaseRef.String(), func(s *cloud.State) ([]cloud.Change, error) {
+				_, err := f.Update(ctx, cloud.Actor{Name: "micro"}, "settle", rel.ReleaseRef.String(), func(s *cloud.State) ([]cloud.Change, error) {
 					now, ok := s.Release(rel.ReleaseRef)
 					if !ok || s.PhaseOf(now) != cloud.PhaseStarting {
 						return nil, nil

@@ -78,14 +78,14 @@ func peerGroups(fd int) ([]uint32, error) {
 }
 
 // actor says who asks: on a unix socket root and the members of the admin group are admins.
-func (h *Handler) actor(ctx context.Context) (Actor, error) {
+func (h *Handler) actor(ctx context.Context) (cloud.Actor, error) {
 	p, ok := ctx.Value(peerKey{}).(peer)
 	if !ok {
-		return Actor{}, cloud.Errorf(cloud.Denied, "the API does not know who asks").WithHint("use the node's unix socket")
+		return cloud.Actor{}, cloud.Errorf(cloud.Denied, "the API does not know who asks").WithHint("use the node's unix socket")
 	}
-	a := Actor{Name: userName(p.uid), Source: fmt.Sprintf("socket uid=%d pid=%d", p.uid, p.pid)}
+	a := cloud.Actor{Name: userName(p.uid), Source: fmt.Sprintf("socket uid=%d pid=%d", p.uid, p.pid)}
 	if p.uid == 0 || h.isAdmin(p.groups) {
-		a.Role = RoleAdmin
+		a.Role = cloud.RoleAdmin
 		return a, nil
 	}
 	return a, cloud.Errorf(cloud.Denied, "user %s has no role here", a.Name).WithHint("sudo usermod -aG %s %s, and log in again", h.AdminGroup, a.Name)

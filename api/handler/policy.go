@@ -1,10 +1,14 @@
 package handler
 
-import "time"
+import (
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
 
 // rule is what an operation asks of its caller.
 type rule struct {
-	least Role
+	least cloud.Role
 	// early operations are answered before the node is ready.
 	early bool
 	// read is how long the request's body may take; 0: bodyTimeout.
@@ -20,60 +24,60 @@ const (
 
 // policy has every operation of the API. New fails for one that is missing here, and for one too many.
 var policy = map[string]rule{
-	"version": {least: RoleAuditor, early: true},
-	"openapi": {least: RoleAuditor, early: true},
-	"node":    {least: RoleAuditor, early: true},
-	"doctor":  {least: RoleAuditor, early: true},
-	"disk":    {least: RoleAuditor},
-	"metrics": {least: RoleAuditor},
-	"explain": {least: RoleAuditor},
-	"prune":   {least: RoleAdmin},
-	"down":    {least: RoleAdmin},
-	"events":  {least: RoleAuditor},
+	"version": {least: cloud.RoleAuditor, early: true},
+	"openapi": {least: cloud.RoleAuditor, early: true},
+	"node":    {least: cloud.RoleAuditor, early: true},
+	"doctor":  {least: cloud.RoleAuditor, early: true},
+	"disk":    {least: cloud.RoleAuditor},
+	"metrics": {least: cloud.RoleAuditor},
+	"explain": {least: cloud.RoleAuditor},
+	"prune":   {least: cloud.RoleAdmin},
+	"down":    {least: cloud.RoleAdmin},
+	"events":  {least: cloud.RoleAuditor},
 
-	"images":     {least: RoleAuditor},
-	"load-image": {least: RoleAdmin, read: uploadTimeout},
+	"images":     {least: cloud.RoleAuditor},
+	"load-image": {least: cloud.RoleAdmin, read: uploadTimeout},
 
-	"apps":           {least: RoleAuditor},
-	"app":            {least: RoleAuditor},
-	"releases":       {least: RoleAuditor},
-	"release":        {least: RoleAuditor},
-	"diff":           {least: RoleAuditor},
-	"instances":      {least: RoleAuditor},
-	"figures":        {least: RoleAuditor},
-	"routes":         {least: RoleAuditor},
-	"wait":           {least: RoleAuditor},
-	"logs":           {least: RoleTester},
-	"env":            {least: RoleDeveloper},
-	"set-env":        {least: RoleDeveloper},
-	"promote":        {least: RoleDeveloper},
-	"rollback":       {least: RoleDeveloper},
-	"scale":          {least: RoleTester},
-	"restart":        {least: RoleTester},
-	"stop":           {least: RoleDeveloper},
-	"start":          {least: RoleDeveloper},
-	"delete-app":     {least: RoleDeveloper},
-	"delete-release": {least: RoleDeveloper},
+	"apps":           {least: cloud.RoleAuditor},
+	"app":            {least: cloud.RoleAuditor},
+	"releases":       {least: cloud.RoleAuditor},
+	"release":        {least: cloud.RoleAuditor},
+	"diff":           {least: cloud.RoleAuditor},
+	"instances":      {least: cloud.RoleAuditor},
+	"figures":        {least: cloud.RoleAuditor},
+	"routes":         {least: cloud.RoleAuditor},
+	"wait":           {least: cloud.RoleAuditor},
+	"logs":           {least: cloud.RoleTester},
+	"env":            {least: cloud.RoleDeveloper},
+	"set-env":        {least: cloud.RoleDeveloper},
+	"promote":        {least: cloud.RoleDeveloper},
+	"rollback":       {least: cloud.RoleDeveloper},
+	"scale":          {least: cloud.RoleTester},
+	"restart":        {least: cloud.RoleTester},
+	"stop":           {least: cloud.RoleDeveloper},
+	"start":          {least: cloud.RoleDeveloper},
+	"delete-app":     {least: cloud.RoleDeveloper},
+	"delete-release": {least: cloud.RoleDeveloper},
 
-	"exec": {least: RoleTester},
-	"run":  {least: RoleTester},
+	"exec": {least: cloud.RoleTester},
+	"run":  {least: cloud.RoleTester},
 
-	"map":     {least: RoleReleaser},
-	"unmap":   {least: RoleReleaser},
-	"traffic": {least: RoleReleaser},
+	"map":     {least: cloud.RoleReleaser},
+	"unmap":   {least: cloud.RoleReleaser},
+	"traffic": {least: cloud.RoleReleaser},
 
-	"crossfade":        {least: RoleReleaser},
-	"crossfade-pause":  {least: RoleReleaser},
-	"crossfade-resume": {least: RoleReleaser},
-	"crossfade-abort":  {least: RoleReleaser},
-	"pass":             {least: RoleReleaser},
-	"compare":          {least: RoleAuditor},
+	"crossfade":        {least: cloud.RoleReleaser},
+	"crossfade-pause":  {least: cloud.RoleReleaser},
+	"crossfade-resume": {least: cloud.RoleReleaser},
+	"crossfade-abort":  {least: cloud.RoleReleaser},
+	"pass":             {least: cloud.RoleReleaser},
+	"compare":          {least: cloud.RoleAuditor},
 
-	"swap": {least: RoleReleaser},
+	"swap": {least: cloud.RoleReleaser},
 
-	"push":        {least: RoleDeveloper},
-	"upload":      {least: RoleDeveloper, read: uploadTimeout},
-	"show-push":   {least: RoleDeveloper},
-	"push-events": {least: RoleDeveloper},
-	"cancel-push": {least: RoleDeveloper},
+	"push":        {least: cloud.RoleDeveloper},
+	"upload":      {least: cloud.RoleDeveloper, read: uploadTimeout},
+	"show-push":   {least: cloud.RoleDeveloper},
+	"push-events": {least: cloud.RoleDeveloper},
+	"cancel-push": {least: cloud.RoleDeveloper},
 }

@@ -16,7 +16,7 @@ type Store interface {
 	State() *cloud.State
 	// Update applies what fn returns and writes an audit line in the same transaction. fn is pure and may
 	// run again; no changes and no error is a change that was there already. It returns the State after.
-	Update(ctx context.Context, by Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error)
+	Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error)
 }
 
 // Runner runs a State's releases.
@@ -37,7 +37,7 @@ type OneOff struct {
 	Release cloud.ReleaseRef // never N 0
 	Process cloud.ProcessName
 	Memory  int64 // bytes; 0: as the process has it
-	By      Actor
+	By      cloud.Actor
 	Command runtime.Command
 }
 

@@ -18,7 +18,7 @@ type push struct {
 	seq     int // pushes are created in this order
 	app     cloud.AppRef
 	draft   api.PushRequest
-	by      Actor
+	by      cloud.Actor
 	created time.Time
 	dir     string // its own folder, gone with its end
 	journal *journal
@@ -167,10 +167,10 @@ func checkRequest(s *cloud.State, app cloud.AppRef, d api.PushRequest) error {
 }
 
 // mayExpose reports a public route that a push asks for on behalf of somebody who may not map one.
-func mayExpose(by Actor, d cloud.PushSpec) error {
+func mayExpose(by cloud.Actor, d cloud.PushSpec) error {
 	for _, r := range d.Routes {
-		if r.Public && !by.Role.Allows(RoleReleaser) {
-			return cloud.Errorf(cloud.Denied, "the manifest maps %s for the public, which takes the role %s", r.Host, RoleReleaser).
+		if r.Public && !by.Role.Allows(cloud.RoleReleaser) {
+			return cloud.Errorf(cloud.Denied, "the manifest maps %s for the public, which takes the role %s", r.Host, cloud.RoleReleaser).
 				WithHint("push without it, and have somebody map it: micro map APP %s --public", r.Host)
 		}
 	}

@@ -148,7 +148,7 @@ func (s *pushes) release(p *push, image runtime.Image) (cloud.ReleaseRef, error)
 	at := cloud.Stamp{At: s.h.Now().UTC().Truncate(time.Millisecond), By: p.by.Name}
 	var ref cloud.ReleaseRef
 	_, err := s.h.Store.Update(p.ctx, p.by, "push", p.app.String(), func(st *cloud.State) (changes []cloud.Change, err error) {
-		if err := s.h.freeAll(st, p.app, want.Spec.Routes); err != nil {
+		if err := st.HostsFree(s.h.domain(), p.app, want.Spec.Routes); err != nil {
 			return nil, err
 		}
 		changes, ref, err = st.Push(want, at)
@@ -197,7 +197,7 @@ func (s *pushes) newer(p *push) *push {
 }
 
 // cancel gives a push up; by is who asked.
-func (s *pushes) cancel(ctx context.Context, p *push, by Actor) error {
+func (s *pushes) cancel(ctx context.Context, p *push, by cloud.Actor) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	if p.over() {

@@ -45,7 +45,7 @@ func (h *Handler) servePushes() {
 				return api.Push{}, err
 			}
 			state := h.Store.State()
-			if err := cmp.Or(checkRequest(state, in.ref(), in.Body), h.freeAll(state, in.ref(), in.Body.Spec.Routes)); err != nil {
+			if err := cmp.Or(checkRequest(state, in.ref(), in.Body), state.HostsFree(h.domain(), in.ref(), in.Body.Spec.Routes)); err != nil {
 				return api.Push{}, err
 			}
 			p, err := h.pushes.create(in.ref(), in.Body, requestOf(ctx).actor)

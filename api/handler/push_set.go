@@ -64,7 +64,7 @@ func (s *pushes) begin(life context.Context) {
 }
 
 // create begins a push that has been checked.
-func (s *pushes) create(app cloud.AppRef, d api.PushRequest, by Actor) (*push, error) {
+func (s *pushes) create(app cloud.AppRef, d api.PushRequest, by cloud.Actor) (*push, error) {
 	return s.start(&push{id: strings.ToLower(rand.Text()), app: app, draft: d, by: by, created: s.h.Now().UTC(), phase: api.PushUploading})
 }
 
@@ -126,7 +126,7 @@ func (s *pushes) get(id string) (*push, error) {
 	for rel := range s.h.Store.State().AllReleases() {
 		if rel.Push == id && id != "" {
 			return s.start(&push{
-				id: id, app: rel.AppRef, by: Actor{Name: rel.By}, created: rel.Created, phase: api.PushStarting, release: rel.N, found: true,
+				id: id, app: rel.AppRef, by: cloud.Actor{Name: rel.By}, created: rel.Created, phase: api.PushStarting, release: rel.N, found: true,
 			})
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 // request is what is known of the request that a context belongs to.
 type request struct {
-	actor Actor
+	actor cloud.Actor
 	id    string
 	r     *http.Request
 	w     http.ResponseWriter
@@ -96,7 +96,7 @@ type refusals struct {
 // refusalsEvery is how often a refusal is written down; those in between are counted.
 const refusalsEvery = time.Second
 
-func (f *refusals) note(log *slog.Logger, a Actor, r *http.Request) {
+func (f *refusals) note(log *slog.Logger, a cloud.Actor, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.last) < refusalsEvery {

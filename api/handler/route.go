@@ -26,7 +26,7 @@ func (h *Handler) serveRoutes() {
 			if err != nil {
 				return nil, "", err
 			}
-			if err := h.free(s, host); err != nil {
+			if err := s.HostFree(h.domain(), host); err != nil {
 				return nil, "", err
 			}
 			target := cloud.Target{ReleaseRef: cloud.AppRef{Group: g, App: m.App}.Release(m.Release)}
@@ -151,55 +151,6 @@ func readRoute(host, path string) (cloud.Host, string, error) {
 		return "", "", err
 	}
 	return name, p, nil
-}
-
-// free says whether a host may be mapped: the addresses of apps and of the API are theirs.
-func (h *Handler) free(s *cloud.State, host cloud.Host) error {
-	d := h.domain()
-	taken := func(by string) error {
-		return cloud.Errorf(cloud.Conflict, "host %s is the address of %s", host, by).WithHint("choose another host")
-	}
-	if !d.Contains(host) {
-		return nil
-	}
-	if host == d.API() || string(host) == string(d) {
-		return taken("the API")
-	}
-	if string(host) == "*."+string(d) {
-		// A public one would make every internal name one that the public gets an answer for.
-		return taken("every app of the domain")
-	}
-	for app := range s.Apps("") {
-		if d.App(app.AppRef) == host {
-			return taken("app " + app.AppRef.String())
-		}
-		for rel := range s.Releases(app.AppRef) {
-			if d.Release(rel.ReleaseRef, rel.Created) == host {
-				return taken("release " + rel.ReleaseRef.String())
-			}
-		}
-	}
-	return nil
-}
-
-// freeAll says whether the routes of an app's manifest may be mapped; its own address among them is its own.
-func (h *Handler) freeAll(s *cloud.State, app cloud.AppRef, routes []cloud.RouteSpec) error {
-	own := h.domain().App(app)
-	if _, known := s.App(app); !known {
-		if _, mapped := s.VirtualHost(own); mapped {
-			return cloud.Errorf(cloud.Conflict, "app %s would have the address %s, which is mapped to something else", app, own).
-				WithHint("micro unmap %s --release-host, or choose another name with --app", own)
-		}
-	}
-	for _, r := range routes {
-		if r.Host == h.domain().App(app) {
-			continue
-		}
-		if err := h.free(s, r.Host); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // owned says that a host of another group's is not there.

@@ -1,14 +1,14 @@
-package handler
+package cloud
 
-// Actor is who asks.
+// Actor is who asks for a change or reads.
 type Actor struct {
 	Name      string // a user's name
 	Role      Role
-	Source    string // where from: "socket uid=1000 pid=4711"
+	Source    string // where the request came from: "socket uid=1000 pid=4711"
 	RequestID string
 }
 
-// Role says what an actor may do. Each may do all that those before it may.
+// Role says what an actor may do. Each role may do all that the roles before it may.
 type Role string
 
 // The roles, the least first.
@@ -23,5 +23,6 @@ const (
 
 var ranks = map[Role]int{RoleNone: 0, RoleAuditor: 1, RoleTester: 2, RoleDeveloper: 3, RoleReleaser: 4, RoleAdmin: 5}
 
-// Allows says whether the role is enough where least is needed.
+// Allows reports whether the role is enough where least is needed. RoleNone, and a role that does not
+// exist, are never enough.
 func (r Role) Allows(least Role) bool { return ranks[r] >= ranks[least] && ranks[r] > 0 }
