@@ -7,7 +7,7 @@ version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 commit := $(shell git rev-parse HEAD 2>/dev/null)
 built := $(shell git log -1 --format=%cI 2>/dev/null)
 stamp := -X main.version=$(version) -X main.commit=$(commit) -X main.built=$(built)
-helpers := runtime/ctrd/helpers
+helpers := runtime/engine/helpers
 debimage := ./testdata/debimage/cmd/debimage
 
 # ./... leaves folders called testdata out.

@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/build"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/engine"
 	"github.com/protoduction/micro/testdata/debimage"
 )
 
@@ -111,7 +111,7 @@ func diskCommand(ts *testscript.TestScript, neg bool, args []string) {
 type census struct{ Namespaces, Links, Mounts, Groups, Shims, Spares, Snapshots int }
 
 func count(data string) (c census) {
-	state := ctrd.StateDir(data)
+	state := engine.StateDir(data)
 	pins, _ := filepath.Glob(state + "/net/*.net")
 	links, _ := filepath.Glob("/sys/class/net/" + linkPrefix(data) + "*")
 	c.Namespaces, c.Links = len(pins), len(links)
@@ -299,7 +299,7 @@ func breakCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: break shims|table|link|pin")
 	}
 	data := ts.Getenv("MICRO_DATA")
-	state := ctrd.StateDir(data)
+	state := engine.StateDir(data)
 	switch args[0] {
 	case "shims":
 		n := 0

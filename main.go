@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/config"
 	"github.com/protoduction/micro/node"
 	"github.com/protoduction/micro/runtime/build/child"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/engine"
 )
 
 // version, commit and built are set by the linker for a release.
@@ -20,7 +20,7 @@ var version, commit, built string
 
 func main() {
 	// The same program is also the shim beside containers and the process that builds images.
-	if ctrd.ShimMain() {
+	if engine.ShimMain() {
 		return
 	}
 	if code, ours := child.Main(os.Args); ours {

@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/engine"
 )
 
 // reboot does to the script's node what a reset of the machine does: micro, shims and containers are
@@ -22,7 +22,7 @@ func rebootCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: reboot")
 	}
 	nodeCommand(ts, false, []string{"kill"})
-	state := ctrd.StateDir(ts.Getenv("MICRO_DATA"))
+	state := engine.StateDir(ts.Getenv("MICRO_DATA"))
 	for pid, line := range processesOf() {
 		if strings.Contains(line, state) || inCgroupOf(pid, filepath.Base(state)) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -51,7 +51,7 @@ func rebootCommand(ts *testscript.TestScript, neg bool, args []string) {
 			_ = unix.Unmount(at, unix.MNT_DETACH)
 		}
 	}
-	ts.Check(ctrd.RemoveState(state))
+	ts.Check(engine.RemoveState(state))
 }
 
 // processesOf are the command lines of all processes by their number.

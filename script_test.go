@@ -23,14 +23,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/build/child"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/engine"
 	"github.com/protoduction/micro/testdata/apps"
 	"github.com/protoduction/micro/testdata/debimage"
 )
 
 // TestMain makes the test binary be micro too, with all its faces, so that the race detector sees them.
 func TestMain(m *testing.M) {
-	if ctrd.ShimMain() {
+	if engine.ShimMain() {
 		return
 	}
 	if code, ours := child.Main(os.Args); ours {
@@ -146,7 +146,7 @@ func freePorts() (http, dns int, err error) {
 
 // leftOnHost names what a node whose data is in dir has left behind, "" for nothing.
 func leftOnHost(dir string) string {
-	state := ctrd.StateDir(dir)
+	state := engine.StateDir(dir)
 	if _, err := os.Stat(state); err == nil {
 		return state
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/images"
 	"github.com/protoduction/micro/store"
 )
 
@@ -85,10 +85,10 @@ func (r runner) Run(ctx context.Context, o handler.OneOff) (int, error) {
 	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
 }
 
-// images shows the API the node's store of images.
-type images struct{ *ctrd.Images }
+// imageStore shows the API the node's store of images.
+type imageStore struct{ *images.Store }
 
-func (i images) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
+func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
 	image, err := i.Import(ctx, archive, progress)
 	if err != nil {
 		return image, err

@@ -13,7 +13,7 @@ import (
 // openAPI binds the socket and makes the API on the parts that are open by now.
 func (n *Node) openAPI(context.Context) (err error) {
 	n.api, err = handler.New(handler.Config{
-		Store: truth{n.store, n.published}, Runner: runner{n.published, n.driver, n.agent}, Images: images{n.images}, Builder: n.builder,
+		Store: truth{n.store, n.published}, Runner: runner{n.published, n.driver, n.agent}, Images: imageStore{n.images}, Builder: n.builder,
 		Logs: lines{n.logs}, Events: n.events, Node: n, Unpack: unpack, Dir: n.data.path("uploads"),
 		Version: n.cfg.Version, Log: n.log, Now: now,
 	})

@@ -20,7 +20,9 @@ import (
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/containers"
+	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/images"
 	"github.com/protoduction/micro/runtime/logs"
 	"github.com/protoduction/micro/runtime/network"
 	"github.com/protoduction/micro/store"
@@ -51,10 +53,11 @@ type Node struct {
 
 	net        *network.Network
 	neighbours []netip.Prefix
-	engine     *ctrd.Engine
-	driver     *ctrd.Driver
+	engine     *engine.Engine
+	shims      *engine.Shims
+	driver     *containers.Driver
 	fresh      bool // nothing of the node was on the host before
-	images     *ctrd.Images
+	images     *images.Store
 	builder    *build.Builder
 	agent      *runtime.Agent
 	leader     *runtime.Leader
@@ -111,7 +114,7 @@ func (n *Node) giveUp(cause error) error {
 	if n.net != nil {
 		err = n.net.Destroy()
 	}
-	if err = errors.Join(err, ctrd.RemoveState(ctrd.StateDir(n.cfg.Data))); err != nil {
+	if err = errors.Join(err, engine.RemoveState(engine.StateDir(n.cfg.Data))); err != nil {
 		n.log.Warn("something is left on the host", "err", err)
 	}
 	return cause
@@ -236,7 +239,7 @@ func (n *Node) leave() error {
 		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
 	}
 	n.release() // what holds on to the folders below
-	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.path("micro.sock")), ctrd.RemoveState(ctrd.StateDir(n.cfg.Data)))
+	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.path("micro.sock")), engine.RemoveState(engine.StateDir(n.cfg.Data)))
 }
 
 // leaving says whether the node was told to take itself off this machine.

@@ -16,7 +16,9 @@ import (
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/containers"
+	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/images"
 	"github.com/protoduction/micro/runtime/logs"
 	"github.com/protoduction/micro/runtime/network"
 	"github.com/protoduction/micro/store"
@@ -149,10 +151,10 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 
 // openNetworkAlone prepares the containers' network, and nothing that listens in it.
 func (n *Node) openNetworkAlone() (err error) {
-	state := ctrd.StateDir(n.cfg.Data)
+	state := engine.StateDir(n.cfg.Data)
 	_, err = os.Stat(state)
 	n.fresh = errors.Is(err, os.ErrNotExist)
-	if err := ctrd.PrepareState(state); err != nil {
+	if err := engine.PrepareState(state); err != nil {
 		return err
 	}
 	n.net, err = network.Open(network.Config{
@@ -209,22 +211,28 @@ func (n *Node) openNames(context.Context) error {
 
 // openDriver starts containerd and finds the containers that run.
 func (n *Node) openDriver(ctx context.Context, state string) (err error) {
-	n.engine, err = ctrd.Open(ctx, ctrd.Config{Root: n.data.path("containerd"), State: state, Logger: n.log})
-	if err != nil {
+	cfg := engine.Config{Root: n.data.path("containerd"), State: state, Logger: n.log}
+	if err := containers.KeepExits(cfg); err != nil {
+		return err
+	}
+	if n.engine, err = engine.Open(ctx, cfg); err != nil {
 		return err
 	}
 	n.onRelease(func() { n.engine.Close(context.Background()) })
-	n.driver, err = ctrd.NewDriver(ctx, n.engine, ctrd.DriverConfig{Data: n.cfg.Data, Network: n.net})
+	if n.shims, err = n.engine.Shims(ctx, n.cfg.Data); err != nil {
+		return err
+	}
+	n.driver, err = containers.Open(ctx, containers.Config{Engine: n.engine, Shims: n.shims, Network: n.net, Logger: n.log})
 	return err
 }
 
 // openRuntime prepares all that instances need.
 func (n *Node) openRuntime(ctx context.Context) (err error) {
-	state := ctrd.StateDir(n.cfg.Data)
+	state := engine.StateDir(n.cfg.Data)
 	if err := n.openDriver(ctx, state); err != nil {
 		return err
 	}
-	if n.images, err = n.engine.Images(ctx, ctrd.ImagesConfig{}); err != nil {
+	if n.images, err = images.Open(ctx, images.Config{Engine: n.engine, Logger: n.log}); err != nil {
 		return err
 	}
 	n.agent = runtime.NewAgent(runtime.Config{
@@ -239,8 +247,8 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 func (n *Node) openBuilder(state string) (err error) {
 	n.builder, err = build.New(build.Config{
 		Root: n.data.path("build"), State: state + "/b", Cgroup: "/micro/build-" + filepath.Base(state),
-		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: ctrd.Snapshotter, Snapshots: n.engine.Snapshots(),
-		ImageName: ctrd.ImageName, Images: n.images, Runc: n.driver.Runc(), Sandbox: n.sandbox,
+		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: engine.Snapshotter, Snapshots: n.engine.Snapshots(),
+		ImageName: images.Name, Images: n.images, Runc: n.shims.Runc(), Sandbox: n.sandbox,
 		Resolvers: []netip.Addr{n.net.Gateway()}, Logger: n.log,
 	})
 	return err

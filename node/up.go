@@ -8,7 +8,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/engine"
 )
 
 // Up runs a node until ctx ends or it is told to go, and calls ready once it answers.
@@ -48,7 +48,7 @@ func Down(ctx context.Context, cfg Config) error {
 	if n.fresh {
 		return n.giveUp(nil) // it is down already
 	}
-	if err := n.openDriver(ctx, ctrd.StateDir(n.cfg.Data)); err != nil {
+	if err := n.openDriver(ctx, engine.StateDir(n.cfg.Data)); err != nil {
 		return err
 	}
 	return n.leave()

@@ -6,6 +6,7 @@
 // asks the Driver what there is and goes on from there, so nothing need be remembered and nothing can
 // be remembered wrongly.
 //
-// The driver for real containers is runtime/ctrd; runtimetest has one that fails or crashes at a
+// The driver for real containers is runtime/containers. It runs them on containerd, whose life is
+// runtime/engine, from images in runtime/images. runtimetest has a driver that fails or crashes at a
 // chosen call. Nothing outside this folder knows of containerd.
 package runtime

@@ -17,7 +17,8 @@ import (
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
 	"github.com/protoduction/micro/runtime/build/child"
-	"github.com/protoduction/micro/runtime/ctrd"
+	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/images"
 )
 
 // The build process is this test binary run again.
@@ -36,8 +37,8 @@ func shellPath() string {
 
 type rig struct {
 	*build.Builder
-	images *ctrd.Images
-	engine *ctrd.Engine
+	images *images.Store
+	engine *engine.Engine
 	cfg    build.Config
 	sh     string
 }
@@ -55,18 +56,18 @@ func newRigIn(t testing.TB, root string, change func(*build.Config)) *rig {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	log := slog.New(slog.NewTextHandler(writer{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	engine, err := ctrd.Open(ctx, ctrd.Config{Root: filepath.Join(root, "c"), State: state, Logger: slog.New(slog.DiscardHandler)})
+	containerd, err := engine.Open(ctx, engine.Config{Root: filepath.Join(root, "c"), State: state, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := engine.Images(ctx, ctrd.ImagesConfig{})
+	store, err := images.Open(ctx, images.Config{Engine: containerd})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := build.Config{
 		Root: filepath.Join(root, "b"), State: filepath.Join(state, "b"), Cgroup: fmt.Sprintf("/microtest-%d", os.Getpid()),
-		Containerd: engine.Socket, Namespace: engine.Namespace(), Snapshotter: ctrd.Snapshotter, Snapshots: engine.Snapshots(),
-		ImageName: ctrd.ImageName, Images: images, Runc: runc(t), Logger: log,
+		Containerd: containerd.Socket, Namespace: containerd.Namespace(), Snapshotter: engine.Snapshotter, Snapshots: containerd.Snapshots(),
+		ImageName: images.Name, Images: store, Runc: runc(t), Logger: log,
 	}
 	if change != nil {
 		change(&cfg)
@@ -82,7 +83,7 @@ func newRigIn(t testing.TB, root string, change func(*build.Config)) *rig {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := engine.Close(context.Background()); err != nil {
+		if err := containerd.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		unix.Unmount(state, unix.MNT_DETACH) // EINVAL where /run is in memory itself
@@ -90,7 +91,7 @@ func newRigIn(t testing.TB, root string, change func(*build.Config)) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{Builder: b, images: images, engine: engine, cfg: cfg, sh: shell(t)}
+	return &rig{Builder: b, images: store, engine: containerd, cfg: cfg, sh: shell(t)}
 }
 
 type writer struct{ t testing.TB }
@@ -101,7 +102,7 @@ func (w writer) Write(p []byte) (int, error) {
 }
 
 func runc(t testing.TB) string {
-	if p, err := filepath.Abs("../ctrd/helpers/bin/runc"); err == nil {
+	if p, err := filepath.Abs("../engine/helpers/bin/runc"); err == nil {
 		if _, err := os.Stat(p); err == nil {
 			return p // what a release binary carries
 		}

@@ -1,0 +1,28 @@
+package containers
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// BenchmarkStart is from an image in the store to a running container, the release's first instance
+// being there already; median-ms is what to compare.
+func BenchmarkStart(b *testing.B) {
+	r := newRig(b)
+	r.start(r.container())
+	var took []time.Duration
+	for b.Loop() {
+		c := r.container()
+		begin := time.Now()
+		r.start(c)
+		took = append(took, time.Since(begin))
+		b.StopTimer()
+		if err := r.Driver.Remove(b.Context(), c.ID); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+}

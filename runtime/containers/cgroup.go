@@ -1,0 +1,299 @@
+package containers
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+// The least that a container can be given; the kernel's scheduler takes
+// no share that is smaller.
+const (
+	minMemory = cloud.MinMemory
+	minCPU    = 10
+	cpuPeriod = 100_000 // microseconds
+)
+
+// hierarchy says where a controller of resources is mounted, and whether as version 2. Both versions
+// are found side by side.
+type hierarchy struct {
+	mount string
+	v2    bool
+}
+
+// hierarchies reads which controller is where.
+func hierarchies() (map[string]hierarchy, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("cgroups: %w", err)
+	}
+	defer f.Close()
+	all := map[string]hierarchy{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		before, after, ok := strings.Cut(s.Text(), " - ")
+		left, right := strings.Fields(before), strings.Fields(after)
+		if !ok || len(left) < 5 || len(right) < 3 {
+			continue
+		}
+		switch right[0] {
+		case "cgroup":
+			for c := range strings.SplitSeq(right[2], ",") {
+				all[c] = hierarchy{mount: left[4]}
+			}
+		case "cgroup2":
+			b, err := os.ReadFile(filepath.Join(left[4], "cgroup.controllers"))
+			if err != nil {
+				return nil, fmt.Errorf("cgroups: %w", err)
+			}
+			for c := range strings.FieldsSeq(string(b)) {
+				all[c] = hierarchy{mount: left[4], v2: true}
+			}
+			// Not listed, for it is always there.
+			if _, ok := all["cpuacct"]; !ok {
+				all["cpuacct"] = hierarchy{mount: left[4], v2: true}
+			}
+		}
+	}
+	return all, nil
+}
+
+// cgroup is a container's, in whatever hierarchies there are.
+type cgroup struct {
+	at   map[string]hierarchy
+	path string // below each hierarchy's mount
+}
+
+// cgroupPath is where a container's limits are; "" is the parent of all of this node's.
+func cgroupPath(state, id string) string { return filepath.Join("/micro", filepath.Base(state), id) }
+
+func (d *Driver) cgroupOf(id string) cgroup {
+	return cgroup{d.hierarchies, cgroupPath(d.engine.State(), id)}
+}
+
+// file is the path of a controller's file, by the name it has in either version.
+func (g cgroup) file(controller, v1, v2 string) (string, error) {
+	h, ok := g.at[controller]
+	if !ok {
+		return "", fmt.Errorf("the kernel has no %s controller in use", controller)
+	}
+	name := v1
+	if h.v2 {
+		name = v2
+	}
+	return filepath.Join(h.mount, g.path, name), nil
+}
+
+func (g cgroup) read(controller, v1, v2 string) (string, error) {
+	file, err := g.file(controller, v1, v2)
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(file)
+	return strings.TrimSpace(string(b)), err
+}
+
+func (g cgroup) number(controller, v1, v2 string) (int64, error) {
+	s, err := g.read(controller, v1, v2)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(s, 10, 64)
+}
+
+// field is a number out of a file of names and numbers.
+func (g cgroup) field(controller, v1, v2, key1, key2 string) (int64, error) {
+	text, err := g.read(controller, v1, v2)
+	if err != nil {
+		return 0, err
+	}
+	key := key1
+	if g.at[controller].v2 {
+		key = key2
+	}
+	for line := range strings.Lines(text) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
+			return strconv.ParseInt(v, 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("%s: no %q", g.path, key)
+}
+
+// oomKills counts the processes that were killed for want of memory.
+func (g cgroup) oomKills() (int64, error) {
+	return g.field("memory", "memory.oom_control", "memory.events", "oom_kill", "oom_kill")
+}
+
+func (g cgroup) stats() (runtime.Stats, error) {
+	var s runtime.Stats
+	var errs [6]error
+	var usage, inactive, cpu int64
+	usage, errs[0] = g.number("memory", "memory.usage_in_bytes", "memory.current")
+	inactive, errs[1] = g.field("memory", "memory.stat", "memory.stat", "total_inactive_file", "inactive_file")
+	s.Pids, errs[2] = g.number("pids", "pids.current", "pids.current")
+	s.OOMKills, errs[3] = g.oomKills()
+	if g.at["cpuacct"].v2 {
+		cpu, errs[4] = g.field("cpuacct", "", "cpu.stat", "", "usage_usec")
+		cpu *= 1000
+	} else {
+		cpu, errs[4] = g.number("cpuacct", "cpuacct.usage", "")
+	}
+	s.CPU, s.Memory = time.Duration(cpu), max(usage-inactive, 0)
+	s.MemoryLimit, errs[5] = g.number("memory", "memory.limit_in_bytes", "memory.max")
+	return s, errors.Join(errs[:]...)
+}
+
+// resources are the limits as runc takes them.
+func (d *Driver) resources(c runtime.Container) *specs.LinuxResources {
+	quota, period, shares := c.CPU*cpuPeriod/1000, uint64(cpuPeriod), uint64(max(c.CPU*1024/1000, 2))
+	memory, pids := c.Memory, c.Pids
+	r := &specs.LinuxResources{
+		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
+		Memory:  &specs.LinuxMemory{Limit: &memory},
+		CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares},
+		Pids:    &specs.LinuxPids{Limit: &pids},
+	}
+	// No swap beyond the memory: an app that needs more than it was given is to be named, not to crawl. A
+	// kernel without swap accounting has no file to write that to.
+	h := d.hierarchies["memory"]
+	if _, err := os.Stat(filepath.Join(h.mount, "memory.memsw.limit_in_bytes")); h.v2 || err == nil {
+		r.Memory.Swap = &memory
+	}
+	return r
+}
+
+// verifyLimits reads back what was set, before anything runs under it: a limit that is not there must
+// not be believed in.
+func (d *Driver) verifyLimits(pid uint32, c runtime.Container) error {
+	g := d.cgroupOf(c.ID)
+	var errs []error
+	check := func(controller, v1, v2 string, want ...string) {
+		got, err := g.read(controller, v1, v2)
+		if err == nil && !slices.Contains(want, got) {
+			err = fmt.Errorf("%s is %q, not %q", v2, got, want[0])
+		}
+		if err == nil {
+			err = inCgroup(pid, g.path, controller, g.at[controller].v2)
+		}
+		errs = append(errs, err)
+	}
+	pages := strconv.FormatInt(c.Memory&^(int64(os.Getpagesize())-1), 10)
+	check("memory", "memory.limit_in_bytes", "memory.max", pages)
+	check("pids", "pids.max", "pids.max", strconv.FormatInt(c.Pids, 10))
+	quota := strconv.FormatInt(c.CPU*cpuPeriod/1000, 10)
+	check("cpu", "cpu.cfs_quota_us", "cpu.max", quota, quota+" "+strconv.Itoa(cpuPeriod))
+	if err := errors.Join(errs...); err != nil {
+		return cloud.Errorf(cloud.Unavailable, "its limits can't be applied: %w", err).WithHint("micro doctor")
+	}
+	return nil
+}
+
+// inCgroup checks that a process is where its limits are.
+func inCgroup(pid uint32, path, controller string, v2 bool) error {
+	is, err := cgroupOfProcess(strconv.Itoa(int(pid)), controller, v2)
+	if err == nil && !strings.HasSuffix(is, path) {
+		err = fmt.Errorf("process %d is not in the %s cgroup %s", pid, controller, path)
+	}
+	return err
+}
+
+// cgroupOfProcess is the path of a process's cgroup, below where the controller is mounted (cgroups(7)).
+func cgroupOfProcess(pid, controller string, v2 bool) (string, error) {
+	b, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(b)) {
+		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(part) == 3 && (v2 && part[0] == "0" || slices.Contains(strings.Split(part[1], ","), controller)) {
+			return part[2], nil
+		}
+	}
+	return "", fmt.Errorf("process %s is in no %s cgroup", pid, controller)
+}
+
+// hasten makes the kernel ready to move processes between cgroups. Where none was moved for a while, the
+// first move waits until all processors have taken note (an RCU grace period), 10 ms and more: runc would,
+// with the container half made. Asked in time, by a move to where this process is anyway, the kernel does
+// it while the container's other parts are made, and the next moves cost nothing.
+func (d *Driver) hasten() {
+	h := d.hierarchies["memory"]
+	path, err := cgroupOfProcess("self", "memory", h.v2)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(h.mount, path, "cgroup.procs"), []byte("0"), 0)
+	}
+	if err != nil {
+		d.log.Debug("the kernel can't be hastened", "err", err)
+	}
+}
+
+// remove takes the cgroup away with those below it, and kills what may still be in them.
+func (g cgroup) remove() error {
+	var errs []error
+	for _, dir := range g.folders() {
+		errs = append(errs, removeCgroup(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// folders are the cgroup's, one for each place something is mounted at.
+func (g cgroup) folders() []string {
+	seen := map[string]bool{}
+	for _, h := range g.at {
+		seen[filepath.Join(h.mount, g.path)] = true
+	}
+	var all []string
+	for dir := range seen {
+		all = append(all, dir)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// patience is how long what was killed may take to be gone.
+const patience = 5 * time.Second
+
+func removeCgroup(dir string) error {
+	deadline := time.Now().Add(patience)
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := tryRemoveCgroup(dir)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(wait) //nolint:forbidigo // a folder of cgroups that is busy says nothing when it no longer is
+	}
+}
+
+func tryRemoveCgroup(dir string) error {
+	below, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range below {
+		if e.IsDir() {
+			err = errors.Join(err, tryRemoveCgroup(filepath.Join(dir, e.Name())))
+		}
+	}
+	procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // not there: then rmdir tells
+	for p := range strings.FieldsSeq(string(procs)) {
+		if pid, e := strconv.Atoi(p); e == nil && pid > 1 {
+			_ = unix.Kill(pid, unix.SIGKILL) // if it can't be killed, rmdir tells
+		}
+	}
+	if e := unix.Rmdir(dir); e != nil && !errors.Is(e, unix.ENOENT) {
+		err = errors.Join(err, fmt.Errorf("remove cgroup %s: %w", dir, e))
+	}
+	return err
+}

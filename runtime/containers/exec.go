@@ -1,0 +1,132 @@
+package containers
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+// Exec runs a process in a container, with the walls that the container has, and returns its exit code:
+// 126 or 127 with an error where it can't be run. When ctx ends, the process is killed.
+func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, error) {
+	if len(c.Args) == 0 {
+		return 0, cloud.Errorf(cloud.Invalid, "no command to run in container %q", id)
+	}
+	in, task, err := d.running(id)
+	if err != nil {
+		return 0, err
+	}
+	call := d.engine.Context(context.WithoutCancel(ctx)) // a call that was begun is seen through
+	p, err := d.execSpec(call, in, task, c)
+	if err != nil {
+		return 0, err
+	}
+	streams := attach(&c)
+	process, err := task.Exec(call, "x"+strings.ToLower(crand.Text()), p, streams.creator(d.engine.State()))
+	if err != nil {
+		return 0, fmt.Errorf("run %q in container %s: %w", c.Args[0], id, err)
+	}
+	code, err := d.attend(ctx, call, process, streams)
+	_, gone := process.Delete(call, client.WithProcessKill)
+	if err == nil {
+		err = missing(gone)
+	}
+	if err != nil {
+		return code, fmt.Errorf("run %q in container %s: %w", c.Args[0], id, err)
+	}
+	return code, nil
+}
+
+// attend sees a process through from its start to its end.
+func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *attached) (int, error) {
+	status, err := p.Wait(call)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.Start(call); err != nil {
+		return commandNotRun(err)
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go streams.feed(d, p, ended)
+	defer context.AfterFunc(ctx, streams.leave)()
+	var s client.ExitStatus
+	select {
+	case s = <-status:
+	case <-ctx.Done():
+		if err := p.Kill(call, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
+			return 0, err
+		}
+		s = <-status
+	}
+	if err := s.Error(); err != nil {
+		return 0, cloud.Errorf(cloud.Unavailable, "the container's shim is gone: %w", err)
+	}
+	streams.flush(p.IO())
+	return int(s.ExitCode()), ctx.Err()
+}
+
+func commandNotRun(err error) (int, error) {
+	text := err.Error()
+	if _, cwd, ok := strings.Cut(text, `chdir to cwd ("`); ok {
+		dir, _, _ := strings.Cut(cwd, `"`)
+		return 126, cloud.Errorf(cloud.Invalid, "folder %s can't be entered in the container", dir)
+	}
+	switch {
+	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
+		return 127, cloud.Errorf(cloud.Invalid, "it is not in the container")
+	case strings.Contains(text, "permission denied"), strings.Contains(text, "exec format error"), strings.Contains(text, "is a directory"):
+		return 126, cloud.Errorf(cloud.Invalid, "it can't be executed there")
+	}
+	return 0, err
+}
+
+// execSpec is the container's own process, but for what the command says.
+func (d *Driver) execSpec(ctx context.Context, in *instance, task client.Task, c runtime.Command) (*specs.Process, error) {
+	s, err := task.Spec(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("specification of container %s: %w", in.id, err)
+	}
+	p := s.Process
+	p.Args = c.Args
+	p.Terminal, p.ConsoleSize = terminal(&c)
+	if c.TTY {
+		p.Env = override(p.Env, []string{"TERM=xterm"})
+	}
+	if c.Dir != "" {
+		p.Cwd = filepath.Join("/", c.Dir)
+	}
+	if c.User != "" {
+		// As the container has it now, not the image: it may have added users since.
+		root, err := os.Open(fmt.Sprintf("/proc/%d/root", in.pid))
+		if err != nil {
+			return nil, fmt.Errorf("look into container %s: %w", in.id, err)
+		}
+		defer root.Close()
+		passwd, err1 := readIn(root, "etc/passwd")
+		group, err2 := readIn(root, "etc/group")
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		u, err := findUser(c.User, passwd, group)
+		if err != nil {
+			return nil, err
+		}
+		p.User, p.Capabilities = u.spec(), capabilitiesOf(u)
+		p.Env = override(p.Env, []string{"HOME=" + u.home, "USER=" + u.name})
+	}
+	p.Env = override(p.Env, c.Env)
+	return p, nil
+}

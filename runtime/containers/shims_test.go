@@ -1,0 +1,96 @@
+package containers
+
+import (
+	"context"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/protoduction/micro/runtime/engine"
+)
+
+// spareOf waits until there is a spare shim other than those, and returns its process.
+func (r *rig) spareOf(not ...uint32) uint32 {
+	r.t.Helper()
+	for range 500 {
+		if pid := uint32(r.shims.Spare()); pid != 0 && !slices.Contains(not, pid) {
+			return pid
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.t.Fatal("there is no spare shim")
+	return 0
+}
+
+func TestSpareShim(t *testing.T) {
+	r := newRig(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error)
+	go func() { ran <- r.Driver.Run(ctx) }()
+	spare := r.spareOf()
+	a := r.container()
+	running := r.start(a)
+	if got := parent(t, running.PID); got != spare {
+		t.Errorf("shim %d took the first container in, not the spare %d", got, spare)
+	}
+	second := r.spareOf(spare)
+	if got := parent(t, r.start(r.container()).PID); got != spare {
+		t.Errorf("shim %d took in another of the same release, not %d", got, spare)
+	}
+	b := r.container()
+	b.Shim = "b"
+	if got := parent(t, r.start(b).PID); got != second {
+		t.Errorf("shim %d took another release's in, not the spare %d", got, second)
+	}
+	// One that was killed is not missed.
+	third := r.spareOf(spare, second)
+	kill(t, third)
+	c := r.container()
+	c.Shim = "c"
+	r.start(c)
+	// With its last container a shim goes, and with Run the spare.
+	r.spareOf(spare, second, third)
+	if err := r.Driver.Remove(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Driver.Remove(t.Context(), b.ID); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	if left := processesOf(engine.StateDir(r.dir)); len(left) != 1 {
+		t.Errorf("run: %s", left)
+	}
+	r.ask(running.IP, 80)
+	sockets, err := os.ReadDir(engine.StateDir(r.dir) + "/s")
+	if err != nil || len(sockets) != 1 {
+		t.Errorf("sockets: %v, %v", sockets, err)
+	}
+}
+
+// A container that never gets into its shim leaves no shim.
+func TestShimOfNobody(t *testing.T) {
+	r := newRig(t)
+	c := r.container()
+	c.Image = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	if _, err := r.Start(t.Context(), c); err == nil {
+		t.Error("it runs")
+	}
+	r.step = func(name string) error {
+		if name == "parts" {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
+	}
+	if _, err := r.Start(t.Context(), r.container()); err == nil {
+		t.Error("it runs")
+	}
+	r.step = func(string) error { return nil }
+	r.bare()
+	if sockets, err := os.ReadDir(engine.StateDir(r.dir) + "/s"); err != nil || len(sockets) != 0 {
+		t.Errorf("sockets: %v, %v", sockets, err)
+	}
+}

@@ -1,0 +1,88 @@
+package containers
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+// Stats reads what the container uses now from its cgroup.
+func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
+	in, _, err := d.running(id)
+	if err != nil {
+		return runtime.Stats{}, err
+	}
+	s, err := d.cgroupOf(id).stats()
+	if err != nil {
+		if in.exited() != nil {
+			return s, cloud.Errorf(cloud.Unavailable, "container %q does not run any more", id)
+		}
+		return s, fmt.Errorf("stats of container %s: %w", id, err)
+	}
+	return s, nil
+}
+
+// Listening are the TCP addresses that something in the container listens on.
+func (d *Driver) Listening(_ context.Context, id string) ([]runtime.Listener, error) {
+	in, _, err := d.running(id)
+	if err != nil {
+		return nil, err
+	}
+	var all []runtime.Listener
+	for _, name := range []string{"tcp", "tcp6"} {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", in.pid, name))
+		if errors.Is(err, os.ErrNotExist) && name == "tcp6" {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return nil, fmt.Errorf("what container %s listens on: %w", id, err)
+		}
+		found, err := listeners(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("what container %s listens on: %w", id, err)
+		}
+		all = append(all, found...)
+	}
+	slices.SortFunc(all, netip.AddrPort.Compare)
+	return slices.Compact(all), nil
+}
+
+// listeners reads /proc/net/tcp or tcp6 (proc(5)): the second field is the local address, the fourth the
+// state, of which 0A is LISTEN.
+func listeners(r io.Reader) ([]runtime.Listener, error) {
+	var all []runtime.Listener
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		f := strings.Fields(s.Text())
+		if len(f) < 4 || f[3] != "0A" {
+			continue
+		}
+		addr, port, ok := strings.Cut(f[1], ":")
+		ip, err := hex.DecodeString(addr)
+		if !ok || err != nil || len(ip)%4 != 0 {
+			return nil, fmt.Errorf("local address %q", f[1])
+		}
+		for word := range slices.Chunk(ip, 4) { // each is in the machine's order; ours are little-endian
+			slices.Reverse(word)
+		}
+		a, ok := netip.AddrFromSlice(ip)
+		p, err := strconv.ParseUint(port, 16, 16)
+		if !ok || err != nil {
+			return nil, fmt.Errorf("local address %q", f[1])
+		}
+		all = append(all, netip.AddrPortFrom(a.Unmap(), uint16(p)))
+	}
+	return all, s.Err()
+}

@@ -1,0 +1,2 @@
+// Package imagestest makes small images and image archives for tests.
+package imagestest
