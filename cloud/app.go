@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -18,6 +19,14 @@ type App struct {
 	// Rollout is the switch to another release that is under way.
 	Rollout *Rollout `json:"rollout,omitempty"`
 }
+
+// Key is "apps/GROUP/APP".
+func (a *App) Key() Key { return appKey(a.AppRef) }
+
+func (a *App) touch(t *touched)  { t.apps[a.AppRef] = true }
+func (a *App) indexes() []string { return nil }
+
+func appKey(r AppRef) Key { return Key("apps/" + string(r.Group) + "/" + string(r.App)) }
 
 // Rollout is a switch of an app's current release that is under way.
 type Rollout struct {
@@ -62,6 +71,16 @@ type Release struct {
 	Pruned bool `json:"pruned,omitempty"`
 	// Failure is why the release never came up.
 	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Key is "releases/GROUP/APP/N", N with eight digits.
+func (r *Release) Key() Key { return releaseKey(r.ReleaseRef) }
+
+func (r *Release) touch(t *touched)  { t.apps[r.AppRef] = true }
+func (r *Release) indexes() []string { return nil }
+
+func releaseKey(r ReleaseRef) Key {
+	return Key(fmt.Sprintf("releases/%s/%s/%08d", r.Group, r.App, r.N))
 }
 
 // Failure is why a deploy failed, as the person who pushed needs to know it.

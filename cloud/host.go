@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,49 @@ type VirtualHost struct {
 	Exposure Exposure  `json:"exposure"`
 	Created  time.Time `json:"created"`
 	Routes   []Route   `json:"routes"` // longer paths first
+}
+
+// Key is "sites/HOST".
+func (s *VirtualHost) Key() Key { return virtualHostKey(s.Host) }
+
+func virtualHostKey(h Host) Key { return Key("sites/" + string(h)) }
+
+// touch names the apps too: a route may be what keeps a release running, whose own address comes or goes
+// with it.
+func (s *VirtualHost) touch(t *touched) {
+	t.hosts[s.Host] = true
+	for app := range s.apps() {
+		t.named[app] = true
+	}
+}
+
+func (s *VirtualHost) indexes() (prefixes []string) {
+	for app := range s.apps() {
+		prefixes = append(prefixes, targetIndex(app))
+	}
+	return prefixes
+}
+
+// targetIndex finds the virtual hosts that have a route to an app.
+func targetIndex(r AppRef) string { return "target/" + string(r.Group) + "/" + string(r.App) + "/" }
+
+// apps yields every app that a route of the host leads to, mirrors and cross-fades too.
+func (s *VirtualHost) apps() iter.Seq[AppRef] {
+	return func(yield func(AppRef) bool) {
+		for _, r := range s.Routes {
+			for _, t := range r.Targets {
+				if !yield(t.AppRef) {
+					return
+				}
+			}
+			if r.Mirror != nil && !yield(r.Mirror.To.AppRef) {
+				return
+			}
+			if c := r.Crossfade; c != nil && (!yield(c.From.AppRef) || !yield(c.To.AppRef)) {
+				return
+			}
+		}
+	}
 }
 
 // Route leads a path of a host, and all below it, to weighted targets.

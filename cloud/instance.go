@@ -3,7 +3,6 @@ package cloud
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"net/netip"
 	"time"
 
@@ -205,51 +204,6 @@ type View struct {
 
 // NewView is the view of an empty cloud.
 func NewView() View { return View{NewState(), NewInstances()} }
-
-// Touched says what may differ between two views: the apps, and the mapped hosts. ok is false where
-// that is not known any more and everything must be looked at. A change of a group touches everything.
-func (v View) Touched(old View) (apps map[AppRef]bool, hosts map[Host]bool, ok bool) {
-	if old.State == nil || old.Instances == nil {
-		return nil, nil, false
-	}
-	keys, ok := v.State.Since(old.State)
-	if !ok {
-		return nil, nil, false
-	}
-	seen, ok := v.Instances.Since(old.Instances)
-	if !ok {
-		return nil, nil, false
-	}
-	apps, hosts = map[AppRef]bool{}, map[Host]bool{}
-	named := map[AppRef]bool{} // by a route that changed: of these the other routes are as they were
-	for _, k := range keys {
-		if app, is := k.App(); is {
-			apps[app] = true
-		} else if host, is := k.Host(); is {
-			hosts[host] = true
-			// A route that names a release is what may keep it running: the release's own address comes or goes.
-			for _, s := range []*State{old.State, v.State} {
-				if vhost, ok := s.VirtualHost(host); ok {
-					for app := range vhost.apps() {
-						named[app] = true
-					}
-				}
-			}
-		} else {
-			return nil, nil, false
-		}
-	}
-	for _, app := range seen {
-		apps[app] = true
-	}
-	for app := range apps {
-		for vhost := range v.State.HostsOf(app) {
-			hosts[vhost.Host] = true
-		}
-	}
-	maps.Copy(apps, named)
-	return apps, hosts, true
-}
 
 // Pool returns the ready instances of a release's web process, by index and ID: those that a request
 // may go to.

@@ -1,9 +1,7 @@
 package cloud
 
 import (
-	"fmt"
 	"iter"
-	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -15,15 +13,15 @@ type Revision uint64
 // shares all that stayed the same.
 type State struct {
 	rev     Revision
-	objects *iradix.Tree[Object]
-	// byTarget finds the vhosts that lead to an app: "GROUP/APP/HOST".
-	byTarget  *iradix.Tree[*VirtualHost]
+	objects *iradix.Tree[Object] // by key
+	// index finds objects by their indexes: such a prefix, followed by the key.
+	index     *iradix.Tree[Object]
 	changeLog changeLog[Key]
 }
 
 // NewState is the empty state of revision 0.
 func NewState() *State {
-	return &State{objects: iradix.New[Object](), byTarget: iradix.New[*VirtualHost]()}
+	return &State{objects: iradix.New[Object](), index: iradix.New[Object]()}
 }
 
 // Rev is the state's revision.
@@ -31,29 +29,25 @@ func (s *State) Rev() Revision { return s.rev }
 
 // Apply returns the state of revision rev, which has the changes applied in order.
 func (s *State) Apply(rev Revision, changes []Change) *State {
-	objects, byTarget := s.objects.Txn(), s.byTarget.Txn()
+	objects, index := s.objects.Txn(), s.index.Txn()
 	keys := make([]Key, 0, len(changes))
 	for _, c := range changes {
+		keys = append(keys, c.Key)
 		if old, ok := objects.Get([]byte(c.Key)); ok {
-			if vhost, ok := old.(*VirtualHost); ok {
-				for app := range vhost.apps() {
-					byTarget.Delete(targetKey(app, vhost.Host))
-				}
+			for _, prefix := range old.indexes() {
+				index.Delete([]byte(prefix + string(c.Key)))
 			}
 		}
-		keys = append(keys, c.Key)
 		if c.Object == nil {
 			objects.Delete([]byte(c.Key))
 			continue
 		}
 		objects.Insert([]byte(c.Key), c.Object)
-		if vhost, ok := c.Object.(*VirtualHost); ok {
-			for app := range vhost.apps() {
-				byTarget.Insert(targetKey(app, vhost.Host), vhost)
-			}
+		for _, prefix := range c.Object.indexes() {
+			index.Insert([]byte(prefix+string(c.Key)), c.Object)
 		}
 	}
-	return &State{rev: rev, objects: objects.Commit(), byTarget: byTarget.Commit(), changeLog: s.changeLog.add(uint64(s.rev), uint64(rev), keys)}
+	return &State{rev: rev, objects: objects.Commit(), index: index.Commit(), changeLog: s.changeLog.add(uint64(s.rev), uint64(rev), keys)}
 }
 
 // Since returns the keys of all that changed between old and s, some perhaps more than once; ok is false
@@ -75,9 +69,12 @@ func get[T Object](s *State, k Key) (T, bool) {
 	return t, ok
 }
 
-func all[T Object](s *State, prefix string) iter.Seq[T] {
+// all yields the objects whose keys have a prefix, by key.
+func all[T Object](s *State, prefix string) iter.Seq[T] { return under[T](s.objects, prefix) }
+
+func under[T Object](tree *iradix.Tree[Object], prefix string) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		it := s.objects.Root().Iterator()
+		it := tree.Root().Iterator()
 		it.SeekPrefix([]byte(prefix))
 		for _, o, ok := it.Next(); ok; _, o, ok = it.Next() {
 			if t, is := o.(T); is && !yield(t) {
@@ -146,38 +143,7 @@ func (s *State) VirtualHosts() iter.Seq[*VirtualHost] { return all[*VirtualHost]
 
 // HostsOf yields the mapped hosts that have a route to the app.
 func (s *State) HostsOf(r AppRef) iter.Seq[*VirtualHost] {
-	return func(yield func(*VirtualHost) bool) {
-		it := s.byTarget.Root().Iterator()
-		it.SeekPrefix(targetKey(r, ""))
-		for _, vhost, ok := it.Next(); ok; _, vhost, ok = it.Next() {
-			if !yield(vhost) {
-				return
-			}
-		}
-	}
-}
-
-func targetKey(r AppRef, h Host) []byte {
-	return []byte(string(r.Group) + "/" + string(r.App) + "/" + string(h))
-}
-
-// apps yields every app that a route of the vhost leads to, mirrors and cross-fades too.
-func (s *VirtualHost) apps() iter.Seq[AppRef] {
-	return func(yield func(AppRef) bool) {
-		for _, r := range s.Routes {
-			for _, t := range r.Targets {
-				if !yield(t.AppRef) {
-					return
-				}
-			}
-			if r.Mirror != nil && !yield(r.Mirror.To.AppRef) {
-				return
-			}
-			if c := r.Crossfade; c != nil && (!yield(c.From.AppRef) || !yield(c.To.AppRef)) {
-				return
-			}
-		}
-	}
+	return under[*VirtualHost](s.index, targetIndex(r))
 }
 
 // MustApp returns an app, or an error that a person can use.
@@ -203,34 +169,4 @@ func (s *State) MustRelease(r ReleaseRef) (*App, *Release, error) {
 		return app, nil, Errorf(NotFound, "no release r%d of app %s", r.N, r.AppRef).WithHint("micro releases %s", r.AppRef)
 	}
 	return app, rel, nil
-}
-
-func (k Key) split() (kind string, rest []string) {
-	parts := strings.Split(string(k), "/")
-	return parts[0], parts[1:]
-}
-
-// App returns the app that an object of this key belongs to: an app's own key, or a release's.
-func (k Key) App() (AppRef, bool) {
-	kind, rest := k.split()
-	if (kind == "apps" || kind == "releases") && len(rest) >= 2 {
-		return AppRef{GroupName(rest[0]), AppName(rest[1])}, true
-	}
-	return AppRef{}, false
-}
-
-// Host returns the host of a vhost's key.
-func (k Key) Host() (Host, bool) {
-	kind, rest := k.split()
-	if kind == "sites" && len(rest) == 1 {
-		return Host(rest[0]), true
-	}
-	return "", false
-}
-
-func groupKey(n GroupName) Key  { return Key("groups/" + string(n)) }
-func appKey(r AppRef) Key       { return Key("apps/" + string(r.Group) + "/" + string(r.App)) }
-func virtualHostKey(h Host) Key { return Key("sites/" + string(h)) }
-func releaseKey(r ReleaseRef) Key {
-	return Key(fmt.Sprintf("releases/%s/%s/%08d", r.Group, r.App, r.N))
 }

@@ -11,7 +11,8 @@
 // under way go into the next one together: they share its revision and its sync, and have a line each.
 //
 // Objects are JSON, as package cloud encodes them. A version number over all of them (schema.go) stands
-// in for keeping fields that are not known: a micro that is older than the store refuses it.
+// in for keeping fields that are not known: a micro that is older than the store refuses it. A new kind of
+// object needs no new version: a micro that does not know it keeps it as it is and passes it over.
 //
 // Secrets are not kept yet. They get a file of their own, secrets.go, and are sealed before they reach
 // an engine, so that neither backup, log nor watch ever has them in clear.

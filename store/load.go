@@ -39,7 +39,7 @@ func (s *Store) load(ctx context.Context) error {
 		if p.Key == headKey {
 			headRev = p.Rev
 		}
-		if changes, err = decode(p.Key, p.Value, &h, changes); err != nil {
+		if changes, err = s.decode(p.Key, p.Value, &h, changes); err != nil {
 			return err
 		}
 	}
@@ -80,7 +80,13 @@ func (s *Store) see(b kv.Batch) error {
 	var changes []cloud.Change
 	for _, c := range b.Changes {
 		var err error
-		if changes, err = decode(c.Key, c.Value, &h, changes); err != nil {
+		if c.Key == schemaKey {
+			// Another node migrates the store while this one runs.
+			if _, err := readSchema(c.Value, s.cfg.Version, len(migrations)+1); err != nil {
+				return err
+			}
+		}
+		if changes, err = s.decode(c.Key, c.Value, &h, changes); err != nil {
 			return err
 		}
 	}
@@ -97,10 +103,13 @@ func (s *Store) after(h head, changes []cloud.Change) *cloud.State {
 }
 
 // decode reads one of the engine's pairs: the head into h, an object as one more change.
-func decode(key string, value []byte, h *head, changes []cloud.Change) ([]cloud.Change, error) {
+func (s *Store) decode(key string, value []byte, h *head, changes []cloud.Change) ([]cloud.Change, error) {
 	switch object, isObject := strings.CutPrefix(key, objectPrefix); {
 	case isObject:
 		c, err := cloud.DecodeChange(cloud.Key(object), value)
+		if u, ok := c.Object.(*cloud.Unknown); ok {
+			s.warnUnknown(u)
+		}
 		return append(changes, c), err
 	case key == headKey:
 		if err := json.Unmarshal(value, h); err != nil {
@@ -108,4 +117,12 @@ func decode(key string, value []byte, h *head, changes []cloud.Change) ([]cloud.
 		}
 	}
 	return changes, nil
+}
+
+// warnUnknown logs, once a kind, that the store has objects which a newer micro wrote.
+func (s *Store) warnUnknown(u *cloud.Unknown) {
+	kind := u.Key().Kind()
+	if _, warned := s.unknown.LoadOrStore(kind, true); !warned {
+		s.log.Warn("the store has objects of a kind that this version of micro does not know; they are kept and not acted on", "kind", kind, "version", s.cfg.Version)
+	}
 }

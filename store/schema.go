@@ -10,7 +10,8 @@ import (
 )
 
 // schema is the version of what is kept: the sum of all objects' JSON. Whatever an older micro would
-// misread or lose, a new field too, makes it one more.
+// misread or lose, a new field too, makes it one more. A new kind of object does not: an older micro keeps
+// what it does not know (cloud.Unknown).
 type schema struct {
 	Version int    `json:"version"`
 	By      string `json:"by"` // the version of the micro that wrote it
@@ -35,15 +36,12 @@ func migrate(ctx context.Context, cfg Config, steps []migration) error {
 	if err != nil {
 		return err
 	}
-	found := schema{}
 	if p.Rev == 0 {
 		return writeSchema(ctx, cfg, p.Rev, newest)
 	}
-	if err := json.Unmarshal(p.Value, &found); err != nil {
-		return cloud.Errorf(cloud.Internal, "the store's version cannot be read: %w", err)
-	}
-	if found.Version > newest {
-		return cloud.Errorf(cloud.Invalid, "the store was written by micro %s and has version %d; micro %s reads up to %d", found.By, found.Version, cfg.Version, newest).WithHint("run micro %s, or a newer one", found.By)
+	found, err := readSchema(p.Value, cfg.Version, newest)
+	if err != nil {
+		return err
 	}
 	if b, ok := cfg.Engine.(backuper); ok && found.Version < newest {
 		path, err := b.Backup("schema" + strconv.Itoa(found.Version))
@@ -64,6 +62,18 @@ func migrate(ctx context.Context, cfg Config, steps []migration) error {
 		}
 	}
 	return nil
+}
+
+// readSchema reads the value of schemaKey. It refuses a store that this version, own, would misread: one
+// whose schema is newer than the newest it knows.
+func readSchema(value []byte, own string, newest int) (found schema, err error) {
+	if err := json.Unmarshal(value, &found); err != nil {
+		return found, cloud.Errorf(cloud.Internal, "the store's version cannot be read: %w", err)
+	}
+	if found.Version > newest {
+		return found, cloud.Errorf(cloud.Invalid, "the store was written by micro %s and has version %d; micro %s reads up to %d", found.By, found.Version, own, newest).WithHint("run micro %s, or a newer one", found.By)
+	}
+	return found, nil
 }
 
 func step(ctx context.Context, cfg Config, m migration) error {

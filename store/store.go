@@ -32,6 +32,7 @@ type Store struct {
 	engine   kv.Engine
 	log      *slog.Logger
 	refusals refusals
+	unknown  sync.Map // kinds of objects that a warning was given of
 
 	// committing is held while a transaction is under way; what comes meanwhile waits in queue.
 	committing sync.Mutex
