@@ -26,7 +26,7 @@ func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comp
 	}
 	c := api.Comparison{
 		Host: h, Path: path, Since: n.started.UTC(), Until: now(), Releases: []api.Compared{},
-		Fade: route.Crossfade, Faded: route.Faded, Step: n.fader.step(view, routeName{h, path}),
+		Fade: route.Crossfade, Faded: route.Faded, Step: n.step(view, h, path),
 	}
 	series := n.figures.Route(string(h), path)
 	shares := view.State.Shares(route)
@@ -95,22 +95,17 @@ func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }
 
-// step is what is being judged on a route, nil where nothing is.
-func (f *fader) step(v cloud.View, name routeName) *api.FadeStep {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if fade := f.pairs[name]; fade != nil && !begun(fade) {
-		f.judge(v, name, fade) // nobody else does
-	}
-	w := f.windows[name]
-	if w == nil {
+// step is the judgement of what is compared on a route, nil where nothing is.
+func (n *Node) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
+	j, ok := n.crossfades.Judge(v, h, path)
+	if !ok {
 		return nil
 	}
 	s := &api.FadeStep{
-		From: w.fade.From.String(), To: w.fade.To.String(), Since: w.whole.Began, Old: w.whole.Old.Requests, New: w.whole.Fresh.Requests, Verdict: string(w.verdict),
-		Findings: []api.FadeFinding{}, Move: string(w.decision.Move), Why: w.decision.Why,
+		From: j.Fade.From.String(), To: j.Fade.To.String(), Since: j.Whole.Began, Old: j.Whole.Old.Requests, New: j.Whole.Fresh.Requests,
+		Verdict: string(j.Verdict), Findings: []api.FadeFinding{}, Move: string(j.Decision.Move), Why: j.Decision.Why,
 	}
-	for _, g := range w.findings {
+	for _, g := range j.Findings {
 		s.Findings = append(s.Findings, api.FadeFinding{Guard: string(g.Guard), Verdict: string(g.Verdict), Text: g.Text})
 	}
 	return s

@@ -17,6 +17,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
 	"github.com/protoduction/micro/dnsd"
+	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
@@ -60,12 +61,12 @@ type Node struct {
 	images     *images.Store
 	builder    *build.Builder
 	agent      *runtime.Agent
-	leader     *runtime.Leader
+	crossfades *leader.Crossfades
+	duties     []leader.Duty
 
 	sockets      *sockets
 	router       *router.Router
 	figures      *router.Figures
-	fader        *fader
 	queries      queries
 	compiler     *router.Compiler
 	secret       []byte
@@ -93,7 +94,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	n.sockets = openSockets(cfg.Log)
 	n.wait("the store")
 	for _, step := range []func(context.Context) error{
-		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openAPI,
+		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openLeader, n.openAPI,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, n.giveUp(err)
@@ -167,10 +168,8 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
 	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.snapshots) })
-	p.start(ctx, "leader", 5*time.Second, n.leader.Run)
+	p.start(ctx, "leader", 10*time.Second, func(ctx context.Context) error { return leader.Lead(ctx, n.duties...) })
 	p.start(ctx, "janitor", 5*time.Second, n.janitor)
-	p.start(ctx, "cron", 10*time.Second, newCron(n).Run)
-	p.start(ctx, "fader", 5*time.Second, n.fader.run)
 	p.start(ctx, "watchdog", time.Second, n.watchdog)
 	p.start(ctx, "memory", time.Second, giveBack)
 	p.start(ctx, "figures", time.Second, n.forget)

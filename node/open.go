@@ -201,7 +201,6 @@ func (n *Node) openNames(context.Context) error {
 		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
-	n.fader = newFader(n)
 	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Mirrors: n.figures, Local: n.isLocal, PassKey: n.secret})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
 	return n.data.remember(choices{
@@ -240,7 +239,6 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volume,
 		Log: n.log, Now: now, Suffix: suffix,
 	})
-	n.leader = &runtime.Leader{Views: n.snapshots, Writer: writer{n.store}, Logs: n.logs, Log: n.log, Warm: runtime.DefaultWarm, Now: now}
 	return n.openBuilder(state)
 }
 

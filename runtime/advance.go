@@ -226,8 +226,8 @@ func describe(e cloud.Exit, reason string) string {
 	return fmt.Sprintf("exited with code %d", e.Code)
 }
 
-// apply turns a decision into changes of the state as it is now, which may have moved on since.
-func (d Decision) apply(s *cloud.State, warm time.Duration, at cloud.Stamp) []cloud.Change {
+// Apply returns the changes that carry out a decision in the state as it is now, which may have moved on since.
+func (d Decision) Apply(s *cloud.State, warm time.Duration, at cloud.Stamp) []cloud.Change {
 	app, ok := s.App(d.Release.AppRef)
 	if !ok {
 		return nil

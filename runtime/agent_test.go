@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/runtimetest"
 )
@@ -30,7 +31,7 @@ func TestPushComesUpAndTakesOver(t *testing.T) {
 			t.Errorf("app is %+v", w.app())
 		}
 		w.is("runs while warm", w.runs(), "web.0@r1 web.0@r2 web.1@r1 web.1@r2")
-		w.after(runtime.DefaultWarm + time.Minute)
+		w.after(leader.DefaultWarm + time.Minute)
 		w.is("runs after", w.runs(), "web.0@r2 web.1@r2")
 		if w.logs.Len() != 2 {
 			t.Errorf("%d instances are read from", w.logs.Len())
@@ -116,7 +117,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 	}
 	in(t, app, func(w *world) {
 		w.push("one", web(1))
-		w.after(runtime.DefaultWarm)
+		w.after(leader.DefaultWarm)
 		broken.Store(true)
 		for id := range w.driver.Running() {
 			w.driver.End(id, runtime.Exit{Code: 3})

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"net/netip"
-	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -18,8 +17,3 @@ var (
 	Until     = until
 	Describe  = describe
 )
-
-// Apply is what becomes of the state.
-func (d Decision) Apply(s *cloud.State, warm time.Duration, at cloud.Stamp) []cloud.Change {
-	return d.apply(s, warm, at)
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/runtimetest"
 )
@@ -47,7 +48,7 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 					two := web(2)
 					two.Strategy = verb.strategy
 					w.push("two", two)
-					w.after(runtime.DefaultWarm + time.Minute) // r1 runs no more
+					w.after(leader.DefaultWarm + time.Minute) // r1 runs no more
 					arm(w.fault, len(w.fault.Calls()))
 					base := len(w.fault.Calls())
 					verb.do(w)

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -302,7 +303,7 @@ func (m *sim) move() bool {
 func (m *sim) decide() {
 	decisions, _ := runtime.Advance(m.v, noon)
 	for _, d := range decisions {
-		m.v.State = m.v.State.Apply(m.v.State.Rev()+1, d.Apply(m.v.State, runtime.DefaultWarm, cloud.Stamp{At: noon, By: "micro"}))
+		m.v.State = m.v.State.Apply(m.v.State.Rev()+1, d.Apply(m.v.State, leader.DefaultWarm, cloud.Stamp{At: noon, By: "micro"}))
 	}
 }
 

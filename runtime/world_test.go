@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/runtimetest"
 )
@@ -79,7 +80,7 @@ func (w *world) start() {
 	})
 	agent.Ask(w.driver.Ask)
 	w.agent = agent
-	leader := runtime.Leader{Views: w.snapshots, Writer: w, Logs: w.logs, Log: slog.New(slog.DiscardHandler), Warm: runtime.DefaultWarm, Now: time.Now}
+	rollouts := &leader.Rollouts{Views: w.snapshots, Writer: w, Logs: w.logs, Log: slog.New(slog.DiscardHandler), Warm: leader.DefaultWarm, Now: time.Now}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.fault.Crash = cancel
 	ready, done := make(chan struct{}), make(chan error, 2)
@@ -87,7 +88,7 @@ func (w *world) start() {
 	go func() {
 		select {
 		case <-ready:
-			done <- leader.Run(ctx)
+			done <- rollouts.Run(ctx)
 		case <-ctx.Done():
 			done <- nil
 		}

@@ -36,19 +36,25 @@ func Begin(old, fresh Sample, now time.Time) *Course {
 	return &Course{Began: now, old: old.since(Sample{}), fresh: fresh.since(Sample{})}
 }
 
-// Look returns what the releases did by now, the whole first.
-func (c *Course) Look(old, fresh Sample, now time.Time) []Stretch {
+// Windows returns what the releases did by now, the whole first. It changes nothing.
+func (c *Course) Windows(old, fresh Sample) []Stretch {
 	all := []Stretch{{0, c.Began, old.since(c.old), fresh.since(c.fresh)}}
+	for i := range c.late {
+		if l := &c.late[i]; l.n > 0 {
+			all = append(all, Stretch{l.n, l.at, old.since(l.old), fresh.since(l.fresh)})
+		}
+	}
+	return all
+}
+
+// Renew begins the later comparisons anew that have lasted as long as they are to.
+func (c *Course) Renew(old, fresh Sample, now time.Time) {
 	for i := range c.late {
 		l := &c.late[i]
 		if n := int(now.Sub(c.Began) / scales[i]); n != l.n {
 			*l = late{n, now, old.since(Sample{}), fresh.since(Sample{})} // the caller may count on in them
 		}
-		if l.n > 0 {
-			all = append(all, Stretch{l.n, l.at, old.since(l.old), fresh.since(l.fresh)})
-		}
 	}
-	return all
 }
 
 // alpha is the stretch's part of a course's. The whole has half of it. The other half is divided between the

@@ -34,7 +34,7 @@ func (r *run) until(f *cloud.Crossfade, limit time.Duration) (v Verdict, took ti
 		r.now = r.now.Add(r.every)
 		r.old.draw(&r.a, r.perOld)
 		r.fresh.draw(&r.b, r.perFresh)
-		if v, _ = JudgeStep(f, r.course.Look(r.a, r.b, r.now), r.now); v == Worse {
+		if v, _ = JudgeStep(f, renewed(r.course, r.a, r.b, r.now), r.now); v == Worse {
 			return v, r.now.Sub(begun)
 		}
 	}
@@ -65,7 +65,7 @@ func TestLateErrorsAreFound(t *testing.T) {
 			r.now = r.now.Add(30 * time.Second)
 			r.old.draw(&r.a, 30*r.perOld)
 			r.fresh.draw(&r.b, 30*r.perFresh)
-			if v, _ := JudgeStep(f, r.course.Look(r.a, r.b, r.now), r.now); v != NoWorse && r.b.Requests > 10_000 {
+			if v, _ := JudgeStep(f, renewed(r.course, r.a, r.b, r.now), r.now); v != NoWorse && r.b.Requests > 10_000 {
 				t.Fatalf("%s: %s while all is well", c.name, v)
 			}
 		}
@@ -111,7 +111,7 @@ func TestCourse(t *testing.T) {
 		{9*time.Minute + time.Second, 6410, 641, []int{0, 9, 1}, []uint64{5410, 10, 10}},
 		{9*time.Minute + 2*time.Second, 50, 5, []int{0, 9, 1}, []uint64{0, 0, 0}}, // counting began anew
 	} {
-		got := c.Look(count(look.old), count(look.fresh), begun.Add(look.at))
+		got := renewed(c, count(look.old), count(look.fresh), begun.Add(look.at))
 		if len(got) != len(look.nth) {
 			t.Fatalf("after %s %d stretches, want %d", look.at, len(got), len(look.nth))
 		}
@@ -121,4 +121,10 @@ func TestCourse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// renewed is the course's windows as whoever keeps it sees them.
+func renewed(c *Course, old, fresh Sample, now time.Time) []Stretch {
+	c.Renew(old, fresh, now)
+	return c.Windows(old, fresh)
 }

@@ -1,9 +1,10 @@
-package node
+package leader
 
 import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -12,39 +13,34 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/runtime"
-	"github.com/protoduction/micro/store/kv"
 )
 
-// notes are a node's own facts in memory.
+// notes are a leader's notes in memory.
 type notes struct {
 	mu  sync.Mutex
 	all map[string][]byte
 }
 
-func (n *notes) Get(key string) ([]byte, error) { return n.all[key], nil }
-
-func (n *notes) List(prefix string) (pairs []kv.Pair, err error) {
+func (n *notes) Load(prefix string) (map[string][]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	found := map[string][]byte{}
 	for k, v := range n.all {
 		if strings.HasPrefix(k, prefix) {
-			pairs = append(pairs, kv.Pair{Key: k, Value: v})
+			found[k] = v
 		}
 	}
-	return pairs, nil
+	return found, nil
 }
 
-func (n *notes) Put(pairs ...kv.Pair) error {
+func (n *notes) Save(values map[string][]byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, p := range pairs {
-		n.all[p.Key] = p.Value
-	}
+	maps.Copy(n.all, values)
 	return nil
 }
 
-func (n *notes) Delete(keys ...string) error {
+func (n *notes) Forget(keys ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, k := range keys {
@@ -64,29 +60,10 @@ type clockwork struct {
 }
 
 func (w *clockwork) start() (stop func()) {
-	c := &cron{
-		snapshots: w.snapshots, local: w.local, log: slog.New(slog.DiscardHandler), jobs: map[string]*job{},
-		run: func(ctx context.Context, _ cloud.ReleaseRef, j cloud.Job) (runtime.Exit, error) {
-			w.mu.Lock()
-			w.ran = append(w.ran, time.Now().UTC().Format("15:04"))
-			w.mu.Unlock()
-			d, err := time.ParseDuration(j.Command)
-			if err != nil {
-				return runtime.Exit{Code: 3}, nil
-			}
-			select {
-			case <-time.After(d):
-				return runtime.Exit{}, nil
-			case <-ctx.Done():
-				return runtime.Exit{Code: 137}, ctx.Err()
-			}
-		},
-		say: func(_ cloud.ReleaseRef, kind, _ string) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.said = append(w.said, kind)
-		},
-	}
+	c := NewCron(CronConfig{
+		Views: w.snapshots, Notes: w.local, Jobs: w, Events: w, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return time.Now().UTC() },
+	})
 	ctx, cancel := context.WithCancel(w.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -98,6 +75,30 @@ func (w *clockwork) start() (stop func()) {
 		cancel()
 		running.Wait()
 	}
+}
+
+// RunJob implements Jobs.
+func (w *clockwork) RunJob(ctx context.Context, _ cloud.ReleaseRef, j cloud.Job) (cloud.Exit, error) {
+	w.mu.Lock()
+	w.ran = append(w.ran, time.Now().UTC().Format("15:04"))
+	w.mu.Unlock()
+	d, err := time.ParseDuration(j.Command)
+	if err != nil {
+		return cloud.Exit{Code: 3}, nil
+	}
+	select {
+	case <-time.After(d):
+		return cloud.Exit{}, nil
+	case <-ctx.Done():
+		return cloud.Exit{Code: 137}, ctx.Err()
+	}
+}
+
+// Note implements Events.
+func (w *clockwork) Note(e Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = append(w.said, strings.TrimPrefix(e.Kind, "cron."))
 }
 
 func (w *clockwork) app(stopped bool, jobs ...cloud.Job) {
@@ -131,15 +132,15 @@ func TestCronAfterTheClockWasSetBack(t *testing.T) {
 			w := &clockwork{T: t, snapshots: cloud.NewCell(), local: &notes{all: map[string][]byte{}}}
 			w.app(false, cloud.Job{Command: "1m", Schedule: "*/10 * * * *"})
 			w.start()()
-			notes, err := w.local.List(cronPrefix)
-			if err != nil || len(notes) != 1 {
-				t.Fatal(notes, err)
+			keys := slices.Collect(maps.Keys(w.local.all))
+			if len(keys) != 1 {
+				t.Fatal(keys)
 			}
 			last, err := json.Marshal(job{Last: time.Now().Add(by)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.local.Put(kv.Pair{Key: notes[0].Key, Value: last}); err != nil {
+			if err := w.local.Save(map[string][]byte{keys[0]: last}); err != nil {
 				t.Fatal(err)
 			}
 			stop := w.start()
@@ -199,12 +200,8 @@ func TestCron(t *testing.T) {
 		w.expect("", "")
 		w.app(false)
 		synctest.Wait()
-		if left, _ := w.local.List(""); len(left) > 0 {
-			t.Errorf("left: %v", slices.Collect(func(yield func(string) bool) {
-				for _, p := range left {
-					yield(p.Key)
-				}
-			}))
+		if left := slices.Collect(maps.Keys(w.local.all)); len(left) > 0 {
+			t.Errorf("left: %v", left)
 		}
 		stop()
 	})

@@ -1,4 +1,4 @@
-package node
+package leader
 
 import (
 	"context"
@@ -10,18 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/runtime"
-	"github.com/protoduction/micro/store/kv"
 )
 
 const (
 	cronPrefix = "cron/"
 	// late is how much after its time a job is still begun; later it counts as missed.
 	late = time.Minute
-	// glance is the longest wait for a time of day: no timer notices that the clock was set.
-	glance = 30 * time.Second
 	// setBack is what a clock is set back by at most for the times that come again to be passed over. By
 	// more, and they count: nobody wants to wait a year because a machine once started with a wrong clock.
 	setBack = time.Hour
@@ -29,14 +24,25 @@ const (
 	maxMissed = 1000
 )
 
-// cron runs the jobs of the apps' current releases. That one is begun is written down before it is, so
+// Jobs runs a job of a release to its end.
+type Jobs interface {
+	RunJob(ctx context.Context, release cloud.ReleaseRef, job cloud.Job) (cloud.Exit, error)
+}
+
+// CronConfig is what Cron stands on.
+type CronConfig struct {
+	Views  Views
+	Notes  Notes
+	Jobs   Jobs
+	Events Events
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+// Cron runs the jobs of the apps' current releases. That one is begun is written down before it is, so
 // that it is begun once at most, whatever is killed; what did not run is said, and not made up for.
-type cron struct {
-	snapshots *cloud.Cell
-	local     kv.Local
-	run       func(context.Context, cloud.ReleaseRef, cloud.Job) (runtime.Exit, error)
-	say       func(r cloud.ReleaseRef, kind, text string)
-	log       *slog.Logger
+type Cron struct {
+	CronConfig
 
 	mu   sync.Mutex // guards jobs and what they point to
 	jobs map[string]*job
@@ -53,65 +59,63 @@ type job struct {
 	cancel context.CancelFunc // of the run that is under way
 }
 
-func newCron(n *Node) *cron {
-	return &cron{snapshots: n.snapshots, local: n.db.Local(), run: n.agent.RunJob, say: n.events.cron, log: n.log, jobs: map[string]*job{}}
+// NewCron returns the duty; no job is begun until it runs.
+func NewCron(cfg CronConfig) *Cron { return &Cron{CronConfig: cfg, jobs: map[string]*job{}} }
+
+// Name implements Duty.
+func (*Cron) Name() string { return "cron" }
+
+// note tells of a job.
+func (c *Cron) note(r cloud.ReleaseRef, kind, format string, args ...any) {
+	c.Events.Note(Event{Group: r.Group, App: r.App, Release: r.N, Kind: "cron." + kind, Object: r.String(), Text: fmt.Sprintf(format, args...)})
 }
 
-// cron notes an event of a job.
-func (l *eventLog) cron(r cloud.ReleaseRef, kind, text string) {
-	l.add([]api.Event{{Time: now(), Group: r.Group, App: r.App, Release: r.N, Kind: "cron." + kind, Object: r.String(), Text: text}})
-}
-
-// Run looks after the jobs until ctx ends. Those under way end with it.
-func (c *cron) Run(ctx context.Context) error {
+// Run implements Duty. Jobs that are under way end with it.
+func (c *Cron) Run(ctx context.Context) error {
 	defer c.busy.Wait()
 	if err := c.load(); err != nil {
 		return err
 	}
-	view := c.snapshots.View()
-	due := c.turn(ctx, view.State, now())
+	view := c.Views.View()
+	due := c.turn(ctx, view.State, c.Now())
 	for {
-		waiting, cancel := context.WithDeadline(ctx, due)
-		next, err := c.snapshots.Changed(waiting, view)
-		cancel()
-		if ctx.Err() != nil {
+		next, err := changedWithin(ctx, c.Views, view, until(due, c.Now()))
+		if err != nil {
 			return nil
 		}
-		changed := err == nil && next.State != view.State
-		if err == nil {
-			view = next
-		}
-		if t := now(); changed || !t.Before(due) {
+		changed := next.State != view.State
+		view = next
+		if t := c.Now(); changed || !t.Before(due) {
 			due = c.turn(ctx, view.State, t)
 		}
 	}
 }
 
 // load reads what an earlier process wrote down.
-func (c *cron) load() error {
-	pairs, err := c.local.List(cronPrefix)
+func (c *Cron) load() error {
+	notes, err := c.Notes.Load(cronPrefix)
 	if err != nil {
 		return err
 	}
-	for _, p := range pairs {
+	for key, note := range notes {
 		j := new(job)
-		if err := json.Unmarshal(p.Value, j); err != nil {
-			return cloud.Errorf(cloud.Internal, "cannot read what is known of job %s: %w", p.Key, err)
+		if err := json.Unmarshal(note, j); err != nil {
+			return cloud.Errorf(cloud.Internal, "cannot read what is known of job %s: %w", key, err)
 		}
 		if j.Running {
-			c.say(j.Of, "interrupted", fmt.Sprintf("job %q of %s was cut off when micro ended", j.Command, j.Of))
+			c.note(j.Of, "interrupted", "job %q of %s was cut off when micro ended", j.Command, j.Of)
 			j.Running = false
 		}
-		c.jobs[p.Key] = j
+		c.jobs[key] = j
 	}
 	return nil
 }
 
 // turn begins what is due, ends what nobody wants any more, and returns when to look again.
-func (c *cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time {
+func (c *Cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	due := t.Add(glance)
+	due := t.Add(longestTimer)
 	wanted := map[string]bool{}
 	for app := range s.Apps("") {
 		rel, ok := s.Release(app.Release(app.Current))
@@ -137,15 +141,15 @@ func (c *cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time 
 			j.cancel()
 		}
 		delete(c.jobs, key)
-		if err := c.local.Delete(key); err != nil {
-			c.log.Error("cannot forget a job", "app", j.Of.AppRef.String(), "err", err)
+		if err := c.Notes.Forget(key); err != nil {
+			c.Log.Error("cannot forget a job", "app", j.Of.AppRef.String(), "err", err)
 		}
 	}
 	return due
 }
 
 // attend begins a job if it is due, and returns when it is due next. mu is held.
-func (c *cron) attend(ctx context.Context, key string, of cloud.ReleaseRef, spec cloud.Job, t time.Time) time.Time {
+func (c *Cron) attend(ctx context.Context, key string, of cloud.ReleaseRef, spec cloud.Job, t time.Time) time.Time {
 	schedule, err := cloud.ParseSchedule(spec.Schedule)
 	if err != nil {
 		return time.Time{} // of a state that this version would not have written
@@ -176,12 +180,12 @@ func (c *cron) attend(ctx context.Context, key string, of cloud.ReleaseRef, spec
 		times--
 	}
 	if times > 0 {
-		c.say(of, "missed", fmt.Sprintf("job %q of %s was due %d times since %s, when micro did not run", spec.Command, of, times, first.Format(time.RFC3339)))
+		c.note(of, "missed", "job %q of %s was due %d times since %s, when micro did not run", spec.Command, of, times, first.Format(time.RFC3339))
 	}
 	j.Last = last
 	switch {
 	case begin && j.cancel != nil:
-		c.say(of, "skipped", fmt.Sprintf("job %q of %s was due, but the run before still goes on", spec.Command, of))
+		c.note(of, "skipped", "job %q of %s was due, but the run before still goes on", spec.Command, of)
 		c.save(key, j)
 	case begin:
 		j.Of, j.Running = of, true
@@ -195,25 +199,25 @@ func (c *cron) attend(ctx context.Context, key string, of cloud.ReleaseRef, spec
 }
 
 // save writes down what is known of a job; false where that failed.
-func (c *cron) save(key string, j *job) bool {
+func (c *Cron) save(key string, j *job) bool {
 	b, err := json.Marshal(j)
 	if err == nil {
-		err = c.local.Put(kv.Pair{Key: key, Value: b})
+		err = c.Notes.Save(map[string][]byte{key: b})
 	}
 	if err != nil {
-		c.log.Error("cannot write down a job", "app", j.Of.AppRef.String(), "err", err)
+		c.Log.Error("cannot write down a job", "app", j.Of.AppRef.String(), "err", err)
 	}
 	return err == nil
 }
 
 // begin runs a job beside all else. mu is held.
-func (c *cron) begin(ctx context.Context, key string, j *job, spec cloud.Job) {
+func (c *Cron) begin(ctx context.Context, key string, j *job, spec cloud.Job) {
 	ctx, j.cancel = context.WithCancel(ctx)
 	of, cancel := j.Of, j.cancel
-	c.log.Info("job begins", "app", of.AppRef.String(), "release", of.N, "command", spec.Command)
+	c.Log.Info("job begins", "app", of.AppRef.String(), "release", of.N, "command", spec.Command)
 	c.busy.Go(func() {
-		began := now()
-		exit, err := c.run(ctx, of, spec)
+		began := c.Now()
+		exit, err := c.Jobs.RunJob(ctx, of, spec)
 		stopped := ctx.Err() != nil
 		cancel()
 		c.mu.Lock()
@@ -222,16 +226,16 @@ func (c *cron) begin(ctx context.Context, key string, j *job, spec cloud.Job) {
 		if stopped {
 			return // with micro, which says so when it is back; or with the app
 		}
-		took := now().Sub(began).Round(time.Millisecond)
+		took := c.Now().Sub(began).Round(time.Millisecond)
 		switch {
 		case err != nil:
-			c.say(of, "failed", fmt.Sprintf("job %q of %s: %v", spec.Command, of, err))
+			c.note(of, "failed", "job %q of %s: %v", spec.Command, of, err)
 		case exit.OOM:
-			c.say(of, "failed", fmt.Sprintf("job %q of %s ran out of memory", spec.Command, of))
+			c.note(of, "failed", "job %q of %s ran out of memory", spec.Command, of)
 		case exit.Code != 0:
-			c.say(of, "failed", fmt.Sprintf("job %q of %s exited with code %d after %s", spec.Command, of, exit.Code, took))
+			c.note(of, "failed", "job %q of %s exited with code %d after %s", spec.Command, of, exit.Code, took)
 		default:
-			c.say(of, "done", fmt.Sprintf("job %q of %s ended well after %s", spec.Command, of, took))
+			c.note(of, "done", "job %q of %s ended well after %s", spec.Command, of, took)
 		}
 		if j.Running = false; c.jobs[key] == j {
 			c.save(key, j)

@@ -1,0 +1,224 @@
+package leader
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/traffic"
+)
+
+const www = cloud.Host("www.example.com")
+
+var shop = cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
+
+// site is a cloud with one host, in front of shop@r1, whose requests are counted by a fake router.
+type site struct {
+	*testing.T
+	snapshots *cloud.Cell
+
+	mu      sync.Mutex
+	state   *cloud.State
+	written []string // the verbs of what leaders wrote
+	counted map[int]traffic.Sample
+}
+
+// in runs a test in a bubble of its own time, which begins at midnight.
+func in(t *testing.T, test func(*site)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &site{T: t, snapshots: cloud.NewCell(), state: cloud.NewState(), counted: map[int]traffic.Sample{}}
+		w.do(func(s *cloud.State) ([]cloud.Change, error) { return s.Init(w.stamp()), nil })
+		for n := 1; n <= 2; n++ {
+			w.do(func(s *cloud.State) ([]cloud.Change, error) {
+				changes, _, err := s.Push(cloud.Push{App: shop, Stage: n == 2, Built: cloud.Built{Image: cloud.Image{Digest: "sha256:1", Name: "one"}},
+					Spec: cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {}}}}, w.stamp())
+				return changes, err
+			})
+			w.snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
+				slot := cloud.Slot{ReleaseRef: shop.Release(n), Process: cloud.Web}
+				return o.With(&cloud.Instance{ID: cloud.InstanceID(slot.String()), Slot: slot, Phase: cloud.InstanceReady, Addr: netip.MustParseAddrPort("10.0.0.1:80")})
+			})
+		}
+		w.do(func(s *cloud.State) ([]cloud.Change, error) {
+			return s.Settle(shop, time.Now().Add(time.Hour), w.stamp()), nil
+		})
+		w.do(func(s *cloud.State) ([]cloud.Change, error) { return s.MarkUp(shop.Release(2)), nil })
+		w.do(func(s *cloud.State) ([]cloud.Change, error) {
+			return s.Map(cloud.Map{Host: www, Path: "/", Target: cloud.Target{ReleaseRef: shop.Release(0)}}, w.stamp())
+		})
+		test(w)
+	})
+}
+
+func (w *site) stamp() cloud.Stamp { return cloud.Stamp{At: time.Now().UTC(), By: "ann"} }
+
+// do changes the state as a person does.
+func (w *site) do(change func(*cloud.State) ([]cloud.Change, error)) {
+	w.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changes, err := change(w.state)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.state = w.state.Apply(w.state.Rev()+1, changes)
+	w.snapshots.SetState(w.state)
+}
+
+// Write implements Writer.
+func (w *site) Write(_ context.Context, verb, _ string, change func(*cloud.State) ([]cloud.Change, error)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changes, err := change(w.state)
+	if err == nil && len(changes) > 0 {
+		w.state = w.state.Apply(w.state.Rev()+1, changes)
+		w.snapshots.SetState(w.state)
+		w.written = append(w.written, verb)
+	}
+	return err
+}
+
+// Sample implements Counts.
+func (w *site) Sample(_ cloud.Host, _ string, r cloud.ReleaseRef) traffic.Sample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counted[r.N]
+}
+
+// count adds requests to what a release did.
+func (w *site) count(release int, requests, errors uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.counted[release]
+	s.Requests, s.Errors = s.Requests+requests, s.Errors+errors
+	w.counted[release] = s
+}
+
+// lead starts a leader's duty for cross-fades.
+func (w *site) lead() (c *Crossfades, stop func()) {
+	c = NewCrossfades(CrossfadeConfig{
+		Views: w.snapshots, Writer: w, Counts: w, Log: slog.New(slog.DiscardHandler), Warm: DefaultWarm,
+		Now: func() time.Time { return time.Now().UTC() },
+	})
+	ctx, cancel := context.WithCancel(w.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	return c, func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.Error(err)
+		}
+	}
+}
+
+// fade begins a cross-fade to r2 that takes a minute a step.
+func (w *site) fade() {
+	w.Helper()
+	w.do(func(s *cloud.State) ([]cloud.Change, error) {
+		return s.BeginCrossfade(www, "/", shop.Release(2), []int{10, 50, 100}, cloud.FadePlan{
+			Over: cloud.Duration(2 * time.Minute), Guards: []string{string(traffic.Errors)}, Errors: 0.01, Latency: 0.2,
+			Max: cloud.Duration(time.Hour), OnInconclusive: cloud.InconclusiveHold,
+		}, false, w.stamp())
+	})
+}
+
+func (w *site) step() int {
+	w.Helper()
+	synctest.Wait()
+	vhost, ok := w.snapshots.View().State.VirtualHost(www)
+	if !ok {
+		w.Fatal("no host")
+	}
+	route, _ := vhost.Route("/")
+	if route.Crossfade == nil {
+		return -1
+	}
+	return route.Crossfade.Step
+}
+
+func (w *site) expectStep(want int) {
+	w.Helper()
+	if got := w.step(); got != want {
+		w.Fatalf("step %d, want %d (-1 is none)", got, want)
+	}
+}
+
+// A cross-fade goes on when its releases are alike, and goes back when the new one fails.
+func TestCrossfadeMoves(t *testing.T) {
+	in(t, func(w *site) {
+		_, stop := w.lead()
+		defer stop()
+		w.fade()
+		w.expectStep(1)
+		w.count(1, 20_000, 20)
+		w.count(2, 20_000, 20)
+		time.Sleep(61 * time.Second)
+		w.expectStep(2)
+		w.count(1, 1000, 1)
+		w.count(2, 1000, 900)
+		time.Sleep(2 * time.Second)
+		w.expectStep(-1)
+		vhost, _ := w.state.VirtualHost(www)
+		route, _ := vhost.Route("/")
+		if route.Faded == nil || route.Faded.Finished || route.Faded.By != "micro" {
+			t.Errorf("%+v", route.Faded)
+		}
+	})
+}
+
+// Two nodes that both believe to lead take each step once.
+func TestTwoLeadersTakeOneStep(t *testing.T) {
+	in(t, func(w *site) {
+		for range 2 {
+			_, stop := w.lead()
+			defer stop()
+		}
+		w.fade()
+		synctest.Wait()
+		w.count(1, 20_000, 20)
+		w.count(2, 20_000, 20)
+		time.Sleep(61 * time.Second)
+		w.expectStep(2)
+		if len(w.written) != 2 {
+			t.Errorf("written: %q", w.written)
+		}
+	})
+}
+
+// Reading a judgement has no part in what is judged: a thousand reads leave the same as none.
+func TestReadingChangesNothing(t *testing.T) {
+	verdicts := map[bool]Judgement{}
+	for _, reads := range []bool{false, true} {
+		in(t, func(w *site) {
+			c, stop := w.lead()
+			defer stop()
+			w.do(func(s *cloud.State) ([]cloud.Change, error) { // two targets that nobody fades
+				return s.Traffic(www, "/", map[cloud.ReleaseRef]int{shop.Release(1): 1, shop.Release(2): 1})
+			})
+			synctest.Wait()
+			for range 100 {
+				w.count(1, 10, 0)
+				w.count(2, 10, 1)
+				time.Sleep(3 * time.Second)
+				if reads {
+					c.Judge(w.snapshots.View(), www, "/")
+				}
+			}
+			synctest.Wait()
+			j, ok := c.Judge(w.snapshots.View(), www, "/")
+			if !ok || j.Whole.Fresh.Requests != 1000 {
+				t.Fatalf("%v %+v", ok, j)
+			}
+			j.Fade = nil
+			verdicts[reads] = j
+		})
+	}
+	if a, b := verdicts[false], verdicts[true]; a.Verdict != b.Verdict || a.Decision != b.Decision || a.Findings[0] != b.Findings[0] {
+		t.Errorf("without reads\n%+v\nwith\n%+v", a, b)
+	}
+}

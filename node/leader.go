@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/router"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/store/kv"
+	"github.com/protoduction/micro/traffic"
+)
+
+// openLeader prepares what only one node of a cloud may do.
+func (n *Node) openLeader(context.Context) error {
+	write := writer{n.store}
+	n.crossfades = leader.NewCrossfades(leader.CrossfadeConfig{
+		Views: n.snapshots, Writer: write, Counts: counts{n.figures}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+	})
+	n.duties = []leader.Duty{
+		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
+		n.crossfades,
+		leader.NewCron(leader.CronConfig{
+			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: n.events, Log: n.log, Now: now,
+		}),
+	}
+	return nil
+}
+
+// notes keeps the leader's notes in the node's own part of its store, which is the whole cloud's as long as
+// there is one node.
+type notes struct{ local kv.Local }
+
+func (n notes) Load(prefix string) (map[string][]byte, error) {
+	pairs, err := n.local.List(prefix)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string][]byte, len(pairs))
+	for _, p := range pairs {
+		values[p.Key] = p.Value
+	}
+	return values, nil
+}
+
+func (n notes) Save(values map[string][]byte) error {
+	pairs := make([]kv.Pair, 0, len(values))
+	for key, value := range values {
+		pairs = append(pairs, kv.Pair{Key: key, Value: value})
+	}
+	return n.local.Put(pairs...)
+}
+
+func (n notes) Forget(keys ...string) error { return n.local.Delete(keys...) }
+
+// jobs lets the leader run jobs on this node.
+type jobs struct{ agent *runtime.Agent }
+
+func (j jobs) RunJob(ctx context.Context, r cloud.ReleaseRef, job cloud.Job) (cloud.Exit, error) {
+	exit, err := j.agent.RunJob(ctx, r, job)
+	return cloud.Exit{Code: exit.Code, OOM: exit.OOM, At: exit.At}, err
+}
+
+// counts tells the leader what the router counted.
+type counts struct{ figures *router.Figures }
+
+func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic.Sample {
+	app, release := r.AppRef.String(), fmt.Sprintf("r%d", r.N)
+	for _, s := range c.figures.Route(string(host), path) {
+		if s.App == app && s.Release == release {
+			return sample(s.Judged)
+		}
+	}
+	return sample(router.Counts{})
+}
+
+// sample is what a verdict is made from. Who gave up got neither an answer nor an error; that it took at
+// least so long is known, or a release that hangs would look well.
+func sample(c router.Counts) traffic.Sample {
+	bounds, counts := c.Latency.Merge(c.Given).Buckets()
+	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Bounds: bounds, Counts: counts}
+}
+
+// Note implements leader.Events.
+func (l *eventLog) Note(e leader.Event) {
+	l.add([]api.Event{{Time: now(), Group: e.Group, App: e.App, Release: e.Release, Kind: e.Kind, Object: e.Object, Text: e.Text}})
+}
