@@ -36,7 +36,7 @@ func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
 type writer struct{ store *store.Store }
 
 func (w writer) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
-	_, err := w.store.Update(ctx, store.Actor{Name: "micro", Source: "leader"}, verb, object, change)
+	_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, change)
 	return err
 }
 
@@ -53,8 +53,7 @@ const longestWait = 5 * time.Second
 func (t truth) State() *cloud.State { return t.store.State() }
 
 func (t truth) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
-	actor := store.Actor{Name: by.Name, Role: string(by.Role), Source: by.Source, RequestID: by.RequestID}
-	s, err := t.store.Update(ctx, actor, verb, object, fn)
+	s, err := t.store.Update(ctx, by, verb, object, fn)
 	if err != nil {
 		return s, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/store"
 )
 
 const (
@@ -91,7 +90,7 @@ func (n *Node) giveUpImages(ctx context.Context) (map[string]bool, error) {
 	state := n.store.State()
 	if len(state.Prune()) > 0 {
 		var err error
-		state, err = n.store.Update(ctx, store.Actor{Name: "micro", Source: "janitor"}, "prune", "releases", func(s *cloud.State) ([]cloud.Change, error) {
+		state, err = n.store.Update(ctx, cloud.Actor{Name: "micro", Source: "janitor"}, "prune", "releases", func(s *cloud.State) ([]cloud.Change, error) {
 			return s.Prune(), nil
 		})
 		if err != nil {

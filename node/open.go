@@ -139,7 +139,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = n.store.Update(ctx, store.Actor{Name: "micro"}, "init", "cloud", func(s *cloud.State) ([]cloud.Change, error) {
+	_, err = n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "cloud", func(s *cloud.State) ([]cloud.Change, error) {
 		return s.Init(cloud.Stamp{At: time.Now().UTC(), By: "micro"}), nil
 	})
 	if err != nil {

@@ -23,21 +23,12 @@ const (
 	ResultRefused = "refused"
 )
 
-// Actor is who asks for something.
-type Actor struct {
-	Name   string `json:"name"`             // of a user, "micro" for the node itself
-	Role   string `json:"role,omitempty"`   // that the request was judged by
-	Source string `json:"source,omitempty"` // where from: "socket uid=1000 pid=4711"
-	// RequestID is found in the node's log too.
-	RequestID string `json:"request,omitempty"`
-}
-
 // Line is a line of the audit log: who did what to which object, and whether that was allowed.
 type Line struct {
 	N    uint64         `json:"n"` // from 1, without gaps
 	Time time.Time      `json:"time"`
 	Rev  cloud.Revision `json:"rev,omitempty"` // that it made; 0 where nothing was changed
-	Actor
+	cloud.Actor
 	Verb   string `json:"verb"`
 	Object string `json:"object,omitempty"`
 	Result string `json:"result"`
@@ -49,7 +40,7 @@ type Line struct {
 const maxText = 256
 
 func (l Line) encode() []byte {
-	for _, text := range []*string{&l.Name, &l.Role, &l.Source, &l.RequestID, &l.Verb, &l.Object, &l.Result} {
+	for _, text := range []*string{&l.Name, (*string)(&l.Role), &l.Source, &l.RequestID, &l.Verb, &l.Object, &l.Result} {
 		if len(*text) > maxText {
 			*text = strings.ToValidUTF8((*text)[:maxText], "") + "…"
 		}

@@ -29,7 +29,7 @@ func TestAuditLine(t *testing.T) {
 	now := time.Date(2026, 11, 22, 21, 15, 0, 0, time.UTC)
 	s := newStore(t, Config{Now: func() time.Time { return now }})
 	update(t, s, count("a"))
-	if err := s.Record(t.Context(), Actor{Name: "bob"}, "exec", "shop/web.0@r7", "exit 3"); err != nil {
+	if err := s.Record(t.Context(), cloud.Actor{Name: "bob"}, "exec", "shop/web.0@r7", "exit 3"); err != nil {
 		t.Fatal(err)
 	}
 	update(t, s, count("a"))
@@ -42,7 +42,7 @@ func TestAuditLine(t *testing.T) {
 	}
 	want := []Line{
 		{N: 1, Time: now, Rev: 1, Actor: alice, Verb: "test", Object: "a thing", Result: "done"},
-		{N: 2, Time: now, Actor: Actor{Name: "bob"}, Verb: "exec", Object: "shop/web.0@r7", Result: "exit 3"},
+		{N: 2, Time: now, Actor: cloud.Actor{Name: "bob"}, Verb: "exec", Object: "shop/web.0@r7", Result: "exit 3"},
 		{N: 3, Time: now, Rev: 2, Actor: alice, Verb: "test", Object: "a thing", Result: "done"},
 	}
 	if !slices.Equal(got, want) {
@@ -156,8 +156,8 @@ func TestRefusals(t *testing.T) {
 		go func() { done <- s.Run(ctx) }()
 		s.Refused(alice, "push", "shop")
 		s.Refused(alice, "push", "shop")
-		s.Refused(Actor{Name: "bob", Source: "one"}, "push", "shop")
-		s.Refused(Actor{Name: "bob", Source: "other"}, "push", "shop")
+		s.Refused(cloud.Actor{Name: "bob", Source: "one"}, "push", "shop")
+		s.Refused(cloud.Actor{Name: "bob", Source: "other"}, "push", "shop")
 		if n := len(lines(t, s)); n != 0 {
 			t.Errorf("%d lines are written while the caller waits", n)
 		}

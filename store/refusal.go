@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // A flood of refused requests must neither load the store nor push other lines out of the audit log: like
@@ -17,7 +19,7 @@ const (
 
 // Refused notes that a request was not allowed. It does not wait: the line is written some time after,
 // by Run, and says how many refusals it stands for.
-func (s *Store) Refused(by Actor, verb, object string) {
+func (s *Store) Refused(by cloud.Actor, verb, object string) {
 	s.refusals.add(Line{Time: s.cfg.Now().UTC(), Actor: by, Verb: verb, Object: object, Result: ResultRefused, Count: 1})
 }
 
@@ -37,7 +39,7 @@ func (r *refusals) add(l Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.pending) >= refusalKinds && r.find(l) < 0 {
-		l = Line{Time: l.Time, Actor: Actor{Name: "others"}, Verb: "others", Result: l.Result, Count: l.Count}
+		l = Line{Time: l.Time, Actor: cloud.Actor{Name: "others"}, Verb: "others", Result: l.Result, Count: l.Count}
 		if r.find(l) < 0 {
 			break
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-var alice = Actor{Name: "alice", Role: "developer", Source: "socket uid=1000", RequestID: "r1"}
+var alice = cloud.Actor{Name: "alice", Role: "developer", Source: "socket uid=1000", RequestID: "r1"}
 
 // memoryDir is a folder in memory where there is one.
 func memoryDir(t testing.TB) string {

@@ -33,12 +33,12 @@ type request struct {
 // and by another goroutine. Where it returns no changes, all was as asked for, and nothing is written.
 // An error of fn's is returned as it is; Unavailable is the engine's, Conflict means that other nodes were
 // faster again and again.
-func (s *Store) Update(ctx context.Context, by Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
+func (s *Store) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	return s.submit(&request{ctx: ctx, fn: fn, lines: []Line{{Actor: by, Verb: verb, Object: object, Result: ResultDone}}})
 }
 
 // Record writes an audit line of something that changes no state: a shell in an instance, a login.
-func (s *Store) Record(ctx context.Context, by Actor, verb, object, result string) error {
+func (s *Store) Record(ctx context.Context, by cloud.Actor, verb, object, result string) error {
 	_, err := s.submit(&request{ctx: ctx, lines: []Line{{Actor: by, Verb: verb, Object: object, Result: result}}})
 	return err
 }

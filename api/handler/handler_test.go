@@ -231,14 +231,15 @@ func TestPolicy(t *testing.T) {
 		for method, op := range map[string]any{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete, "PATCH": item.Patch} {
 			data, _ := json.Marshal(op)
 			var o struct {
-				ID   string     `json:"operationId"`
-				Role cloud.Role `json:"x-micro-role"`
+				ID         string           `json:"operationId"`
+				Role       cloud.Role       `json:"x-micro-role"`
+				Permission cloud.Permission `json:"x-micro-permission"`
 			}
 			if string(data) == "null" || json.Unmarshal(data, &o) != nil {
 				continue
 			}
 			described[o.ID] = true
-			if r, ok := policy[o.ID]; !ok || r.least != o.Role || !cloud.RoleAdmin.Allows(r.least) || r.least == cloud.RoleNone {
+			if r, ok := policy[o.ID]; !ok || r.needs.LeastRole() != o.Role || r.needs != o.Permission || !slices.Contains(cloud.Permissions(), r.needs) {
 				t.Errorf("%s %s: %q has role %q", method, path, o.ID, o.Role)
 			}
 		}

@@ -37,7 +37,7 @@ func serve[I, O any](h *Handler, op huma.Operation, f func(context.Context, *I) 
 	if r.read == 0 {
 		op.BodyReadTimeout = bodyTimeout
 	}
-	op.Extensions = map[string]any{"x-micro-role": r.least}
+	op.Extensions = map[string]any{"x-micro-permission": r.needs, "x-micro-role": r.needs.LeastRole()}
 	op.Middlewares = huma.Middlewares{h.guard(r)}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
@@ -70,8 +70,8 @@ func get[I, T any](h *Handler, op huma.Operation, f func(context.Context, *I) (T
 func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		q := requestOf(hc.Context())
-		if !q.actor.Role.Allows(r.least) {
-			h.refuse(q, cloud.Errorf(cloud.Denied, "%s may not %s: that takes the role %s", q.actor.Name, hc.Operation().OperationID, r.least))
+		if err := h.Store.State().May(q.actor, r.needs, cloud.Scope{Group: cloud.GroupName(hc.Param("group"))}); err != nil {
+			h.refuse(q, err)
 			return
 		}
 		if n := h.Node.Info(); !r.early && !n.Ready {

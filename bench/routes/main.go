@@ -59,7 +59,7 @@ func run(routes, changes int) (err error) {
 			fmt.Fprintln(os.Stderr, "bench: store:", err)
 		}
 	}()
-	by := store.Actor{Name: "bench"}
+	by := cloud.Actor{Name: "bench"}
 	update := func(fn func(*cloud.State) ([]cloud.Change, error)) error {
 		_, err := s.Update(ctx, by, "bench", "routes", fn)
 		return err
