@@ -198,40 +198,39 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	x.buf = append(h, "\r\n"...)
 	x.answered = true
 
-	reusable := !s.Close
+	// whole: nothing but the answer has come, and all of it.
+	whole := true
 	// The head came in time; the body has a limit of its own.
 	x.up.read.set(0)
 	var err error
 	switch from {
 	case frameNone:
 		err = x.sendHead(b, at, at)
-		reusable = reusable && at == end
+		whole = at == end && !inDoubt(s)
 	case frameLength:
 		n := int(min(int64(end-at), s.Length))
-		reusable = reusable && int64(end-at) <= s.Length
+		whole = int64(end-at) <= s.Length
 		if err = x.sendHead(b, at, at+n); err == nil {
 			x.Out = int64(n)
 			if rest := s.Length - x.Out; rest > 0 {
 				var k int64
 				x.watchClient()
-				k, err = x.relay(c.w, x.up, rest, false, c.r.limits.Stream)
+				k, err = c.r.relay(c.w, x.up, rest, false, c.r.limits.Stream)
 				x.Out += k
 				if errors.Is(err, errExtra) {
-					err, reusable = nil, false
+					err, whole = nil, false
 				}
-				// Nobody has looked at what may follow a body that the kernel moved.
-				reusable = reusable && (rest < spliceBytes || !x.up.stale())
 			}
 		}
 	case frameChunks, frameClose:
 		err = x.stream(b, at, end, from == frameChunks, to == frameChunks)
-		reusable = reusable && from == frameChunks && !x.extra
+		whole = from == frameChunks && !x.extra
 	}
 	if err != nil {
 		return x.broken(err, to)
 	}
 	// The upstream's connection is free before the client could ask again.
-	if x.stopUpload() && reusable {
+	if x.stopUpload() && whole {
 		x.giveBack()
 	} else {
 		x.abandon()
@@ -276,17 +275,30 @@ func (x *exchange) broken(err error, to framing) ending {
 	return closing
 }
 
-// giveBack leaves the upstream's connection to the next request.
+// giveBack leaves the upstream's connection, after a whole answer, to those who may use it next.
 func (x *exchange) giveBack() {
 	r := x.c.r
+	w := x.up
+	x.up = nil
+	x.c.w.up.Store(nil)
+	now := r.now()
+	if x.reuse == byNobody || x.res.Close {
+		x.ep.part(w, now)
+		return
+	}
 	idle := r.limits.UpstreamIdle
 	if v := x.res.Get(h1.KeepAlive); v != nil {
 		idle = min(idle, keepAliveTimeout(v))
 	}
-	x.c.w.up.Store(nil)
-	now := r.now()
-	x.ep.give(x.up, now, now+int64(idle))
-	x.up = nil
+	if x.reuse == byAnyone {
+		x.ep.give(w, now, now+int64(idle))
+		return
+	}
+	if x.c.own != w {
+		x.c.disown()
+		x.c.own = w
+	}
+	x.ep.giveToOwner(w, now, now+int64(idle))
 }
 
 // keepAliveTimeout is how long an upstream that says "timeout=5" may be kept: less, so that we are never

@@ -24,6 +24,9 @@ type conn struct {
 	loopback     bool
 	trusted      bool // a proxy whose forwarding fields are believed
 
+	// own is the upstream connection that has carried the client's last body, if that is left to it (see reuse).
+	own *wire
+
 	in    *block    // bytes that have been read; nil while there are none
 	at, n int       // those of in.b[at:n] are still to be used
 	start time.Time // when the first byte of the request came
@@ -34,6 +37,7 @@ type conn struct {
 // serve answers requests until the connection ends.
 func (c *conn) serve() {
 	defer c.r.conns.remove(c)
+	defer c.disown()
 	for {
 		head, err := c.head()
 		if err != nil {
@@ -45,11 +49,7 @@ func (c *conn) serve() {
 		if head == 0 {
 			break
 		}
-		end := c.exchange(c.in.b[c.at:c.at+head], head)
-		if c.at == c.n {
-			c.drop()
-		}
-		switch end {
+		switch c.exchange(head) {
 		case keepOpen:
 			continue
 		case lingering:
@@ -57,7 +57,7 @@ func (c *conn) serve() {
 			c.w.linger()
 			return
 		case closing:
-			if c.at < c.n || c.w.pending() {
+			if len(c.unread()) > 0 || c.w.pending() {
 				c.drop()
 				c.w.linger()
 				return
@@ -67,6 +67,14 @@ func (c *conn) serve() {
 	}
 	c.drop()
 	c.w.close()
+}
+
+// disown closes the upstream connection that is kept for this client alone.
+func (c *conn) disown() {
+	if c.own != nil {
+		c.own.owner.evict(c.own)
+		c.own = nil
+	}
 }
 
 // ending is what becomes of a client's connection after an exchange.
@@ -81,6 +89,21 @@ const (
 func (c *conn) drop() {
 	c.r.bufs.put(c.in)
 	c.in, c.at, c.n = nil, 0, 0
+}
+
+// unread returns the bytes that were read and not used yet. They stay valid until the next use or drop.
+func (c *conn) unread() []byte {
+	if c.in == nil {
+		return nil
+	}
+	return c.in.b[c.at:c.n]
+}
+
+// use marks the first n unread bytes as used. A connection without unread bytes holds no buffer.
+func (c *conn) use(n int) {
+	if c.at += n; c.in != nil && c.at == c.n {
+		c.drop()
+	}
 }
 
 var errHeadTimeout = &h1.Error{Status: 408, Reason: "the request's head did not come in time"}
@@ -171,11 +194,13 @@ func (c *conn) refuseHead(bad *h1.Error) {
 	c.w.linger()
 }
 
-// exchange answers one request. Its head is the first size bytes of what is to be used.
-func (c *conn) exchange(head []byte, size int) ending {
+// exchange answers one request, whose head is the first size unread bytes. The exchange gets a copy of the
+// head: it needs it to its end, and the buffer may serve another connection by then.
+func (c *conn) exchange(size int) ending {
 	x := c.r.exchange(c)
-	c.at += size
-	end := x.run(head)
+	x.head = append(x.head, c.unread()[:size]...)
+	c.use(size)
+	end := x.run()
 	x.end()
 	return end
 }

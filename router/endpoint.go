@@ -14,7 +14,6 @@ const (
 	// drainBit in an endpoint's count says that it takes no more requests.
 	drainBit = math.MinInt64
 
-	maxIdle      = 256
 	connectLimit = time.Second
 	// An endpoint that refuses connections is left out for ejectFirst, doubling to ejectMost.
 	ejectFirst = 250 * time.Millisecond
@@ -40,8 +39,7 @@ type Endpoint struct {
 	drained   chan struct{}
 	drainOnce sync.Once
 
-	mu   sync.Mutex
-	idle []*wire // the last used one last
+	idle idleConns
 }
 
 func newEndpoint(id, release string, addr netip.AddrPort) *Endpoint {
@@ -70,13 +68,7 @@ func (e *Endpoint) drain() {
 	if e.count.Or(drainBit) == 0 {
 		e.drainOnce.Do(func() { close(e.drained) })
 	}
-	e.mu.Lock()
-	idle := e.idle
-	e.idle = nil
-	e.mu.Unlock()
-	for _, w := range idle {
-		w.close()
-	}
+	e.idle.closeAll()
 }
 
 func (e *Endpoint) draining() bool { return e.count.Load() < 0 }
@@ -105,79 +97,6 @@ func (e *Endpoint) connected() {
 	if e.failures.Load() != 0 {
 		e.failures.Store(0)
 		e.downUntil.Store(0)
-	}
-}
-
-// take returns an idle connection, nil where there is none. For what is sent once only it has been looked
-// at, and what the peer has closed is not handed out; nor is anything of a hasty one.
-func (e *Endpoint) take(now, until int64, once bool) *wire {
-	if once && e.hasty.Load() > now {
-		return nil
-	}
-	for {
-		e.mu.Lock()
-		n := len(e.idle)
-		if n == 0 {
-			e.mu.Unlock()
-			return nil
-		}
-		w := e.idle[n-1]
-		e.idle[n-1] = nil
-		e.idle = e.idle[:n-1]
-		e.mu.Unlock()
-		if w.read.arm(until) {
-			if !once || !w.stale() {
-				return w
-			}
-			e.closed(w, now)
-		}
-		w.close()
-		if once && e.hasty.Load() > now {
-			return nil
-		}
-	}
-}
-
-// closed notes that the peer has closed a connection that was idle.
-func (e *Endpoint) closed(w *wire, now int64) {
-	if now-w.idleSince < int64(hastyWithin) {
-		e.hasty.Store(now + int64(hastyFor))
-	}
-}
-
-// give takes a connection back for the next request.
-func (e *Endpoint) give(w *wire, now, until int64) {
-	w.idleSince = now
-	if !w.read.arm(until) {
-		w.close()
-		return
-	}
-	e.mu.Lock()
-	// Looked at under the lock: drain sets the bit first and empties the list then.
-	keep := !e.draining() && len(e.idle) < maxIdle
-	if keep {
-		e.idle = append(e.idle, w)
-	}
-	e.mu.Unlock()
-	if !keep {
-		w.close()
-	}
-}
-
-// evict closes a connection whose time has come, if it is idle.
-func (e *Endpoint) evict(w *wire) {
-	e.mu.Lock()
-	found := false
-	for i, o := range e.idle {
-		if o == w {
-			e.idle = append(e.idle[:i], e.idle[i+1:]...)
-			found = true
-			break
-		}
-	}
-	e.mu.Unlock()
-	if found {
-		w.close()
 	}
 }
 

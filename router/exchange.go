@@ -51,13 +51,14 @@ type exchange struct {
 	res h1.Response
 
 	begun   int64  // on the router's clock
+	head    []byte // the request's head; req, Method, Host, Target and RequestID point into it
 	buf     []byte // the head being sent, with what of the body is sent along
 	scratch []byte
 	copied  []byte // the request's head as a mirror gets it; empty for no copy
 	host    [maxHostKey + 1]byte
 	id      [2 * 16]byte
 	cookie  [2 * 16]byte // the client's new one
-	chunks  h1.Chunks
+	chunks  h1.Chunks    // of the answer
 	tried   []*Endpoint
 
 	table     *Table
@@ -70,13 +71,14 @@ type exchange struct {
 	newCookie bool
 	upgrade   bool // it asks for another protocol
 	extra     bool // the upstream sent more than its answer
+	reuse     reuse
 	answered  bool // the answer's head has been written
 }
 
 func (x *exchange) reset(c *conn) {
 	clear(x.tried)
 	x.Exchange = Exchange{}
-	x.c, x.buf, x.copied, x.tried = c, x.buf[:0], x.copied[:0], x.tried[:0]
+	x.c, x.head, x.buf, x.copied, x.tried = c, x.head[:0], x.buf[:0], x.copied[:0], x.tried[:0]
 	x.route, x.copyOf, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil, nil
-	x.table, x.newCookie, x.upgrade, x.extra, x.answered = nil, false, false, false, false
+	x.table, x.newCookie, x.upgrade, x.extra, x.answered, x.reuse = nil, false, false, false, false, byAnyone
 }

@@ -23,7 +23,7 @@ func (x *exchange) writeRequest() {
 	for i := range fields {
 		f := &fields[i]
 		switch f.Name {
-		case h1.Other, h1.Accept, h1.Cookie, h1.Date:
+		case h1.Other, h1.Accept, h1.Cookie, h1.Date, h1.Origin, h1.Via:
 		case h1.Expect:
 			if q.Continue || q.Minor == 0 {
 				continue // ours to say
@@ -56,12 +56,17 @@ func (x *exchange) writeRequest() {
 	if q.Continue && (q.Chunked || q.Length > 0) {
 		b = append(b, "Expect: 100-continue\r\n"...)
 	}
+	trailers := h1.HasToken(q.Get(h1.TE), "trailers")
 	switch {
 	case x.upgrade:
 		b = append(b, "Connection: Upgrade\r\n"...)
 		b = appendField(b, []byte("Upgrade"), q.Get(h1.Upgrade))
-	case h1.HasToken(q.Get(h1.TE), "trailers"):
+	case trailers && x.reuse == byNobody:
+		b = append(b, "TE: trailers\r\nConnection: TE, close\r\n"...)
+	case trailers:
 		b = append(b, "TE: trailers\r\nConnection: TE\r\n"...)
+	case x.reuse == byNobody:
+		b = append(b, "Connection: close\r\n"...)
 	}
 	b = x.appendForwarded(b)
 	if !trace {

@@ -269,6 +269,7 @@ func TestSwapsUnderLoad(t *testing.T) {
 	var failed atomic.Int64
 	for range clients {
 		p := dial(t, f.addr)
+		_ = p.SetDeadline(time.Now().Add(5 * time.Minute))
 		all.Go(func() {
 			for i := range each {
 				r := get("/", shopHost)

@@ -139,7 +139,7 @@ func (r *Router) send(s *shadow) string {
 		return faultNoEndpoints.code
 	}
 	defer e.release()
-	w := e.take(r.now(), until, true)
+	w := e.take(r.now(), until, nil, true)
 	if w == nil {
 		c, err := e.connect(context.Background())
 		if err != nil {
@@ -173,7 +173,9 @@ func (r *Router) send(s *shadow) string {
 	s.Status, s.First = res.StatusCode, time.Duration(r.now()-begun)
 	in.N = maxMirrorBody
 	_, err = io.Copy(io.Discard, res.Body)
-	if err != nil || in.N <= 0 || res.Close || res.StatusCode == 101 || answer.Buffered() > 0 {
+	// Whether a body follows an answer that has none is in doubt (see inDoubt).
+	doubtful := s.probe.Method == "HEAD" || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	if err != nil || in.N <= 0 || doubtful || res.Close || res.StatusCode == 101 || answer.Buffered() > 0 {
 		w.close()
 		return ""
 	}

@@ -19,10 +19,10 @@ const connectAll = 10 * time.Second
 // resends is how often a request is sent again that an endpoint took and did not answer.
 const resends = 2
 
-// run answers the request whose head this is.
-func (x *exchange) run(head []byte) ending {
+// run answers the request whose head is in x.head.
+func (x *exchange) run() ending {
 	c := x.c
-	if err := x.req.Parse(head); err != nil {
+	if err := x.req.Parse(x.head); err != nil {
 		return x.refuse(badRequest(err))
 	}
 	x.Method, x.Host, x.Target = x.req.Method, x.req.Host, x.req.Target
@@ -37,6 +37,7 @@ func (x *exchange) run(head []byte) ending {
 		return x.refuse(faultTooLarge)
 	}
 	stream := x.req.Chunked || x.req.Length > inlineBody || x.req.Continue && x.req.Length > 0
+	x.reuse = x.reusable()
 	x.writeRequest()
 	if x.route.mirror != nil && !stream {
 		x.copy()
@@ -53,8 +54,8 @@ func (x *exchange) run(head []byte) ending {
 func (x *exchange) readBody(length int) fault {
 	c := x.c
 	x.buf = slices.Grow(x.buf, length)
-	n := copy(x.buf[len(x.buf):len(x.buf)+length], c.in.b[c.at:c.n])
-	c.at += n
+	n := copy(x.buf[len(x.buf):len(x.buf)+length], c.unread())
+	c.use(n)
 	x.buf = x.buf[:len(x.buf)+n]
 	for x.In = int64(n); n < length; {
 		if !c.w.read.arm(c.r.now() + int64(c.r.limits.Idle)) {
@@ -117,6 +118,9 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		}
 		b, n, err := x.await()
 		if err == nil {
+			if x.upload != nil && x.upload.ended.Load() <= 0 {
+				x.reuse = byNobody // it answers without having read the body
+			}
 			end := x.answer(b, n)
 			x.stopUpload()
 			if x.upload != nil && !x.upload.done && end == keepOpen {
@@ -149,11 +153,14 @@ func (x *exchange) send(stream bool, limit int64) ending {
 func (x *exchange) connect(fresh bool) (w *wire, reused bool) {
 	r := x.c.r
 	x.Attempts++
-	// What is sent twice does harm: look before the leap.
 	now := r.now()
 	until := now + int64(x.answerLimit())
 	if !fresh {
-		if w := x.ep.take(now, until, !x.req.Idempotent || x.req.Length > 0); w != nil {
+		var own *wire
+		if x.reuse == byItsOwner {
+			own = x.c.own
+		}
+		if w := x.ep.take(now, until, own, !x.req.Idempotent || x.req.Length > 0); w != nil {
 			return w, true
 		}
 	}

@@ -103,7 +103,9 @@ func New(cfg Config) *Router {
 		}
 	}
 	r.watch.now = r.now
-	r.exchanges.New = func() any { return &exchange{scratch: make([]byte, 0, 512), buf: make([]byte, 0, 2048)} }
+	r.exchanges.New = func() any {
+		return &exchange{head: make([]byte, 0, 1024), scratch: make([]byte, 0, 512), buf: make([]byte, 0, 2048)}
+	}
 	r.table.Store(emptyTable())
 	return r
 }
@@ -209,9 +211,19 @@ func (x *exchange) end() {
 	if cap(x.buf) > maxKept {
 		x.buf = make([]byte, 0, 2048)
 	}
+	if givenBack != nil {
+		x.forget()
+	}
 	x.Exchange = Exchange{}
 	x.c, x.route, x.copyOf, x.pool, x.table, x.upload = nil, nil, nil, nil, nil, nil
 	r.exchanges.Put(x)
+}
+
+// forget overwrites the exchange's own buffers, for tests.
+func (x *exchange) forget() {
+	for _, b := range [][]byte{x.head[:cap(x.head)], x.buf[:cap(x.buf)], x.scratch[:cap(x.scratch)], x.id[:], x.cookie[:], x.host[:]} {
+		givenBack(b)
+	}
 }
 
 // Stats is what a router does now.

@@ -26,8 +26,8 @@ func (x *exchange) tunnel(rest []byte) ending {
 	}
 	x.Out = int64(len(rest))
 	// What the client sent before it knew.
-	if early := c.in.b[c.at:c.n]; len(early) > 0 {
-		if err := x.push(x.up, early); err != nil {
+	if early := c.unread(); len(early) > 0 {
+		if _, err := x.up.send(early, r.now()+int64(r.limits.Idle)); err != nil {
 			x.abandon()
 			return closing
 		}

@@ -11,11 +11,19 @@ import (
 )
 
 // upload passes a request's body on while the answer is awaited, so that an answer may come before the
-// body's end, or a body wait for a 100.
+// body's end, or a body wait for a 100. It runs in a goroutine of its own, and shares nothing with the
+// exchange but the two connections, of each of which it uses the other direction.
 type upload struct {
+	c        *conn
+	up       *wire
+	chunked  bool
+	length   int64     // of a body that is not chunked
+	limit    int64     // most bytes of the body, 0 for no limit
+	chunks   h1.Chunks // of the body
 	finished chan struct{}
 	ended    atomic.Int64 // when, on the router's clock; -1 for a failure; 0 while it goes on
 	// What follows may be read once finished is closed.
+	in    int64 // bytes of the body that came
 	done  bool  // all of the body was sent
 	fault fault // what is the matter with the body, if anything
 }
@@ -23,23 +31,23 @@ type upload struct {
 var errUpstream = errors.New("upstream takes no more")
 
 func (x *exchange) startUpload(limit int64) {
-	x.upload = &upload{finished: make(chan struct{})}
-	go x.runUpload(x.upload, x.up, limit)
+	x.upload = &upload{c: x.c, up: x.up, chunked: x.req.Chunked, length: x.req.Length, limit: limit, finished: make(chan struct{})}
+	go x.upload.run()
 }
 
-func (x *exchange) runUpload(u *upload, up *wire, limit int64) {
+func (u *upload) run() {
 	var f fault
 	var err error
-	if x.req.Chunked {
-		f, err = x.sendChunks(up, limit)
+	if u.chunked {
+		f, err = u.sendChunks()
 	} else {
-		err = x.sendLength(up)
+		err = u.sendLength()
 	}
 	switch {
 	case f.status == 0 && err == nil:
 		u.done = true
-		x.c.w.read.set(0)
-		u.ended.Store(x.c.r.now())
+		u.c.w.read.set(0)
+		u.ended.Store(u.c.r.now())
 	case errors.Is(err, errUpstream):
 		// It may have answered before: whoever waits for the answer will see.
 		u.ended.Store(-1)
@@ -52,25 +60,23 @@ func (x *exchange) runUpload(u *upload, up *wire, limit int64) {
 		}
 		u.fault = f
 		u.ended.Store(-1)
-		up.expireRead()
+		u.up.expireRead()
 	}
 	close(u.finished)
 }
 
 // sendLength sends a body of known length.
-func (x *exchange) sendLength(up *wire) error {
-	c := x.c
-	rest := x.req.Length
-	if n := min(rest, int64(c.n-c.at)); n > 0 {
-		if err := x.push(up, c.in.b[c.at:c.at+int(n)]); err != nil {
+func (u *upload) sendLength() error {
+	c := u.c
+	if n := min(u.length, int64(len(c.unread()))); n > 0 {
+		if err := u.push(c.unread()[:n]); err != nil {
 			return err
 		}
-		c.at += int(n)
-		rest -= n
-		x.In += n
+		c.use(int(n))
+		u.in = n
 	}
-	n, err := x.relay(up, c.w, rest, true, c.r.limits.Idle)
-	x.In += n
+	n, err := c.r.relay(u.up, c.w, u.length-u.in, true, c.r.limits.Idle)
+	u.in += n
 	if errors.Is(err, errWrite) {
 		return errUpstream
 	}
@@ -78,17 +84,16 @@ func (x *exchange) sendLength(up *wire) error {
 }
 
 // push writes to the upstream.
-func (x *exchange) push(up *wire, b []byte) error {
-	if _, err := up.send(b, x.c.r.now()+int64(x.c.r.limits.Idle)); err != nil {
+func (u *upload) push(b []byte) error {
+	if _, err := u.up.send(b, u.c.r.now()+int64(u.c.r.limits.Idle)); err != nil {
 		return errUpstream
 	}
 	return nil
 }
 
 // sendChunks sends a chunked body, chunked anew.
-func (x *exchange) sendChunks(up *wire, limit int64) (fault, error) {
-	c := x.c
-	x.chunks.Reset()
+func (u *upload) sendChunks() (fault, error) {
+	c := u.c
 	b, at, n := c.in, c.at, c.n // what was read along with the head
 	c.in, c.at, c.n = nil, 0, 0
 	defer func() { c.r.bufs.put(b) }()
@@ -97,13 +102,13 @@ func (x *exchange) sendChunks(up *wire, limit int64) (fault, error) {
 	for {
 		if b != nil {
 			// Decoded into another block: what follows the body is the next request.
-			nd, ns, err := x.chunks.Decode(out.b[h1.ChunkRoom:], b.b[at:n])
+			nd, ns, err := u.chunks.Decode(out.b[h1.ChunkRoom:], b.b[at:n])
 			at += ns
-			x.In += int64(nd)
+			u.in += int64(nd)
 			switch {
 			case err != nil:
 				return badRequest(err), err
-			case limit > 0 && x.In > limit:
+			case u.limit > 0 && u.in > u.limit:
 				return faultTooLarge, h1.ErrChunk
 			}
 			start, stop := h1.ChunkRoom, h1.ChunkRoom
@@ -111,15 +116,15 @@ func (x *exchange) sendChunks(up *wire, limit int64) (fault, error) {
 				start, stop = h1.EncodeChunk(out.b[:cap(out.b)], h1.ChunkRoom, h1.ChunkRoom+nd)
 			}
 			piece := out.b[:cap(out.b)][start:stop]
-			if x.chunks.Done() {
-				piece = appendLastChunk(piece, x.chunks.Trailer())
+			if u.chunks.Done() {
+				piece = appendLastChunk(piece, u.chunks.Trailer())
 			}
 			if len(piece) > 0 {
-				if err := x.push(up, piece); err != nil {
+				if err := u.push(piece); err != nil {
 					return fault{}, err
 				}
 			}
-			if x.chunks.Done() {
+			if u.chunks.Done() {
 				if at < n {
 					c.in, c.at, c.n = b, at, n
 					b = nil
@@ -159,22 +164,26 @@ func (x *exchange) stopUpload() bool {
 	}
 	select {
 	case <-u.finished:
-		return u.done
 	default:
+		x.endUpload(u)
 	}
+	x.In = u.in
+	return u.done
+}
+
+func (x *exchange) endUpload(u *upload) {
 	if x.up != nil {
 		t := time.NewTimer(uploadGrace)
 		defer t.Stop()
 		select {
 		case <-u.finished:
-			return u.done
+			return
 		case <-t.C:
 		}
 		x.abandon()
 	}
 	x.c.w.expireRead()
 	<-u.finished
-	return u.done
 }
 
 // errWrite marks a failure to write, where the reader was fine.
@@ -189,8 +198,7 @@ const (
 
 // relay moves n bytes and returns how many it did. Each read may take as long as stall. With exact it
 // takes no more from src; without, more than n bytes are an error, after they were moved.
-func (x *exchange) relay(dst, src *wire, n int64, exact bool, stall time.Duration) (int64, error) {
-	r := x.c.r
+func (r *Router) relay(dst, src *wire, n int64, exact bool, stall time.Duration) (int64, error) {
 	var done int64
 	for done < n {
 		now := r.now()

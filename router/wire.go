@@ -255,10 +255,10 @@ func (w *wire) tryWrite(fd uintptr) bool {
 }
 
 // stale tells that an idle connection is of no use any more: the peer has closed it, or said something
-// unasked.
+// unasked. What can't be looked at counts as stale.
 func (w *wire) stale() bool {
 	n, errno := w.peek()
-	return w.raw != nil && (n >= 0 || errno != syscall.EAGAIN)
+	return w.raw == nil || n >= 0 || errno != syscall.EAGAIN
 }
 
 // pending tells that the peer has sent something that has not been read.

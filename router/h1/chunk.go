@@ -171,7 +171,7 @@ func (d *Chunks) checkTrailer() error {
 	if colon < 1 || !token(l[:colon]) || !printable(l[colon+1:], true) {
 		return ErrTrailer
 	}
-	if n := NameOf(l[:colon]); n != Other && n != Date || bytes.IndexByte(l[:colon], '_') >= 0 {
+	if n := NameOf(l[:colon]); n != Other && n != Date && n != Origin && n != Via || bytes.IndexByte(l[:colon], '_') >= 0 {
 		d.trailer = d.trailer[:at]
 	}
 	return nil

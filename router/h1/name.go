@@ -21,6 +21,8 @@ const (
 	Date
 	Accept
 	Cookie
+	Origin
+	Via
 	Forwarded
 	XForwardedFor
 	XForwardedProto
@@ -59,6 +61,8 @@ func known(b []byte) Name {
 	switch len(b) {
 	case 2:
 		return either(b, "te", TE)
+	case 3:
+		return either(b, "via", Via)
 	case 4:
 		switch b[0] | 0x20 {
 		case 'h':
@@ -77,6 +81,8 @@ func known(b []byte) Name {
 			return either(b, "cookie", Cookie)
 		case 'e':
 			return either(b, "expect", Expect)
+		case 'o':
+			return either(b, "origin", Origin)
 		}
 	case 7:
 		return either(b, "upgrade", Upgrade)

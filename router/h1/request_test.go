@@ -156,7 +156,7 @@ func TestKeepAlive(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for name, want := range map[string]Name{
-		"TE": TE, "hOsT": Host, "Date": Date, "accept": Accept, "Cookie": Cookie, "Expect": Expect, "Upgrade": Upgrade,
+		"TE": TE, "hOsT": Host, "Date": Date, "accept": Accept, "Origin": Origin, "via": Via, "Cookie": Cookie, "Expect": Expect, "Upgrade": Upgrade,
 		"Forwarded": Forwarded, "X-Real-IP": XForwarded, "Connection": Connection, "Keep-Alive": KeepAlive,
 		"Traceparent": Traceparent, "X-Request-ID": XRequestID, "X-Micro-Error": XMicroError, "X-Micro-Mirror": XMicroMirror,
 		"Content-Length": ContentLength, "HTTP2-Settings": HTTP2Settings, "X-Forwarded-For": XForwardedFor,
