@@ -24,12 +24,13 @@ type Node struct {
 	HTTP   []netip.AddrPort // internal listeners
 	Public []netip.AddrPort // public listeners; none unless asked for
 	DNS    []netip.AddrPort
+	Names  Names
 	Subnet netip.Prefix
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "name", "domain", "http", "https", "public-http", "public-https", "dns", "subnet", "join", "containerd"}
+	return []string{"data", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "join", "containerd"}
 }
 
 // notYet are settings that are known and not carried out: asking for one is refused, never ignored.
@@ -141,6 +142,12 @@ func (n *Node) set(key string, values []string) error {
 		return addresses(&n.Public, values, 80, true)
 	case "dns":
 		return addresses(&n.DNS, values, 53, false)
+	case "dns-upstream":
+		return n.Names.setUpstreams(values)
+	case "dns-private":
+		return n.Names.setPrivate(values)
+	case "dns-rate":
+		return n.Names.setRate(one)
 	case "subnet":
 		p, err := netip.ParsePrefix(one)
 		if err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29 || !p.Addr().IsPrivate() {

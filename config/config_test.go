@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,30 @@ func TestTarget(t *testing.T) {
 	n := Node{Data: "/srv/50% of c#?"}
 	if got := n.Target(); got != "unix:///srv/50%25%20of%20c%23%3F/micro.sock" {
 		t.Error(got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct{ flags, want string }{
+		{"", "{[]  [] [] 0}"},
+		{"dns-upstream=192.0.2.1 dns-upstream=[2001:db8::1]:5353 dns-upstream=fe80::1%eth0", "{[192.0.2.1:53 [2001:db8::1]:5353 [fe80::1%eth0]:53]  [] [] 0}"},
+		{"dns-upstream=/run/systemd/resolve/resolv.conf", "{[] /run/systemd/resolve/resolv.conf [] [] 0}"},
+		{"dns-private=10.1.2.3/8 dns-private=192.168.1.7 dns-private=Corp.Example.com. dns-private=corp dns-private=.", "{[]  [10.0.0.0/8 192.168.1.7/32] [corp.example.com corp .] 0}"},
+		{"dns-rate=50", "{[]  [] [] 50}"},
+		{"dns-rate=0", "{[]  [] [] -1}"},
+	} {
+		n, err := Load(flags(strings.Fields(tt.flags)...))
+		if got := fmt.Sprint(n.Names); err != nil || got != tt.want {
+			t.Errorf("%s: %s %v, want %s", tt.flags, got, err, tt.want)
+		}
+	}
+	for _, bad := range []string{
+		"dns-upstream=resolver.example", "dns-upstream=0.0.0.0", "dns-upstream=192.0.2.1:0", "dns-upstream=192.0.2.1 dns-upstream=/etc/resolv.conf",
+		"dns-private=10.0.0.0/33", "dns-private=*.example.com", "dns-private=a..b", "dns-rate=-1", "dns-rate=many",
+	} {
+		if _, err := Load(flags(strings.Fields(bad)...)); cloud.CodeOf(err) != cloud.Invalid {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }
 

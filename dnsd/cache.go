@@ -10,122 +10,46 @@ import (
 )
 
 const (
-	cacheBytes  = 8 << 20
-	cacheMax    = time.Hour       // an answer is asked for anew after that, whatever its TTL
-	negativeMax = 5 * time.Minute // and "no such name" after that
-	entryBytes  = 256             // what an entry costs beside its data
+	cacheBytes = 8 << 20
+	entryBytes = 256 // what an entry costs beside its data
+
+	// A reply that has expired is kept for this long: it is better than nothing where no upstream answers
+	// (RFC 8767, section 5).
+	staleMax = 24 * time.Hour
+	staleTTL = 30 // seconds, of a stale record in an answer
+
+	// A look-up that failed is not tried again for this long, doubled for each failure in a row (RFC 9520,
+	// section 3.2). The longest is short: a laptop that is back on its network must not wait.
+	failureMin = time.Second
+	failureMax = 10 * time.Second
 )
 
-// reply is an upstream's answer as it is kept: everything behind the question, in wire form. The
-// question is always as long, so compression pointers stay right when the client's spelling of the name
-// is put in front.
-type reply struct {
-	rcode    int
-	counts   [3]uint16
-	body     []byte
-	ttls     []int // where in body TTLs stand
-	filtered bool
-	life     time.Duration // how long it may be kept
-}
-
-// newReply packs an answer, without its OPT record.
-func newReply(m *dns.Msg, life time.Duration, filtered bool) (*reply, error) {
-	m.Extra = withoutOPT(m.Extra)
-	m.Compress = true
-	wire, err := m.Pack()
-	if err != nil {
-		return nil, err
-	}
-	start := skipName(wire, headerLen) + 4
-	r := &reply{rcode: m.Rcode, body: wire[start:], filtered: filtered, life: life}
-	r.counts = [3]uint16{uint16(len(m.Answer)), uint16(len(m.Ns)), uint16(len(m.Extra))}
-	for i := start; i < len(wire); {
-		i = skipName(wire, i)
-		r.ttls = append(r.ttls, i+4-start)
-		i += 10 + int(binary.BigEndian.Uint16(wire[i+8:]))
-	}
-	return r, nil
-}
-
-func withoutOPT(rrs []dns.RR) []dns.RR {
-	var kept []dns.RR
-	for _, rr := range rrs {
-		if rr.Header().Rrtype != dns.TypeOPT {
-			kept = append(kept, rr)
-		}
-	}
-	return kept
-}
-
-// write makes the answer for a client, of a reply that is so old.
-func (r *reply) write(b []byte, q *Query, age time.Duration) []byte {
-	m := newMessage(b, q)
-	m.flags |= flagRA
-	m.rcode = r.rcode
-	if r.filtered {
-		m.info = int(dns.ExtendedErrorCodeFiltered)
-	}
-	start := len(m.b)
-	if start+len(r.body) > m.limit {
-		m.flags |= flagTC
-		return m.finish()
-	}
-	m.b = append(m.b, r.body...)
-	seconds := uint32(age / time.Second)
-	for _, at := range r.ttls {
-		field := m.b[start+at:]
-		ttl := binary.BigEndian.Uint32(field)
-		binary.BigEndian.PutUint32(field, ttl-min(seconds, ttl))
-	}
-	m.answers, m.authorities, m.additional = r.counts[0], r.counts[1], r.counts[2]
-	return m.finish()
-}
-
-// lifetime is how long an answer may be kept: its least TTL, and for "nothing there" what the SOA says
-// (RFC 2308, section 5). 0 is not at all.
-func lifetime(m *dns.Msg) time.Duration {
-	life := cacheMax
-	negative := m.Rcode != dns.RcodeSuccess || len(m.Answer) == 0
-	if negative {
-		life = 0
-	}
-	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			ttl := time.Duration(rr.Header().Ttl) * time.Second
-			soa, isSOA := rr.(*dns.SOA)
-			switch {
-			case rr.Header().Rrtype == dns.TypeOPT:
-			case negative && isSOA:
-				life = min(negativeMax, ttl, time.Duration(soa.Minttl)*time.Second)
-			case !negative:
-				life = min(life, ttl)
-			}
-		}
-	}
-	return life
-}
-
-// cache keeps replies, the least recently used of them going first when memory is short.
+// cache remembers replies and failures. Where memory is short, the least recently used are dropped first.
 type cache struct {
-	now func() time.Time
-
 	mu      sync.Mutex
 	entries map[string]*list.Element
 	recent  *list.List // of *entry, the latest first
 	bytes   int
 }
 
+// entry is what the cache knows of one question.
 type entry struct {
-	key    string
-	reply  *reply
-	stored time.Time
+	key      string
+	reply    *reply // nil: no upstream has answered yet
+	stored   time.Time
+	failures int       // in a row, since the reply came
+	retry    time.Time // no upstream is asked before
 }
 
-func (e *entry) size() int { return entryBytes + len(e.key) + len(e.reply.body) + 8*len(e.reply.ttls) }
-
-func (c *cache) init(now func() time.Time) {
-	c.now, c.entries, c.recent = now, map[string]*list.Element{}, list.New()
+func (e *entry) size() int {
+	size := entryBytes + len(e.key)
+	if e.reply != nil {
+		size += len(e.reply.body) + 8*len(e.reply.records)
+	}
+	return size
 }
+
+func (c *cache) init() { c.entries, c.recent = map[string]*list.Element{}, list.New() }
 
 // cacheKey is what an answer depends on.
 func cacheKey(q *Query) string {
@@ -142,35 +66,80 @@ func cacheKey(q *Query) string {
 	return string(append(key, bits))
 }
 
-// get returns a reply and its age.
-func (c *cache) get(key string) (*reply, time.Duration, bool) {
+// known is what the cache knows of a question now.
+type known struct {
+	reply   *reply // nil for none
+	age     time.Duration
+	failing bool // the last look-up failed, and it is too early for another
+}
+
+// fresh reports whether the reply may be used without asking again.
+func (k known) fresh() bool { return k.reply != nil && k.age < k.reply.life }
+
+// get returns what is known of a question.
+func (c *cache) get(key string) (k known) {
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	el, ok := c.entries[key]
 	if !ok {
-		return nil, 0, false
+		return k
 	}
 	e := el.Value.(*entry)
-	age := c.now().Sub(e.stored)
-	if age >= e.reply.life {
+	k.failing = now.Before(e.retry)
+	if e.reply != nil {
+		k.reply, k.age = e.reply, now.Sub(e.stored)
+		if k.age >= e.reply.life+staleMax {
+			k.reply = nil
+		}
+	}
+	if k.reply == nil && !k.failing && e.failures == 0 {
 		c.remove(el)
-		return nil, 0, false
+		return known{}
 	}
 	c.recent.MoveToFront(el)
-	return e.reply, age, true
+	return k
 }
 
+// put remembers a reply. One that must not be used again only ends the row of failures.
 func (c *cache) put(key string, r *reply) {
-	if r.life <= 0 {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if el, ok := c.entries[key]; ok {
 		c.remove(el)
 	}
-	e := &entry{key, r, c.now()}
-	c.entries[key] = c.recent.PushFront(e)
+	if r.life > 0 {
+		c.insert(&entry{key: key, reply: r, stored: time.Now()})
+	}
+}
+
+// fail remembers that no upstream had an answer. What was known before stays.
+func (c *cache) fail(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := &entry{key: key}
+	if el, ok := c.entries[key]; ok {
+		*e = *el.Value.(*entry)
+		c.remove(el)
+	}
+	wait := failureMin << min(e.failures, 10)
+	e.failures++
+	e.retry = time.Now().Add(min(wait, failureMax))
+	c.insert(e)
+}
+
+// forgetFailures lets every look-up be tried again at once: there are other upstreams now.
+func (c *cache) forgetFailures() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for el := c.recent.Front(); el != nil; el = el.Next() {
+		e := el.Value.(*entry)
+		e.failures, e.retry = 0, time.Time{}
+	}
+}
+
+func (c *cache) insert(e *entry) {
+	c.entries[e.key] = c.recent.PushFront(e)
 	for c.bytes += e.size(); c.bytes > cacheBytes; {
 		c.remove(c.recent.Back())
 	}
@@ -180,4 +149,21 @@ func (c *cache) remove(el *list.Element) {
 	e := c.recent.Remove(el).(*entry)
 	delete(c.entries, e.key)
 	c.bytes -= e.size()
+}
+
+// write returns the answer that a known reply makes, nil where there is none. A stale one says so (RFC
+// 8914, sections 4.4 and 4.20).
+func (k known) write(b []byte, q *Query) []byte {
+	if k.reply == nil {
+		return nil
+	}
+	if k.fresh() {
+		age := uint32(k.age / time.Second)
+		return k.reply.write(b, q, -1, func(ttl uint32) uint32 { return ttl - min(age, ttl) })
+	}
+	why := dns.ExtendedErrorCodeStaleAnswer
+	if k.reply.rcode == dns.RcodeNameError {
+		why = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
+	}
+	return k.reply.write(b, q, int(why), func(uint32) uint32 { return staleTTL })
 }

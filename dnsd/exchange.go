@@ -2,10 +2,11 @@ package dnsd
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -13,108 +14,248 @@ import (
 )
 
 const (
-	hedge    = 500 * time.Millisecond // without an answer, one more is asked
-	maxTries = 4
+	// attemptTime is how long one upstream has for its answer. Clients don't wait as long; the answer then
+	// is for those who ask again.
+	attemptTime = 5 * time.Second
+	// resendAfter is how long to wait before a query is sent again, the first time; then twice as long.
+	resendAfter = 500 * time.Millisecond
 )
 
-var errNoUpstream = errors.New("no upstream resolver is known")
-
-// ask puts the question to one upstream after the other and returns the first good answer. One that
-// fails is followed by the next at once; one that is silent keeps its chance while the next is asked.
-func (f *Forwarder) ask(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
-	upstreams := f.servers.list(*f.own.Load())
-	if len(upstreams) == 0 {
-		return nil, errNoUpstream
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	type result struct {
-		from   netip.AddrPort
-		answer *dns.Msg
-		err    error
-	}
-	results := make(chan result, maxTries)
-	tries, waiting := 0, 0
-	try := func() {
-		if tries == maxTries {
-			return
-		}
-		from := upstreams[tries%len(upstreams)]
-		tries++
-		waiting++
-		go func() {
-			answer, err := exchange(ctx, m, from)
-			results <- result{from, answer, err}
-		}()
-	}
-	defer func() { // nothing outlives the look-up
-		for cancel(); waiting > 0; waiting-- {
-			<-results
-		}
-	}()
-	try()
-	tick := time.NewTicker(hedge)
-	defer tick.Stop()
-	var errs []error
-	for waiting > 0 {
-		select {
-		case r := <-results:
-			waiting--
-			if r.err == nil {
-				f.servers.prefer(r.from)
-				return r.answer, nil
-			}
-			errs = append(errs, fmt.Errorf("%s: %w", r.from, r.err))
-			if tries < len(upstreams) {
-				try()
-			}
-		case <-tick.C:
-			try()
-		case <-ctx.Done():
-			return nil, errors.Join(append(errs, ctx.Err())...)
-		}
-	}
-	return nil, errors.Join(errs...)
+// question is what an upstream is asked.
+type question struct {
+	name         string
+	qtype, class uint16
+	do, cd       bool
 }
 
-// exchange asks one upstream, by UDP from a port of the kernel's choice with a random ID, and by TCP
-// where the answer is too long for that.
-func exchange(ctx context.Context, m *dns.Msg, upstream netip.AddrPort) (*dns.Msg, error) {
-	answer, err := exchangeBy(ctx, "udp", m, upstream)
-	if answer != nil && answer.Truncated {
-		answer, err = exchangeBy(ctx, "tcp", m, upstream)
+func newQuestion(q *Query) (question, error) {
+	name, _, err := dns.UnpackDomainName(q.Name(), 0)
+	return question{name: name, qtype: q.Type, class: q.Class, do: q.DO, cd: q.Flags&flagCD != 0}, err
+}
+
+// message returns a query with a random ID.
+func (q question) message(withOPT bool) *dns.Msg {
+	m := &dns.Msg{Question: []dns.Question{{Name: q.name, Qtype: q.qtype, Qclass: q.class}}}
+	m.Id, m.RecursionDesired, m.CheckingDisabled = dns.Id(), true, q.cd
+	if withOPT {
+		m.SetEdns0(maxUDP, q.do)
 	}
-	switch {
-	case err != nil:
+	return m
+}
+
+// ask asks an upstream and returns its answer, which has rcode NOERROR or NXDOMAIN. It asks by UDP from a
+// port of the kernel's choice, and by TCP where the answer is too long for that. An answer is only
+// truncated where the upstream can't be asked by TCP.
+func (u *upstream) ask(ctx context.Context, q question) (*dns.Msg, error) {
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	answer, withOPT, err := u.askUDP(limited, q)
+	if err == nil && answer.Truncated {
+		long, tcpErr := u.askTCP(limited, q, withOPT)
+		switch {
+		case tcpErr == nil:
+			answer = long
+		case len(answer.Answer) == 0:
+			err = tcpErr
+		}
+	}
+	if err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			u.setSilent(began)
+		}
 		return nil, err
-	case answer.Truncated:
-		return nil, errors.New("the answer is truncated by TCP too")
-	case answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError:
-		return nil, errors.New(dns.RcodeToString[answer.Rcode])
+	}
+	if code := rcodeOf(answer); code != dns.RcodeSuccess && code != dns.RcodeNameError {
+		return nil, errors.New(RcodeLabel(code))
 	}
 	return answer, nil
 }
 
-func exchangeBy(ctx context.Context, network string, m *dns.Msg, upstream netip.AddrPort) (*dns.Msg, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, upstream.String())
+// rcodeOf returns an answer's rcode with the bits that its OPT record has.
+func rcodeOf(m *dns.Msg) int {
+	if opt := m.IsEdns0(); opt != nil {
+		return m.Rcode&0xf | opt.ExtendedRcode()
+	}
+	return m.Rcode & 0xf
+}
+
+// askUDP sends the query, again and again, until there is an answer; withOPT says whether that answer is to
+// a query with an OPT record. Where the upstream rejects such a query, or is silent, it is asked without.
+func (u *upstream) askUDP(ctx context.Context, q question) (answer *dns.Msg, withOPT bool, err error) {
+	conn, err := u.dial(ctx, "udp")
+	if err != nil {
+		return nil, false, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	support := u.ednsSupport()
+	c := &conversation{conn: conn, question: q, buf: make([]byte, 4096)}
+	wait, rejected := resendAfter, false
+	for n := 0; ; n++ {
+		if err := c.send(!rejected && support.sendsOPT(n)); err != nil {
+			return nil, false, orContext(ctx, err)
+		}
+		deadline := time.Now().Add(wait)
+		wait *= 2
+		for {
+			answer, to, err := c.receive(deadline)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return nil, false, orContext(ctx, err)
+			}
+			u.setHeard()
+			if !to.withOPT || !rejectsOPT(answer, support) {
+				u.learnEDNS(answer, to.withOPT, rejected, support)
+				return answer, to.withOPT, nil
+			}
+			if !rejected { // else the answer to a query sent before
+				rejected = true
+				break
+			}
+		}
+	}
+}
+
+// sendsOPT reports whether the n-th query for a question, counted from 0, has an OPT record. Silence may
+// mean that the upstream drops such queries, or that long answers to them are lost on the way.
+func (e ednsSupport) sendsOPT(n int) bool {
+	switch e {
+	case ednsUnknown:
+		return n%2 == 0
+	case ednsWorks:
+		return n < 2
+	case ednsRejected:
+	}
+	return false
+}
+
+// rejectsOPT reports whether an answer to a query with an OPT record may be due to that record. SERVFAIL
+// has many reasons, and only means that where the upstream never answered otherwise.
+func rejectsOPT(answer *dns.Msg, support ednsSupport) bool {
+	switch rcodeOf(answer) {
+	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
+		return true
+	case dns.RcodeServerFailure:
+		return support == ednsUnknown
+	}
+	return false
+}
+
+// learnEDNS remembers for the next query how the upstream was made to answer.
+func (u *upstream) learnEDNS(answer *dns.Msg, withOPT, rejected bool, support ednsSupport) {
+	code := rcodeOf(answer)
+	switch good := code == dns.RcodeSuccess || code == dns.RcodeNameError; {
+	case !good || support == ednsRejected:
+	case withOPT:
+		u.setEDNS(ednsWorks, 0)
+	case rejected:
+		u.setEDNS(ednsRejected, rejectedFor)
+	case support == ednsUnknown:
+		u.setEDNS(ednsRejected, silentFor)
+	}
+}
+
+func (u *upstream) askTCP(ctx context.Context, q question, withOPT bool) (*dns.Msg, error) {
+	conn, err := u.dial(ctx, "tcp")
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	query := m.Copy()
-	query.Id = dns.Id()
-	client := dns.Client{Net: network, Timeout: lookupTime}
-	answer, _, err := client.ExchangeWithConnContext(ctx, query, &dns.Conn{Conn: conn})
+	c, query := &dns.Conn{Conn: conn}, q.message(withOPT)
+	if err := c.WriteMsg(query); err != nil {
+		return nil, orContext(ctx, err)
+	}
+	answer, err := c.ReadMsg()
 	switch {
-	case answer != nil && answer.Truncated && network == "udp":
-		return answer, nil // perhaps cut in the middle of a record
 	case err != nil:
-		return nil, err
+		return nil, orContext(ctx, err)
 	case !answers(answer, query):
 		return nil, errors.New("the answer is to another question")
+	case answer.Truncated:
+		return nil, errors.New("the answer is truncated by TCP too")
 	}
 	return answer, nil
+}
+
+func (u *upstream) dial(ctx context.Context, network string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, u.addr.String())
+}
+
+// orContext returns the reason why a connection was closed.
+func orContext(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// conversation is the queries for one question from one port.
+type conversation struct {
+	conn     net.Conn
+	question question
+	queries  []sent
+	buf      []byte
+}
+
+type sent struct {
+	query   *dns.Msg
+	withOPT bool
+}
+
+func (c *conversation) send(withOPT bool) error {
+	query := c.question.message(withOPT)
+	wire, err := query.Pack()
+	if err != nil {
+		return err
+	}
+	c.queries = append(c.queries, sent{query, withOPT})
+	_, err = c.conn.Write(wire)
+	return err
+}
+
+// receive waits for the answer to one of the queries. It skips what answers none of them: anybody may send
+// that.
+func (c *conversation) receive(deadline time.Time) (*dns.Msg, *sent, error) {
+	if err := c.conn.SetReadDeadline(deadline); err != nil {
+		return nil, nil, err
+	}
+	for {
+		n, err := c.conn.Read(c.buf)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range c.queries {
+			if answer, ok := readAnswer(c.buf[:n], c.queries[i].query); ok {
+				return answer, &c.queries[i], nil
+			}
+		}
+	}
+}
+
+// readAnswer reads a message that came by UDP, if it is the answer to a query. One that was cut in the
+// middle of a record is taken for truncated; one that can't be read otherwise for FORMERR, which is what
+// such an upstream would say of our query.
+func readAnswer(wire []byte, query *dns.Msg) (*dns.Msg, bool) {
+	if len(wire) < headerLen || binary.BigEndian.Uint16(wire) != query.Id || wire[2]&0x80 == 0 {
+		return nil, false
+	}
+	answer := new(dns.Msg)
+	if err := answer.Unpack(wire); err == nil {
+		code := rcodeOf(answer)
+		if len(answer.Question) == 0 && code != dns.RcodeSuccess && code != dns.RcodeNameError {
+			answer.Question = query.Question // some leave out what they did not understand
+		}
+		return answer, answers(answer, query)
+	}
+	broken := &dns.Msg{MsgHdr: answer.MsgHdr, Question: query.Question}
+	if broken.Answer, broken.Ns, broken.Extra = nil, nil, nil; !broken.Truncated {
+		broken.Rcode = dns.RcodeFormatError
+	}
+	return broken, true
 }
 
 // answers reports whether a message is the answer to a query (RFC 5452, section 9.1).
@@ -125,3 +266,6 @@ func answers(answer, query *dns.Msg) bool {
 	a, q := answer.Question[0], query.Question[0]
 	return strings.EqualFold(a.Name, q.Name) && a.Qtype == q.Qtype && a.Qclass == q.Qclass
 }
+
+// String names the upstream in messages.
+func (u *upstream) String() string { return fmt.Sprintf("upstream %s", u.addr) }

@@ -4,65 +4,75 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/protoduction/micro/cloud"
 )
 
 const (
-	lookupTime    = 2 * time.Second // then the answer is SERVFAIL
-	lookupsAtOnce = 512
-	lookupsEach   = 64 // of one client
+	// patience is how long a client is kept waiting, and stalePatience how long where there is an old
+	// answer (RFC 8767, section 5). The look-up goes on beyond both.
+	patience      = 2 * time.Second
+	stalePatience = 1800 * time.Millisecond
+
+	waitsAtOnce, waitsEach     = 2048, 128 // clients' queries that wait for a look-up; those of one client
+	lookupsAtOnce, lookupsEach = 512, 64   // look-ups under way; those that one client began
 )
 
 // ForwardConfig says whom to ask for the names that are not ours.
 type ForwardConfig struct {
-	// Upstreams are asked in this order; the one that answered last is asked first.
+	// Upstreams are asked in this order.
 	Upstreams []netip.AddrPort
 	// ResolvConf is read for upstreams where none are given, and again whenever it changes; "" is
 	// /etc/resolv.conf.
 	ResolvConf string
-	// AllowPrivate are domains whose names may have private addresses in upstream answers; "." is all.
-	// Elsewhere they are dropped, so that no web page can make a browser talk to this network
-	// (DNS rebinding).
-	AllowPrivate []string
-	// Private are further prefixes that upstream answers may not point to, such as the cloud's subnet.
-	Private []netip.Prefix
+
+	// Upstream answers may not have private addresses, so that no web page can make a browser talk to this
+	// network (DNS rebinding), with these exceptions: for names in AllowDomains ("." is all names), and for
+	// addresses in AllowNetworks and in the networks that HostNetworks returns (nil: none).
+	AllowDomains  []string
+	AllowNetworks []netip.Prefix
+	HostNetworks  func() []netip.Prefix
+	// Forbidden are networks that no upstream answer may point to but for AllowDomains, private or not: the
+	// cloud's own subnet.
+	Forbidden []netip.Prefix
 
 	Log *slog.Logger
 }
 
 // Forwarder asks other resolvers, and remembers what they said.
 type Forwarder struct {
-	cfg     ForwardConfig
-	own     atomic.Pointer[[]netip.AddrPort]
-	servers servers
-	cache   cache
-	flights singleflight.Group
+	cfg       ForwardConfig
+	private   *privateFilter
+	own       atomic.Pointer[[]netip.AddrPort]
+	upstreams *upstreams
+	cache     cache
+	ask       func(context.Context, *upstream, question) (*dns.Msg, error) // a test has its own
 
-	mu    sync.Mutex
-	total int
-	each  map[netip.Addr]int
+	waits, lookups *quota
+	ctx            context.Context // of all look-ups
+	cancel         context.CancelFunc
+	work           sync.WaitGroup
+
+	mu      sync.Mutex
+	flights map[string]*flight
+	closed  bool
 }
 
 // NewForwarder validates the configuration. That no upstream is known (yet) is no error.
 func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
-	for i, domain := range cfg.AllowPrivate {
-		if _, ok := dns.IsDomainName(domain); !ok {
-			return nil, cloud.Errorf(cloud.Invalid, "dns: %q is no domain to allow private addresses in", domain)
-		}
-		cfg.AllowPrivate[i] = dns.CanonicalName(domain)
-	}
 	for _, up := range cfg.Upstreams {
 		if !up.IsValid() || up.Port() == 0 || up.Addr().IsUnspecified() {
-			return nil, cloud.Errorf(cloud.Invalid, "dns: upstream %v is no address and port", up)
+			return nil, cloud.Errorf(cloud.Invalid, "dns: upstream %v needs an address and a port", up)
 		}
+	}
+	private, err := newPrivateFilter(cfg)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.ResolvConf == "" {
 		cfg.ResolvConf = "/etc/resolv.conf"
@@ -70,10 +80,15 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Forwarder{cfg: cfg, each: map[netip.Addr]int{}}
-	f.servers.fixed, f.servers.path = cfg.Upstreams, cfg.ResolvConf
+	f := &Forwarder{
+		cfg: cfg, private: private, upstreams: newUpstreams(cfg.Upstreams, cfg.ResolvConf),
+		ask:   func(ctx context.Context, u *upstream, q question) (*dns.Msg, error) { return u.ask(ctx, q) },
+		waits: newQuota(waitsAtOnce, waitsEach), lookups: newQuota(lookupsAtOnce, lookupsEach),
+		flights: map[string]*flight{},
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.own.Store(&[]netip.AddrPort{})
-	f.cache.init(time.Now)
+	f.cache.init()
 	return f, nil
 }
 
@@ -81,32 +96,76 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 // (One that points at somebody who asks us again ends too: the second query waits for the first.)
 func (f *Forwarder) avoid(own []netip.AddrPort) { f.own.Store(&own) }
 
-// admit reports whether the client may have one more look-up under way; each admitted is released.
-func (f *Forwarder) admit(client netip.Addr) bool {
+// close ends all look-ups and returns when they have ended.
+func (f *Forwarder) close() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.total >= lookupsAtOnce || f.each[client] >= lookupsEach {
-		return false
+	f.closed = true
+	f.mu.Unlock()
+	f.cancel()
+	f.work.Wait()
+}
+
+// cached answers from memory; false where the upstreams must be asked.
+func (f *Forwarder) cached(b []byte, q *Query) ([]byte, bool) {
+	k := f.cache.get(cacheKey(q))
+	switch {
+	case k.fresh():
+	case k.failing && k.reply == nil:
+		return failed(b, q, dns.ExtendedErrorCodeCachedError), true
+	case !k.failing:
+		return nil, false
 	}
-	f.total++
-	f.each[client]++
-	return true
+	return k.write(b, q), true
 }
 
-func (f *Forwarder) release(client netip.Addr) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.total--
-	if f.each[client]--; f.each[client] == 0 {
-		delete(f.each, client)
+// wait is a client's query that waits for a look-up.
+type wait struct {
+	f      *Forwarder
+	q      *Query
+	client netip.Addr
+	flight *flight
+	old    known
+}
+
+// begin starts the look-up of a name, or joins the one that is under way; nil where the client or all of
+// them have too many. Each wait is ended by its answer.
+func (f *Forwarder) begin(q *Query, client netip.Addr) *wait {
+	asked, err := newQuestion(q)
+	if err != nil || !f.waits.take(client) {
+		return nil
 	}
+	key := cacheKey(q)
+	w := &wait{f: f, q: q, client: client, old: f.cache.get(key), flight: f.fly(key, asked, client)}
+	if w.flight == nil {
+		f.waits.release(client)
+		return nil
+	}
+	return w
 }
 
-// busy is the answer where there is no room.
-func busy(b []byte, q *Query) []byte {
-	return failed(b, q, dns.ExtendedErrorCodeOther)
+// answer always has an answer, SERVFAIL at the latest after 2 seconds.
+func (w *wait) answer() []byte {
+	defer w.f.waits.release(w.client)
+	limit := patience
+	if w.old.reply != nil {
+		limit = stalePatience
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-w.flight.done:
+		if w.flight.err == nil {
+			return w.flight.reply.write(nil, w.q, -1, func(ttl uint32) uint32 { return ttl })
+		}
+	case <-timer.C:
+	}
+	if old := w.old.write(nil, w.q); old != nil {
+		return old
+	}
+	return failed(nil, w.q, dns.ExtendedErrorCodeNoReachableAuthority)
 }
 
+// failed answers SERVFAIL, and why.
 func failed(b []byte, q *Query, why uint16) []byte {
 	m := newMessage(b, q)
 	m.flags |= flagRA
@@ -114,66 +173,17 @@ func failed(b []byte, q *Query, why uint16) []byte {
 	return m.finish()
 }
 
-// cached answers from memory.
-func (f *Forwarder) cached(b []byte, q *Query) ([]byte, bool) {
-	r, age, ok := f.cache.get(cacheKey(q))
-	if !ok {
-		return nil, false
-	}
-	return r.write(b, q, age), true
-}
-
-// Answer looks a name up. It always has an answer, SERVFAIL at the latest after 2 seconds; clients that
-// ask the same at the same time share one look-up.
-func (f *Forwarder) Answer(ctx context.Context, q *Query) []byte {
-	key := cacheKey(q)
-	result, err, _ := f.flights.Do(key, func() (any, error) {
-		if r, _, ok := f.cache.get(key); ok {
-			return r, nil // landed between the caller's look into the cache and now
-		}
-		r, err := f.lookup(ctx, q)
-		if err == nil {
-			f.cache.put(key, r)
-		}
-		return r, err
-	})
-	if err != nil {
-		return failed(nil, q, dns.ExtendedErrorCodeNoReachableAuthority)
-	}
-	return result.(*reply).write(nil, q, 0)
-}
-
-// lookup asks the upstreams.
-func (f *Forwarder) lookup(ctx context.Context, q *Query) (*reply, error) {
-	name, _, err := dns.UnpackDomainName(q.Name(), 0)
+// newReply makes an upstream's answer into what clients get.
+func (f *Forwarder) newReply(q question, m *dns.Msg) (*reply, error) {
+	life, negative := lifetime(m), isNegative(m)
+	dropped := f.private.drop(m, q.name)
+	r, err := newReply(m)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTime)
-	defer cancel()
-	m := &dns.Msg{Question: []dns.Question{{Name: name, Qtype: q.Type, Qclass: q.Class}}}
-	m.RecursionDesired, m.CheckingDisabled = true, q.Flags&flagCD != 0
-	m.SetEdns0(maxUDP, q.DO)
-	answer, err := f.ask(ctx, m)
-	if err != nil {
-		f.cfg.Log.Debug("name not looked up", "name", name, "err", err)
-		return nil, err
+	r.negative, r.filtered = negative, dropped > 0
+	if !r.cut {
+		r.life = life
 	}
-	ttl := lifetime(answer)
-	dropped := 0
-	if !f.mayBePrivate(name) {
-		dropped = dropPrivate(answer, f.cfg.Private)
-	}
-	return newReply(answer, ttl, dropped > 0)
-}
-
-// mayBePrivate reports whether private addresses are expected under the name.
-func (f *Forwarder) mayBePrivate(name string) bool {
-	name = strings.ToLower(name)
-	for _, domain := range f.cfg.AllowPrivate {
-		if dns.IsSubDomain(domain, name) {
-			return true
-		}
-	}
-	return false
+	return r, nil
 }

@@ -1,13 +1,14 @@
 package dnsd
 
 import (
-	"context"
 	"fmt"
 	"syscall"
+
+	"github.com/miekg/dns"
 )
 
 // serveUDP answers what comes to one socket until it is woken to end.
-func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
+func (s *Server) serveUDP(u *udpSocket) error {
 	b := newBatch(u.wildcard)
 	var q Query
 	faults := 0
@@ -35,7 +36,7 @@ func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
 			case answered:
 				b.reply(i, answer)
 			case forwarded:
-				s.forwardUDP(ctx, u, b, i, &q)
+				s.forwardUDP(u, b, i, &q)
 			case dropped:
 			}
 		}
@@ -56,22 +57,19 @@ func (s *Server) serveUDP(ctx context.Context, u *udpSocket) error {
 }
 
 // forwardUDP answers the i-th message from the cache, or has it looked up beside the reader.
-func (s *Server) forwardUDP(ctx context.Context, u *udpSocket, b *batch, i int, q *Query) {
+func (s *Server) forwardUDP(u *udpSocket, b *batch, i int, q *Query) {
 	room := b.slots[i].answer[:0]
 	if answer, ok := s.cfg.Forward.cached(room, q); ok {
 		b.reply(i, s.record(q, answer))
 		return
 	}
 	msg, from := b.message(i)
-	client := from.Addr()
-	if !s.cfg.Forward.admit(client) {
-		b.reply(i, s.record(q, busy(room, q)))
-		return
-	}
 	own, back := &Query{}, b.wayBack(i)
 	own.Parse(append([]byte(nil), msg...))
-	s.work.Go(func() {
-		defer s.cfg.Forward.release(client)
-		back.send(u.fd, s.record(own, s.cfg.Forward.Answer(ctx, own)))
-	})
+	w := s.cfg.Forward.begin(own, from.Addr())
+	if w == nil {
+		b.reply(i, s.record(q, failed(room, q, dns.ExtendedErrorCodeOther)))
+		return
+	}
+	s.work.Go(func() { back.send(u.fd, s.record(own, w.answer())) })
 }

@@ -134,7 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	for _, u := range s.udp {
-		serve(func(ctx context.Context) error { return s.serveUDP(ctx, u) })
+		serve(func(context.Context) error { return s.serveUDP(u) })
 	}
 	for _, l := range s.tcp {
 		serve(func(ctx context.Context) error { return s.serveTCP(ctx, l) })
@@ -147,6 +147,9 @@ func (s *Server) Run(ctx context.Context) error {
 			u.shut()
 		}
 	})
+	if s.cfg.Forward != nil {
+		s.cfg.Forward.close()
+	}
 	s.work.Wait()
 	asleep.Stop()
 	for _, u := range s.udp { // look-ups under way have been writing to them

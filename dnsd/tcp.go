@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 const (
@@ -84,14 +86,14 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		s.work.Go(func() {
 			defer s.conns.remove(conn, counted)
 			defer conn.Close()
-			s.serveConn(ctx, conn, client)
+			s.serveConn(conn, client)
 		})
 	}
 }
 
 // serveConn answers the queries of one connection until the client closes it or says nothing for
 // tcpIdle. Answers that others must be asked for come when they come (RFC 7766, section 6.2.1.1).
-func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn, client netip.Addr) {
+func (s *Server) serveConn(conn *net.TCPConn, client netip.Addr) {
 	var lookups sync.WaitGroup
 	defer lookups.Wait()
 	out := &tcpWriter{conn: conn}
@@ -118,7 +120,7 @@ func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn, client netip.
 				q = &Query{Stream: true}
 				slots <- struct{}{}
 				lookups.Go(func() {
-					out.write(s.lookup(ctx, asked, client))
+					out.write(s.lookup(asked, client))
 					<-slots
 				})
 				continue
@@ -132,12 +134,12 @@ func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn, client netip.
 }
 
 // lookup has the forwarder answer one query, if it has room.
-func (s *Server) lookup(ctx context.Context, q *Query, client netip.Addr) []byte {
-	if !s.cfg.Forward.admit(client) {
-		return s.record(q, busy(nil, q))
+func (s *Server) lookup(q *Query, client netip.Addr) []byte {
+	w := s.cfg.Forward.begin(q, client)
+	if w == nil {
+		return s.record(q, failed(nil, q, dns.ExtendedErrorCodeOther))
 	}
-	defer s.cfg.Forward.release(client)
-	return s.record(q, s.cfg.Forward.Answer(ctx, q))
+	return s.record(q, w.answer())
 }
 
 // tcpWriter writes whole messages.

@@ -13,7 +13,7 @@ import (
 // the others do not wait for it (RFC 7766, section 6.2.1.1).
 func TestPipeline(t *testing.T) {
 	hold := make(chan struct{})
-	s := forwarding(t, nil, newUpstream(t, func(w dns.ResponseWriter, m *dns.Msg) {
+	s := forwarding(t, nil, newResolver(t, func(w dns.ResponseWriter, m *dns.Msg) {
 		<-hold
 		zoneFile("www.example. 60 IN A 192.0.2.1")(w, m)
 	}))

@@ -1,109 +1,86 @@
 package dnsd
 
 import (
-	"bufio"
-	"bytes"
-	"net"
 	"net/netip"
-	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
 
-// servers are the resolvers to ask.
-type servers struct {
-	fixed []netip.AddrPort // where given, path is not read
-	path  string           // a resolv.conf
+// upstream is a resolver that is asked for names that are not ours, and what is known of it. It lives as
+// long as it is configured.
+type upstream struct {
+	addr netip.AddrPort
 
-	mu      sync.Mutex
-	known   []netip.AddrPort // the one to ask first stands first
-	checked time.Time
-	changed time.Time // the file's time stamp when it was read
+	mu    sync.Mutex
+	edns  ednsSupport
+	until time.Time // ednsRejected is tried again after that
+	heard time.Time // when a message last came from it
+	// down: it was silent for a whole attempt, and has not been heard since. The others are asked first.
+	down   bool
+	probed time.Time // when it was last asked only to see whether it is back
 }
 
-// A laptop moves between networks: how often to look whether the file has changed.
-const resolvConfEvery = 2 * time.Second
+// ednsSupport says whether an upstream answers queries with an OPT record (RFC 6891, section 6.2.2: some
+// answer FORMERR, some not at all).
+type ednsSupport uint8
 
-// list returns whom to ask, in order, our own addresses left out.
-func (s *servers) list(own []netip.AddrPort) []netip.AddrPort {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := time.Now(); now.Sub(s.checked) >= resolvConfEvery {
-		s.checked = now
-		s.read()
+const (
+	ednsUnknown ednsSupport = iota
+	ednsWorks
+	ednsRejected
+)
+
+const (
+	rejectedFor = 15 * time.Minute // an upstream that answered FORMERR or the like
+	silentFor   = time.Minute      // one that only answered without: perhaps the others were lost on the way
+	probeEvery  = 10 * time.Second // an upstream that is down
+)
+
+func (u *upstream) ednsSupport() ednsSupport {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.edns == ednsRejected && time.Now().After(u.until) {
+		u.edns = ednsUnknown
 	}
-	return slices.DeleteFunc(slices.Clone(s.known), func(up netip.AddrPort) bool { return isOwn(up, own) })
+	return u.edns
 }
 
-// read reads the file if it has changed.
-func (s *servers) read() {
-	if len(s.fixed) > 0 {
-		if s.known == nil {
-			s.known = slices.Clone(s.fixed)
-		}
-		return
-	}
-	info, err := os.Stat(s.path)
-	if err != nil || info.ModTime().Equal(s.changed) {
-		return
-	}
-	if text, err := os.ReadFile(s.path); err == nil {
-		s.known, s.changed = parseResolvConf(text), info.ModTime()
+func (u *upstream) setEDNS(support ednsSupport, remember time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.edns, u.until = support, time.Now().Add(remember)
+}
+
+// setHeard records that the upstream is there.
+func (u *upstream) setHeard() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.heard, u.down = time.Now(), false
+}
+
+// setSilent records that the upstream did not answer an attempt that began at a time. It counts as down,
+// unless it answered something else meanwhile.
+func (u *upstream) setSilent(began time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.heard.Before(began) && !u.down {
+		u.down, u.probed = true, time.Now()
 	}
 }
 
-// prefer moves one that answered to the front.
-func (s *servers) prefer(up netip.AddrPort) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := slices.Index(s.known, up); i > 0 {
-		s.known = append([]netip.AddrPort{up}, slices.Delete(slices.Clone(s.known), i, i+1)...)
-	}
+func (u *upstream) isDown() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.down
 }
 
-// parseResolvConf returns the name servers of a resolv.conf(5).
-func parseResolvConf(text []byte) []netip.AddrPort {
-	var ups []netip.AddrPort
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 || fields[0] != "nameserver" {
-			continue
-		}
-		if addr, err := netip.ParseAddr(fields[1]); err == nil {
-			if addr.IsUnspecified() { // by tradition this machine
-				addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-			}
-			ups = append(ups, netip.AddrPortFrom(addr.Unmap(), 53))
-		}
-	}
-	return ups
-}
-
-// isOwn reports whether an address is one that we listen on; a wildcard listens on all of the machine's.
-func isOwn(up netip.AddrPort, own []netip.AddrPort) bool {
-	for _, o := range own {
-		if o.Port() != up.Port() {
-			continue
-		}
-		if o.Addr() == up.Addr() || o.Addr().IsUnspecified() && isLocal(up.Addr()) {
-			return true
-		}
-	}
-	return false
-}
-
-func isLocal(addr netip.Addr) bool {
-	if addr.IsLoopback() {
-		return true
-	}
-	all, err := net.InterfaceAddrs()
-	if err != nil {
+// takeProbe reports whether the upstream is down and it is time to ask it again; the caller must do so.
+func (u *upstream) takeProbe() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.down || time.Since(u.probed) < probeEvery {
 		return false
 	}
-	return slices.ContainsFunc(all, func(a net.Addr) bool {
-		p, err := netip.ParsePrefix(a.String())
-		return err == nil && p.Addr().WithZone("") == addr.WithZone("")
-	})
+	u.probed = time.Now()
+	return true
 }

@@ -189,13 +189,18 @@ func (n *Node) openNames(context.Context) error {
 	if err != nil {
 		return err
 	}
-	forward, err := dnsd.NewForwarder(dnsd.ForwardConfig{Private: []netip.Prefix{n.net.Subnet()}, Log: n.log})
+	names := n.cfg.Names
+	forward, err := dnsd.NewForwarder(dnsd.ForwardConfig{
+		Upstreams: names.Upstreams, ResolvConf: names.ResolvConf, Log: n.log,
+		AllowDomains: names.PrivateDomains, AllowNetworks: names.PrivateNetworks, HostNetworks: dnsd.HostNetworks,
+		Forbidden: []netip.Prefix{n.net.Subnet()},
+	})
 	if err != nil {
 		return err
 	}
 	n.dns, err = dnsd.New(dnsd.Config{
 		Listen:   append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)),
-		Networks: n.networks(), Zone: zone, Forward: forward, Groups: n, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
+		Networks: n.networks(), Zone: zone, Forward: forward, Rate: names.Rate, Groups: n, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
 		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())
