@@ -65,7 +65,7 @@ install: build ## put bin/micro into /usr/local/bin and its systemd unit next to
 	install -D -m 0644 packaging/micro.service $(DESTDIR)/etc/systemd/system/micro.service
 
 .PHONY: helpers
-helpers: deps-build $(helpers)/bin ## runc and the shim, which the binary carries
+helpers: deps-build $(helpers)/bin ## runc, the shim and the init, which the binary carries
 
 # The script itself knows what is fresh.
 .PHONY: $(helpers)/bin

@@ -136,7 +136,7 @@ func testParts(t *testing.T, p pkg) {
 var (
 	vague  = []string{"util", "utils", "common", "helper", "helpers", "types", "manager", "misc", "base", "shared", "lib"}
 	called = map[string]string{
-		"runtime/engine/helpers": "the design's word for the two programs that a release binary carries",
+		"runtime/engine/helpers": "the design's word for the three programs that a release binary carries",
 	}
 )
 

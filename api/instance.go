@@ -29,7 +29,9 @@ type Instance struct {
 	CPU         *float64 `json:"cpu,omitempty" doc:"Seconds of processor time since the start"`
 	Memory      *int64   `json:"memory,omitempty" doc:"Bytes in use, page cache that can be dropped left out"`
 	MemoryLimit int64    `json:"memory_limit" doc:"Bytes"`
-	Processes   *int64   `json:"processes,omitempty" doc:"Processes and threads"`
+	Processes   *int64   `json:"processes,omitempty" doc:"Processes that run"`
+	Zombies     *int64   `json:"zombies,omitempty" doc:"Processes that have ended, and that the app has not waited for"`
+	Threads     *int64   `json:"threads,omitempty" doc:"Threads of all processes and zombies: what the limit of 512 counts"`
 	OOMKills    *int64   `json:"oom_kills,omitempty"`
 	Requests    *uint64  `json:"requests,omitempty" doc:"That it got since it joined the routing table"`
 	InFlight    *int64   `json:"in_flight,omitempty" doc:"Requests and upgraded connections of it that have not ended"`
@@ -50,5 +52,5 @@ type InstanceQuery struct {
 	App     cloud.AppName     `json:"app,omitempty"`
 	Release int               `json:"release,omitempty"`
 	Process cloud.ProcessName `json:"process,omitempty"`
-	Stats   bool              `json:"stats,omitempty"` // with cpu, memory, processes, oom_kills, requests and in_flight
+	Stats   bool              `json:"stats,omitempty"` // with cpu, memory, processes, zombies, threads, oom_kills, requests and in_flight
 }

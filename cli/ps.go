@@ -26,11 +26,11 @@ func (c *command) ps() *urfave.Command {
 				for _, i := range list {
 					rows = append(rows, []string{
 						slot(i), string(i.Phase), number(i.PID), i.Address, string(i.Node), strconv.Itoa(i.Restarts),
-						before.share(i), used(i), requests(i), since(i), reason(i),
+						before.share(i), used(i), processes(i), requests(i), since(i), reason(i),
 					})
 				}
 				before = usageOf(list)
-				return c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "CPU", "MEMORY", "REQUESTS", "SINCE", "WHY"}, rows)
+				return c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "CPU", "MEMORY", "PROCESSES", "REQUESTS", "SINCE", "WHY"}, rows)
 			})
 		}))
 }
@@ -142,7 +142,14 @@ func processes(i api.Instance) string {
 	if i.Processes == nil {
 		return ""
 	}
-	return strconv.FormatInt(*i.Processes, 10)
+	text := strconv.FormatInt(*i.Processes, 10)
+	switch {
+	case i.Zombies == nil || *i.Zombies == 0:
+		return text
+	case *i.Zombies == 1:
+		return text + " + 1 zombie"
+	}
+	return text + fmt.Sprintf(" + %d zombies", *i.Zombies)
 }
 
 func requests(i api.Instance) string {

@@ -37,6 +37,7 @@ type ProcessSpec struct {
 	Port      *int      `json:"port,omitempty"`
 	Startup   *Duration `json:"startup,omitempty"`
 	StopGrace *Duration `json:"stop_grace,omitempty"`
+	Init      *bool     `json:"init,omitempty"` // false has its program be process 1 itself
 	Liveness  *Check    `json:"liveness,omitempty"`
 	Readiness *Check    `json:"readiness,omitempty"`
 }
@@ -132,6 +133,7 @@ func (p ProcessSpec) resolve(name ProcessName, b Built, env map[string]string) P
 		Command:   or(p.Command, ""),
 		Startup:   or(p.Startup, DefaultStartup),
 		StopGrace: or(p.StopGrace, DefaultStopGrace),
+		NoInit:    !or(p.Init, true),
 		Liveness:  Check{Type: CheckProcess},
 		Readiness: Check{Type: CheckProcess},
 	}

@@ -31,6 +31,7 @@ type Process struct {
 	Port      int      `json:"port,omitempty"`    // where it listens, 1 to 65535; 0 for one that nothing is routed to
 	Startup   Duration `json:"startup"`           // how long it may take to become ready
 	StopGrace Duration `json:"stop_grace"`        // between SIGTERM and SIGKILL
+	NoInit    bool     `json:"no_init,omitempty"` // its program is process 1 itself
 	Liveness  Check    `json:"liveness"`          // failing replaces the instance
 	Readiness Check    `json:"readiness"`         // failing takes it out of routing
 }

@@ -48,6 +48,7 @@ func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instanc
 		Image:    rel.Spec.Image.Digest,
 		Shim:     fmt.Sprintf("%s.%s.r%d", rel.Group, rel.App, rel.N),
 		Command:  p.Command,
+		NoInit:   p.NoInit,
 		Hostname: string(i.ID),
 		Search:   []string{string(rel.Group) + ".internal"},
 		Tenant:   group.Number,

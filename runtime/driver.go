@@ -21,6 +21,7 @@ type Container struct {
 	AddressEnv func(netip.Addr) []string
 	User       string // "" is the image's
 	Dir        string // "" is the image's
+	NoInit     bool   // its program is process 1 itself, else one that reaps orphans and forwards signals
 	Hostname   string
 	Search     []string // search domains of its resolv.conf
 
@@ -64,7 +65,9 @@ type Exit struct {
 type Stats struct {
 	CPU                 time.Duration
 	Memory, MemoryLimit int64 // bytes; Memory is the working set, page cache that can be dropped left out
-	Pids                int64
+	Pids                int64 // processes and threads, ended ones that nobody waited for included: what the limit counts
+	Processes           int64 // that run, without micro's init
+	Zombies             int64 // ended processes that nobody waited for
 	OOMKills            int64
 }
 

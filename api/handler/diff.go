@@ -70,6 +70,7 @@ func facts(r *cloud.Release) map[string]string {
 		f[n+"port"] = strconv.Itoa(p.Port)
 		f[n+"startup"] = p.Startup.String()
 		f[n+"stop_grace"] = p.StopGrace.String()
+		f[n+"init"] = strconv.FormatBool(!p.NoInit)
 		f[n+"liveness"] = text(p.Liveness)
 		f[n+"readiness"] = text(p.Readiness)
 	}

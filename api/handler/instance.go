@@ -17,7 +17,7 @@ type instancesInput struct {
 	App     cloud.AppName     `query:"app" maxLength:"64"`
 	Release int               `query:"release" minimum:"0"`
 	Process cloud.ProcessName `query:"process" maxLength:"64"`
-	Stats   bool              `query:"stats" doc:"With cpu, memory, processes, oom_kills, requests and in_flight"`
+	Stats   bool              `query:"stats" doc:"With cpu, memory, processes, zombies, threads, oom_kills, requests and in_flight"`
 }
 
 func (h *Handler) serveInstances() {
@@ -79,7 +79,8 @@ func (h *Handler) addStats(ctx context.Context, items []api.Instance) {
 				return
 			}
 			cpu := s.CPU.Seconds()
-			it.CPU, it.Memory, it.Processes, it.OOMKills = &cpu, &s.Memory, &s.Pids, &s.OOMKills
+			it.CPU, it.Memory, it.OOMKills = &cpu, &s.Memory, &s.OOMKills
+			it.Processes, it.Zombies, it.Threads = &s.Processes, &s.Zombies, &s.Pids
 			if s.MemoryLimit > 0 {
 				it.MemoryLimit = s.MemoryLimit
 			}

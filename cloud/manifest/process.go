@@ -80,6 +80,7 @@ type ownProcess struct {
 	listen *int
 	cores  *int64
 	grace  *cloud.Duration
+	init   *bool
 }
 
 func (v value) port(o *ownProcess) {
@@ -113,10 +114,17 @@ func (v value) stopGrace(o *ownProcess) {
 	}
 }
 
+func (v value) processInit(o *ownProcess) {
+	if b, ok := v.flag(); ok {
+		o.init = &b
+	}
+}
+
 func (o *ownProcess) over(b *ownProcess) {
 	set(&o.listen, b.listen)
 	set(&o.cores, b.cores)
 	set(&o.grace, b.grace)
+	set(&o.init, b.init)
 }
 
 // over puts what b says in place of what p does.
@@ -139,7 +147,7 @@ func set[T any](p **T, b *T) {
 
 // finish completes the draft, and checks what the keys mean together.
 func (p *process) finish(r *reader) {
-	p.draft.Port, p.draft.CPU, p.draft.StopGrace = p.own.listen, p.own.cores, p.own.grace
+	p.draft.Port, p.draft.CPU, p.draft.StopGrace, p.draft.Init = p.own.listen, p.own.cores, p.own.grace, p.own.init
 	if p.name == "" {
 		return
 	}

@@ -128,6 +128,7 @@ var ownProcessKeys = []key[ownProcess]{
 	{name: "port", read: value.port},
 	{name: "cpu", read: value.cpu},
 	{name: "stop-grace", read: value.stopGrace},
+	{name: "init", read: value.processInit},
 }
 
 func (*strategy) keys() ([]key[strategy], string) {

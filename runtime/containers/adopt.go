@@ -91,7 +91,7 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 	if err != nil {
 		return nil, nil, fmt.Errorf("label %s: %w", labelTenant, err)
 	}
-	in.tenant, in.stop = uint32(tenant), stopSignal(r.Labels[labelStop])
+	in.tenant, in.stop, in.init = uint32(tenant), stopSignal(r.Labels[labelStop]), r.Labels[labelInit] != ""
 	var begun started
 	through, err := readJSON(filepath.Join(d.folder(r.ID), startedFile), &begun)
 	if err != nil {

@@ -20,13 +20,18 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
+// A process that has ended may have left others behind that hold its output open, or go on writing to it. Its
+// own output is in pipes and buffers then, on its way through the shim, and is here within milliseconds.
 const (
-	// lastWords is how long the output of an ended process is waited for when nothing comes of it: one that
-	// it left behind in the background may hold it open for ever.
-	lastWords = 2 * time.Second
-	// underway is how much output can be on its way from a process that has ended, in the pipes and buffers
-	// between it and its reader. What comes after that many bytes is somebody else's.
-	underway = 1 << 20
+	// quiet is how long nothing may come before the rest of an ended process's output counts as somebody else's.
+	quiet = 200 * time.Millisecond
+	// lastWords bounds the wait where something keeps coming. Time that the reader takes is not counted.
+	lastWords = time.Second
+	// underway is more than pipes and buffers between a process and its reader hold. What comes after that many
+	// bytes is somebody else's.
+	underway = 2 << 20
+	// flushTick is how often flush looks.
+	flushTick = 10 * time.Millisecond
 )
 
 // attached are the streams and the terminal of a process that somebody here holds.
@@ -110,28 +115,47 @@ func (a *attached) feed(d *Driver, p client.Process, ended <-chan struct{}) {
 	}
 }
 
-// flush waits until the output of a process that has ended is where it belongs, however slowly that reads.
-func (a *attached) flush(streams cio.IO) {
+// flush waits until the output of a process that has ended is where it belongs, however slowly its reader reads.
+// It reports false where the output did not end, because other processes hold it open or the reader has left.
+// ping asks something of the shim and returns when it has answered.
+func (a *attached) flush(streams cio.IO, ping func()) (ended bool) {
 	done := make(chan struct{})
 	go func() {
 		streams.Wait()
 		close(done)
 	}()
-	first := a.written.Load()
+	tick := time.NewTicker(flushTick)
+	defer tick.Stop()
+	first, before := a.written.Load(), a.written.Load()
+	var silent, spent time.Duration
 	for {
-		before := a.written.Load()
 		select {
 		case <-done:
-			return
+			return true
 		case <-a.left:
 			streams.Cancel()
-			return
-		case <-time.After(lastWords):
+			return false
+		case <-tick.C:
 		}
 		now := a.written.Load()
-		if now-first > underway || now == before && a.writing.Load() == 0 {
+		if a.writing.Load() > 0 { // the reader takes its time
+			before, silent = now, 0
+			continue
+		}
+		spent += flushTick
+		silent += flushTick
+		if now != before {
+			before, silent = now, 0
+		}
+		if silent >= quiet && spent < lastWords {
+			ping()
+			if a.written.Load() != before || a.writing.Load() > 0 {
+				continue
+			}
+		}
+		if silent >= quiet || spent >= lastWords || now-first > underway {
 			streams.Cancel()
-			return
+			return false
 		}
 	}
 }

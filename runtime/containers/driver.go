@@ -56,6 +56,9 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		busy:      map[string]bool{},
 		step:      func(string) error { return nil },
 	}
+	if d.shims.Init() == "" {
+		d.log.Warn("no micro-init in PATH: apps are process 1 of their containers and have to reap orphans", "hint", "make helpers")
+	}
 	var err error
 	if d.hierarchies, err = hierarchies(); err != nil {
 		return nil, err

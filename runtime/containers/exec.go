@@ -38,9 +38,15 @@ func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, e
 	if err != nil {
 		return 0, fmt.Errorf("run %q in container %s: %w", c.Args[0], id, err)
 	}
-	code, err := d.attend(ctx, call, process, streams)
-	_, gone := process.Delete(call, client.WithProcessKill)
-	if err == nil {
+	code, held, err := d.attend(ctx, call, process, streams)
+	if held {
+		// The shim waits up to 10 s for children of the command to close its output. The caller does not.
+		go func() {
+			if _, err := process.Delete(call); missing(err) != nil {
+				d.log.Debug("an ended command is left in its shim", "instance", id, "err", err)
+			}
+		}()
+	} else if _, gone := process.Delete(call, client.WithProcessKill); err == nil {
 		err = missing(gone)
 	}
 	if err != nil {
@@ -49,14 +55,16 @@ func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, e
 	return code, nil
 }
 
-// attend sees a process through from its start to its end.
-func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *attached) (int, error) {
+// attend follows a process from its start to its end. It reports held where the process has ended and children
+// of it keep its output open.
+func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *attached) (code int, held bool, err error) {
 	status, err := p.Wait(call)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := p.Start(call); err != nil {
-		return commandNotRun(err)
+		code, err := commandNotRun(err)
+		return code, false, err
 	}
 	ended := make(chan struct{})
 	defer close(ended)
@@ -67,15 +75,22 @@ func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *at
 	case s = <-status:
 	case <-ctx.Done():
 		if err := p.Kill(call, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
-			return 0, err
+			return 0, false, err
 		}
 		s = <-status
 	}
 	if err := s.Error(); err != nil {
-		return 0, cloud.Errorf(cloud.Unavailable, "the container's shim is gone: %w", err)
+		return 0, false, cloud.Errorf(cloud.Unavailable, "the container's shim is gone: %w", err)
 	}
-	streams.flush(p.IO())
-	return int(s.ExitCode()), ctx.Err()
+	held = !streams.flush(p.IO(), func() { ping(call, p) })
+	return int(s.ExitCode()), held, ctx.Err()
+}
+
+// ping waits for an answer of a process's shim, which shows that the shim has had the processor meanwhile.
+func ping(ctx context.Context, p client.Process) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, _ = p.Status(ctx) // whatever it is
 }
 
 func commandNotRun(err error) (int, error) {
@@ -86,9 +101,9 @@ func commandNotRun(err error) (int, error) {
 	}
 	switch {
 	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
-		return 127, cloud.Errorf(cloud.Invalid, "it is not in the container")
+		return 127, cloud.Errorf(cloud.Invalid, "command not found in the container")
 	case strings.Contains(text, "permission denied"), strings.Contains(text, "exec format error"), strings.Contains(text, "is a directory"):
-		return 126, cloud.Errorf(cloud.Invalid, "it can't be executed there")
+		return 126, cloud.Errorf(cloud.Invalid, "the container can't execute it")
 	}
 	return 0, err
 }

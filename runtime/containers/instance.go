@@ -28,6 +28,7 @@ const (
 	labelBoot   = labelPrefix + "boot"
 	labelStop   = labelPrefix + "stop-signal" // missing where the image names none
 	labelShim   = labelPrefix + "shim"        // what it shares its shim with; older containers lack it
+	labelInit   = labelPrefix + "init"        // path of micro's init; missing where the app is process 1
 )
 
 // instance is a container that was started: one that runs, or one that has ended and was not removed yet.
@@ -39,6 +40,7 @@ type instance struct {
 	pid     uint32
 	started time.Time
 	stop    syscall.Signal // that asks it to end
+	init    bool           // its process 1 is micro's init
 	task    client.Task    // nil where the task is gone with its shim or its machine
 	streams *attached      // nil for one whose output goes to a log
 	shim    *engine.Shim   // nil where the task is, and while it is being removed
@@ -85,7 +87,7 @@ func (in *instance) running() runtime.Running {
 func (d *Driver) watch(in *instance, status <-chan client.ExitStatus) {
 	s := <-status
 	if in.streams != nil {
-		in.streams.flush(in.task.IO())
+		in.streams.flush(in.task.IO(), func() { ping(d.engine.Context(context.Background()), in.task) })
 		if err := in.task.IO().Close(); err != nil {
 			d.log.Warn("pipes of a container are left", "instance", in.id, "err", err)
 		}

@@ -87,6 +87,9 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	if s.Mounts, err = d.mounts(c, ids, s.Mounts); err != nil {
 		return nil, err
 	}
+	if d.needsInit(c, args) {
+		d.addInit(s)
+	}
 	s.Linux.Seccomp = seccomp.DefaultProfile(s) // depends on the capabilities
 	s.Linux.Seccomp.Architectures = nativeOnly(s.Linux.Seccomp.Architectures)
 	return s, nil

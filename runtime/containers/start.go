@@ -80,9 +80,9 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		*process, err = d.shims.Join(shimGroup(c))
 		return err
 	})
-	g.Go(func() error {
-		spec, err := d.spec(ctx, c, image, ep)
-		if err != nil {
+	var spec *specs.Spec
+	g.Go(func() (err error) {
+		if spec, err = d.spec(ctx, c, image, ep); err != nil {
 			return err
 		}
 		// The record comes before the snapshot: what no record leads to is garbage to containerd.
@@ -129,6 +129,9 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if err := promised(c, image, task.Pid()); err != nil {
 		return nil, err
 	}
+	if err := checkProgram(spec.Process, task.Pid()); err != nil {
+		return nil, err
+	}
 	if err := task.Start(ctx); err != nil {
 		return nil, runcError(err)
 	}
@@ -136,7 +139,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		return nil, err
 	}
 	in := &instance{
-		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(), stop: stopSignal(image.config.StopSignal),
+		id: c.ID, labels: c.Labels, ip: ep.IP, tenant: c.Tenant, pid: task.Pid(), started: time.Now(), stop: stopSignal(image.config.StopSignal), init: hasInit(spec.Process),
 		task: task, streams: streams, shim: *process, done: make(chan struct{}),
 	}
 	if err := writeJSON(filepath.Join(d.folder(c.ID), startedFile), started{PID: in.pid, At: in.started}); err != nil {
@@ -171,6 +174,9 @@ func (d *Driver) record(ctx context.Context, c runtime.Container, image *image, 
 	labels[labelBoot], labels[labelShim] = d.boot, shimGroup(c)
 	if s := image.config.StopSignal; s != "" {
 		labels[labelStop] = s
+	}
+	if hasInit(spec.Process) {
+		labels[labelInit] = initPath
 	}
 	_, err = d.engine.Client().ContainerService().Create(ctx, containers.Container{
 		ID: c.ID, Labels: labels, Image: c.Image, Spec: anySpec,

@@ -2,6 +2,7 @@ package containers
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +32,40 @@ func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 		}
 		return s, fmt.Errorf("stats of container %s: %w", id, err)
 	}
+	// A container may end while it is looked at.
+	if s.Processes, s.Zombies, err = countProcesses(in.pid); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return s, fmt.Errorf("processes of container %s: %w", id, err)
+	}
+	if in.init {
+		s.Processes = max(0, s.Processes-1)
+	}
 	return s, nil
+}
+
+// countProcesses reads the container's own /proc, where its first process has the ID pid on the host.
+func countProcesses(pid uint32) (running, zombies int64, err error) {
+	proc := fmt.Sprintf("/proc/%d/root/proc", pid)
+	all, err := os.ReadDir(proc)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, e := range all {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join(proc, e.Name(), "stat"))
+		if err != nil {
+			continue // it has ended
+		}
+		// "1 (name) S …"; the name may be anything (proc(5)).
+		switch _, after, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" ")); {
+		case bytes.HasPrefix(after, []byte("Z")), bytes.HasPrefix(after, []byte("X")):
+			zombies++
+		default:
+			running++
+		}
+	}
+	return running, zombies, nil
 }
 
 // Listening are the TCP addresses that something in the container listens on.

@@ -50,7 +50,7 @@ func TestWalls(t *testing.T) {
 	printed := r.printed(c)
 	assertLines(t, printed,
 		"uid 0 gid 0",
-		"dir /not/there/yet host web-1 pid 1",
+		"dir /not/there/yet host web-1 pid …",
 		"/proc/self/uid_map: 0 1245184 65536 <nil>",
 		"/proc/self/gid_map: 0 1245184 65536 <nil>",
 		"/etc/hostname: web-1 <nil>",

@@ -73,6 +73,9 @@ func (e *Engine) Shims(ctx context.Context, data string) (*Shims, error) {
 // Runc returns the path of the program that makes containers.
 func (s *Shims) Runc() string { return s.helpers.Runc }
 
+// Init returns the path of the program that is process 1 of containers, "" where there is none.
+func (s *Shims) Init() string { return s.helpers.Init }
+
 // Program returns the path of the shim itself.
 func (s *Shims) Program() string { return s.helpers.Shim }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the two programs that a release of micro has on board, runc and the shim, into bin/ next to
-# this script. Needs Go, gcc and libseccomp's headers (apt install gcc libseccomp-dev). Does nothing
-# where both are newer than what they are made of.
+# Builds the three programs that a release of micro has on board, runc, the shim and the containers' init, into
+# bin/ next to this script. Needs Go, gcc and libseccomp's headers (apt install gcc libseccomp-dev). Does nothing
+# where all are newer than what they are made of.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p bin
@@ -23,6 +23,14 @@ if ! fresh $shim "$root/go.mod" ../shim build.sh; then
 	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags='-s -w' -o $shim.new ../shim/cmd
 	mv $shim.new $shim
 fi
-# What a release compares with, instead of having both in memory at each start.
-(cd bin && sha256sum runc containerd-shim-micro-v2 >sums.new && mv sums.new sums)
-# A micro without helpers on board finds both with PATH=$PWD/bin:$PATH
+init=bin/micro-init
+if ! fresh $init init build.sh; then
+	# It stands on no library, and the compiler must not think that there is one.
+	gcc -std=gnu11 -Wall -Wextra -Werror -Os -ffreestanding -fno-builtin -fno-stack-protector -fno-pie \
+		-fno-asynchronous-unwind-tables -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,norelro,-s \
+		-o $init.new init/init.c
+	mv $init.new $init
+fi
+# What a release compares with, instead of having them in memory at each start.
+(cd bin && sha256sum runc containerd-shim-micro-v2 micro-init >sums.new && mv sums.new sums)
+# A micro without helpers on board finds them with PATH=$PWD/bin:$PATH

@@ -1,5 +1,6 @@
-// Package helpers brings along the two programs that running a container takes: runc and the shim.
+// Package helpers brings along the three programs that running a container takes: runc, the shim, and the init
+// that is process 1 of a container (init/init.c).
 //
-// A release holds both (build tag embedhelpers, made by build.sh). Without the tag, runc comes from
-// PATH and micro itself is the shim, by another name.
+// A release holds them (build tag embedhelpers, made by build.sh). Without the tag, runc and the init come from
+// PATH, and micro itself is the shim, by another name. Where PATH has no init, containers run without.
 package helpers

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,10 @@ var runcBinary []byte
 //go:embed bin/containerd-shim-micro-v2
 var shimBinary []byte
 
-// sums is what sha256sum says of the two, in this order. To hash them here would bring all of them into
+//go:embed bin/micro-init
+var initBinary []byte
+
+// sums is what sha256sum says of the three, in this order. To hash them here would bring all of them into
 // memory at each start.
 //
 //go:embed bin/sums
@@ -32,22 +36,26 @@ var sums []byte
 // Main reports false: the shim is a program of its own.
 func Main() bool { return false }
 
-// provide unpacks both programs into a folder named after what is in them. Folders of other versions go:
+// provide unpacks the programs into a folder named after what is in them. Folders of other versions go:
 // what runs of them goes on without its file, and whatever is started later is found by the links.
-func provide(data string) (runc, shimPath string, err error) {
-	var sum [2]string
+func provide(data string) (p Paths, err error) {
+	var sum [3]string
 	for i, line := range bytes.SplitN(sums, []byte("\n"), len(sum)) {
 		text, _, _ := bytes.Cut(line, []byte(" "))
-		sum[i] = string(text)
+		sum[i] = string(bytes.TrimSpace(text))
 	}
-	both := sha256.Sum256([]byte(sum[0] + sum[1]))
-	dir := filepath.Join(data, "helpers", hex.EncodeToString(both[:8]))
+	all := sha256.Sum256([]byte(strings.Join(sum[:], "")))
+	dir := filepath.Join(data, "helpers", hex.EncodeToString(all[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", "", fmt.Errorf("unpack helper programs: %w", err)
+		return p, fmt.Errorf("unpack helper programs: %w", err)
 	}
-	runc, shimPath = filepath.Join(dir, "runc"), filepath.Join(dir, "shim")
-	if err := errors.Join(unpack(runc, runcBinary, sum[0]), unpack(shimPath, shimBinary, sum[1])); err != nil {
-		return "", "", err
+	p = Paths{Runc: filepath.Join(dir, "runc"), Shim: filepath.Join(dir, "shim"), Init: filepath.Join(dir, "init")}
+	err = errors.Join(
+		unpack(p.Runc, runcBinary, sum[0], 0o700), unpack(p.Shim, shimBinary, sum[1], 0o700),
+		unpack(p.Init, initBinary, sum[2], 0o755), // every user of a container executes it
+	)
+	if err != nil {
+		return p, err
 	}
 	others, err := os.ReadDir(filepath.Dir(dir))
 	for _, o := range others {
@@ -55,19 +63,19 @@ func provide(data string) (runc, shimPath string, err error) {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(filepath.Dir(dir), o.Name())))
 		}
 	}
-	return runc, shimPath, err
+	return p, err
 }
 
-func unpack(file string, program []byte, sum string) error {
+func unpack(file string, program []byte, sum string, mode os.FileMode) error {
 	if have, err := sumOf(file); err == nil && have == sum {
 		return nil
 	}
 	defer forget(program)
 	tmp := file + ".new"
-	if err := os.WriteFile(tmp, program, 0o700); err != nil {
+	if err := os.WriteFile(tmp, program, mode); err != nil {
 		return fmt.Errorf("unpack helper programs: %w", err)
 	}
-	if err := os.Chmod(tmp, 0o700); err != nil { // whatever the umask is
+	if err := os.Chmod(tmp, mode); err != nil { // whatever the umask is
 		return fmt.Errorf("unpack helper programs: %w", err)
 	}
 	if err := os.Rename(tmp, file); err != nil {

@@ -30,10 +30,10 @@ func TestInstall(t *testing.T) {
 			}
 		}
 		if have, err := os.ReadFile(runc); err != nil || !bytes.Equal(have, runcBinary) {
-			t.Errorf("runc is not the one on snapshots: %v", err)
+			t.Errorf("runc is not the one that the binary carries: %v", err)
 		}
 		if have, err := sumOf(runc); err != nil || !bytes.HasPrefix(sums, []byte(have+" ")) {
-			t.Errorf("sums are of other programs than those on snapshots: %s, %v", have, err)
+			t.Errorf("sums are of other programs than those that the binary carries: %s, %v", have, err)
 		}
 		if err := os.WriteFile(runc, []byte("damaged"), 0o700); err != nil {
 			t.Fatal(err)

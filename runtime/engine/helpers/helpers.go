@@ -14,26 +14,34 @@ import (
 	"github.com/protoduction/micro/runtime/engine/shim"
 )
 
-// Paths are where the two programs are found. They stay valid over an upgrade: containers that run keep
-// them, and have to be ended by them.
-type Paths struct{ Runc, Shim string }
+// Paths are where the programs are found. They stay valid over an upgrade: containers that run keep
+// them, and have to be ended by them. Init is "" where there is none.
+type Paths struct{ Runc, Shim, Init string }
 
-// Install puts links to both programs into links, a folder that lasts while containers run, and the
+// Install puts links to the programs into links, a folder that lasts while containers run, and the
 // programs that the binary carries into a folder of their own below data.
 func Install(ctx context.Context, data, links string) (Paths, error) {
-	runc, shimPath, err := provide(data)
+	programs, err := provide(data)
 	if err != nil {
 		return Paths{}, err
 	}
-	if err := checkRunc(ctx, runc); err != nil {
+	if err := checkRunc(ctx, programs.Runc); err != nil {
 		return Paths{}, err
 	}
 	if err := os.MkdirAll(links, 0o711); err != nil {
 		return Paths{}, fmt.Errorf("helper programs: %w", err)
 	}
 	p := Paths{Runc: filepath.Join(links, "runc"), Shim: filepath.Join(links, shim.Name)}
-	return p, errors.Join(link(runc, p.Runc), link(shimPath, p.Shim))
+	err = errors.Join(link(programs.Runc, p.Runc), link(programs.Shim, p.Shim))
+	if programs.Init != "" {
+		p.Init = filepath.Join(links, initName)
+		err = errors.Join(err, link(programs.Init, p.Init))
+	}
+	return p, err
 }
+
+// initName is what the containers' init is called on disk.
+const initName = "micro-init"
 
 // link makes or changes a symbolic link, without a moment in which there is none.
 func link(target, name string) error {

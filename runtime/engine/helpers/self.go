@@ -30,17 +30,25 @@ func Main() bool {
 	return true
 }
 
-func provide(string) (runc, shimPath string, err error) {
-	if runc, err = onPath(); err != nil {
-		return "", "", err
+func provide(string) (p Paths, err error) {
+	if p.Runc, err = onPath(); err != nil {
+		return p, err
 	}
-	if shimPath, err = exec.LookPath(shim.Name); err == nil {
-		shimPath, err = filepath.Abs(shimPath)
-		return runc, shimPath, err
+	if p.Shim, err = findAbs(shim.Name); err != nil {
+		if p.Shim, err = os.Executable(); err != nil {
+			return p, fmt.Errorf("helper programs: %w", err)
+		}
 	}
-	shimPath, err = os.Executable()
+	if p.Init, err = findAbs(initName); err != nil {
+		p.Init = ""
+	}
+	return p, nil
+}
+
+func findAbs(program string) (string, error) {
+	path, err := exec.LookPath(program)
 	if err != nil {
-		return "", "", fmt.Errorf("helper programs: %w", err)
+		return "", err
 	}
-	return runc, shimPath, nil
+	return filepath.Abs(path)
 }

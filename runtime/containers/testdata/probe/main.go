@@ -62,7 +62,63 @@ var verbs = map[string]func([]string){
 			fmt.Println("line", i)
 		}
 	},
-	"child": child,
+	"child":   child,
+	"orphans": orphans,
+	"leave":   leave,
+	"hold":    func(a []string) { start(append([]string{"sleep"}, a...)...); fmt.Println("held") },
+	"chatter": func([]string) { start("chat"); fmt.Println("chatters") },
+	"chat":    chat,
+	"signals": signals,
+	"die":     func([]string) { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
+}
+
+// start starts this program again, with the same output, and does not wait for it.
+func start(args ...string) {
+	c := exec.Command("/probe", args...)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Start(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// chat writes a line every millisecond.
+func chat([]string) {
+	for {
+		fmt.Println("still here")
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// leave starts a process that lives for a moment, and ends before it does.
+func leave([]string) { start("sleep", "1ms") }
+
+// orphans makes so many processes that lose their parent and end, says how many zombies there are, and serves.
+func orphans(a []string) {
+	n, _ := strconv.Atoi(a[0])
+	for range n {
+		if err := exec.Command("/probe", "leave").Run(); err != nil {
+			fmt.Println(err)
+			break
+		}
+	}
+	serve(nil)
+}
+
+// signals prints the signals that it gets, and ends by SIGTERM.
+func signals([]string) {
+	got := make(chan os.Signal, 100)
+	signal.Notify(got)
+	fmt.Println("ready")
+	for s := range got {
+		if s == syscall.SIGURG || s == syscall.SIGCHLD { // the first is Go's own
+			continue
+		}
+		fmt.Println(s)
+		if s == syscall.SIGTERM {
+			os.Exit(9)
+		}
+	}
 }
 
 // stat says what files are, and whose.
