@@ -91,6 +91,14 @@ func releaseOf(app, release string) cloud.ReleaseRef {
 	return appRef(app).Release(n)
 }
 
+// appRef reads an app's name as the router writes it: "shop", "qa/shop".
+func appRef(name string) cloud.AppRef {
+	if group, app, ok := strings.Cut(name, "/"); ok {
+		return cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(app)}
+	}
+	return cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(name)}
+}
+
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }

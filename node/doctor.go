@@ -12,6 +12,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/node/memory"
 )
 
 // Doctor implements the API's handler.Node: it tries what apps and people need, one after the other.
@@ -31,7 +32,7 @@ func (n *Node) checkDisk() api.Check {
 		return check("disk", api.Fail, "", "cannot look at %s: %v", n.cfg.Data, err)
 	}
 	free, percent := int64(st.Bavail)*st.Bsize, 100*st.Bavail/max(st.Blocks, 1)
-	probe := n.data.path(".doctor")
+	probe := n.data.Path(".doctor")
 	if err := os.WriteFile(probe, []byte("x"), 0o600); err != nil {
 		return check("disk", api.Fail, "micro df, micro prune", "cannot write to %s: %v", n.cfg.Data, err)
 	}
@@ -113,7 +114,7 @@ func (n *Node) checkMemory() api.Check {
 	if limits > total {
 		return check("memory", api.Warn, "micro scale APP -m SIZE", "apps may use %d MB, and the machine has %d MB", limits>>20, total>>20)
 	}
-	return check("memory", api.OK, "", "apps may use %d of %d MB, the node itself uses %d MB", limits>>20, total>>20, residentSet()>>20)
+	return check("memory", api.OK, "", "apps may use %d of %d MB, the node itself uses %d MB", limits>>20, total>>20, memory.Resident()>>20)
 }
 
 func (n *Node) checkApps() api.Check {

@@ -9,14 +9,15 @@ import (
 	"syscall"
 
 	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/node/memory"
 )
 
 // Info implements the API's handler.Node.
 func (n *Node) Info() api.Node {
 	info := api.Node{
 		Name: n.cfg.Name, Version: n.cfg.Version.Version, PID: os.Getpid(), Data: n.cfg.Data, Domain: n.cfg.Domain,
-		Socket: n.data.path("micro.sock"), Gateway: n.net.Gateway().String(), Subnet: n.net.Subnet().String(),
-		Started: n.started.UTC(), Memory: residentSet(), HTTP: []string{}, Public: []string{}, DNS: []string{},
+		Socket: n.data.Path("micro.sock"), Gateway: n.net.Gateway().String(), Subnet: n.net.Subnet().String(),
+		Started: n.started.UTC(), Memory: memory.Resident(), HTTP: []string{}, Public: []string{}, DNS: []string{},
 	}
 	for _, a := range n.internal {
 		info.HTTP = append(info.HTTP, a.String())
@@ -44,12 +45,6 @@ func (n *Node) status() string {
 	return fmt.Sprintf("apps: %d, instances: %d, on %s", apps, n.snapshots.View().Instances.Len(), n.internal[0])
 }
 
-// residentSet is the process's memory in RAM, in bytes; 0 where /proc does not tell.
-func residentSet() int64 {
-	_, resident, _ := memory()
-	return resident
-}
-
 // diskParts are the folders of a node's data, by what people call them.
 var diskParts = []struct{ name, dir string }{
 	{"images and containers", "containerd"}, {"build cache", "build"}, {"logs", "logs"}, {"volumes", "volumes"},
@@ -64,7 +59,7 @@ func (n *Node) Disk(ctx context.Context) (api.Disk, error) {
 	}
 	d := api.Disk{Path: n.cfg.Data, Total: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize, Parts: []api.DiskPart{}}
 	for _, p := range diskParts {
-		bytes, err := usage(ctx, n.data.path(p.dir))
+		bytes, err := usage(ctx, n.data.Path(p.dir))
 		if err != nil {
 			return d, err
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/store/kv"
@@ -19,11 +20,14 @@ func (n *Node) openLeader(context.Context) error {
 	n.crossfades = leader.NewCrossfades(leader.CrossfadeConfig{
 		Views: n.snapshots, Writer: write, Counts: counts{n.figures}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
+	n.retention = &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{
+		n.retention,
+		&leader.Backups{Store: n.db, Log: n.log},
 		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
 		n.crossfades,
 		leader.NewCron(leader.CronConfig{
-			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: n.events, Log: n.log, Now: now,
+			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: note{n.events}, Log: n.log, Now: now,
 		}),
 	}
 	return nil
@@ -83,7 +87,9 @@ func sample(c router.Counts) traffic.Sample {
 	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Bounds: bounds, Counts: counts}
 }
 
-// Note implements leader.Events.
-func (l *eventLog) Note(e leader.Event) {
-	l.add([]api.Event{{Time: now(), Group: e.Group, App: e.App, Release: e.Release, Kind: e.Kind, Object: e.Object, Text: e.Text}})
+// note adds what the leader did to the events.
+type note struct{ events *events.Buffer }
+
+func (n note) Note(e leader.Event) {
+	n.events.Add(api.Event{Time: now(), Group: e.Group, App: e.App, Release: e.Release, Kind: e.Kind, Object: e.Object, Text: e.Text})
 }

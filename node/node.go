@@ -18,6 +18,13 @@ import (
 	"github.com/protoduction/micro/config"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/node/datadir"
+	"github.com/protoduction/micro/node/events"
+	"github.com/protoduction/micro/node/janitor"
+	"github.com/protoduction/micro/node/memory"
+	"github.com/protoduction/micro/node/metrics"
+	"github.com/protoduction/micro/node/systemd"
+	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
@@ -43,11 +50,11 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 
-	data   *data
+	data   *datadir.Dir
 	db     *boltkv.DB
 	store  *store.Store
 	logs   *logs.Logs
-	events *eventLog
+	events *events.Buffer
 
 	snapshots *cloud.Cell // what is
 	published *cloud.Cell // what is, as far as requests and queries find it so
@@ -62,12 +69,16 @@ type Node struct {
 	builder    *build.Builder
 	agent      *runtime.Agent
 	crossfades *leader.Crossfades
+	retention  *leader.Retention
 	duties     []leader.Duty
+	janitor    *janitor.Janitor
+	volumes    volumes.Volumes
+	metrics    *metrics.Metrics
 
-	sockets      *sockets
+	sockets      *systemd.Sockets
 	router       *router.Router
 	figures      *router.Figures
-	queries      queries
+	queries      metrics.Queries
 	compiler     *router.Compiler
 	secret       []byte
 	http         []net.Listener   // for internal hosts
@@ -91,7 +102,7 @@ const secretBytes = 32
 // the host.
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), snapshots: cloud.NewCell(), published: cloud.NewCell(), down: make(chan struct{})}
-	n.sockets = openSockets(cfg.Log)
+	n.sockets = systemd.Open(cfg.Log)
 	n.wait("the store")
 	for _, step := range []func(context.Context) error{
 		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openLeader, n.openAPI,
@@ -100,7 +111,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 			return nil, n.giveUp(err)
 		}
 	}
-	n.sockets.rest()
+	n.sockets.CloseUnused()
 	return n, nil
 }
 
@@ -167,11 +178,11 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	n.published.Show(view)
 	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
 	p.start(ctx, "routes and names", time.Second, n.publish)
-	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.run(ctx, n.snapshots) })
+	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.Follow(ctx, n.snapshots) })
 	p.start(ctx, "leader", 10*time.Second, func(ctx context.Context) error { return leader.Lead(ctx, n.duties...) })
-	p.start(ctx, "janitor", 5*time.Second, n.janitor)
-	p.start(ctx, "watchdog", time.Second, n.watchdog)
-	p.start(ctx, "memory", time.Second, giveBack)
+	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
+	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })
+	p.start(ctx, "memory", time.Second, memory.ReturnUnused)
 	p.start(ctx, "figures", time.Second, n.forget)
 	for _, ln := range n.http {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
@@ -185,7 +196,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	p.start(ctx, "api", 10*time.Second, n.serveAPI)
 	n.wait("")
-	n.notify("READY=1\nSTATUS=" + n.status())
+	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status())
 	ready()
 	var err error
 	select {
@@ -193,7 +204,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	case <-n.down:
 	case <-ctx.Done():
 	}
-	n.notify("STOPPING=1")
+	systemd.Notify(n.log, "STOPPING=1")
 	n.wait("its end: the node stops")
 	n.shutRouter()
 	p.stop()
@@ -238,7 +249,7 @@ func (n *Node) leave() error {
 		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
 	}
 	n.release() // what holds on to the folders below
-	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.path("micro.sock")), engine.RemoveState(engine.StateDir(n.cfg.Data)))
+	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.Path("micro.sock")), engine.RemoveState(engine.StateDir(n.cfg.Data)))
 }
 
 // leaving says whether the node was told to take itself off this machine.

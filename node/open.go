@@ -13,6 +13,10 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
+	"github.com/protoduction/micro/node/accesslog"
+	"github.com/protoduction/micro/node/datadir"
+	"github.com/protoduction/micro/node/events"
+	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
@@ -26,19 +30,19 @@ import (
 )
 
 func (n *Node) openData(context.Context) (err error) {
-	if n.data, err = openData(n.cfg.Data); err != nil {
+	if n.data, err = datadir.Open(n.cfg.Data); err != nil {
 		return err
 	}
 	// One folder is one node, whatever way leads to it: the names of all that it makes come from its path.
-	n.cfg.Data = n.data.dir
-	n.onRelease(n.data.close)
+	n.cfg.Data = n.data.String()
+	n.onRelease(n.data.Close)
 	return nil
 }
 
 // openListeners binds the router's addresses: those asked for, else those of last time, else the first
 // that is free.
 func (n *Node) openListeners(context.Context) error {
-	chosen, err := n.data.choices()
+	chosen, err := n.data.Choices()
 	if err != nil {
 		return err
 	}
@@ -85,7 +89,7 @@ func (n *Node) openListeners(context.Context) error {
 // pickDNS decides where the DNS server is to be, where nobody did.
 func (n *Node) pickDNS() error {
 	candidates := dnsd.DefaultAddrs()
-	if i := slices.IndexFunc(candidates, n.sockets.has); i >= 0 {
+	if i := slices.IndexFunc(candidates, n.sockets.Has); i >= 0 {
 		n.cfg.DNS = candidates[i : i+1]
 		return nil
 	}
@@ -130,11 +134,11 @@ func (n *Node) listenInternal(a netip.AddrPort) error {
 }
 
 func (n *Node) openStore(ctx context.Context) (err error) {
-	if n.db, err = boltkv.Open(boltkv.Config{Dir: n.data.path("store"), LockTimeout: 2 * time.Second, Log: n.log}); err != nil {
+	if n.db, err = boltkv.Open(boltkv.Config{Dir: n.data.Path("store"), LockTimeout: 2 * time.Second, Log: n.log}); err != nil {
 		return err
 	}
 	n.onRelease(func() { n.db.Close() })
-	n.events = newEventLog(n.started)
+	n.events = events.New(n.started)
 	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, Show: n.snapshots.SetState})
 	if err != nil {
 		return err
@@ -145,7 +149,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.logs, err = logs.New(logs.Config{Dir: n.data.path("logs"), Log: n.log, Now: time.Now})
+	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Log: n.log, Now: time.Now})
 	return err
 }
 
@@ -206,16 +210,16 @@ func (n *Node) openNames(context.Context) error {
 		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())
 	}
 	n.figures = router.NewFigures(router.DefaultWarmup)
-	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, access{n.logs}}, Mirrors: n.figures, Local: n.isLocal, PassKey: n.secret})
+	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, accesslog.Recorder{Logs: n.logs}}, Mirrors: n.figures, Local: n.isLocal, PassKey: n.secret})
 	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
-	return n.data.remember(choices{
+	return n.data.Remember(datadir.Choices{
 		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Secret: n.secret,
 	})
 }
 
 // openDriver starts containerd and finds the containers that run.
 func (n *Node) openDriver(ctx context.Context, state string) (err error) {
-	cfg := engine.Config{Root: n.data.path("containerd"), State: state, Logger: n.log}
+	cfg := engine.Config{Root: n.data.Path("containerd"), State: state, Logger: n.log}
 	if err := containers.KeepExits(cfg); err != nil {
 		return err
 	}
@@ -239,9 +243,10 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	if n.images, err = images.Open(ctx, images.Config{Engine: n.engine, Logger: n.log}); err != nil {
 		return err
 	}
+	n.volumes = volumes.Volumes{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.images, Views: n.snapshots,
-		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volume,
+		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
 		Log: n.log, Now: now, Suffix: suffix,
 	})
 	return n.openBuilder(state)
@@ -249,7 +254,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 
 func (n *Node) openBuilder(state string) (err error) {
 	n.builder, err = build.New(build.Config{
-		Root: n.data.path("build"), State: state + "/b", Cgroup: "/micro/build-" + filepath.Base(state),
+		Root: n.data.Path("build"), State: state + "/b", Cgroup: "/micro/build-" + filepath.Base(state),
 		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: engine.Snapshotter, Snapshots: n.engine.Snapshots(),
 		ImageName: images.Name, Images: n.images, Runc: n.shims.Runc(), Sandbox: n.sandbox,
 		Resolvers: []netip.Addr{n.net.Gateway()}, Logger: n.log,

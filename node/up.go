@@ -35,7 +35,7 @@ func Down(ctx context.Context, cfg Config) error {
 	if err := n.openData(ctx); err != nil {
 		return err
 	}
-	chosen, err := n.data.choices()
+	chosen, err := n.data.Choices()
 	if err != nil {
 		return err
 	}

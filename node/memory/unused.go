@@ -1,4 +1,4 @@
-package node
+package memory
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// memoryEvery is how often a look is taken whether the node is quiet.
-	memoryEvery = 5 * time.Second
+	// checkEvery is how often to check whether the node is quiet.
+	checkEvery = 5 * time.Second
 	// quietBytes is what a quiet node allocates at most in that time.
 	quietBytes = 4 << 20
 	// worthBytes is how much must have been allocated for giving memory back to be worth a collection: that
@@ -21,13 +21,13 @@ const (
 	growth = 50
 )
 
-// giveBack returns memory to the system when the node has become quiet after work, such as its start, a
+// ReturnUnused returns memory to the system when the node has become quiet after work, such as its start, a
 // build, an upload: left alone, Go keeps what that took until there is more work.
-func giveBack(ctx context.Context) error {
+func ReturnUnused(ctx context.Context) error {
 	if os.Getenv("GOGC") == "" { // else somebody knows better
 		debug.SetGCPercent(growth)
 	}
-	tick := time.NewTicker(memoryEvery)
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}} // since the process began
 	var last, given uint64

@@ -1,4 +1,4 @@
-package node
+package systemd
 
 import (
 	"errors"
@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockets bind the node's addresses, or take them from who started it: systemd hands over those of a
+// Sockets binds the node's addresses, or take them from who started it: systemd hands over those of a
 // socket unit, and those that the node before this one left with it (sd_listen_fds(3), sd_notify(3)). So
 // nobody is refused while the node is restarted: connections and queries wait for it in the kernel.
-type sockets struct {
+type Sockets struct {
 	log    *slog.Logger
 	handed map[socketName]*os.File
 }
@@ -34,9 +34,9 @@ func (n socketName) String() string {
 	return n.network + "-" + strings.ReplaceAll(n.addr.String(), ":", "_")
 }
 
-// openSockets takes over what the process was handed, once. Children must not find it.
-func openSockets(log *slog.Logger) *sockets {
-	s := &sockets{log: log, handed: map[socketName]*os.File{}}
+// Open takes over the sockets that the process was handed. It can be called once: children must not find them.
+func Open(log *slog.Logger) *Sockets {
+	s := &Sockets{log: log, handed: map[socketName]*os.File{}}
 	for _, f := range activation.Files(true) {
 		name, err := nameOf(int(f.Fd()))
 		if err != nil {
@@ -82,7 +82,7 @@ func nameOf(fd int) (name socketName, err error) {
 }
 
 // ListenTCP implements dnsd.Sockets.
-func (s *sockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error) {
+func (s *Sockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error) {
 	if f := s.take(socketName{"tcp", addr}); f != nil {
 		defer f.Close() // the listener has a descriptor of its own
 		ln, err := net.FileListener(f)
@@ -99,7 +99,7 @@ func (s *sockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListen
 }
 
 // ListenUDP implements dnsd.Sockets.
-func (s *sockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, error) {
+func (s *Sockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, error) {
 	if f := s.take(socketName{"udp", addr}); f != nil {
 		defer f.Close()
 		conn, err := net.FilePacketConn(f)
@@ -115,15 +115,15 @@ func (s *sockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, 
 	return conn, err
 }
 
-// has says whether the address was handed over for both protocols.
-func (s *sockets) has(addr netip.AddrPort) bool {
+// Has says whether the address was handed over for both TCP and UDP.
+func (s *Sockets) Has(addr netip.AddrPort) bool {
 	return s.handed[socketName{"tcp", addr}] != nil && s.handed[socketName{"udp", addr}] != nil
 }
 
 // take returns the socket that was handed over for an address, or nil. "ListenStream=80" of a socket unit
 // is [::]:80, which has IPv4 too. Others that are in the address's way, of settings that have changed, are
 // given up.
-func (s *sockets) take(name socketName) *os.File {
+func (s *Sockets) take(name socketName) *os.File {
 	for _, n := range []socketName{name, {name.network, netip.AddrPortFrom(netip.IPv6Unspecified(), name.addr.Port())}} {
 		if f := s.handed[n]; f != nil && (n == name || name.addr.Addr() == netip.IPv4Unspecified()) {
 			delete(s.handed, n)
@@ -139,14 +139,14 @@ func (s *sockets) take(name socketName) *os.File {
 	return nil
 }
 
-// rest gives up what was handed over and nothing has asked for.
-func (s *sockets) rest() {
+// CloseUnused closes the sockets that were handed over and that nothing has asked for.
+func (s *Sockets) CloseUnused() {
 	for n := range s.handed {
 		s.drop(n)
 	}
 }
 
-func (s *sockets) drop(n socketName) {
+func (s *Sockets) drop(n socketName) {
 	s.log.Warn("a socket that was handed over is not used: no setting has its address", "address", n.addr.String(), "network", n.network)
 	s.handed[n].Close()
 	delete(s.handed, n)
@@ -160,7 +160,7 @@ func (s *sockets) drop(n socketName) {
 }
 
 // keep leaves a socket with systemd too, for the next start; nothing where systemd did not start the node.
-func (s *sockets) keep(c syscall.Conn) {
+func (s *Sockets) keep(c syscall.Conn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		s.log.Warn("cannot keep a socket over a restart", "err", err)

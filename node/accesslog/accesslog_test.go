@@ -1,4 +1,4 @@
-package node
+package accesslog
 
 import (
 	"context"
@@ -18,12 +18,12 @@ var exchange = router.Exchange{
 	App: "qa/shop", Release: "r7", Instance: "qa-shop-r7-web-0-k3x9", Status: 200, In: 1, Out: 23,
 }
 
-func accessLog(t *testing.T) access {
+func accessLog(t *testing.T) Recorder {
 	l, err := logs.New(logs.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return access{l}
+	return Recorder{l}
 }
 
 func TestAccessLine(t *testing.T) {
@@ -36,11 +36,11 @@ func TestAccessLine(t *testing.T) {
 	a.Record(&router.Exchange{Status: 404}) // of no app
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := a.logs.Run(ctx); err != nil {
+	if err := a.Logs.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var lines []logs.Line
-	for l, err := range a.logs.Read(t.Context(), logs.Query{App: cloud.AppRef{Group: "qa", App: "shop"}, Tail: -1}) {
+	for l, err := range a.Logs.Read(t.Context(), logs.Query{App: cloud.AppRef{Group: "qa", App: "shop"}, Tail: -1}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func BenchmarkAccess(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error)
 	go func() { done <- l.Run(ctx) }()
-	a := access{l}
+	a := Recorder{l}
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Record(&exchange)

@@ -1,4 +1,4 @@
-package node
+package accesslog
 
 import (
 	"strconv"
@@ -10,18 +10,18 @@ import (
 	"github.com/protoduction/micro/runtime/logs"
 )
 
-// access writes a line for every request to the log of the app that it went to.
-type access struct{ logs *logs.Logs }
+// Recorder writes a line for every request to the log of the app that it went to.
+type Recorder struct{ Logs *logs.Logs }
 
-var _ router.Recorder = access{}
+var _ router.Recorder = Recorder{}
 
 // Record implements router.Recorder.
-func (a access) Record(x *router.Exchange) {
+func (r Recorder) Record(x *router.Exchange) {
 	if x.App == "" {
 		return
 	}
 	release, _ := strconv.Atoi(strings.TrimPrefix(x.Release, "r"))
-	a.logs.Append(appRef(x.App), logs.Line{
+	r.Logs.Append(appRef(x.App), logs.Line{
 		Time: x.Start.Add(x.Duration), Stream: logs.Router, Release: release, Instance: cloud.InstanceID(x.Instance),
 	}, func(b []byte) []byte { return appendAccess(b, x) })
 }

@@ -1,0 +1,51 @@
+package datadir
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Choices are what a node chose by itself and keeps to: clients have been set up for them.
+type Choices struct {
+	Name   cloud.NodeName   `json:"name"`
+	HTTP   []netip.AddrPort `json:"http"`
+	DNS    []netip.AddrPort `json:"dns"`
+	Subnet netip.Prefix     `json:"subnet"`
+	// Secret is what decides which clients of a sticky route are led where, who must not move with a
+	// restart, and signs passes to releases. The file is for root alone.
+	Secret []byte       `json:"secret"`
+	Domain cloud.Domain `json:"domain"`
+}
+
+// Choices returns what the node chose when it last ran; nothing of a new node.
+func (d *Dir) Choices() (c Choices, err error) {
+	b, err := os.ReadFile(d.Path("node.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		return c, cloud.Errorf(cloud.Invalid, "cannot read what the node chose last time: %w", err).WithHint("remove %s, and the node chooses anew", d.Path("node.json"))
+	}
+	return c, nil
+}
+
+// Remember writes the choices so that they are there wholly or not at all.
+func (d *Dir) Remember(c Choices) error {
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := d.Path("node.json.new")
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		return cloud.Errorf(cloud.Unavailable, "cannot write to the data folder: %w", err)
+	}
+	return os.Rename(tmp, d.Path("node.json"))
+}

@@ -1,0 +1,154 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+type views interface {
+	View() cloud.View
+	Changed(ctx context.Context, old cloud.View) (cloud.View, error)
+}
+
+// stored is the state as it is in the store: a view of it may be older.
+type stored interface {
+	State() *cloud.State
+}
+
+type images interface {
+	// Prune removes all images but those to keep, and returns how many bytes that freed.
+	Prune(ctx context.Context, keep map[string]bool) (int64, error)
+}
+
+type logs interface {
+	Drop(app cloud.AppRef) error
+}
+
+type volumes interface {
+	// Clear removes what is left of dropped volumes; later is true where some are in use still.
+	Clear(inUse func(cloud.AppRef) bool) (later bool, err error)
+}
+
+// Config is what the janitor works with.
+type Config struct {
+	Views   views
+	Store   stored
+	Images  images
+	Logs    logs
+	LogDir  string // has a folder GROUP/APP for each app with logs
+	Volumes volumes
+	// Writing says whether a push is about to write its release: its image must stay.
+	Writing func() bool
+	Log     *slog.Logger
+}
+
+// Janitor frees disk space.
+type Janitor struct {
+	Config
+	kept map[string]bool // images that were needed when some were last removed; nil before the first time
+}
+
+// New returns a janitor.
+func New(cfg Config) *Janitor { return &Janitor{Config: cfg} }
+
+const (
+	// clearEvery is how often the janitor looks although nothing has changed.
+	clearEvery = time.Hour
+	// clearAfter is how long after a change it looks: images that are younger than ten seconds are left alone.
+	clearAfter = 15 * time.Second
+)
+
+// Run frees disk space until ctx ends.
+func (j *Janitor) Run(ctx context.Context) error {
+	view := j.Views.View()
+	due := time.Now().Add(clearAfter)
+	for {
+		waiting, cancel := context.WithDeadline(ctx, due)
+		next, err := j.Views.Changed(waiting, view)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			if soon := time.Now().Add(clearAfter); next.State != view.State && soon.Before(due) {
+				due = soon
+			}
+			view = next
+			continue
+		}
+		due = time.Now().Add(clearEvery)
+		later, err := j.clear(ctx, view)
+		if err != nil {
+			j.Log.Warn("cannot free all disk space that nothing needs", "err", err)
+		}
+		if later {
+			due = time.Now().Add(clearAfter)
+		}
+	}
+}
+
+// clear frees what nothing needs. later is true where something must wait for what is under way.
+func (j *Janitor) clear(ctx context.Context, v cloud.View) (later bool, err error) {
+	inUse := func(app cloud.AppRef) bool {
+		for range v.Instances.OfApp(app) {
+			return true
+		}
+		return false
+	}
+	logs, lerr := j.clearLogs(v, inUse)
+	volumes, verr := j.Volumes.Clear(inUse)
+	images, ierr := j.clearImages(ctx)
+	return logs || volumes || images, errors.Join(lerr, verr, ierr)
+}
+
+// clearImages removes images if fewer are needed than the last time.
+func (j *Janitor) clearImages(ctx context.Context) (later bool, err error) {
+	keep := j.Store.State().Images()
+	fewer := j.kept == nil
+	for digest := range j.kept {
+		fewer = fewer || !keep[digest]
+	}
+	switch {
+	case !fewer:
+	case j.Writing():
+		return true, nil
+	default:
+		_, err = j.Images.Prune(ctx, keep)
+	}
+	if err == nil {
+		j.kept = keep
+	}
+	return false, err
+}
+
+// Prune removes all images that no release needs, and returns how many bytes that freed.
+func (j *Janitor) Prune(ctx context.Context) (int64, error) {
+	if j.Writing() {
+		return 0, cloud.Errorf(cloud.Conflict, "a push is about to write its release").WithHint("micro prune, in a moment")
+	}
+	return j.Images.Prune(ctx, j.Store.State().Images())
+}
+
+// clearLogs removes the logs of apps that are deleted, once their last instances have ended.
+func (j *Janitor) clearLogs(v cloud.View, inUse func(cloud.AppRef) bool) (later bool, err error) {
+	folders, err := filepath.Glob(filepath.Join(j.LogDir, "*", "*"))
+	for _, folder := range folders {
+		app := cloud.AppRef{Group: cloud.GroupName(filepath.Base(filepath.Dir(folder))), App: cloud.AppName(filepath.Base(folder))}
+		info, serr := os.Lstat(folder)
+		if _, exists := v.State.App(app); exists || serr != nil || !info.IsDir() {
+			continue
+		}
+		if inUse(app) {
+			later = true
+			continue
+		}
+		err = errors.Join(err, j.Logs.Drop(app))
+	}
+	return later, err
+}

@@ -1,0 +1,70 @@
+package metrics
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/protoduction/micro/router"
+)
+
+var (
+	requests = describe("micro_http_requests_total", "Requests by the release that they went to, 499 where the client went away.",
+		"app", "release", "code", "method")
+	duration = describe("micro_http_request_duration_seconds", "Time until the head of an app's answer was there.", "app", "release")
+	mirrored = describe("micro_http_mirrored_requests_total", "Copies by the release that they went to, and how their answer was beside the original's.",
+		"app", "release", "result")
+	inFlight    = describe("micro_http_in_flight_requests", "Requests and upgraded connections that have not ended.", "app", "release")
+	connections = describe("micro_http_connections", "Connections of clients that are open.")
+)
+
+// durationBuckets are what the router's finer buckets are summed up to.
+var durationBuckets = []time.Duration{
+	time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
+	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
+}
+
+// httpCollector shows what the router did. Requests that no route was found for have empty labels.
+type httpCollector struct {
+	figures *router.Figures
+	router  interface{ Stats() router.Stats }
+}
+
+// Describe implements prometheus.Collector.
+func (httpCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{requests, duration, mirrored, inFlight, connections} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c httpCollector) Collect(to chan<- prometheus.Metric) {
+	stats := c.router.Stats()
+	to <- gauge(connections, int(stats.Connections))
+	for _, s := range c.figures.All() {
+		for _, code := range s.Codes() {
+			to <- counter(requests, code.N.Load(), s.App, s.Release, strconv.Itoa(code.Status), code.Method)
+		}
+		if s.App != "" {
+			to <- histogram(s.Latency.Snapshot(), s.App, s.Release)
+		}
+		if s.Release != "" {
+			to <- gauge(inFlight, int(stats.InFlight[s.App+"@"+s.Release]), s.App, s.Release)
+		}
+	}
+	for _, m := range c.figures.AllMirrors() {
+		to <- counter(mirrored, m.Answered-m.Differ, m.App, m.Release, "same")
+		to <- counter(mirrored, m.Differ, m.App, m.Release, "differs")
+		to <- counter(mirrored, m.Failed, m.App, m.Release, "failed")
+		to <- counter(mirrored, m.Dropped, m.App, m.Release, "dropped")
+	}
+}
+
+func histogram(s router.Snapshot, labels ...string) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(durationBuckets))
+	for _, bound := range durationBuckets {
+		buckets[bound.Seconds()] = s.Count - s.Over(bound)
+	}
+	return prometheus.MustNewConstHistogram(duration, s.Count, s.Sum.Seconds(), buckets, labels...)
+}

@@ -1,0 +1,35 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+var instances = describe("micro_instances", "Instances by phase.", "app", "release", "phase")
+
+// instanceCollector shows what runs.
+type instanceCollector struct {
+	views interface{ View() cloud.View }
+}
+
+// Describe implements prometheus.Collector.
+func (instanceCollector) Describe(to chan<- *prometheus.Desc) { to <- instances }
+
+// Collect implements prometheus.Collector. A release with an instance in one phase has a figure for each phase.
+func (c instanceCollector) Collect(to chan<- prometheus.Metric) {
+	count := map[cloud.ReleaseRef]map[cloud.InstancePhase]int{}
+	for i := range c.views.View().Instances.All() {
+		if count[i.ReleaseRef] == nil {
+			count[i.ReleaseRef] = map[cloud.InstancePhase]int{}
+		}
+		count[i.ReleaseRef][i.Phase]++
+	}
+	for ref, phases := range count {
+		for _, phase := range cloud.InstancePhases() {
+			to <- gauge(instances, phases[phase], ref.AppRef.String(), "r"+strconv.Itoa(ref.N), string(phase))
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package systemd
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// Notify tells systemd the node's state (sd_notify(3)). It does nothing where systemd did not start the node.
+func Notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("cannot tell systemd", "state", state, "err", err)
+	}
+}
+
+// Watchdog pings systemd as often as it asked for, until ctx ends.
+func Watchdog(ctx context.Context, log *slog.Logger) error {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(every / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			Notify(log, daemon.SdNotifyWatchdog)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
