@@ -106,6 +106,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	case io.Reader:
 		r, contentType = b, "application/octet-stream"
 	default:
+		if err := checkUTF8(b); err != nil {
+			return nil, err
+		}
 		data, err := json.Marshal(b)
 		if err != nil {
 			return nil, cloud.Errorf(cloud.Internal, "cannot encode the request: %w", err)

@@ -25,6 +25,7 @@ type Source struct {
 	Args       map[string]string `json:"args,omitempty"`
 	NoCache    bool              `json:"no_cache,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty" doc:"OCI annotations to set, for example the revision"`
+	Apart      []string          `json:"apart,omitzero" doc:"Paths of the folder that COPY and ADD must not see, for example of an ignored Dockerfile. Missing: what NAME.dockerignore beside the Dockerfile or .dockerignore names"`
 	Files      []File            `json:"files,omitempty" maxItems:"50000" doc:"All that the folder has. The answer names what has to be uploaded; without files everything has"`
 }
 

@@ -160,7 +160,7 @@ func noFlag(flags []urfave.Flag, path []string, name string) error {
 
 func lookup(flags []urfave.Flag, name string) urfave.Flag {
 	for _, f := range flags {
-		if slices.Contains(f.Names(), name) {
+		if slices.Contains(flagNamesOf(f), name) {
 			return f
 		}
 	}

@@ -49,7 +49,7 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 		return none, err
 	}
 	p.draft.Source.Dockerfile = dockerfile
-	set, err := source.Open(p.dir, dockerfile, dockerfile+".dockerignore", ".dockerignore")
+	set, err := source.Open(p.dir, dockerfile)
 	if err != nil {
 		return none, err
 	}
@@ -57,7 +57,7 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 		set.Close()
 		return none, err
 	}
-	p.draft.Source.Files = files(set)
+	p.draft.Source.Files, p.draft.Source.Apart = files(set), append([]string{}, set.Apart...)
 	return content{
 		write: func(w io.Writer, missing []string) error {
 			send := func(source.Entry) bool { return true }

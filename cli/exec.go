@@ -39,7 +39,7 @@ func (c *command) childFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "of process `NAME`; else web"},
 		&urfave.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER`"},
 		&urfave.StringFlag{Name: "dir", Usage: "in folder `DIR`"},
-		&urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`KEY=VALUE`; may be repeated"},
+		newRepeated("env", "e", "`KEY=VALUE`; may be repeated"),
 	}
 }
 
@@ -54,7 +54,7 @@ func (c *command) inApp(ctx context.Context, u *urfave.Context, run func(context
 	}
 	cmd := api.Command{
 		Release: ref.N, Process: cloud.ProcessName(u.String("process")), Args: c.child,
-		User: u.String("user"), Dir: u.String("dir"), Env: u.StringSlice("env"), TTY: u.Bool("tty"),
+		User: u.String("user"), Dir: u.String("dir"), Env: valuesOf(u, "env"), TTY: u.Bool("tty"),
 	}
 	for _, kv := range cmd.Env {
 		if k, _, ok := strings.Cut(kv, "="); !ok || k == "" {

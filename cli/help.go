@@ -109,7 +109,7 @@ func commandHelp(path string, c *urfave.Command) string {
 // flagNames is "  -e, --env KEY=VALUE".
 func flagNames(f urfave.Flag) string {
 	text := "      --" + f.Names()[0]
-	if names := f.Names(); len(names) > 1 {
+	if names := flagNamesOf(f); len(names) > 1 {
 		text = fmt.Sprintf("  -%s, --%s", names[1], names[0])
 	}
 	if placeholder, _ := split(f); placeholder != "" {

@@ -27,9 +27,9 @@ func (c *command) push() *urfave.Command {
 		&urfave.BoolFlag{Name: "stage", Usage: "run the release at its own address alone"},
 		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
 		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
-		&urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`KEY=VALUE` of the environment; may be repeated"},
-		&urfave.StringSliceFlag{Name: "var", Usage: "`NAME=VALUE` of a ((variable)) of the manifest; may be repeated"},
-		&urfave.StringSliceFlag{Name: "vars-file", Usage: "YAML `FILE` of variables; may be repeated"},
+		newRepeated("env", "e", "`KEY=VALUE` of the environment; may be repeated"),
+		newRepeated("var", "", "`NAME=VALUE` of a ((variable)) of the manifest; may be repeated"),
+		newRepeated("vars-file", "", "YAML `FILE` of variables; may be repeated"),
 		&urfave.StringFlag{Name: "strategy", Usage: "how it takes over, `KIND` rolling, cutover or recreate"},
 		&urfave.BoolFlag{Name: "no-cache", Usage: "build every step again"},
 	}
@@ -78,7 +78,7 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 		}
 	}
 	vars := map[string]string{}
-	for _, kv := range u.StringSlice("var") {
+	for _, kv := range valuesOf(u, "var") {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {
 			return nil, cloud.Errorf(cloud.Invalid, "--var %q is no NAME=VALUE", kv)
@@ -89,7 +89,7 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 	if node, err := client.Node(ctx); err == nil {
 		domain = node.Domain
 	}
-	options := manifest.Options{App: cloud.AppName(u.String("app")), Image: u.String("image"), Domain: domain, Vars: vars, VarsFiles: u.StringSlice("vars-file")}
+	options := manifest.Options{App: cloud.AppName(u.String("app")), Image: u.String("image"), Domain: domain, Vars: vars, VarsFiles: valuesOf(u, "vars-file")}
 	m, err := manifest.Load(dir, options)
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func draftFlags(u *urfave.Context, d *cloud.PushSpec) error {
 		}
 		d.Processes[cloud.Web] = web
 	}
-	for _, kv := range u.StringSlice("env") {
+	for _, kv := range valuesOf(u, "env") {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {
 			return cloud.Errorf(cloud.Invalid, "--env %q is no KEY=VALUE", kv)
@@ -193,13 +193,16 @@ func (c *command) upload(ctx context.Context, client *api.Client, push api.Push,
 		sent <- err
 	}()
 	_, err := client.Upload(ctx, push.ID, r)
-	r.CloseWithError(errors.New("the upload has ended"))
-	// What went wrong on this side says more than that the other side got too little.
-	if serr := <-sent; serr != nil && cloud.CodeOf(serr) == cloud.Invalid {
+	r.CloseWithError(errUploadEnded)
+	// A fault of the folder says more than that the node got too little of it.
+	if serr := <-sent; serr != nil && ctx.Err() == nil && !errors.Is(serr, errUploadEnded) && !errors.Is(serr, io.ErrClosedPipe) {
 		return serr
 	}
 	return err
 }
+
+// errUploadEnded is what the sender meets where the node has answered before it had all.
+var errUploadEnded = errors.New("the upload has ended")
 
 // watchPush shows what happens to a push until it has ended, over lost connections and restarts of the node.
 func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.Client, push api.Push) (api.Outcome, error) {

@@ -38,7 +38,7 @@ func nodeFlags() []urfave.Flag {
 	}
 	var flags []urfave.Flag
 	for _, key := range config.Keys() {
-		flags = append(flags, &urfave.StringSliceFlag{Name: key, Usage: text[key]})
+		flags = append(flags, newRepeated(key, "", text[key]))
 	}
 	return flags
 }
@@ -57,7 +57,7 @@ func (c *command) nodeConfig(u *urfave.Context) (config.Node, error) {
 		if !u.IsSet(key) {
 			return nil, ""
 		}
-		return u.StringSlice(key), "--" + key
+		return valuesOf(u, key), "--" + key
 	}
 	return config.Load(flags, config.Env(c.Env), settings)
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/protoduction/micro/cloud"
@@ -45,6 +46,9 @@ var notYet = map[string]string{
 // nothing.
 type Source func(key string) (values []string, from string)
 
+// lists are the settings with several values, which one variable holds with commas between them.
+var lists = []string{"http", "https", "public-http", "public-https", "dns"}
+
 // Env reads MICRO_* variables by a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {
 	return func(key string) ([]string, string) {
@@ -53,7 +57,10 @@ func Env(lookup func(string) (string, bool)) Source {
 		if !ok || v == "" {
 			return nil, ""
 		}
-		return strings.Split(v, ","), name
+		if slices.Contains(lists, key) {
+			return strings.Split(v, ","), name
+		}
+		return []string{v}, name
 	}
 }
 
@@ -117,9 +124,11 @@ func (n *Node) set(key string, values []string) error {
 	if what, ok := notYet[key]; ok {
 		return cloud.Errorf(cloud.Invalid, "%s is not carried out yet", what).WithHint("leave %s out", key)
 	}
-	one := strings.TrimSpace(values[len(values)-1])
+	last := values[len(values)-1]
+	one := strings.TrimSpace(last)
 	switch key {
 	case "data":
+		one = last // a folder's name may begin or end with a space
 		if !filepath.IsAbs(one) {
 			return cloud.Errorf(cloud.Invalid, "data folder %q is not an absolute path", one).WithHint("for example %s", DefaultData)
 		}

@@ -48,6 +48,17 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// A value keeps its commas and spaces, but where it is a list.
+func TestEnvKeepsValues(t *testing.T) {
+	n, err := Load(Env(func(name string) (string, bool) {
+		v, ok := map[string]string{"MICRO_DATA": "/srv/a, b ", "MICRO_DNS": "127.0.0.1:5, 127.0.0.2:5"}[name]
+		return v, ok
+	}))
+	if err != nil || n.Data != "/srv/a, b " || len(n.DNS) != 2 {
+		t.Errorf("%+v, %v", n, err)
+	}
+}
+
 func TestTarget(t *testing.T) {
 	n := Node{Data: "/srv/50% of c#?"}
 	if got := n.Target(); got != "unix:///srv/50%25%20of%20c%23%3F/micro.sock" {

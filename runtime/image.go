@@ -45,11 +45,14 @@ type Build struct {
 	Name       string // for the image's record, "shop"
 	Source     string // folder, already unpacked and checked
 	Dockerfile string // path inside Source; "" is "Dockerfile"
-	Target     string
-	Args       map[string]string
-	NoCache    bool
-	Labels     map[string]string // OCI annotations and labels to set
-	Progress   func(Progress)
+	// Apart are paths inside Source that COPY and ADD must not see. Where it is nil, that is what
+	// NAME.dockerignore beside the Dockerfile says, else .dockerignore.
+	Apart    []string
+	Target   string
+	Args     map[string]string
+	NoCache  bool
+	Labels   map[string]string // OCI annotations and labels to set
+	Progress func(Progress)
 }
 
 // Progress is a step of a pull, import or build, for a person's eyes: a vertex of BuildKit's status

@@ -77,7 +77,7 @@ func (s *pushes) make(ctx context.Context, p *push, progress func(runtime.Progre
 		return s.h.Images.Pull(ctx, p.draft.Image, progress)
 	case src != nil:
 		return s.h.Builder.Build(ctx, runtime.Build{
-			Name: p.app.String(), Source: p.upload(), Dockerfile: src.Dockerfile, Target: src.Target, Args: src.Args,
+			Name: p.app.String(), Source: p.upload(), Dockerfile: src.Dockerfile, Apart: src.Apart, Target: src.Target, Args: src.Args,
 			NoCache: src.NoCache, Labels: src.Labels, Progress: progress,
 		})
 	}

@@ -3,10 +3,11 @@ package source
 import (
 	"bytes"
 	"os"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // gitRules are gitignore(5)'s.
@@ -30,7 +31,7 @@ type gitPattern struct {
 	dirsOnly bool
 }
 
-func (g *gitRules) enter(root *os.Root, dir string) error {
+func (g *gitRules) enter(folder *os.Root, dir string) error {
 	if !g.nested {
 		return nil
 	}
@@ -42,9 +43,9 @@ func (g *gitRules) enter(root *os.Root, dir string) error {
 		}
 		break
 	}
-	data, err := readIgnore(root, path.Join(dir, ".gitignore"))
+	data, err := readIgnore(folder, ".gitignore")
 	if err != nil {
-		return err
+		return cloud.Errorf(cloud.Invalid, "folder %s: %w", show(dir), err)
 	}
 	if data != nil {
 		g.open = append(g.open, openFolder{dir, len(g.patterns)})

@@ -19,10 +19,11 @@ import (
 // maxRules bounds an ignore file's bytes.
 const maxRules = 1 << 20
 
-// readRules reads the folder's ignore file: the first of .microignore, .cfignore, .dockerignore and
-// .gitignore, of which only the last is read in folders below too, as git does.
-func readRules(root *os.Root) (rules, string, error) {
-	for _, name := range []string{".microignore", ".cfignore", ".dockerignore", ".gitignore"} {
+// readRules reads the folder's ignore file: the first of .microignore, .cfignore, NAME.dockerignore beside the
+// Dockerfile NAME, .dockerignore and .gitignore, of which only the last is read in folders below too, as git
+// does.
+func readRules(root *os.Root, dockerfile string) (rules, string, error) {
+	for _, name := range []string{".microignore", ".cfignore", dockerfile + ".dockerignore", ".dockerignore", ".gitignore"} {
 		data, err := readIgnore(root, name)
 		if err != nil {
 			return nil, name, err
@@ -30,11 +31,11 @@ func readRules(root *os.Root) (rules, string, error) {
 		if data == nil {
 			continue
 		}
-		switch name {
-		case ".gitignore":
+		switch {
+		case name == ".gitignore":
 			return &gitRules{nested: true}, name, nil
-		case ".dockerignore":
-			r, err := newDockerRules(data)
+		case strings.HasSuffix(name, ".dockerignore"):
+			r, err := newDockerRules(name, data)
 			return r, name, err
 		}
 		return &gitRules{patterns: parseGitignore(".", data)}, name, nil
@@ -49,7 +50,7 @@ func readIgnore(root *os.Root, name string) ([]byte, error) {
 		return nil, nil
 	}
 	if err == nil && !info.Mode().IsRegular() {
-		return nil, cloud.Errorf(cloud.Invalid, "%s is no regular file", name)
+		return nil, cloud.Errorf(cloud.Invalid, "%s is not a regular file", name)
 	}
 	if err == nil {
 		var f *os.File
@@ -77,19 +78,19 @@ type dockerRules struct {
 	parents map[string]patternmatcher.MatchInfo
 }
 
-func newDockerRules(data []byte) (*dockerRules, error) {
+func newDockerRules(name string, data []byte) (*dockerRules, error) {
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
 	if err != nil {
-		return nil, cloud.Errorf(cloud.Invalid, ".dockerignore: %w", err)
+		return nil, cloud.Errorf(cloud.Invalid, "%s: %w", name, err)
 	}
 	d := &dockerRules{parents: map[string]patternmatcher.MatchInfo{}}
 	if d.matcher, err = patternmatcher.New(patterns); err != nil {
-		return nil, cloud.Errorf(cloud.Invalid, ".dockerignore: %w", err)
+		return nil, cloud.Errorf(cloud.Invalid, "%s: %w", name, err)
 	}
 	for _, p := range d.matcher.Patterns() {
 		// Patterns compile at their first use; a broken one is reported now, not in the middle.
 		if _, err := patternmatcher.Matches("x", []string{p.String()}); err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, ".dockerignore: pattern %q: %w", p.String(), err)
+			return nil, cloud.Errorf(cloud.Invalid, "%s: pattern %q: %w", name, p.String(), err)
 		}
 		if p.Exclusion() {
 			literal, _, _ := strings.Cut(p.String(), "*")

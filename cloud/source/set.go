@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -28,7 +30,11 @@ type Entry struct {
 type Set struct {
 	Entries []Entry // sorted, folders before what is in them
 	Ignore  string  // the ignore file in use, "" for none
-	root    *os.Root
+	// Apart are paths that the ignore file leaves out, and that are sent because the build reads them. COPY
+	// and ADD must not see them.
+	Apart []string
+
+	root *os.Root
 }
 
 // always are left out at every level, by custom.
@@ -37,11 +43,11 @@ var always = []string{".git", ".svn", ".hg", ".DS_Store"}
 // maxFaults bounds the list of files that cannot be sent.
 const maxFaults = 20
 
-// Open lists what is sent of a folder: all but what its ignore file names. The paths in keep are sent in
-// any case; without any it is Dockerfile, which is often ignored and always needed. An error names all
-// that cannot be sent: what cannot be read, devices, sockets, FIFOs and links that lead out of the folder.
-// The caller closes the set.
-func Open(dir string, keep ...string) (*Set, error) {
+// Open lists what is sent of a folder: all but what its ignore file names. The Dockerfile, a path in the
+// folder, is sent in any case, and so are the links on the way to it; "" is Dockerfile. An error names all
+// that cannot be sent: what cannot be read, devices, sockets, FIFOs, links that lead out of the folder, and
+// names that are not UTF-8. The caller closes the set.
+func Open(dir, dockerfile string) (*Set, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		code := cloud.Invalid
@@ -50,15 +56,10 @@ func Open(dir string, keep ...string) (*Set, error) {
 		}
 		return nil, cloud.Errorf(code, "folder %q: %w", dir, err)
 	}
-	if len(keep) == 0 {
-		keep = []string{"Dockerfile"}
-	}
-	w := &walk{set: &Set{root: root}, added: map[string]bool{}}
-	for _, k := range keep {
-		w.keep = append(w.keep, path.Clean(k))
-	}
-	if w.rules, w.set.Ignore, err = readRules(root); err == nil {
-		w.folder(".", false)
+	dockerfile = path.Clean(cmp.Or(dockerfile, "Dockerfile"))
+	w := &walk{set: &Set{root: root}, keep: follow(root, dockerfile), added: map[string]bool{}}
+	if w.rules, w.set.Ignore, err = readRules(root, dockerfile); err == nil {
+		w.folder(root, ".", false)
 		err = w.err()
 	}
 	if err != nil {
@@ -66,6 +67,28 @@ func Open(dir string, keep ...string) (*Set, error) {
 		return nil, err
 	}
 	return w.set, nil
+}
+
+// follow returns the paths that are read on the way to a file: links, and where they lead in the end. It
+// stops where a link leads out of the root, which the walk reports.
+func follow(root *os.Root, p string) (read []string) {
+	const most = 40 // links, as many as the kernel follows (path_resolution(7))
+	done, rest := ".", strings.Split(p, "/")
+	for len(rest) > 0 {
+		done = path.Join(done, rest[0])
+		rest = rest[1:]
+		info, err := root.Lstat(done)
+		if err != nil || info.Mode().Type() != fs.ModeSymlink {
+			continue
+		}
+		read = append(read, done)
+		target, err := root.Readlink(done)
+		if err != nil || path.IsAbs(target) || !within(path.Dir(done), target) || len(read) > most {
+			return read
+		}
+		done, rest = path.Dir(done), append(strings.Split(target, "/"), rest...)
+	}
+	return append(read, done)
 }
 
 // Close gives the folder up.
@@ -83,7 +106,7 @@ func (s *Set) Bytes() int64 {
 // rules say what is ignored.
 type rules interface {
 	// enter is told of every folder before what is in it; it may read more rules there.
-	enter(root *os.Root, dir string) error
+	enter(folder *os.Root, dir string) error
 	// ignored says whether the path is left out, and, where it is a folder, whether something below may
 	// be sent all the same. within says that the folder it is in is left out.
 	ignored(p string, isDir, within bool) (out, lookInside bool)
@@ -116,15 +139,15 @@ func (w *walk) err() error {
 	return cloud.Errorf(cloud.Invalid, "%w", errors.Join(w.faults...)).WithHint("leave them out with a line each in .microignore")
 }
 
-// folder adds what is in dir. out says that the folder itself is left out: it is added with the first
-// thing in it that is not.
-func (w *walk) folder(dir string, out bool) {
-	if err := w.rules.enter(w.set.root, dir); err != nil {
+// folder adds what is in dir, which root has open: paths of one step need no walk. out says that the folder
+// itself is left out: it is added with the first thing in it that is not.
+func (w *walk) folder(root *os.Root, dir string, out bool) {
+	if err := w.rules.enter(root, dir); err != nil {
 		w.fault(err)
 	}
-	items, err := fs.ReadDir(w.set.root.FS(), dir) // sorted by name
+	items, err := fs.ReadDir(root.FS(), ".") // sorted by name
 	if err != nil {
-		w.fault(err)
+		w.fault(in(dir, err))
 		return
 	}
 	for _, item := range items {
@@ -133,19 +156,41 @@ func (w *walk) folder(dir string, out bool) {
 		}
 		p := path.Join(dir, item.Name())
 		ignored, look := w.rules.ignored(p, item.IsDir(), out)
-		ignored = ignored && !slices.Contains(w.keep, p)
+		if ignored && slices.Contains(w.keep, p) {
+			w.set.Apart = append(w.set.Apart, p)
+			ignored = false
+		}
 		if ignored {
 			if item.IsDir() && (look || w.keepsBelow(p)) {
-				w.folder(p, true)
+				w.below(root, item.Name(), p, true)
 			}
 			continue
 		}
 		w.parents(dir)
-		w.add(p)
+		w.add(root, item.Name(), p)
 		if item.IsDir() {
-			w.folder(p, false)
+			w.below(root, item.Name(), p, false)
 		}
 	}
+}
+
+// below adds what is in the folder name of root.
+func (w *walk) below(root *os.Root, name, p string, out bool) {
+	sub, err := root.OpenRoot(name)
+	if err != nil {
+		w.fault(in(path.Dir(p), err))
+		return
+	}
+	defer sub.Close()
+	w.folder(sub, p, out)
+}
+
+// in has an error name the path from the top, which it only knows from dir on.
+func in(dir string, err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", show(path.Join(dir, e.Path)), e.Err)
+	}
+	return err
 }
 
 func (w *walk) keepsBelow(dir string) bool {
@@ -158,13 +203,14 @@ func (w *walk) parents(dir string) {
 		return
 	}
 	w.parents(path.Dir(dir))
-	w.add(dir)
+	w.add(w.set.root, dir, dir)
 }
 
-func (w *walk) add(p string) {
-	info, err := w.set.root.Lstat(p)
+// add adds what root has as name, and the whole folder as p.
+func (w *walk) add(root *os.Root, name, p string) {
+	info, err := root.Lstat(name)
 	if err != nil {
-		w.fault(err)
+		w.fault(in(strings.TrimSuffix(p, name), err))
 		return
 	}
 	e := Entry{Path: p, Mode: info.Mode() & (fs.ModeType | fs.ModePerm), ModTime: info.ModTime()}
@@ -174,7 +220,7 @@ func (w *walk) add(p string) {
 	case fs.ModeDir:
 		w.added[p] = true
 	case fs.ModeSymlink:
-		if e.Link, err = w.set.root.Readlink(p); err == nil {
+		if e.Link, err = root.Readlink(name); err == nil {
 			err = checkLink(w.set.root, p, e.Link)
 		}
 	case fs.ModeSocket:
@@ -183,6 +229,13 @@ func (w *walk) add(p string) {
 		err = fmt.Errorf("%s is a FIFO", show(p))
 	default:
 		err = fmt.Errorf("%s is a device", show(p))
+	}
+	switch {
+	case err != nil:
+	case !utf8.ValidString(p):
+		err = fmt.Errorf("the name of %s is not UTF-8", show(p))
+	case !utf8.ValidString(e.Link):
+		err = fmt.Errorf("link %s leads to a name that is not UTF-8, %s", show(p), show(e.Link))
 	}
 	if err != nil {
 		w.fault(err)

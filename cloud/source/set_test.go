@@ -59,9 +59,9 @@ func paths(s *Set) []string {
 	return ps
 }
 
-func open(t testing.TB, dir string, keep ...string) *Set {
+func open(t testing.TB, dir string, dockerfile ...string) *Set {
 	t.Helper()
-	s, err := Open(dir, keep...)
+	s, err := Open(dir, strings.Join(dockerfile, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +111,45 @@ func TestIgnore(t *testing.T) {
 func TestKeep(t *testing.T) {
 	dir := write(t, ".gitignore=docker/\n", "docker/prod/Dockerfile", "docker/prod/x", "a")
 	if got := strings.Join(paths(open(t, dir, "./docker/prod/Dockerfile")), " "); got != ".gitignore a docker/prod/Dockerfile" {
+		t.Error(got)
+	}
+}
+
+// The file beside the Dockerfile counts where it is there, and the links on the way to the Dockerfile are sent.
+func TestDockerfile(t *testing.T) {
+	for _, tt := range []struct {
+		dockerfile, ignore, want, apart string
+		files                           []string
+	}{
+		{"worker.Dockerfile", "worker.Dockerfile.dockerignore", ".dockerignore Dockerfile worker/a worker.Dockerfile worker.Dockerfile.dockerignore", "",
+			[]string{"Dockerfile", ".dockerignore=worker", "worker.Dockerfile", "worker.Dockerfile.dockerignore=web/", "web/a", "worker/a"}},
+		{"Dockerfile", ".dockerignore", ".dockerignore Dockerfile web/a worker.Dockerfile worker.Dockerfile.dockerignore", "",
+			[]string{"Dockerfile", ".dockerignore=worker", "worker.Dockerfile", "worker.Dockerfile.dockerignore=web/", "web/a", "worker/a"}},
+		{"./docker/prod", "docker/prod.dockerignore", "a docker/prod docker/prod.dockerignore", "", []string{".dockerignore=*", "docker/prod", "docker/prod.dockerignore=.d*\nb", "a", "b"}},
+		{"d", ".microignore", ".microignore d d.dockerignore", "", []string{".microignore=a", "d", "d.dockerignore=.m*", "a"}},
+		{"", ".dockerignore", "Dockerfile a docker/Dockerfile", "docker/Dockerfile", []string{".dockerignore=docker/\n.*", "Dockerfile->docker/Dockerfile", "docker/Dockerfile", "docker/x", "a"}},
+		{"", ".dockerignore", "Dockerfile a b/c/e b/l", "Dockerfile b/c/e b/l", []string{".dockerignore=**\n!a", "Dockerfile->b/l", "b/l->c/d/../e", "b/c/e", "b/c/d/x", "a"}},
+		{"d/f", ".dockerignore", "d e/f", "d e/f", []string{".dockerignore=*", "d->e", "e/f", "e/g"}},
+		{"", ".dockerignore", "Dockerfile", "Dockerfile", []string{".dockerignore=*", "Dockerfile->Dockerfile"}},
+		{"none", ".dockerignore", "a", "", []string{".dockerignore=.*", "a"}},
+	} {
+		s := open(t, write(t, tt.files...), tt.dockerfile)
+		if got := strings.Join(paths(s), " "); got != tt.want || s.Ignore != tt.ignore || strings.Join(s.Apart, " ") != tt.apart {
+			t.Errorf("%s of %q: %s by %s, apart %s; want %s by %s, apart %s", tt.dockerfile, tt.files, got, s.Ignore, s.Apart, tt.want, tt.ignore, tt.apart)
+		}
+	}
+}
+
+// Names that neither a build nor JSON can carry are refused where they would be sent.
+func TestNamesThatAreNotUTF8(t *testing.T) {
+	_, err := Open(write(t, "caf\xe9.txt", "a/\xff/b", "l->caf\xe9.txt", "é\u20ac", "x/\xfe"), "")
+	for _, says := range []string{`the name of "caf\xe9.txt" is not UTF-8`, `the name of "a/\xff" is not`, `link "l" leads to a name that is not UTF-8, "caf\xe9.txt"`, `"x/\xfe"`} {
+		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %s", err, says)
+		}
+	}
+	s := open(t, write(t, ".microignore=caf?.txt\nx/\nd/*.o\n", "caf\xe9.txt", "x/\xfe", "d/\xff.o", "a"))
+	if got := strings.Join(paths(s), " "); got != ".microignore a" {
 		t.Error(got)
 	}
 }
@@ -171,7 +210,7 @@ func TestLinks(t *testing.T) {
 	if got := strings.Join(paths(s), " "); got != "a/b a/round a/up dangling inside loop" {
 		t.Error(got)
 	}
-	_, err := Open(write(t, "x/y/root->../..", "x/y/trick->root/../q", "abs->/etc/passwd", "up->../q", "deep/up->../../q", "x/ok->y"))
+	_, err := Open(write(t, "x/y/root->../..", "x/y/trick->root/../q", "abs->/etc/passwd", "up->../q", "deep/up->../../q", "x/ok->y"), "")
 	for _, name := range []string{"abs", "deep/up", "up", "x/y/trick"} {
 		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), `link "`+name+`" leads out of the folder`) {
 			t.Errorf("%s in %v", name, err)
@@ -195,14 +234,14 @@ func TestOddFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, err = Open(dir)
+	_, err = Open(dir, "")
 	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != `"fifo" is a FIFO`+"\n"+`"sock" is a socket` || cloud.HintOf(err) == "" {
 		t.Errorf("%v", err)
 	}
-	if _, err := Open(filepath.Join(dir, "none")); cloud.CodeOf(err) != cloud.NotFound {
+	if _, err := Open(filepath.Join(dir, "none"), ""); cloud.CodeOf(err) != cloud.NotFound {
 		t.Error(err)
 	}
-	if _, err := Open(filepath.Join(dir, "a")); cloud.CodeOf(err) != cloud.Invalid {
+	if _, err := Open(filepath.Join(dir, "a"), ""); cloud.CodeOf(err) != cloud.Invalid {
 		t.Error(err)
 	}
 }
@@ -280,6 +319,45 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 	}
 	if fmt.Sprint(names) != "[b c/]" {
 		t.Error(names)
+	}
+}
+
+// A log file that grows is sent as far as it was when it was listed.
+func TestGrowing(t *testing.T) {
+	dir := write(t, "dev.log=one\n")
+	s := open(t, dir)
+	grow := func() {
+		f, err := os.OpenFile(filepath.Join(dir, "dev.log"), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString("more\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow()
+	if err := s.Hash(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	grow()
+	var b bytes.Buffer
+	if err := s.WriteTar(t.Context(), &b, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	tr := tar.NewReader(&b)
+	if _, err := tr.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(tr); string(got) != "one\n" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	// One that was written anew is not what was listed.
+	if err := os.WriteFile(filepath.Join(dir, "dev.log"), []byte("two\nmore\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteTar(t.Context(), io.Discard, nil, nil); cloud.CodeOf(err) != cloud.Conflict || !strings.Contains(err.Error(), `"dev.log" was changed`) {
+		t.Error(err)
 	}
 }
 

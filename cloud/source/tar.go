@@ -8,25 +8,44 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/protoduction/micro/cloud"
 )
 
-// Hash fills in the SHA-256 of every file. It reads them all, in constant memory.
+// Hash fills in the SHA-256 of every file. It reads them all, in constant memory, as many at a time as there
+// are processors.
 func (s *Set) Hash(ctx context.Context) error {
-	for i := range s.Entries {
-		e := &s.Entries[i]
-		if !e.Mode.IsRegular() || e.SHA256 != "" {
-			continue
-		}
-		sum := sha256.New()
-		if err := s.copy(ctx, sum, e); err != nil {
-			return err
-		}
-		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range runtime.NumCPU() {
+		all.Go(func() {
+			files := opener{root: s.root}
+			defer files.close()
+			for i := next.Add(1) - 1; i < int64(len(s.Entries)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if e := &s.Entries[i]; e.Mode.IsRegular() && e.SHA256 == "" {
+					sum := sha256.New()
+					if err := files.copy(ctx, sum, e); err != nil {
+						cancel(err)
+						return
+					}
+					e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+				}
+			}
+		})
 	}
-	return nil
+	all.Wait()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = cloud.Errorf(cloud.Interrupted, "read the folder: %w", err)
+	}
+	return err
 }
 
 // WriteTar writes the entries as a tar stream, in constant memory. Owners are left out. send, where it is
@@ -35,6 +54,8 @@ func (s *Set) Hash(ctx context.Context) error {
 func (s *Set) WriteTar(ctx context.Context, w io.Writer, send func(Entry) bool, progress func(int64)) error {
 	tw := tar.NewWriter(w)
 	count := &counter{progress: progress}
+	files := opener{root: s.root}
+	defer files.close()
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		if err := ctx.Err(); err != nil {
@@ -57,24 +78,60 @@ func (s *Set) WriteTar(ctx context.Context, w io.Writer, send func(Entry) bool, 
 			return cloud.Errorf(cloud.Invalid, "send %s: %w", show(e.Path), err)
 		}
 		if h.Typeflag == tar.TypeReg {
-			if err := s.copy(ctx, io.MultiWriter(tw, count), e); err != nil {
+			sum := sha256.New()
+			if err := files.copy(ctx, io.MultiWriter(tw, count, sum), e); err != nil {
 				return err
+			}
+			if e.SHA256 != "" && e.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
+				return changed(e)
 			}
 		}
 	}
 	return tw.Close()
 }
 
-// copy writes exactly as many bytes of the file as it had when it was listed.
-func (s *Set) copy(ctx context.Context, w io.Writer, e *Entry) error {
+// opener opens files of a root. It keeps the folder of the last one open: most files are in the same, and
+// their names are then a single step.
+type opener struct {
+	root   *os.Root
+	dir    string
+	folder *os.Root
+}
+
+func (o *opener) close() {
+	if o.folder != nil {
+		o.folder.Close()
+	}
+}
+
+func (o *opener) open(p string) (*os.File, error) {
 	// Something else may have taken the file's place: without O_NONBLOCK a FIFO would keep us waiting.
-	f, err := s.root.OpenFile(e.Path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOFOLLOW
+	dir, name := path.Split(p)
+	if dir == "" {
+		return o.root.OpenFile(name, flags, 0)
+	}
+	if o.folder == nil || o.dir != dir {
+		folder, err := o.root.OpenRoot(dir)
+		if err != nil {
+			return nil, err
+		}
+		o.close()
+		o.dir, o.folder = dir, folder
+	}
+	return o.folder.OpenFile(name, flags, 0)
+}
+
+// copy writes exactly as many bytes of the file as it had when it was listed. What was appended since is
+// left out.
+func (o *opener) copy(ctx context.Context, w io.Writer, e *Entry) error {
+	f, err := o.open(e.Path)
 	if err != nil {
 		return cloud.Errorf(cloud.Invalid, "read %s: %w", show(e.Path), err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() != e.Size) {
+	if err == nil && (!info.Mode().IsRegular() || info.Size() < e.Size) {
 		return changed(e)
 	}
 	if err == nil {
@@ -92,7 +149,7 @@ func (s *Set) copy(ctx context.Context, w io.Writer, e *Entry) error {
 }
 
 func changed(e *Entry) error {
-	return cloud.Errorf(cloud.Conflict, "%s was changed while it was read", show(e.Path)).WithHint("run the command again")
+	return cloud.Errorf(cloud.Conflict, "%s was changed while it was read", show(e.Path)).WithHint("push again, or leave it out with a line in .microignore")
 }
 
 // reader ends with the context.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -160,7 +161,10 @@ func broken(ctx context.Context, err error, last string) error {
 func show(name string) string {
 	const most = 100
 	if len(name) > most {
-		name = name[:most] + "…"
+		for name = name[:most]; len(name) > most-utf8.UTFMax && !utf8.ValidString(name); {
+			name = name[:len(name)-1] // the beginning of a character
+		}
+		name += "…"
 	}
 	return fmt.Sprintf("%q", name)
 }
@@ -200,6 +204,9 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, content io.Reader) 
 		if h.Linkname == "" || len(h.Linkname) > maxPath || strings.ContainsRune(h.Linkname, 0) {
 			return refuse("is a link to nothing or to too long a name")
 		}
+		if !utf8.ValidString(h.Linkname) {
+			return refuse("is a link to %s, which is not UTF-8", show(h.Linkname))
+		}
 		if path.IsAbs(h.Linkname) || !within(path.Dir(name), h.Linkname) {
 			return refuse("is a link out of the folder, to %s", show(h.Linkname))
 		}
@@ -231,6 +238,9 @@ func cleanName(name string) (clean, why string) {
 	}
 	if path.IsAbs(name) {
 		return "", "has an absolute name"
+	}
+	if !utf8.ValidString(name) {
+		return "", "has a name that is not UTF-8"
 	}
 	for step := range strings.SplitSeq(name, "/") {
 		if step == ".." {

@@ -122,6 +122,8 @@ func TestHostile(t *testing.T) {
 	f("long name", `has a part of more than 255 bytes`, tarOf(file_(strings.Repeat("n", 256))))
 	f("long path", `has a name of more than 4095 bytes`, tarOf(file_(strings.Repeat("n/", 3000)+"x")))
 	f("deep path", `more than 200 folders deep`, tarOf(file_(strings.Repeat("n/", 300)+"x")))
+	f("a name that is not UTF-8", `entry "caf\xe9" has a name that is not UTF-8`, tarOf(file_("caf\xe9")))
+	f("a link to a name that is not UTF-8", `is a link to "\xff", which is not UTF-8`, tarOf(sym("l", "\xff")))
 	f("too many entries", `more than 100 entries`, func() []byte {
 		var h []tar.Header
 		for i := range 101 {

@@ -44,6 +44,7 @@ type Request struct {
 	Name       string            `json:"name"`
 	Source     string            `json:"source"`
 	Dockerfile string            `json:"dockerfile"`
+	Apart      []string          `json:"apart,omitzero"` // see runtime.Build
 	Target     string            `json:"target,omitempty"`
 	Args       map[string]string `json:"args,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`

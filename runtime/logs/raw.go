@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -79,6 +80,9 @@ func (r *raw) skip(now time.Time) error {
 		return nil
 	}
 	skipped := behind - r.journal.limit/2
+	if skipped, err = r.lineStart(skipped); err != nil {
+		return err
+	}
 	line := r.line(now, r.copied+skipped, fmt.Sprintf("[%d bytes were dropped: they came faster than they could be kept]", skipped))
 	if err := r.journal.append([]Line{line}); err != nil {
 		return err
@@ -86,6 +90,25 @@ func (r *raw) skip(now time.Time) error {
 	r.copied += skipped
 	r.punch()
 	return nil
+}
+
+// lineStart moves a distance from what is copied on to the start of the next line, or at least character,
+// within one line's length.
+func (r *raw) lineStart(distance int64) (int64, error) {
+	b := make([]byte, maxLine)
+	n, err := r.file.ReadAt(b, r.copied+distance-1) // with the byte before, which may end a line
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	if end := bytes.IndexByte(b[:n], '\n'); end >= 0 {
+		return distance + int64(end), nil
+	}
+	for i := 1; i < min(n, 1+utf8.UTFMax); i++ {
+		if utf8.RuneStart(b[i]) {
+			return distance + int64(i) - 1, nil
+		}
+	}
+	return distance, nil
 }
 
 func (r *raw) line(now time.Time, end int64, text string) Line {
@@ -103,18 +126,33 @@ func (r *raw) split(b []byte, now time.Time, all bool) (lines []Line, taken int)
 		var text []byte
 		switch {
 		case end > maxLine || end < 0 && len(rest) > maxLine:
-			text, end = rest[:maxLine], maxLine
+			text = wholeCharacters(rest[:maxLine])
+			end = len(text)
 		case end >= 0:
-			text, end = rest[:end], end+1
+			text, end = bytes.TrimSuffix(rest[:end], []byte("\r")), end+1
 		case all:
-			text, end = rest, len(rest)
+			text, end = bytes.TrimSuffix(rest, []byte("\r")), len(rest)
 		default:
 			return lines, taken
 		}
 		taken += end
-		lines = append(lines, r.line(now, r.copied+int64(taken), string(bytes.TrimSuffix(text, []byte("\r")))))
+		lines = append(lines, r.line(now, r.copied+int64(taken), string(text)))
 	}
 	return lines, taken
+}
+
+// wholeCharacters leaves the last character of a piece to the next one where the piece ends inside of it.
+// What is not UTF-8 is cut where it ends.
+func wholeCharacters(b []byte) []byte {
+	for back := 1; back <= min(utf8.UTFMax, len(b)); back++ {
+		if c := b[len(b)-back]; utf8.RuneStart(c) {
+			if !utf8.FullRune(b[len(b)-back:]) {
+				return b[:len(b)-back]
+			}
+			return b
+		}
+	}
+	return b
 }
 
 // punch gives the space of what is copied back to the filesystem. Where that does not work the file

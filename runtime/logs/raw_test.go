@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -45,6 +46,60 @@ func TestFloodIsPassedOver(t *testing.T) {
 	got := texts(t, l, Query{App: shop, Tail: -1})
 	if !strings.HasPrefix(got[0], "[94") || !strings.HasSuffix(got[0], "bytes were dropped: they came faster than they could be kept]") || got[len(got)-1] != "last" {
 		t.Errorf("%q … %q", got[0], got[len(got)-1])
+	}
+}
+
+// A line that is too long is cut between characters, and no byte of it is lost.
+func TestLongLinesAreCutBetweenCharacters(t *testing.T) {
+	for name, line := range map[string]string{
+		"two bytes":         "a" + strings.Repeat("é", 100_000),
+		"four bytes":        strings.Repeat("\U0001F600", 40_000) + "x",
+		"three bytes":       "ab" + strings.Repeat("€", 60_000),
+		"a CR at the cut":   strings.Repeat("y", maxLine-1) + "\r" + strings.Repeat("z", 10),
+		"not UTF-8":         strings.Repeat("\xff\x80\xe2", 60_000),
+		"only latin-1":      strings.Repeat("\xe9", 100_000),
+		"a broken one":      strings.Repeat("x", maxLine-1) + "\xe9" + strings.Repeat("x", 100),
+		"exactly as long":   strings.Repeat("x", maxLine-2) + "é",
+		"one byte too many": strings.Repeat("x", maxLine-1) + "é",
+	} {
+		l := open(t, t.TempDir(), DefaultLimit)
+		path, err := l.Open(instance("i1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, line+"\nnext\n")
+		l.Done("i1")
+		got := texts(t, l, Query{App: shop, Tail: -1})
+		if strings.Join(got, "") != line+"next" || got[len(got)-1] != "next" {
+			t.Errorf("%s: %d pieces of %d bytes, want %d", name, len(got), len(strings.Join(got, "")), len(line)+4)
+		}
+		for i, piece := range got {
+			if utf8.ValidString(line) && !utf8.ValidString(piece) {
+				t.Errorf("%s: piece %d is cut inside a character: %q…%q", name, i, piece[:3], piece[len(piece)-3:])
+			}
+		}
+		l.close()
+	}
+}
+
+// What is left after a flood begins with a line, or at least with a character.
+func TestFloodIsPassedOverToALine(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{strings.Repeat("é234567\n", 300_000), "é234567"},
+		{strings.Repeat("éé€", 300_000), ""},
+	} {
+		l := open(t, t.TempDir(), 1<<20)
+		path, err := l.Open(instance("i1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, "x"+tt.text)
+		l.Done("i1")
+		got := texts(t, l, Query{App: shop, Tail: -1})
+		if len(got) < 2 || !utf8.ValidString(got[1]) || tt.want != "" && got[1] != tt.want {
+			t.Errorf("%.20q: %d lines, the second begins with %.20q", tt.text, len(got), got[1])
+		}
+		l.close()
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,16 +24,21 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 	if err != nil {
 		return "", fmt.Errorf("open the source folder: %w", err)
 	}
-	dockerfile, err := os.ReadFile(filepath.Join(r.Source, r.Dockerfile))
+	def, err := newDefinition(r)
 	if err != nil {
-		return "", fmt.Errorf("read the Dockerfile: %w", err)
+		return "", err
 	}
-	attrs, err := frontendAttrs(r, dockerfile)
+	defer def.close()
+	definition, err := fsutil.NewFS(def.dir)
+	if err != nil {
+		return "", fmt.Errorf("open the definition: %w", err)
+	}
+	attrs, err := frontendAttrs(r, def.dockerfile)
 	if err != nil {
 		return "", err
 	}
 	t := newTrack(report)
-	for _, name := range unused(r.Args, dockerfile) {
+	for _, name := range unused(r.Args, def.dockerfile) {
 		t.warn(fmt.Sprintf("build argument %s is given, and no ARG of %s takes it", name, r.Dockerfile))
 	}
 	status := make(chan *client.SolveStatus)
@@ -49,7 +52,7 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 	result, err := s.client.Solve(ctx, nil, client.SolveOpt{
 		Frontend:      "dockerfile.v0",
 		FrontendAttrs: attrs,
-		LocalMounts:   map[string]fsutil.FS{"context": source, "dockerfile": source},
+		LocalMounts:   map[string]fsutil.FS{"context": source, "dockerfile": definition},
 		SharedKey:     r.Name, // the next build of this app is sent only what changed
 		Session:       []session.Attachable{credentials{from: remoteConfig(s.settings)}},
 		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs(r)}},

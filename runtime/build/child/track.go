@@ -3,6 +3,7 @@ package child
 import (
 	"bytes"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moby/buildkit/client"
 	digest "github.com/opencontainers/go-digest"
@@ -82,6 +83,9 @@ func (s *step) last() string {
 	out := bytes.TrimRight(s.tail, "\r\n")
 	if len(out) > tailBytes {
 		out = out[len(out)-tailBytes:]
+		for len(out) > tailBytes-utf8.UTFMax && !utf8.RuneStart(out[0]) {
+			out = out[1:] // the rest of a character
+		}
 	}
 	lines := bytes.Split(out, []byte("\n"))
 	if len(lines) > tailLines {
