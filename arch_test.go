@@ -46,6 +46,7 @@ var depends = []struct {
 	{"leader", []string{"leader", "cloud", "traffic", "runtime$"}, "what one node of a cloud does is decided from the state, and says by small interfaces what it needs of a node"},
 	{"api$", []string{"cloud"}, "the contract is what a client needs, and a client is not a node"},
 	{"api/handler", []string{"api", "cloud", "runtime$"}, "the server is told what to serve: it sees contracts, and no part that carries them out"},
+	{"deploy", []string{"deploy", "api$", "cloud", "runtime$"}, "a push is carried out by whatever builds, stores and runs, behind interfaces: so it can be tested without any of them, and be begun by others than the HTTP server"},
 	{"config", []string{"config", "cloud"}, "settings are read before there is anything to set"},
 	{"cli", []string{"cli", "api$", "cloud", "config"}, "the command line has no way round the API"},
 }

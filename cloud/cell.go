@@ -58,6 +58,15 @@ func (b *Cell) wake() {
 	b.changed = make(chan struct{})
 }
 
+// AtLeast returns the latest view, once its State has reached the revision or ctx has ended.
+func (b *Cell) AtLeast(ctx context.Context, rev Revision) View {
+	view := b.View()
+	for err := error(nil); view.State.Rev() < rev && err == nil; {
+		view, err = b.Changed(ctx, view)
+	}
+	return view
+}
+
 // Changed returns a view other than old, at once where it is there already; an error only when ctx ends.
 func (b *Cell) Changed(ctx context.Context, old View) (View, error) {
 	for {

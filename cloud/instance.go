@@ -78,6 +78,10 @@ type Exit struct {
 	At   time.Time `json:"at"`
 }
 
+// Flapping is how many crashes in a row a slot may have before it counts as flapping. Up to then a new
+// instance starts at once.
+const Flapping = 3
+
 // Crashes is what is known of a slot whose instances ended by themselves.
 type Crashes struct {
 	Slot

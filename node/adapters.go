@@ -59,28 +59,25 @@ func (t truth) Update(ctx context.Context, by cloud.Actor, verb, object string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, longestWait)
 	defer cancel()
-	for view := t.published.View(); view.State.Rev() < s.Rev() && err == nil; {
-		view, err = t.published.Changed(ctx, view)
-	}
+	t.published.AtLeast(ctx, s.Rev())
 	return s, nil
 }
 
-// runner shows the API what runs.
-type runner struct {
-	*cloud.Cell
+// commands lets the API run commands, and tells it what instances use.
+type commands struct {
 	driver runtime.Driver
 	agent  *runtime.Agent
 }
 
-func (r runner) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
+func (r commands) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
 	return r.driver.Exec(ctx, string(id), c)
 }
 
-func (r runner) Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error) {
+func (r commands) Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error) {
 	return r.driver.Stats(ctx, string(id))
 }
 
-func (r runner) Run(ctx context.Context, o handler.OneOff) (int, error) {
+func (r commands) Run(ctx context.Context, o handler.OneOff) (int, error) {
 	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
 }
 

@@ -8,27 +8,38 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
-	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/cloud/source"
+	"github.com/protoduction/micro/deploy"
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/metrics"
 )
 
 // openAPI binds the socket and makes the API on the parts that are open by now.
 func (n *Node) openAPI(context.Context) (err error) {
-	n.api, err = handler.New(handler.Config{
-		Store: truth{n.store, n.published}, Runner: runner{n.published, n.driver, n.agent}, Images: imageStore{n.images}, Builder: n.builder,
-		Logs: lines{n.logs}, Events: n.events, Node: n, Unpack: unpack, Dir: n.data.Path("uploads"),
-		Version: n.cfg.Version, Log: n.log, Now: now,
+	writer := truth{n.store, n.published}
+	n.deployer, err = deploy.New(deploy.Config{
+		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: unpack, Dir: n.data.Path("uploads"),
+		Domain: n.cfg.Domain, URLs: n.URLs, Log: n.log, Now: now,
 	})
 	if err != nil {
 		return err
 	}
 	n.janitor = janitor.New(janitor.Config{
 		Views: n.snapshots, Store: n.store, Images: n.images, Logs: n.logs, LogDir: n.data.Path("logs"), Volumes: n.volumes,
-		Writing: n.api.Writing, Log: n.log,
+		Held: n.deployer.HeldImages, Log: n.log,
 	})
 	n.metrics = metrics.New(metrics.Config{Version: n.cfg.Version.Version, Figures: n.figures, Router: n.router, Queries: &n.queries, Views: n.snapshots})
+	run := commands{n.driver, n.agent}
+	n.api, err = handler.New(handler.Config{
+		Store: writer, Views: n.published,
+		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
+		Commands: run, Usage: run, Requests: n, Images: imageStore{n.images}, Logs: lines{n.logs}, Events: n.events,
+		Inspector: n, Compare: n, Passes: n, Volumes: n.volumes, Status: n, Metrics: n.metrics, Disk: n, Down: n.Down,
+		Domain: n.cfg.Domain, URLs: n.URLs, Version: n.cfg.Version, Log: n.log, Now: now,
+	})
+	if err != nil {
+		return err
+	}
 	n.socket, err = listenSocket(n.data.Path("micro.sock"), gidOf("micro"))
 	if err == nil {
 		n.onRelease(func() { n.socket.Close() })
@@ -57,15 +68,12 @@ func gidOf(group string) int {
 	return gid
 }
 
-// Metrics implements the API's handler.Node.
-func (n *Node) Metrics(w io.Writer) error { return n.metrics.Write(w) }
-
-// DropVolumes implements the API's handler.Node.
-func (n *Node) DropVolumes(app cloud.AppRef) error { return n.volumes.Drop(app) }
-
-// Prune implements the API's handler.Node: it removes images that no release can be rolled back to, and what builds
-// keep for speed.
+// Prune implements the API's handler.Disk: it removes images that no release can be rolled back to, and what
+// pushes and builds keep for speed.
 func (n *Node) Prune(ctx context.Context) (api.Pruned, error) {
+	if err := n.deployer.Prune(n.store.State()); err != nil {
+		return api.Pruned{}, err
+	}
 	if err := n.retention.Prune(ctx); err != nil {
 		return api.Pruned{}, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// Compare implements the API's handler.Node.
+// Compare implements the API's handler.Comparer.
 func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
 	view := n.snapshots.View()
 	vhost, ok := view.State.VirtualHost(h)
@@ -119,7 +119,7 @@ func (n *Node) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 	return s
 }
 
-// Pass implements the API's handler.Node.
+// Pass implements the API's handler.Passes.
 func (n *Node) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return router.Pass(n.secret, h, r, until)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/protoduction/micro/node/memory"
 )
 
-// Doctor implements the API's handler.Node: it tries what apps and people need, one after the other.
+// Doctor implements the API's handler.Status: it tries what apps and people need, one after the other.
 func (n *Node) Doctor(ctx context.Context) []api.Check {
 	return []api.Check{
 		n.checkDisk(), n.checkDNS(ctx), n.checkResolver(ctx), n.checkForwarding(), n.checkLimits(), n.checkMemory(), n.checkApps(),

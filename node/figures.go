@@ -11,7 +11,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Figures implements the API's handler.Node.
+// Figures implements the API's handler.Requests.
 func (n *Node) Figures() (list []api.ReleaseFigures) {
 	inFlight := n.router.Stats().InFlight
 	for _, s := range n.figures.All() {
@@ -28,11 +28,11 @@ func (n *Node) Figures() (list []api.ReleaseFigures) {
 	return list
 }
 
-// Requests implements the API's handler.Node.
-func (n *Node) Requests() map[cloud.InstanceID]handler.Requests {
-	all := map[cloud.InstanceID]handler.Requests{}
+// OfInstances implements the API's handler.Requests.
+func (n *Node) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
+	all := map[cloud.InstanceID]handler.InstanceRequests{}
 	for id, s := range n.router.Stats().Instances {
-		all[cloud.InstanceID(id)] = handler.Requests{Total: s.Requests, InFlight: s.InFlight}
+		all[cloud.InstanceID(id)] = handler.InstanceRequests{Total: s.Requests, InFlight: s.InFlight}
 	}
 	return all
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/node/memory"
 )
 
-// Info implements the API's handler.Node.
+// Info implements the API's handler.Status.
 func (n *Node) Info() api.Node {
 	info := api.Node{
 		Name: n.cfg.Name, Version: n.cfg.Version.Version, PID: os.Getpid(), Data: n.cfg.Data, Domain: n.cfg.Domain,
@@ -51,7 +51,7 @@ var diskParts = []struct{ name, dir string }{
 	{"uploads", "uploads"}, {"store", "store"},
 }
 
-// Disk implements the API's handler.Node.
+// Disk implements the API's handler.Disk.
 func (n *Node) Disk(ctx context.Context) (api.Disk, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(n.cfg.Data, &st); err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// Look implements the API's handler.Node.
-func (n *Node) Look(ctx context.Context, v handler.Visit) handler.Sight {
+// Inspect implements handler.Inspector.
+func (n *Node) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
 	asked := n.dns.Look(v.From, v.Host)
-	s := handler.Sight{
+	s := handler.Trace{
 		Client: asked.Class.String(), Local: n.isLocal(v.From), Own: ownAddrs(),
 		Name:     handler.Naming{Ours: asked.Ours, Code: asked.Rcode, Addrs: asked.Addrs},
 		Internal: n.routing(true, v), Public: n.routing(false, v),
@@ -73,7 +73,7 @@ func resolve(ctx context.Context, host string) (found handler.Naming) {
 	return found
 }
 
-func (n *Node) routing(internal bool, v handler.Visit) handler.Routing {
+func (n *Node) routing(internal bool, v handler.Probe) handler.Routing {
 	l := n.router.Look(internal, v.From.IsLoopback(), v.Host, v.Target)
 	r := handler.Routing{Known: l.Known, Host: l.Host, Path: l.Path, Mapped: l.Mapped, Sticky: l.Sticky}
 	for _, share := range l.Shares {

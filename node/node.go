@@ -16,6 +16,7 @@ import (
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
+	"github.com/protoduction/micro/deploy"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/node/datadir"
@@ -87,6 +88,7 @@ type Node struct {
 	internal     []netip.AddrPort // where internal hosts are answered, the address for people first
 	dns          *dnsd.Server
 	socket       net.Listener
+	deployer     *deploy.Deployer
 	api          *handler.Handler
 
 	waiting  atomic.Pointer[string] // for what; nil when ready
@@ -194,6 +196,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 			return n.router.Serve(ctx, ln, router.Listener{Inside: n.inside(ln)})
 		})
 	}
+	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
 	p.start(ctx, "api", 10*time.Second, n.serveAPI)
 	n.wait("")
 	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status())

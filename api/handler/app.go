@@ -112,7 +112,7 @@ func (h *Handler) serveApps() {
 func (h *Handler) app(v cloud.View, a *cloud.App) api.App {
 	out := api.App{
 		Group: a.Group, Name: a.App, Created: a.Created, Current: a.Current, Last: a.Last,
-		Addresses: h.Node.URLs(h.domain().App(a.AppRef)), Hosts: []string{},
+		Addresses: h.URLs(h.Domain.App(a.AppRef)), Hosts: []string{},
 	}
 	if a.Rollout != nil {
 		out.Rollout = a.Rollout.To
@@ -158,7 +158,7 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 		Parent: r.Parent, Image: r.Spec.Image.Name, Digest: r.Spec.Image.Digest, Strategy: r.Spec.Strategy.Kind,
 		Processes: map[cloud.ProcessName]api.Process{}, Instances: v.State.Wanted(r).Instances(), Staged: r.Staged, Warm: r.Warm,
 		Failure: r.Failure, Labels: r.Spec.Labels,
-		Addresses: h.Node.URLs(h.domain().Release(r.ReleaseRef, r.Created)),
+		Addresses: h.URLs(h.Domain.Release(r.ReleaseRef, r.Created)),
 	}
 	for name, p := range r.Spec.Processes {
 		s := r.Formation[name]

@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/deploy/deploytest"
 )
 
 // settled waits for a release and returns how it stands.
@@ -110,8 +112,8 @@ func TestLifeOfAnApp(t *testing.T) {
 	}
 	_, err = s.App(ctx, shop)
 	wantCode(t, err, cloud.NotFound, "shop", "micro apps")
-	if !slices.Contains(s.f.audit, "root scale shop") || !slices.Contains(s.f.audit, "root push shop") {
-		t.Errorf("audit %q", s.f.audit)
+	if !slices.Contains(s.f.Audit(), "root scale shop") || !slices.Contains(s.f.Audit(), "root push shop") {
+		t.Errorf("audit %q", s.f.Audit())
 	}
 }
 
@@ -230,7 +232,7 @@ func TestSmallReads(t *testing.T) {
 	if images, err := s.Images(ctx); err != nil || len(images) != 1 || !slices.Equal(images[0].Used, []string{"shop@r1"}) {
 		t.Error(images, err)
 	}
-	if i, err := s.LoadImage(ctx, strings.NewReader("tar")); err != nil || i.Digest != anImage.Digest {
+	if i, err := s.LoadImage(ctx, strings.NewReader("tar")); err != nil || i.Digest != deploytest.Image.Digest {
 		t.Error(i, err)
 	}
 	s.f.lines = func(yield func(api.LogLine, error) bool) {
@@ -282,7 +284,7 @@ func TestWaitForACrashLoop(t *testing.T) {
 	s := newServed(t)
 	s.pushed(t, "shop", api.PushRequest{})
 	slot := cloud.Slot{ReleaseRef: ref("shop").Release(1), Process: "web", Index: 1}
-	s.f.onSettle(func(*cloud.State, *cloud.Release) []cloud.Change { return nil }) // nothing more becomes ready
+	s.f.OnRollout(func(*cloud.State, *cloud.Release) []cloud.Change { return nil }) // nothing more becomes ready
 	two := 2
 	if _, err := s.Scale(t.Context(), ref("shop"), api.ScaleChange{Processes: map[cloud.ProcessName]api.ScaleTo{"web": {Instances: &two}}}); err != nil {
 		t.Fatal(err)
@@ -295,8 +297,8 @@ func TestWaitForACrashLoop(t *testing.T) {
 		}
 		if !began && e.Rollout != nil && e.Rollout.Instances == 2 {
 			began = true
-			s.f.snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
-				return o.WithCrashes(&cloud.Crashes{Slot: slot, Count: 3, Total: 3, Last: cloud.Exit{Code: 3, At: s.h.Now()}})
+			s.f.Observe(func(o *cloud.Instances) *cloud.Instances {
+				return o.WithCrashes(&cloud.Crashes{Slot: slot, Count: 3, Total: 3, Last: cloud.Exit{Code: 3, At: time.Now()}})
 			})
 		}
 	}

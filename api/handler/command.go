@@ -20,6 +20,23 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
+// Commands run in containers.
+type Commands interface {
+	// Exec runs a command in an instance and returns its exit code. It ends the command with ctx.
+	Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error)
+	// Run runs a command in a container of its own, made like those of the release, and removes it.
+	Run(ctx context.Context, o OneOff) (int, error)
+}
+
+// OneOff is a command in a container of its own.
+type OneOff struct {
+	Release cloud.ReleaseRef // never N 0
+	Process cloud.ProcessName
+	Memory  int64 // bytes; 0: as the process has it
+	By      cloud.Actor
+	Command runtime.Command
+}
+
 type commandInput struct {
 	AppInput
 	Body api.Command
@@ -35,7 +52,7 @@ func (h *Handler) serveCommands() {
 			if err != nil {
 				return nil, "", err
 			}
-			return func(ctx context.Context, rc runtime.Command) (int, error) { return h.Runner.Exec(ctx, i.ID, rc) }, i.String(), nil
+			return func(ctx context.Context, rc runtime.Command) (int, error) { return h.Commands.Exec(ctx, i.ID, rc) }, i.String(), nil
 		})
 	h.serveCommand("run", "Run a command in a container of its own",
 		func(ctx context.Context, app cloud.AppRef, c api.Command) (start, string, error) {
@@ -55,7 +72,7 @@ func (h *Handler) serveCommands() {
 			}
 			return func(ctx context.Context, rc runtime.Command) (int, error) {
 				one.Command = rc
-				return h.Runner.Run(ctx, one)
+				return h.Commands.Run(ctx, one)
 			}, rel.ReleaseRef.String(), nil
 		})
 }

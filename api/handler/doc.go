@@ -1,8 +1,9 @@
-// Package handler serves the API of package api over HTTP: who asks (the kernel's word on a unix
-// socket), whether their role allows it (one table), the reads and writes of a cloud.State, streams, and
-// the life of a push from an uploaded folder to a release that answers.
+// Package handler serves the API of package api over HTTP. It says who asks (the kernel's word on a unix
+// socket), whether their role allows it (one table), decodes the request, calls what carries it out, and
+// encodes the answer or stream.
 //
-// The invariant: a write is one Store.Update of a pure function of package cloud, so whatever is killed,
-// it happened wholly or not at all; and nothing a client does or leaves undone keeps a file, a container
-// or a goroutine alive beyond its push, exec or stream.
+// The invariant: a write is one Store.Update of a pure function of package cloud, or one call of an
+// interface that a part of the node implements; the handler decides nothing. Nothing that a client does or
+// leaves undone keeps a goroutine or a container alive beyond its request, command or stream. So another
+// protocol can be put beside HTTP without moving a rule.
 package handler

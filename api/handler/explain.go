@@ -14,17 +14,23 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
+// Inspector sees what would become of a request.
+type Inspector interface {
+	// Inspect returns what the parts of the node see of a request, without sending it.
+	Inspect(ctx context.Context, p Probe) Trace
+}
+
 func (h *Handler) serveExplain() {
 	get(h, operation("explain", "GET /v1/explain", "Say where a request would go, and what is in its way"),
 		func(ctx context.Context, in *struct {
 			URL  string `query:"url" required:"true" maxLength:"2000"`
 			From string `query:"from" maxLength:"64" doc:"The client's address; this machine where none is given"`
 		}) (api.Explanation, error) {
-			visit, err := readVisit(in.URL, in.From)
+			probe, err := readProbe(in.URL, in.From)
 			if err != nil {
 				return api.Explanation{}, err
 			}
-			return explain(h.view(ctx), h.domain(), visit, h.Node.Look(ctx, visit)), nil
+			return explain(h.view(ctx), h.Domain, probe, h.Inspector.Inspect(ctx, probe)), nil
 		})
 }
 
@@ -32,8 +38,8 @@ func (h *Handler) serveExplain() {
 type way struct {
 	view   cloud.View
 	domain cloud.Domain
-	visit  Visit
-	sight  Sight
+	probe  Probe
+	trace  Trace
 	api.Explanation
 
 	addrs   []netip.Addr // what the name leads to
@@ -42,9 +48,9 @@ type way struct {
 }
 
 // explain follows a request until it is answered or stuck. It is a pure function.
-func explain(v cloud.View, d cloud.Domain, visit Visit, s Sight) api.Explanation {
-	w := &way{view: v, domain: d, visit: visit, sight: s}
-	w.Explanation = api.Explanation{URL: visit.String(), From: visit.From.String(), Hops: []api.Hop{}}
+func explain(v cloud.View, d cloud.Domain, probe Probe, s Trace) api.Explanation {
+	w := &way{view: v, domain: d, probe: probe, trace: s}
+	w.Explanation = api.Explanation{URL: probe.String(), From: probe.From.String(), Hops: []api.Hop{}}
 	for _, hop := range []func() bool{w.name, w.listener, w.host, w.path, w.release, w.instance} {
 		if !hop() {
 			return w.Explanation
@@ -79,7 +85,7 @@ func (w *way) detail(format string, args ...any) {
 // name is what the client's resolver makes of the host.
 func (w *way) name() bool {
 	const hop = "name"
-	host, s := w.visit.Host, w.sight
+	host, s := w.probe.Host, w.trace
 	if a, err := netip.ParseAddr(host); err == nil {
 		w.addrs = []netip.Addr{a.Unmap()}
 		return w.ok(hop, "%s is an address: nothing to look up", host)
@@ -92,7 +98,7 @@ func (w *way) name() bool {
 		switch {
 		case s.Name.Code == "REFUSED":
 			return w.broken(hop, "give a public name: micro map APP www.example.com --public",
-				"%s is told to local clients only, and %s is %s", host, w.visit.From, s.Client)
+				"%s is told to local clients only, and %s is %s", host, w.probe.From, s.Client)
 		case s.Name.Code != "NOERROR":
 			return w.broken(hop, "micro routes", "the node's DNS server says %s: there is no %s", s.Name.Code, host)
 		case len(s.Name.Addrs) == 0:
@@ -101,19 +107,19 @@ func (w *way) name() bool {
 		}
 		w.addrs = s.Name.Addrs
 		w.ok(hop, "the node's DNS server tells %s that %s is %s", s.Client, host, list(w.addrs))
-		if w.visit.From.IsLoopback() && !slices.ContainsFunc(w.addrs, func(a netip.Addr) bool { return slices.Contains(s.Resolver.Addrs, a) }) {
+		if w.probe.From.IsLoopback() && !slices.ContainsFunc(w.addrs, func(a netip.Addr) bool { return slices.Contains(s.Resolver.Addrs, a) }) {
 			w.warn("micro doctor, or open a name under .localhost, which needs no set-up", "this machine's own resolver does not ask it: %s", s.Resolver.says())
 		}
 		return true
 	}
 	// A name of the world: the world's DNS leads to this machine, or not.
 	if len(s.Resolver.Addrs) == 0 {
-		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: curl --resolve %s:%d:%s", host, host, w.visit.Port, w.anyListener()),
+		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
 			"%s is no name of this node's, and this machine's resolver says: %s", host, s.Resolver.says())
 	}
 	w.addrs = s.Resolver.Addrs
 	if !slices.ContainsFunc(w.addrs, w.here) {
-		return w.broken(hop, fmt.Sprintf("point %s at this machine; until then: curl --resolve %s:%d:%s", host, host, w.visit.Port, w.anyListener()),
+		return w.broken(hop, fmt.Sprintf("point %s at this machine; until then: curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
 			"%s is %s, which is not this machine", host, list(w.addrs))
 	}
 	return w.ok(hop, "%s is %s, which is this machine", host, list(w.addrs))
@@ -127,12 +133,12 @@ func (n Naming) says() string {
 }
 
 func (w *way) here(a netip.Addr) bool {
-	return a.IsLoopback() || slices.Contains(w.sight.Own, a.Unmap())
+	return a.IsLoopback() || slices.Contains(w.trace.Own, a.Unmap())
 }
 
 func (w *way) anyListener() string {
-	for _, l := range w.sight.Listeners {
-		if l.Public == !w.sight.Local && !l.Addr().IsUnspecified() {
+	for _, l := range w.trace.Listeners {
+		if l.Public == !w.trace.Local && !l.Addr().IsUnspecified() {
 			return l.Addr().String()
 		}
 	}
@@ -142,9 +148,9 @@ func (w *way) anyListener() string {
 // listener is who takes the connection, and which hosts it answers for.
 func (w *way) listener() bool {
 	const hop = "listener"
-	s := w.sight
-	if w.visit.Scheme == "https" && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return l.Port() == w.visit.Port }) {
-		return w.broken(hop, "micro explain http://"+w.visit.Host, "nothing listens for https on port %d", w.visit.Port)
+	s := w.trace
+	if w.probe.Scheme == "https" && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return l.Port() == w.probe.Port }) {
+		return w.broken(hop, "micro explain http://"+w.probe.Host, "nothing listens for https on port %d", w.probe.Port)
 	}
 	var internal, public, elsewhere []Listener
 	for _, l := range s.Listeners {
@@ -153,7 +159,7 @@ func (w *way) listener() bool {
 		})
 		switch {
 		case !reached:
-		case l.Port() != w.visit.Port:
+		case l.Port() != w.probe.Port:
 			elsewhere = append(elsewhere, l)
 		case l.Public:
 			public = append(public, l)
@@ -169,21 +175,21 @@ func (w *way) listener() bool {
 		w.routing = s.Public
 		return w.ok(hop, "%s answers public hosts, to everybody", public[0].AddrPort)
 	case len(internal) > 0:
-		return w.broken(hop, "micro up --public-http, and micro map APP "+w.visit.Host+" --public",
-			"%s answers local clients only, and %s is %s", internal[0].AddrPort, w.visit.From, s.Client)
+		return w.broken(hop, "micro up --public-http, and micro map APP "+w.probe.Host+" --public",
+			"%s answers local clients only, and %s is %s", internal[0].AddrPort, w.probe.From, s.Client)
 	case len(elsewhere) > 0:
-		there := w.visit
+		there := w.probe
 		there.Port = elsewhere[0].Port()
-		return w.broken(hop, "micro explain "+there.String(), "nothing of micro's listens on port %d of %s, but on %s", w.visit.Port, list(w.addrs), elsewhere[0].AddrPort)
+		return w.broken(hop, "micro explain "+there.String(), "nothing of micro's listens on port %d of %s, but on %s", w.probe.Port, list(w.addrs), elsewhere[0].AddrPort)
 	}
-	return w.broken(hop, "micro doctor", "nothing of micro's listens on port %d of %s", w.visit.Port, list(w.addrs))
+	return w.broken(hop, "micro doctor", "nothing of micro's listens on port %d of %s", w.probe.Port, list(w.addrs))
 }
 
 // host is whether the table knows the host.
 func (w *way) host() bool {
 	const hop = "host"
-	host := cloud.Host(w.visit.Host)
-	if name, ok := strings.CutSuffix(w.visit.Host, ".localhost"); ok {
+	host := cloud.Host(w.probe.Host)
+	if name, ok := strings.CutSuffix(w.probe.Host, ".localhost"); ok {
 		host = cloud.Host(name + "." + string(w.domain))
 	}
 	switch r := w.routing; {
@@ -193,7 +199,7 @@ func (w *way) host() bool {
 		return w.ok(hop, "%s has no entry of its own, so it is %s's", host, r.Host)
 	case r.Known:
 		return w.ok(hop, "%s is mapped", host)
-	case w.sight.Internal.Known:
+	case w.trace.Internal.Known:
 		hint := "micro map APP " + string(host) + " --public"
 		if app, ok := w.appOf(host); ok {
 			hint = "micro map " + app + " " + string(host) + " --public"
@@ -238,7 +244,7 @@ func (w *way) path() bool {
 	r := w.routing
 	switch {
 	case r.Path == "":
-		path, _, _ := strings.Cut(w.visit.Target, "?")
+		path, _, _ := strings.Cut(w.probe.Target, "?")
 		return w.broken(hop, "micro map APP "+r.Host+path, "%s has no route for %s: 404", r.Host, path)
 	case r.Path == "/":
 		w.ok(hop, "%s takes every path that no longer route has", r.Host+r.Path)

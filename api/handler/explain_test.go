@@ -18,7 +18,7 @@ type explained struct {
 	vhost     *cloud.VirtualHost
 	instances []*cloud.Instance
 	crashes   []*cloud.Crashes
-	sight     Sight
+	trace     Trace
 }
 
 func newExplained() *explained {
@@ -41,7 +41,7 @@ func newExplained() *explained {
 	}
 	here := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	routing := Routing{Known: true, Host: "www.example.com", Path: "/", Mapped: true, Shares: []Share{{ReleaseRef: shop.Release(2), Part: 1}}}
-	e.sight = Sight{
+	e.trace = Trace{
 		Client: "this machine", Local: true, Resolver: Naming{Addrs: here}, Internal: routing, Public: routing,
 		Own: append(here, netip.MustParseAddr("192.0.2.1")),
 		Listeners: []Listener{
@@ -53,14 +53,14 @@ func newExplained() *explained {
 
 func (e *explained) private() {
 	e.url = "http://shop.micro.test/"
-	e.sight.Name = Naming{Ours: true, Code: "NOERROR", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}
-	e.sight.Internal = Routing{Known: true, Host: "shop.micro.test", Path: "/", Shares: e.sight.Internal.Shares}
-	e.sight.Public = Routing{}
+	e.trace.Name = Naming{Ours: true, Code: "NOERROR", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}
+	e.trace.Internal = Routing{Known: true, Host: "shop.micro.test", Path: "/", Shares: e.trace.Internal.Shares}
+	e.trace.Public = Routing{}
 }
 
 func (e *explained) stranger() {
-	e.from, e.sight.Client, e.sight.Local = "198.51.100.9", "outside", false
-	e.sight.Resolver.Addrs = []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+	e.from, e.trace.Client, e.trace.Local = "198.51.100.9", "outside", false
+	e.trace.Resolver.Addrs = []netip.Addr{netip.MustParseAddr("192.0.2.1")}
 }
 
 func (e *explained) explain(t *testing.T) api.Explanation {
@@ -76,17 +76,17 @@ func (e *explained) explain(t *testing.T) api.Explanation {
 	for _, c := range e.crashes {
 		seen = seen.WithCrashes(c)
 	}
-	visit, err := readVisit(e.url, e.from)
+	probe, err := readProbe(e.url, e.from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return explain(cloud.View{State: cloud.NewState().Apply(1, changes), Instances: seen}, "micro.test", visit, e.sight)
+	return explain(cloud.View{State: cloud.NewState().Apply(1, changes), Instances: seen}, "micro.test", probe, e.trace)
 }
 
 // Whichever hop is broken, it is the one that is named, with what to try next.
 func TestExplainBrokenHops(t *testing.T) {
 	nobody := func(e *explained) {
-		e.instances, e.sight.Internal.Shares, e.sight.Public.Shares = nil, nil, nil
+		e.instances, e.trace.Internal.Shares, e.trace.Public.Shares = nil, nil, nil
 	}
 	for _, c := range []struct {
 		what      string
@@ -94,44 +94,44 @@ func TestExplainBrokenHops(t *testing.T) {
 		hint      string
 		breaks    func(*explained)
 	}{
-		{"a name that nobody has", "name", "no such host", "curl --resolve www.example.com:80:127.0.0.1", func(e *explained) { e.sight.Resolver = Naming{Code: "no such host"} }},
+		{"a name that nobody has", "name", "no such host", "curl --resolve www.example.com:80:127.0.0.1", func(e *explained) { e.trace.Resolver = Naming{Code: "no such host"} }},
 		{"a name of another machine's", "name", "is 203.0.113.5, which is not this machine", "point www.example.com at this machine", func(e *explained) {
-			e.sight.Resolver.Addrs = []netip.Addr{netip.MustParseAddr("203.0.113.5")}
+			e.trace.Resolver.Addrs = []netip.Addr{netip.MustParseAddr("203.0.113.5")}
 		}},
 		{"an app that is not there", "name", "NXDOMAIN: there is no nosuch.micro.test", "micro routes", func(e *explained) {
 			e.private()
-			e.url, e.sight.Name = "nosuch.micro.test", Naming{Ours: true, Code: "NXDOMAIN"}
+			e.url, e.trace.Name = "nosuch.micro.test", Naming{Ours: true, Code: "NXDOMAIN"}
 		}},
 		{"a private name from outside", "name", "local clients only, and 198.51.100.9 is outside", "--public", func(e *explained) {
 			e.private()
 			e.stranger()
-			e.sight.Name = Naming{Ours: true, Code: "REFUSED"}
+			e.trace.Name = Naming{Ours: true, Code: "REFUSED"}
 		}},
 		{"a name without an address", "name", "no listener has an address", "--http", func(e *explained) {
 			e.private()
-			e.sight.Name.Addrs = nil
+			e.trace.Name.Addrs = nil
 		}},
 		{"another port", "listener", "listens on port 8080 of 127.0.0.1, but on 127.0.0.1:80", "micro explain http://www.example.com/a?b", func(e *explained) {
 			e.url = "http://www.example.com:8080/a?b"
 		}},
-		{"no listener at all", "listener", "nothing of micro's listens", "micro doctor", func(e *explained) { e.sight.Listeners = nil }},
+		{"no listener at all", "listener", "nothing of micro's listens", "micro doctor", func(e *explained) { e.trace.Listeners = nil }},
 		{"https", "listener", "nothing listens for https on port 443", "http://www.example.com", func(e *explained) { e.url = "https://www.example.com/" }},
 		{"no public listener", "listener", "192.0.2.1:80 answers local clients only", "--public-http", func(e *explained) {
 			e.stranger()
-			e.sight.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("192.0.2.1:80")}}
+			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("192.0.2.1:80")}}
 		}},
 		{"an internal host from outside", "host", "internal listeners only: 404", "micro map shop www.example.com --public", func(e *explained) {
 			e.stranger()
-			e.sight.Public = Routing{}
+			e.trace.Public = Routing{}
 		}},
 		{"a host that is not mapped", "host", "mapped to nothing: 404", "micro map APP www.example.com", func(e *explained) {
-			e.vhost, e.sight.Internal, e.sight.Public = nil, Routing{}, Routing{}
+			e.vhost, e.trace.Internal, e.trace.Public = nil, Routing{}, Routing{}
 		}},
 		{"a release that does not run", "host", "release r1 of app shop does not run", "micro releases shop", func(e *explained) {
 			e.private()
-			e.url, e.sight.Internal = "shop-20261122-r1.micro.test", Routing{}
+			e.url, e.trace.Internal = "shop-20261122-r1.micro.test", Routing{}
 		}},
-		{"a path without a route", "path", "no route for /a: 404", "micro map APP www.example.com/a", func(e *explained) { e.sight.Internal.Path = "" }},
+		{"a path without a route", "path", "no route for /a: 404", "micro map APP www.example.com/a", func(e *explained) { e.trace.Internal.Path = "" }},
 		{"a stopped release", "release", "shop@r2 is stopped: 503", "micro start shop@r2", func(e *explained) {
 			nobody(e)
 			e.rel.Stopped = true
@@ -143,8 +143,8 @@ func TestExplainBrokenHops(t *testing.T) {
 		{"a release that retired", "release", "shop@r1 does not run: it is retired", "micro releases shop", func(e *explained) {
 			nobody(e)
 			e.private()
-			e.url, e.sight.Internal.Host = "shop-20261122-r1.micro.test", "shop-20261122-r1.micro.test"
-			e.sight.Internal.Shares = nil
+			e.url, e.trace.Internal.Host = "shop-20261122-r1.micro.test", "shop-20261122-r1.micro.test"
+			e.trace.Internal.Shares = nil
 		}},
 		{"no instances asked for", "release", "scaled to no web instances", "micro scale shop@r2 -i 1", func(e *explained) {
 			nobody(e)
@@ -165,16 +165,16 @@ func TestExplainBrokenHops(t *testing.T) {
 			e.crashes = []*cloud.Crashes{{Slot: cloud.Slot{ReleaseRef: ref("shop").Release(2), Process: cloud.Web}, Count: 4, Reason: "exited with code 1"}}
 		}},
 		{"a listener on IPv6 alone", "listener", "nothing of micro's listens on port 80 of 127.0.0.1", "micro doctor", func(e *explained) {
-			e.sight.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true}}
+			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true}}
 		}},
 		{"a failing check", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
-			e.sight.Internal.Shares = nil
+			e.trace.Internal.Shares = nil
 			for _, i := range e.instances {
 				i.Phase, i.Reason = cloud.InstanceUnready, "GET /healthz: 500"
 			}
 		}},
 		{"an app that listens no more", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
-			e.sight.Internal.Shares[0].Ejected = []string{"a", "b"}
+			e.trace.Internal.Shares[0].Ejected = []string{"a", "b"}
 		}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -207,21 +207,21 @@ func TestExplainWhatWorks(t *testing.T) {
 		{"from outside", (*explained).stranger, "192.0.2.1, which is this machine|192.0.2.1:80 answers public hosts"},
 		{"an app's own address", (*explained).private, "tells this machine that shop.micro.test is 127.0.0.1|does not ask it: SERVFAIL|own address"},
 		{"on a socket of both families", func(e *explained) {
-			e.sight.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true, Both: true}}
+			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true, Both: true}}
 		}, "is this machine|[::]:80 answers public hosts"},
 		{"under localhost", func(e *explained) {
 			e.private()
 			e.url = "Shop.localhost"
 		}, "is this machine for every client|shop.micro.test is an app's own address"},
-		{"a wildcard", func(e *explained) { e.url, e.sight.Internal.Host = "http://a.example.com", "*.example.com" }, "no entry of its own, so it is *.example.com's"},
+		{"a wildcard", func(e *explained) { e.url, e.trace.Internal.Host = "http://a.example.com", "*.example.com" }, "no entry of its own, so it is *.example.com's"},
 		{"weights, stickiness, a mirror", func(e *explained) {
 			route := &e.vhost.Routes[0]
 			route.Mirror = &cloud.Mirror{To: ref("shop").Release(1), Percent: 10}
 			route.Targets = []cloud.Target{
 				{ReleaseRef: ref("shop").Release(2), Weighted: true, Weight: 95}, {ReleaseRef: ref("shop").Release(1), Weighted: true, Weight: 5},
 			}
-			e.sight.Internal.Sticky = "cookie"
-			e.sight.Internal.Shares = []Share{{ReleaseRef: ref("shop").Release(2), Part: .95}, {ReleaseRef: ref("shop").Release(1), Part: .05}}
+			e.trace.Internal.Sticky = "cookie"
+			e.trace.Internal.Shares = []Share{{ReleaseRef: ref("shop").Release(2), Part: .95}, {ReleaseRef: ref("shop").Release(1), Part: .05}}
 		}, "known by a cookie|10 % of safe requests are copied to shop@r1|2 releases take turns|shop@r2 takes 95 %|shop@r1 takes 5 %"},
 		{"a target that is out", func(e *explained) {
 			e.vhost.Routes[0].Targets = append(e.vhost.Routes[0].Targets, cloud.Target{ReleaseRef: ref("shop").Release(1)})
@@ -229,10 +229,10 @@ func TestExplainWhatWorks(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			e := newExplained()
-			e.sight.Name.Code = "SERVFAIL"
+			e.trace.Name.Code = "SERVFAIL"
 			c.make(e)
 			if c.what == "an app's own address" {
-				e.sight.Resolver = Naming{Code: "SERVFAIL"}
+				e.trace.Resolver = Naming{Code: "SERVFAIL"}
 			}
 			x := e.explain(t)
 			var all strings.Builder
@@ -260,17 +260,17 @@ func TestReadVisit(t *testing.T) {
 		{"HTTP://Shop.Micro.Test.:8080/A?B", "::ffff:10.0.0.1", "http://shop.micro.test:8080/A?B from 10.0.0.1"},
 		{"https://[::1]/x", "", "https://[::1]/x from 127.0.0.1"},
 	} {
-		v, err := readVisit(c.url, c.from)
+		v, err := readProbe(c.url, c.from)
 		if got := v.String() + " from " + v.From.String(); err != nil || got != c.want {
 			t.Errorf("%s: %s, %v", c.url, got, err)
 		}
 	}
 	for _, bad := range []string{"", "ftp://x", "http://", "http://a:b", "http://x:0", "http://x:99999", "http://%zz"} {
-		if v, err := readVisit(bad, ""); cloud.CodeOf(err) != cloud.Invalid {
+		if v, err := readProbe(bad, ""); cloud.CodeOf(err) != cloud.Invalid {
 			t.Errorf("%q: %v, %v", bad, v, err)
 		}
 	}
-	_, err := readVisit("x.test", "here")
+	_, err := readProbe("x.test", "here")
 	wantCode(t, err, cloud.Invalid, "no IP address")
 }
 

@@ -10,6 +10,18 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
+// Comparer compares the releases of a route.
+type Comparer interface {
+	// Compare returns what the releases of a route did at the same time.
+	Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error)
+}
+
+// Passes let public clients choose a release.
+type Passes interface {
+	// Pass returns a value that lets a public client choose a release of a host until a time.
+	Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string
+}
+
 // Defaults of a cross-fade.
 const (
 	defaultOver    = cloud.Duration(10 * time.Minute)
@@ -70,7 +82,7 @@ func (h *Handler) serveFades() {
 			if err != nil {
 				return api.Comparison{}, err
 			}
-			return h.Node.Compare(ctx, host, path)
+			return h.Compare.Compare(ctx, host, path)
 		})
 }
 
@@ -107,7 +119,7 @@ func (h *Handler) servePasses() {
 				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not lead to app %s", host, app).WithHint("micro map %s %s", app.App, host)
 			}
 			until := h.Now().Add(good).UTC().Truncate(time.Second)
-			return api.Pass{Header: "X-Micro-Release", Value: h.Node.Pass(host, rel.ReleaseRef, until), Until: until}, nil
+			return api.Pass{Header: "X-Micro-Release", Value: h.Passes.Pass(host, rel.ReleaseRef, until), Until: until}, nil
 		})
 }
 

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -18,39 +18,68 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/runtime"
 )
 
-// Config is what a Handler needs. All of it is required but AdminGroup and Now.
+// Config is what a Handler needs. All of it is required but AdminGroup and Now. Each interface is declared
+// in the file that uses it.
 type Config struct {
-	Store   Store
-	Runner  Runner
-	Images  Images
-	Builder runtime.Builder
-	Logs    Logs
-	Events  Events
-	Node    Node
-	// Unpack writes an uploaded folder, a tar stream, below dir, which is there and empty. It refuses what
-	// does not belong there, within limits of its own.
-	Unpack func(r io.Reader, dir string) error
-	// Dir is a folder for uploads, the files of the last ones and the output of builds. What an earlier
-	// process left of uploads is removed.
-	Dir     string
+	Store Store
+	Views Views
+
+	Pushes    Pushes
+	Transfers Transfers
+	Rollouts  Rollouts
+	BuildLogs BuildLogs
+
+	Commands  Commands
+	Usage     Usage
+	Requests  Requests
+	Images    Images
+	Logs      Logs
+	Events    Events
+	Inspector Inspector
+	Compare   Comparer
+	Passes    Passes
+	Volumes   Volumes
+
+	Status  Status
+	Metrics Metrics
+	Disk    Disk
+	// Down begins to take the node off its machine, and returns at once.
+	Down func()
+
+	Domain cloud.Domain
+	// URLs returns the addresses that open a host, the one that needs no set-up first.
+	URLs    func(cloud.Host) []string
 	Version api.Version
-	// AdminGroup is the group of the system's whose members may do all that root may: "micro" by default.
+	// AdminGroup is the system's group whose members may do all that root may: "micro" by default.
 	AdminGroup string
 	Log        *slog.Logger
 	Now        func() time.Time
 }
 
+// Store is the durable truth.
+type Store interface {
+	State() *cloud.State
+	// Update applies what fn returns and writes an audit line in the same transaction. fn is pure and may
+	// run again; no changes and no error means that nothing was left to change. It returns the State after.
+	Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error)
+}
+
+// Views are the State together with the instances that were observed.
+type Views interface {
+	// AtLeast returns the latest view, once its State has reached the revision or ctx has ended.
+	AtLeast(ctx context.Context, rev cloud.Revision) cloud.View
+}
+
 func (c Config) validate() error {
 	var errs []error
-	for what, missing := range map[string]bool{
-		"store": c.Store == nil, "runner": c.Runner == nil, "images": c.Images == nil, "builder": c.Builder == nil, "logs": c.Logs == nil,
-		"events": c.Events == nil, "node": c.Node == nil, "unpack": c.Unpack == nil, "dir": c.Dir == "", "log": c.Log == nil,
-	} {
-		if missing {
-			errs = append(errs, fmt.Errorf("the API has no %s", what))
+	fields := reflect.ValueOf(c)
+	for i := range fields.NumField() {
+		switch name := fields.Type().Field(i).Name; {
+		case name == "AdminGroup", name == "Now", name == "Version":
+		case fields.Field(i).IsZero():
+			errs = append(errs, fmt.Errorf("the API's %s is not configured", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -59,14 +88,10 @@ func (c Config) validate() error {
 // Handler answers the API's requests.
 type Handler struct {
 	Config
-	mux    *http.ServeMux
-	api    huma.API
-	pushes *pushes
-	domain func() cloud.Domain // the node's; it never changes
-	builds buildLogs
-	source *sources
+	mux *http.ServeMux
+	api huma.API
 
-	used   map[string]bool // operations that are served, to hold against the policy
+	used   map[string]bool // operations that are served; the policy must have exactly these
 	faults []error         // of registering them
 
 	refusals refusals
@@ -75,8 +100,8 @@ type Handler struct {
 	streams  sync.WaitGroup
 }
 
-// New returns a handler; Run must be called for it to serve pushes. It fails where an operation has no
-// entry in the policy, or the policy one that no operation has.
+// New returns a handler. It fails where an operation has no entry in the policy, or the policy has an entry
+// that no operation has.
 func New(c Config) (*Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -86,17 +111,6 @@ func New(c Config) (*Handler, error) {
 		c.Now = time.Now
 	}
 	h := &Handler{Config: c, mux: http.NewServeMux(), used: map[string]bool{}, stopping: make(chan struct{})}
-	h.domain = sync.OnceValue(func() cloud.Domain { return h.Node.Info().Domain })
-	var err error
-	if h.builds, err = newBuildLogs(c.Dir); err != nil {
-		return nil, err
-	}
-	if h.source, err = newSources(c.Dir); err != nil {
-		return nil, err
-	}
-	if h.pushes, err = newPushes(h); err != nil {
-		return nil, err
-	}
 	h.api = humago.New(h.mux, description(c.Version.Version))
 	h.serveNode()
 	h.serveApps()
@@ -113,7 +127,7 @@ func New(c Config) (*Handler, error) {
 	h.serveOpenAPI()
 	for op := range policy {
 		if !h.used[op] {
-			h.faults = append(h.faults, fmt.Errorf("the policy has an operation %q that is none", op))
+			h.faults = append(h.faults, fmt.Errorf("the policy has an unknown operation %q", op))
 		}
 	}
 	return h, errors.Join(h.faults...)
@@ -128,12 +142,9 @@ const (
 	stopTimeout = 10 * time.Second
 )
 
-// Run serves the listeners until ctx ends, then lets requests under way end, ends streams and pushes, and
-// returns. It closes the listeners.
+// Run serves the listeners until ctx ends, then ends streams, lets other requests end, and returns. It
+// closes the listeners.
 func (h *Handler) Run(ctx context.Context, listeners ...net.Listener) error {
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	h.pushes.begin(life)
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -151,14 +162,12 @@ func (h *Handler) Run(ctx context.Context, listeners ...net.Listener) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	// Streams first: nobody else ends them. Pushes last: they tell their streams how they ended.
+	// A stream ends only when it is told to.
 	close(h.stopping)
-	end()
-	h.pushes.running.Wait()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if serr := srv.Shutdown(stop); serr != nil {
-		h.Log.Warn("requests were still under way when the API had to end", "err", serr)
+		h.Log.Warn("requests were cut off when the API stopped", "err", serr)
 		err = errors.Join(err, srv.Close())
 	}
 	h.streams.Wait()
@@ -166,4 +175,15 @@ func (h *Handler) Run(ctx context.Context, listeners ...net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// viewTimeout is how long to wait for a view that has everything that was written; an older one is good
+// enough then.
+const viewTimeout = 2 * time.Second
+
+// view returns a view that has everything that was written before: who has written reads its own writes.
+func (h *Handler) view(ctx context.Context) cloud.View {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	return h.Views.AtLeast(ctx, h.Store.State().Rev())
 }

@@ -335,10 +335,11 @@ func TestStop(t *testing.T) {
 func TestCostOfStarting(t *testing.T) {
 	var before, after runtime.MemStats
 	f := newFakes(t)
+	d := f.deployer(t, t.TempDir())
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	start := time.Now()
-	h, err := New(f.config(t.TempDir()))
+	h, err := New(f.config(d))
 	took := time.Since(start)
 	if err != nil {
 		t.Fatal(err)

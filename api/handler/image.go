@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,14 @@ import (
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/runtime"
 )
+
+// Images are those in the node's store.
+type Images interface {
+	// Load reads an archive and keeps its image under the names it has there, for FROM lines to find.
+	Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error)
+	// List has every image once for each of its names.
+	List(ctx context.Context) ([]runtime.Image, error)
+}
 
 func (h *Handler) serveImages() {
 	get(h, operation("images", "GET /v1/images", "List the images in the node's store"),

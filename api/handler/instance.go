@@ -9,7 +9,27 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
 )
+
+// Usage is what instances use of the machine.
+type Usage interface {
+	Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error)
+}
+
+// Requests are those that the router has counted.
+type Requests interface {
+	// Figures returns the figures of each release that got requests, by app and release.
+	Figures() []api.ReleaseFigures
+	// OfInstances returns the requests of each instance that the router knows.
+	OfInstances() map[cloud.InstanceID]InstanceRequests
+}
+
+// InstanceRequests are the requests of an instance.
+type InstanceRequests struct {
+	Total    uint64 // since it joined the routing table
+	InFlight int64  // requests and upgraded connections that have not ended
+}
 
 type instancesInput struct {
 	GroupInput
@@ -52,7 +72,7 @@ func (h *Handler) serveInstances() {
 			if err := mustGroup(h.Store.State(), in.Group); err != nil {
 				return api.List[api.ReleaseFigures]{}, err
 			}
-			return whole(slices.DeleteFunc(h.Node.Figures(), func(f api.ReleaseFigures) bool {
+			return whole(slices.DeleteFunc(h.Requests.Figures(), func(f api.ReleaseFigures) bool {
 				return f.Group != in.Group || in.App != "" && f.App != in.App
 			})), nil
 		})
@@ -62,7 +82,7 @@ func (h *Handler) serveInstances() {
 func (h *Handler) addStats(ctx context.Context, items []api.Instance) {
 	var asked sync.WaitGroup
 	atOnce := make(chan struct{}, 16)
-	got := h.Node.Requests()
+	got := h.Requests.OfInstances()
 	for i := range items {
 		it := &items[i]
 		if it.Instance == "" {
@@ -74,7 +94,7 @@ func (h *Handler) addStats(ctx context.Context, items []api.Instance) {
 		atOnce <- struct{}{}
 		asked.Go(func() {
 			defer func() { <-atOnce }()
-			s, err := h.Runner.Stats(ctx, it.Instance)
+			s, err := h.Usage.Stats(ctx, it.Instance)
 			if err != nil {
 				return
 			}
@@ -152,10 +172,6 @@ func placesOf(v cloud.View, rel *cloud.Release) []place {
 	return out
 }
 
-// flapping is how many times in a row an instance ends before it counts as flapping: so often it is
-// started again at once.
-const flapping = 3
-
 func (p place) show() api.Instance {
 	out := api.Instance{
 		Group: p.slot.Group, App: p.slot.App, Release: p.slot.N, Process: p.slot.Process, Index: p.slot.Index,
@@ -170,7 +186,7 @@ func (p place) show() api.Instance {
 			next := c.NextTry
 			out.NextTry = &next
 			out.Phase = api.Crashed
-			if c.Count > flapping {
+			if c.Count > cloud.Flapping {
 				out.Phase = api.Flapping
 			}
 		}

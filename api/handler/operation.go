@@ -74,7 +74,7 @@ func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 			h.refuse(q, err)
 			return
 		}
-		if n := h.Node.Info(); !r.early && !n.Ready {
+		if n := h.Status.Info(); !r.early && !n.Ready {
 			h.refuse(q, cloud.Errorf(cloud.Unavailable, "node %s is not ready: %s", n.Name, n.Waiting).WithHint("micro doctor"))
 			return
 		}

@@ -2,207 +2,105 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
-	"sync"
+	"io"
+	"iter"
+	"net/http"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 )
 
-// push is one push from its draft to its end. It goes on when its client goes away.
-type push struct {
-	id      string
-	seq     int // pushes are created in this order
-	app     cloud.AppRef
-	draft   api.PushRequest
-	by      cloud.Actor
-	created time.Time
-	dir     string // its own folder, gone with its end
-	journal *journal
-	// found is a push of an earlier process, of which nothing is known but the release it made.
-	found bool
-
-	ctx    context.Context
-	cancel context.CancelCauseFunc // with why it ends
-
-	uploaded chan struct{} // closed when what it waits for is there
-
-	mu        sync.Mutex
-	phase     api.PushPhase
-	receiving bool
-	release   int
-	outcome   *api.Outcome
-	failure   *api.Problem
-	ended     time.Time
+// Pushes are the pushes under way, and those that ended a short time ago.
+type Pushes interface {
+	// Create begins a push; an error reports everything that is wrong with the request.
+	Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (api.Push, error)
+	Push(id string) (api.Push, error)
+	// Cancel ends a push, as long as its release is not up.
+	Cancel(ctx context.Context, id string, by cloud.Actor) (api.Push, error)
 }
 
-func (p *push) show() api.Push {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return api.Push{
-		ID: p.id, Group: p.app.Group, App: p.app.App, Phase: p.phase, Created: p.created, By: p.by.Name,
-		Release: p.release, Events: p.journal.count(), Outcome: p.outcome, Failure: p.failure,
+// Transfers are what is sent to a push and what it reports.
+type Transfers interface {
+	// Receive reads what a push waits for. It calls stop, from another goroutine, when a read must return.
+	Receive(ctx context.Context, id string, body io.Reader, stop func()) (api.Push, error)
+	// Events yields what happens to a push, from event number from on.
+	Events(ctx context.Context, id string, from int) (iter.Seq2[api.PushEvent, error], error)
+}
+
+// PushInput names a push.
+type PushInput struct {
+	ID string `path:"id" maxLength:"64" doc:"ID of the push"`
+}
+
+// upload describes a request body that is not JSON.
+func upload(op huma.Operation, what string) huma.Operation {
+	op.RequestBody = &huma.RequestBody{
+		Required: true, Description: what,
+		Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
 	}
+	return op
 }
 
-func (p *push) waitsForUpload() bool { return p.draft.Source != nil || p.draft.Archive }
-
-func (p *push) upload() string { return filepath.Join(p.dir, "upload") }
-
-// known is the folder of the files that need no upload.
-func (p *push) known() string { return filepath.Join(p.dir, "known") }
-
-// files are what the draft lists of the folder.
-func (p *push) files() []api.File {
-	if p.draft.Source == nil {
-		return nil
-	}
-	return p.draft.Source.Files
-}
-
-// enter begins a phase.
-func (p *push) enter(phase api.PushPhase) {
-	p.mu.Lock()
-	p.phase = phase
-	p.mu.Unlock()
-	p.journal.add(api.PushEvent{Phase: phase}, false)
-}
-
-// made notes the release.
-func (p *push) made(n int) {
-	p.mu.Lock()
-	p.release = n
-	p.mu.Unlock()
-	p.journal.add(api.PushEvent{Release: n}, false)
-}
-
-func (p *push) releaseRef() (cloud.ReleaseRef, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.app.Release(p.release), p.release != 0
-}
-
-func (p *push) over() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.phase.Ended()
-}
-
-// end notes how it ended.
-func (p *push) end(out *api.Outcome, failure *api.Problem, now time.Time) {
-	phase := api.PushDone
-	switch {
-	case failure != nil && failure.Code == cloud.Interrupted:
-		phase = api.PushCancelled
-	case failure != nil:
-		phase = api.PushFailed
-	}
-	p.mu.Lock()
-	p.phase, p.outcome, p.failure, p.ended = phase, out, failure, now
-	p.mu.Unlock()
-	p.journal.add(api.PushEvent{Outcome: out, Failure: failure}, true)
-}
-
-// beginUpload lets one upload in at a time, and none once it is whole.
-func (p *push) beginUpload() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case !p.waitsForUpload():
-		return cloud.Errorf(cloud.Conflict, "push %s does not wait for an upload", p.id)
-	case p.phase != api.PushUploading || p.isUploaded():
-		return cloud.Errorf(cloud.Conflict, "push %s has its upload already", p.id)
-	case p.receiving:
-		return cloud.Errorf(cloud.Conflict, "push %s is being uploaded already", p.id)
-	}
-	p.receiving = true
-	return nil
-}
-
-func (p *push) isUploaded() bool {
-	select {
-	case <-p.uploaded:
-		return true
-	default:
-		return false
-	}
-}
-
-func (p *push) endUpload(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.receiving = false
-	if err == nil {
-		close(p.uploaded)
-	}
-}
-
-func (p *push) isReceiving() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.receiving
-}
-
-// checkRequest reports all that is wrong with what a push asks for, before anything is sent.
-func checkRequest(s *cloud.State, app cloud.AppRef, d api.PushRequest) error {
-	var errs []error
-	sources := 0
-	for _, has := range []bool{d.Image != "", d.Source != nil, d.Archive} {
-		if has {
-			sources++
-		}
-	}
-	if sources != 1 {
-		errs = append(errs, cloud.Errorf(cloud.Invalid, "a push has one of image, source and archive, not %d", sources).
-			WithHint("push a folder, or --image REF"))
-	}
-	if d.Source != nil && d.Source.Dockerfile != "" && !filepath.IsLocal(d.Source.Dockerfile) {
-		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", d.Source.Dockerfile))
-	}
-	errs = append(errs, s.CheckPush(app, d.Spec, d.Stage))
-	return joined(errs)
-}
-
-// mayExpose reports a public route that a push asks for on behalf of somebody who may not map one.
-func mayExpose(by cloud.Actor, d cloud.PushSpec) error {
-	for _, r := range d.Routes {
-		if r.Public && !by.Role.Allows(cloud.RoleReleaser) {
-			return cloud.Errorf(cloud.Denied, "the manifest maps %s for the public, which takes the role %s", r.Host, cloud.RoleReleaser).
-				WithHint("push without it, and have somebody map it: micro map APP %s --public", r.Host)
-		}
-	}
-	return nil
-}
-
-// joined makes one error of many; its code is the first one's.
-func joined(errs []error) error {
-	var first error
-	n := 0
-	for _, err := range errs {
-		if err != nil {
-			if n++; first == nil {
-				first = err
+func (h *Handler) servePushes() {
+	begin := operation("push", "POST /v1/groups/{group}/apps/{app}/pushes", "Begin a push: all that is wrong with it is reported at once")
+	begin.MaxBodyBytes = api.MaxPushRequest
+	get(h, begin,
+		func(ctx context.Context, in *struct {
+			AppInput
+			Body api.PushRequest
+		}) (api.Push, error) {
+			actor := requestOf(ctx).actor
+			if err := mayExpose(h.Store.State(), actor, in.ref(), in.Body.Spec); err != nil {
+				return api.Push{}, err
 			}
-		}
-	}
-	if n < 2 {
-		return first
-	}
-	all := cloud.Errorf(cloud.CodeOf(first), "%w", errors.Join(errs...))
-	all.Hint = cloud.HintOf(first)
-	return all
+			return h.Pushes.Create(in.ref(), in.Body, actor)
+		})
+	get(h, upload(operation("upload", "PUT /v1/pushes/{id}/upload", "Send what a push waits for"), "A tar stream of the folder, or the archive of an image"),
+		func(ctx context.Context, in *PushInput) (api.Push, error) { return h.receive(ctx, in.ID) })
+	get(h, operation("show-push", "GET /v1/pushes/{id}", "Show a push, also one that an earlier process of the node began"),
+		func(ctx context.Context, in *PushInput) (api.Push, error) { return h.Pushes.Push(in.ID) })
+	get(h, operation("cancel-push", "DELETE /v1/pushes/{id}", "Cancel a push: the app is as it was before"),
+		func(ctx context.Context, in *PushInput) (api.Push, error) {
+			return h.Pushes.Cancel(ctx, in.ID, requestOf(ctx).actor)
+		})
+	events(h, operation("push-events", "GET /v1/pushes/{id}/events", "Follow a push; the last event is its outcome or failure"),
+		func(ctx context.Context, in *struct {
+			PushInput
+			From int `query:"from" minimum:"0" doc:"Number of the event to begin with"`
+		}) (iter.Seq2[api.PushEvent, error], error) {
+			return h.Transfers.Events(ctx, in.ID, in.From)
+		},
+		func(e api.PushEvent) string { return fmt.Sprint(e.Seq) })
 }
 
-// pushName is what the release says its image was made from.
-func (p *push) pushName() string {
-	if p.draft.Image != "" {
-		return p.draft.Image
+// receive reads an upload, until the push or the node ends.
+func (h *Handler) receive(ctx context.Context, id string) (api.Push, error) {
+	q := requestOf(ctx)
+	rc := http.NewResponseController(q.w)
+	// A test's writer has no deadlines.
+	_ = rc.SetReadDeadline(time.Now().Add(uploadTimeout))
+	defer q.noDeadline()
+	stop := func() { _ = rc.SetReadDeadline(time.Now()) }
+	life, end := h.untilStopped(ctx)
+	defer end()
+	defer context.AfterFunc(life, stop)()
+	return h.Transfers.Receive(life, id, q.r.Body, stop)
+}
+
+// mayExpose reports a public route that a manifest asks for in the name of somebody who may not map one.
+func mayExpose(s *cloud.State, by cloud.Actor, app cloud.AppRef, spec cloud.PushSpec) error {
+	for _, r := range spec.Routes {
+		if !r.Public {
+			continue
+		}
+		if err := s.May(by, cloud.MayExpose, cloud.Scope{Group: app.Group, Host: r.Host}); err != nil {
+			return cloud.Errorf(cloud.Denied, "the manifest maps %s for the public: %w", r.Host, err).
+				WithHint("push without it, and have somebody map it: micro map %s %s --public", app.App, r.Host)
+		}
 	}
-	if p.draft.Name != "" {
-		return p.draft.Name
-	}
-	return fmt.Sprintf("%s (%s)", p.app.App, p.id)
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/deploy/deploytest"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -159,7 +160,7 @@ func TestPushRefusedBeforeAnythingIsSent(t *testing.T) {
 
 func TestPushFailures(t *testing.T) {
 	s := newServed(t)
-	s.f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+	s.f.Making = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
 		return runtime.Image{}, cloud.Errorf(cloud.DeployFailed, "step [2/3] RUN make failed\nmake: *** no rule")
 	}
 	for name, c := range map[string]struct {
@@ -196,7 +197,7 @@ func TestPushFailures(t *testing.T) {
 // A release that never comes up ends the push with why, the app's last lines and what to do.
 func TestPushOfAnAppThatFails(t *testing.T) {
 	s := newServed(t)
-	s.f.onSettle(func(st *cloud.State, rel *cloud.Release) []cloud.Change {
+	s.f.OnRollout(func(st *cloud.State, rel *cloud.Release) []cloud.Change {
 		return st.Fail(rel.ReleaseRef, cloud.Failure{At: time.Now(), Reason: "web.0 exited with code 3", Lines: []string{"no config\x1b[0m"}})
 	})
 	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "web:1"})
@@ -241,11 +242,11 @@ func TestUploadAgain(t *testing.T) {
 // building is a builder that waits to be let go, push by push.
 func (s *served) building() (began chan runtime.Build, goOn chan struct{}) {
 	began, goOn = make(chan runtime.Build, 10), make(chan struct{})
-	s.f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+	s.f.Making = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
 		began <- b
 		select {
 		case <-goOn:
-			return anImage, nil
+			return deploytest.Image, nil
 		case <-ctx.Done():
 			return runtime.Image{}, ctx.Err()
 		}
@@ -324,7 +325,7 @@ func TestCancelWhileStarting(t *testing.T) {
 	s := newServed(t)
 	first := s.pushed(t, "shop", api.PushRequest{})
 	starting := make(chan struct{}, 100)
-	s.f.onSettle(func(*cloud.State, *cloud.Release) []cloud.Change {
+	s.f.OnRollout(func(*cloud.State, *cloud.Release) []cloud.Change {
 		starting <- struct{}{}
 		return nil
 	})
@@ -349,60 +350,14 @@ func TestCancelWhileStarting(t *testing.T) {
 	}
 }
 
-// The push that was created last wins, whichever is built first; the other one says which release it was.
-func TestNewerPushSupersedes(t *testing.T) {
-	for _, olderFirst := range []bool{true, false} {
-		s := newServed(t)
-		goOn := map[string]chan struct{}{"old": make(chan struct{}), "new": make(chan struct{})}
-		s.f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
-			select {
-			case <-goOn[b.Target]:
-				return anImage, nil
-			case <-ctx.Done():
-				return runtime.Image{}, ctx.Err()
-			}
-		}
-		ids := map[string]string{}
-		for _, target := range []string{"old", "new"} {
-			p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{Target: target}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch")); err != nil {
-				t.Fatal(err)
-			}
-			ids[target] = p.ID
-		}
-		if olderFirst {
-			s.f.onSettle(func(st *cloud.State, rel *cloud.Release) []cloud.Change {
-				if rel.N == 1 {
-					return nil // never ready
-				}
-				return st.Settle(rel.AppRef, time.Now(), cloud.Stamp{})
-			})
-			// In this fake nothing runs then: the outcome below is not waited for.
-			close(goOn["old"])
-			for now, _ := s.PushByID(t.Context(), ids["old"]); now.Release == 0; now, _ = s.PushByID(t.Context(), ids["old"]) {
-			}
-		}
-		close(goOn["new"])
-		_, err := s.last(t, ids["old"])
-		want := "superseded by r1"
-		if olderFirst {
-			want = "superseded by r2"
-		}
-		wantCode(t, err, cloud.Conflict, want)
-	}
-}
-
 // After a restart of the node a push is found by the release it made; one that made none is not there.
 func TestPushAfterRestart(t *testing.T) {
 	f, dir := newFakes(t), t.TempDir()
 	waiting := make(chan struct{}, 100)
-	f.settle = func(*cloud.State, *cloud.Release) []cloud.Change {
+	f.OnRollout(func(*cloud.State, *cloud.Release) []cloud.Change {
 		waiting <- struct{}{}
 		return nil
-	}
+	})
 	s := serveFakes(t, f, dir)
 	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Image: "web:1"})
 	if err != nil {
@@ -424,7 +379,7 @@ func TestPushAfterRestart(t *testing.T) {
 	for range 2 {
 		wantCode(t, <-ended, cloud.Unavailable)
 	}
-	f.settle = nil
+	f.OnRollout(nil)
 	again := serveFakes(t, f, dir)
 	noUploads(t, dir)
 	out, err := again.last(t, p.ID)
@@ -440,26 +395,5 @@ func TestStagedPush(t *testing.T) {
 	out := s.pushed(t, "shop", api.PushRequest{Stage: true})
 	if out.Phase != cloud.PhaseStaged || len(out.Addresses) != 1 || !contains(out.Addresses[0], "shop-20") {
 		t.Errorf("outcome %+v", out)
-	}
-}
-
-func TestJournalForgetsTheBeginning(t *testing.T) {
-	j := newJournal()
-	line := strings.Repeat("x", 10<<10)
-	for range 500 {
-		j.add(api.PushEvent{Note: line}, false)
-	}
-	events, ended, _ := j.since(1)
-	if ended || len(events) == 500 || events[len(events)-1].Seq != 500 || j.size > maxJournal {
-		t.Errorf("%d events, %d bytes", len(events), j.size)
-	}
-	j.add(api.PushEvent{Outcome: &api.Outcome{}}, true)
-	events, ended, _ = j.since(490)
-	if !ended || len(events) != 12 && j.size > endedJournal || j.size > endedJournal {
-		t.Errorf("%d events, %d bytes", len(events), j.size)
-	}
-	j.add(api.PushEvent{Note: "late"}, false)
-	if j.count() != 501 {
-		t.Error("an event came after the last one")
 	}
 }

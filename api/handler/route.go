@@ -26,7 +26,7 @@ func (h *Handler) serveRoutes() {
 			if err != nil {
 				return nil, "", err
 			}
-			if err := s.HostFree(h.domain(), host); err != nil {
+			if err := s.HostFree(h.Domain, host); err != nil {
 				return nil, "", err
 			}
 			target := cloud.Target{ReleaseRef: cloud.AppRef{Group: g, App: m.App}.Release(m.Release)}
@@ -206,11 +206,11 @@ func (h *Handler) routes(v cloud.View, g cloud.GroupName) func(func(route) bool)
 }
 
 func (h *Handler) route(v cloud.View, r route) api.Route {
-	domain := h.domain()
+	domain := h.Domain
 	own := func(host cloud.Host, ref cloud.ReleaseRef) api.Route {
 		return api.Route{
 			Host: host, Path: "/", Group: ref.Group, Exposure: cloud.ExposedInternal, Own: true,
-			Targets: []api.Target{h.target(v, cloud.Target{ReleaseRef: ref})}, Addresses: h.Node.URLs(host),
+			Targets: []api.Target{h.target(v, cloud.Target{ReleaseRef: ref})}, Addresses: h.URLs(host),
 		}
 	}
 	switch {
@@ -228,7 +228,7 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	for _, t := range route.Targets {
 		out.Targets = append(out.Targets, h.target(v, t))
 	}
-	for _, u := range h.Node.URLs(r.vhost.Host) {
+	for _, u := range h.URLs(r.vhost.Host) {
 		if route.Path != "/" {
 			u += route.Path
 		}

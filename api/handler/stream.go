@@ -17,6 +17,30 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
+// Logs are the apps' lines.
+type Logs interface {
+	// Read yields lines, oldest first, across instances; with Follow until ctx ends. Reading on from a line's
+	// Cursor starts behind that line. An error is the last thing that it yields.
+	Read(ctx context.Context, q api.LogQuery) iter.Seq2[api.LogLine, error]
+}
+
+// BuildLogs are what builds printed.
+type BuildLogs interface {
+	// BuildLog yields the output of the build that made a release's image.
+	BuildLog(q api.LogQuery) (iter.Seq2[api.LogLine, error], error)
+}
+
+// Events are what happened in the cloud.
+type Events interface {
+	Read(ctx context.Context, q api.EventQuery) iter.Seq2[api.Event, error]
+}
+
+// Rollouts make what is desired of a release come true.
+type Rollouts interface {
+	// Await yields a Rollout whenever it changed, then an Outcome or the error that ended the roll-out.
+	Await(ctx context.Context, ref cloud.ReleaseRef) (iter.Seq2[api.WaitEvent, error], error)
+}
+
 // events registers an operation that answers with a stream of events. What open refuses is answered as
 // any other error; an error that seq yields ends the stream. id is the event's, "" for none.
 func events[I, T any](h *Handler, op huma.Operation, open func(context.Context, *I) (iter.Seq2[T, error], error), id func(T) string) {
@@ -197,16 +221,17 @@ func (h *Handler) serveStreams() {
 			}), nil
 		},
 		func(e api.Event) string { return e.Cursor })
-	events(h, operation("wait", "GET /v1/groups/{group}/apps/{app}/releases/{release}/wait", "Wait until what is desired of a release is so"),
+	events(h, operation("wait", "GET /v1/groups/{group}/apps/{app}/releases/{release}/wait", "Wait until a release runs as it is desired to"),
 		func(ctx context.Context, in *ReleaseInput) (iter.Seq2[api.WaitEvent, error], error) {
 			ref, err := in.ref()
 			if err != nil {
 				return nil, err
 			}
-			if _, _, err := h.view(ctx).State.MustRelease(ref); err != nil {
+			seq, err := h.Rollouts.Await(ctx, ref)
+			if err != nil {
 				return nil, err
 			}
-			return h.waitEvents(ctx, ref), nil
+			return h.waitEvents(ctx, seq), nil
 		},
 		func(api.WaitEvent) string { return "" })
 }
@@ -238,7 +263,7 @@ func logsProcess(s *cloud.State, r cloud.ReleaseRef, name cloud.ProcessName) err
 	return cloud.Errorf(cloud.NotFound, "%s has no process %q, only %v", what, name, slices.Sorted(maps.Keys(all))).WithHint("micro app %s", r.AppRef)
 }
 
-// logs reads from whoever has the stream: what builds print is the handler's own.
+// logs reads the streams that q asks for.
 func (h *Handler) logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLine, error], error) {
 	build := false
 	for _, s := range q.Streams {
@@ -247,7 +272,7 @@ func (h *Handler) logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLi
 		case api.StreamBuild:
 			build = true
 		default:
-			return nil, cloud.Errorf(cloud.Invalid, "no log stream %q", s).WithHint("there are app, router, build and api")
+			return nil, cloud.Errorf(cloud.Invalid, "unknown log stream %q", s).WithHint("the streams are app, router, build and api")
 		}
 	}
 	if !build {
@@ -256,54 +281,23 @@ func (h *Handler) logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLi
 	if len(q.Streams) > 1 {
 		return nil, cloud.Errorf(cloud.Invalid, "the build's output can't be mixed with other streams").WithHint("ask for build alone")
 	}
-	rel, err := h.built(q.App, q.Release)
-	if err != nil {
-		return nil, err
-	}
-	q.Release = rel
-	return h.builds.read(q), nil
+	return h.BuildLogs.BuildLog(q)
 }
 
-// built is the release whose build made the image of release n, of the newest one there is for 0: a
-// release that was not pushed has its parent's image.
-func (h *Handler) built(app cloud.AppRef, n int) (int, error) {
-	s := h.Store.State()
-	if n == 0 {
-		a, err := s.MustApp(app)
-		if err != nil {
-			return 0, err
-		}
-		n = a.Last
-	}
-	for at := n; at > 0; {
-		if h.builds.has(app.Release(at)) {
-			return at, nil
-		}
-		rel, ok := s.Release(app.Release(at))
-		if !ok || rel.Push != "" {
-			break
-		}
-		at = rel.Parent
-	}
-	return 0, cloud.Errorf(cloud.NotFound, "release %s was not built here: there is no output", app.Release(n)).WithHint("micro releases %s", app)
-}
-
-// waitEvents tells how far a release has come, and last how it ended.
-func (h *Handler) waitEvents(ctx context.Context, ref cloud.ReleaseRef) iter.Seq2[api.WaitEvent, error] {
+// waitEvents yields how far a release has come, and last how it ended. An error of the roll-out is an event
+// of its own, so that a reader can tell it from a stream that broke off.
+func (h *Handler) waitEvents(ctx context.Context, seq iter.Seq2[api.WaitEvent, error]) iter.Seq2[api.WaitEvent, error] {
 	return func(yield func(api.WaitEvent, error) bool) {
-		gone := false
-		out, err := h.settle(ctx, ref, func(r api.Rollout) bool {
-			gone = !yield(api.WaitEvent{Rollout: &r}, nil)
-			return !gone
-		})
-		switch {
-		case gone:
-		case err != nil && ctx.Err() != nil:
-			yield(api.WaitEvent{}, ctx.Err())
-		case err != nil:
-			yield(api.WaitEvent{Failure: h.problem(ctx, err)}, nil)
-		default:
-			yield(api.WaitEvent{Outcome: &out}, nil)
+		for e, err := range seq {
+			switch {
+			case err != nil && ctx.Err() != nil:
+				err = ctx.Err()
+			case err != nil:
+				e, err = api.WaitEvent{Failure: h.problem(ctx, err)}, nil
+			}
+			if !yield(e, err) {
+				return
+			}
 		}
 	}
 }

@@ -9,6 +9,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
+// Volumes are the apps' data.
+type Volumes interface {
+	// Drop removes all volumes of an app that no longer exists.
+	Drop(app cloud.AppRef) error
+}
+
 // update writes what fn returns, and answers with the revision and release n, which fn may set.
 func (h *Handler) update(ctx context.Context, verb, object string, n *int, fn func(*cloud.State) ([]cloud.Change, error)) (api.Changed, error) {
 	s, err := h.Store.Update(ctx, requestOf(ctx).actor, verb, object, fn)
@@ -99,7 +105,7 @@ func (h *Handler) serveDelete() {
 				return s.Delete(in.ref().Release(0))
 			})
 			if err == nil && in.Volumes {
-				return changed, h.Node.DropVolumes(in.ref())
+				return changed, h.Volumes.Drop(in.ref())
 			}
 			changed.Volumes = volumes
 			return changed, err

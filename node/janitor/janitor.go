@@ -43,9 +43,9 @@ type Config struct {
 	Logs    logs
 	LogDir  string // has a folder GROUP/APP for each app with logs
 	Volumes volumes
-	// Writing says whether a push is about to write its release: its image must stay.
-	Writing func() bool
-	Log     *slog.Logger
+	// Held returns the images that pushes need although no release names them yet.
+	Held func() []string
+	Log  *slog.Logger
 }
 
 // Janitor frees disk space.
@@ -103,36 +103,40 @@ func (j *Janitor) clear(ctx context.Context, v cloud.View) (later bool, err erro
 	}
 	logs, lerr := j.clearLogs(v, inUse)
 	volumes, verr := j.Volumes.Clear(inUse)
-	images, ierr := j.clearImages(ctx)
-	return logs || volumes || images, errors.Join(lerr, verr, ierr)
+	ierr := j.clearImages(ctx)
+	return logs || volumes, errors.Join(lerr, verr, ierr)
 }
 
 // clearImages removes images if fewer are needed than the last time.
-func (j *Janitor) clearImages(ctx context.Context) (later bool, err error) {
-	keep := j.Store.State().Images()
+func (j *Janitor) clearImages(ctx context.Context) error {
+	keep := j.needed()
 	fewer := j.kept == nil
 	for digest := range j.kept {
 		fewer = fewer || !keep[digest]
 	}
-	switch {
-	case !fewer:
-	case j.Writing():
-		return true, nil
-	default:
-		_, err = j.Images.Prune(ctx, keep)
+	if fewer {
+		if _, err := j.Images.Prune(ctx, keep); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		j.kept = keep
+	j.kept = keep
+	return nil
+}
+
+// needed returns the images that releases or pushes need. A push gives its image up after it has written its
+// release, so reading the State last misses none.
+func (j *Janitor) needed() map[string]bool {
+	held := j.Held()
+	needed := j.Store.State().Images()
+	for _, digest := range held {
+		needed[digest] = true
 	}
-	return false, err
+	return needed
 }
 
 // Prune removes all images that no release needs, and returns how many bytes that freed.
 func (j *Janitor) Prune(ctx context.Context) (int64, error) {
-	if j.Writing() {
-		return 0, cloud.Errorf(cloud.Conflict, "a push is about to write its release").WithHint("micro prune, in a moment")
-	}
-	return j.Images.Prune(ctx, j.Store.State().Images())
+	return j.Images.Prune(ctx, j.needed())
 }
 
 // clearLogs removes the logs of apps that are deleted, once their last instances have ended.

@@ -1,4 +1,4 @@
-package handler
+package deploy
 
 import (
 	"archive/tar"
@@ -18,6 +18,7 @@ import (
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/cloud/source"
+	"github.com/protoduction/micro/deploy/deploytest"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -45,9 +46,13 @@ func (f folder) tar(paths []string) io.Reader {
 
 // Only what changed is sent, and the builder finds the whole folder all the same.
 func TestOnlyWhatChangedIsSent(t *testing.T) {
-	f := newFakes(t)
+	f := newFixture(t, func(c *Config) {
+		c.Unpack = func(r io.Reader, dir string) error {
+			return source.Unpack(context.Background(), r, dir, source.Limits{})
+		}
+	})
 	var built []string
-	f.build = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
+	f.cloud.Making = func(ctx context.Context, b runtime.Build) (runtime.Image, error) {
 		built = nil
 		err := filepath.WalkDir(b.Source, func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
@@ -59,26 +64,18 @@ func TestOnlyWhatChangedIsSent(t *testing.T) {
 			built = append(built, fmt.Sprintf("%s=%s %o", name, data, info.Mode().Perm()))
 			return err
 		})
-		return anImage, err
+		return deploytest.Image, err
 	}
-	c := f.config(t.TempDir())
-	c.Unpack = func(r io.Reader, dir string) error {
-		return source.Unpack(context.Background(), r, dir, source.Limits{})
-	}
-	s := serveConfig(t, f, c)
 	push := func(app cloud.AppName, in folder) (sent []string) {
 		t.Helper()
-		p, err := s.Push(t.Context(), ref(app), api.PushRequest{Source: &api.Source{Files: in.files()}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := f.create(app, api.PushRequest{Source: &api.Source{Files: in.files()}})
 		if p.Missing == nil {
 			t.Fatal("the answer does not say what is missing")
 		}
-		if _, err := s.Upload(t.Context(), p.ID, in.tar(p.Missing)); err != nil {
+		if err := f.send(p.ID, in.tar(p.Missing)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.last(t, p.ID); err != nil {
+		if _, err := f.wait(p.ID); err != nil {
 			t.Fatal(err)
 		}
 		var want []string
@@ -111,17 +108,16 @@ func TestOnlyWhatChangedIsSent(t *testing.T) {
 	if sent := push("other", in); len(sent) != 4 {
 		t.Errorf("another app sent %q: its files are not the first one's", sent)
 	}
-	if _, err := s.Prune(t.Context()); err != nil {
+	if err := f.Prune(f.cloud.State()); err != nil {
 		t.Fatal(err)
 	}
 	if sent := push("shop", in); len(sent) != 4 {
 		t.Errorf("after prune sent %q", sent)
 	}
-	noUploads(t, s.dir)
 }
 
 func TestListedFilesMustCome(t *testing.T) {
-	s := newServed(t)
+	f := newFixture(t)
 	in := folder{"Dockerfile": "FROM scratch", "x": "y"}
 	for name, files := range map[string][]api.File{
 		"not sent": in.files(),
@@ -129,11 +125,8 @@ func TestListedFilesMustCome(t *testing.T) {
 		"absolute": {{Path: "/etc/passwd", Digest: in.files()[0].Digest}},
 		"digest":   {{Path: "x", Digest: "sha256:../../../../../../../etc/passwd"}},
 	} {
-		p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{Files: files}})
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		_, err = s.Upload(t.Context(), p.ID, strings.NewReader("FROM scratch"))
+		p := f.create("shop", api.PushRequest{Source: &api.Source{Files: files}})
+		err := f.send(p.ID, strings.NewReader("FROM scratch"))
 		if cloud.CodeOf(err) != cloud.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -1,4 +1,4 @@
-package handler
+package deploy
 
 import (
 	"crypto/sha256"
@@ -17,8 +17,9 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// sources keeps the files of each app's last upload, by content and permission bits: GROUP/APP/DIGEST-MODE
-// below its folder. The next upload sends what is not there. It is a cache: all of it may go at any time.
+// sources keeps the files of each app's last upload, by content and permission bits, as
+// GROUP/APP/DIGEST-MODE below its folder. The next upload sends the files that are missing there. It is a
+// cache: all of it may be removed at any time.
 type sources struct {
 	dir string
 	mu  sync.Mutex
@@ -33,8 +34,8 @@ func (s *sources) path(app cloud.AppRef) string {
 	return filepath.Join(s.dir, string(app.Group), string(app.App))
 }
 
-// blob is the name that a file is kept under; "" for what is none, or is named by no digest.
-func blob(f api.File) string {
+// blobOf returns the name under which a file is kept; "" for a folder, a link, and a file without a digest.
+func blobOf(f api.File) string {
 	digest, ok := strings.CutPrefix(f.Digest, "sha256:")
 	if sum, err := hex.DecodeString(digest); f.Dir || f.Link != "" || !ok || err != nil || len(sum) != sha256.Size {
 		return ""
@@ -46,9 +47,9 @@ func blobName(digest string, mode fs.FileMode) string {
 	return fmt.Sprintf("%s-%03o", digest, mode.Perm())
 }
 
-// know puts those of the files that are there into the folder known, where they stay whatever becomes of
-// the cache, and returns the paths of the others.
-func (s *sources) know(app cloud.AppRef, files []api.File, known string) (missing []string, err error) {
+// linkKnown links the files that are kept into the new folder known, where they stay whatever happens to
+// the cache, and returns the paths of the other files.
+func (s *sources) linkKnown(app cloud.AppRef, files []api.File, known string) (missing []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := os.Mkdir(known, 0o700); err != nil {
@@ -59,7 +60,7 @@ func (s *sources) know(app cloud.AppRef, files []api.File, known string) (missin
 		if f.Dir || f.Link != "" {
 			continue
 		}
-		name := blob(f)
+		name := blobOf(f)
 		if name == "" {
 			missing = append(missing, f.Path)
 			continue
@@ -76,8 +77,8 @@ func (s *sources) know(app cloud.AppRef, files []api.File, known string) (missin
 	return missing, nil
 }
 
-// complete adds to an upload what was not sent because it was known.
-func (s *sources) complete(files []api.File, known, upload string) error {
+// addKnown adds the files to an upload that were not sent because they were known.
+func (s *sources) addKnown(files []api.File, known, upload string) error {
 	root, err := os.OpenRoot(upload)
 	if err != nil {
 		return err
@@ -94,16 +95,16 @@ func (s *sources) complete(files []api.File, known, upload string) error {
 		if _, err := root.Lstat(f.Path); err == nil {
 			continue
 		}
-		name := blob(f)
+		name := blobOf(f)
 		if name == "" {
-			return notSent(f)
+			return errNotSent(f)
 		}
 		from := filepath.Join(known, name)
 		if err := root.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 			return cloud.Errorf(cloud.Invalid, "file %q: %w", f.Path, err)
 		}
-		// The first place takes the file itself, others with the same content copies: a build would make
-		// hard links of two names of one file.
+		// The first path with a content gets the file itself, and others get copies: in a build, two names of
+		// one file would become hard links.
 		if !used[name] {
 			used[name] = true
 			to := filepath.Join(upload, f.Path)
@@ -120,14 +121,14 @@ func (s *sources) complete(files []api.File, known, upload string) error {
 	return nil
 }
 
-func notSent(f api.File) error {
-	return cloud.Errorf(cloud.Invalid, "file %q was listed and not sent", f.Path).WithHint("push again")
+func errNotSent(f api.File) error {
+	return cloud.Errorf(cloud.Invalid, "file %q was listed but not sent", f.Path).WithHint("push again")
 }
 
 func copyInto(root *os.Root, f api.File, from string) (err error) {
 	in, err := os.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return notSent(f)
+		return errNotSent(f)
 	}
 	if err != nil {
 		return err
@@ -151,7 +152,8 @@ func copyInto(root *os.Root, f api.File, from string) (err error) {
 	return root.Chtimes(f.Path, info.ModTime(), info.ModTime())
 }
 
-// remember keeps the files of an upload in the place of those of the app's last one.
+// remember keeps the files of an upload instead of those of the app's last one. It works in the new folder
+// scratch, on the same file system.
 func (s *sources) remember(app cloud.AppRef, upload, known, scratch string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +199,7 @@ func (s *sources) remember(app cloud.AppRef, upload, known, scratch string) erro
 	return os.Rename(scratch, kept)
 }
 
-// inodes are the names of the files in a folder by their inodes.
+// inodes returns the names of the files in a folder by their inode numbers.
 func inodes(dir string) (map[uint64]string, error) {
 	names := map[uint64]string{}
 	entries, err := os.ReadDir(dir)
@@ -231,7 +233,7 @@ func digestOf(path string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// clear forgets all.
+// clear removes all kept files.
 func (s *sources) clear() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Visit is a request that somebody thinks of sending.
-type Visit struct {
+// Probe is a request that somebody thinks of sending.
+type Probe struct {
 	Scheme string
 	Host   string // without port, in lower case
 	Port   uint16
@@ -19,8 +19,8 @@ type Visit struct {
 	From   netip.Addr
 }
 
-// Sight is what the parts of a node see of a visit.
-type Sight struct {
+// Trace is what the parts of a node see of a probe.
+type Trace struct {
 	Client    string // what the client is: "this machine", "a container", "the local network", "outside"
 	Local     bool   // the client may use internal listeners
 	Name      Naming
@@ -62,8 +62,8 @@ type Share struct {
 	Ejected []string // instances that refused connections a moment ago
 }
 
-// readVisit reads a URL as people type it.
-func readVisit(text, from string) (v Visit, err error) {
+// readProbe reads a URL as people type it.
+func readProbe(text, from string) (v Probe, err error) {
 	invalid := func() error {
 		return cloud.Errorf(cloud.Invalid, "%q is no URL", text).WithHint("for example micro explain http://shop.micro.test/api")
 	}
@@ -74,7 +74,7 @@ func readVisit(text, from string) (v Visit, err error) {
 	if err != nil || u.Hostname() == "" {
 		return v, invalid()
 	}
-	v = Visit{Scheme: strings.ToLower(u.Scheme), Host: strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), Target: u.RequestURI(), From: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	v = Probe{Scheme: strings.ToLower(u.Scheme), Host: strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), Target: u.RequestURI(), From: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	switch v.Scheme {
 	case "http":
 		v.Port = 80
@@ -99,7 +99,7 @@ func readVisit(text, from string) (v Visit, err error) {
 	return v, nil
 }
 
-func (v Visit) String() string {
+func (v Probe) String() string {
 	host := v.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"

@@ -1,0 +1,51 @@
+package deploy
+
+import (
+	"errors"
+	"path/filepath"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// checkRequest reports everything that is wrong with a request, before anything is sent.
+func checkRequest(s *cloud.State, d cloud.Domain, app cloud.AppRef, r api.PushRequest) error {
+	var errs []error
+	sources := 0
+	for _, has := range []bool{r.Image != "", r.Source != nil, r.Archive} {
+		if has {
+			sources++
+		}
+	}
+	if sources != 1 {
+		errs = append(errs, cloud.Errorf(cloud.Invalid, "a push has one of image, source and archive, not %d", sources).
+			WithHint("push a folder, or --image REF"))
+	}
+	if r.Source != nil && r.Source.Dockerfile != "" && !filepath.IsLocal(r.Source.Dockerfile) {
+		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", r.Source.Dockerfile))
+	}
+	errs = append(errs, s.CheckPush(app, r.Spec, r.Stage))
+	if err := join(errs); err != nil {
+		return err
+	}
+	return s.HostsFree(d, app, r.Spec.Routes)
+}
+
+// join returns one error for several; its code and hint are those of the first one.
+func join(errs []error) error {
+	var first error
+	n := 0
+	for _, err := range errs {
+		if err != nil {
+			if n++; first == nil {
+				first = err
+			}
+		}
+	}
+	if n < 2 {
+		return first
+	}
+	all := cloud.Errorf(cloud.CodeOf(first), "%w", errors.Join(errs...))
+	all.Hint = cloud.HintOf(first)
+	return all
+}

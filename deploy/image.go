@@ -1,0 +1,112 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime"
+)
+
+const (
+	// buildsAtOnce bounds how many images are made at a time: more of them only take turns.
+	buildsAtOnce = 2
+	// buildTimeout is how long making an image may take.
+	buildTimeout = time.Hour
+)
+
+// makeImage builds, pulls or imports the image of a push, as soon as there is a place for it.
+func (d *Deployer) makeImage(p *push) (runtime.Image, error) {
+	p.enter(api.PushImage)
+	if p.request.Source != nil {
+		if err := checkDockerfile(p.uploadPath(), p.request.Source.Dockerfile); err != nil {
+			return runtime.Image{}, err
+		}
+	}
+	select {
+	case d.builds <- struct{}{}:
+	default:
+		p.events.add(api.PushEvent{Note: "waiting for other builds to end"})
+		select {
+		case d.builds <- struct{}{}:
+		case <-p.ctx.Done():
+			return runtime.Image{}, context.Cause(p.ctx)
+		}
+	}
+	defer func() { <-d.builds }()
+	ctx, cancel := context.WithTimeoutCause(p.ctx, buildTimeout, cloud.Errorf(cloud.DeployFailed, "making the image took longer than %s", buildTimeout))
+	defer cancel()
+	output, err := os.Create(p.buildLogPath())
+	if err != nil {
+		return runtime.Image{}, err
+	}
+	defer output.Close()
+	image, err := d.bringImage(ctx, p, d.reportTo(p, newBuildLog(output, d.cfg.Now)))
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return image, err
+}
+
+// bringImage gets the image from where the request says it comes from.
+func (d *Deployer) bringImage(ctx context.Context, p *push, progress func(runtime.Progress)) (runtime.Image, error) {
+	switch src := p.request.Source; {
+	case p.request.Image != "":
+		return d.cfg.Images.Pull(ctx, p.request.Image, progress)
+	case src != nil:
+		return d.cfg.Builder.Build(ctx, runtime.Build{
+			Name: p.app.String(), Source: p.uploadPath(), Dockerfile: src.Dockerfile, Apart: src.Apart, Target: src.Target, Args: src.Args,
+			NoCache: src.NoCache, Labels: src.Labels, Progress: progress,
+		})
+	}
+	archive, err := os.Open(p.uploadPath())
+	if err != nil {
+		return runtime.Image{}, err
+	}
+	defer archive.Close()
+	return d.cfg.Images.Import(ctx, archive, progress)
+}
+
+// reportTo returns a function that writes the progress of a build or pull to the push's events and to the
+// build's log.
+func (d *Deployer) reportTo(p *push, output *buildLog) func(runtime.Progress) {
+	var mu sync.Mutex
+	return func(r runtime.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		shown := api.Progress(r)
+		p.events.add(api.PushEvent{Progress: &shown})
+		// A full disk fails the build itself; that its log is incomplete then is no reason of its own.
+		_ = output.add(r)
+	}
+}
+
+// checkDockerfile reports a folder that has nothing to build.
+func checkDockerfile(dir, name string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	given := name
+	if name == "" {
+		name = "Dockerfile"
+	}
+	info, err := root.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && given == "":
+		return cloud.Errorf(cloud.Invalid, "the folder has no Dockerfile").WithHint("add a Dockerfile, or push an image: micro push --image REF")
+	case errors.Is(err, fs.ErrNotExist):
+		return cloud.Errorf(cloud.Invalid, "the folder has no %s", name).WithHint("check the manifest's and the ignore file's paths")
+	case err != nil:
+		return cloud.Errorf(cloud.Invalid, "cannot read %s in the folder: %w", name, err)
+	case !info.Mode().IsRegular():
+		return cloud.Errorf(cloud.Invalid, "%s in the folder is not a regular file", name)
+	}
+	return nil
+}

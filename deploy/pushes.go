@@ -1,0 +1,197 @@
+package deploy
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+const (
+	// maxPushes bounds how many pushes are under way; those that wait for their upload count.
+	maxPushes = 64
+	// keepEnded is how long a push can be asked for after its end. Its release tells the rest.
+	keepEnded = 5 * time.Minute
+)
+
+// Create begins a push. An error reports everything that is wrong with the request; nothing has changed
+// then. Where the request lists files, the answer names those that have to be uploaded.
+func (d *Deployer) Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (api.Push, error) {
+	if err := checkRequest(d.cfg.Store.State(), d.cfg.Domain, app, r); err != nil {
+		return api.Push{}, err
+	}
+	p, err := d.start(&push{
+		id: strings.ToLower(rand.Text()), app: app, request: r, by: by, created: d.cfg.Now().UTC(), phase: api.PushUploading,
+	})
+	if err != nil {
+		return api.Push{}, err
+	}
+	shown := p.show()
+	if files := p.files(); files != nil {
+		if shown.Missing, err = d.sources.linkKnown(p.app, files, p.knownPath()); err != nil {
+			p.cancel(err)
+			return api.Push{}, err
+		}
+	}
+	return shown, nil
+}
+
+// Push describes a push, also one that an earlier process began and that has made its release.
+func (d *Deployer) Push(id string) (api.Push, error) {
+	p, err := d.find(id)
+	if err != nil {
+		return api.Push{}, err
+	}
+	return p.show(), nil
+}
+
+// Events yields what happens to a push, from event number from on. The last event has the outcome or the
+// failure. Of a push that an earlier process began all events are yielded, because its numbers start anew.
+func (d *Deployer) Events(ctx context.Context, id string, from int) (iter.Seq2[api.PushEvent, error], error) {
+	p, err := d.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if p.found {
+		from = 1
+	}
+	return func(yield func(api.PushEvent, error) bool) { p.events.read(ctx, from, yield) }, nil
+}
+
+// start adds a push and runs it, unless a push with its ID has been added already.
+func (d *Deployer) start(p *push) (*push, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.life.Err() != nil {
+		return nil, errStopping
+	}
+	if known, ok := d.byID[p.id]; ok {
+		return known, nil
+	}
+	d.forgetEnded()
+	if n := d.countUnderWay(); n >= maxPushes {
+		return nil, cloud.Errorf(cloud.Unavailable, "%d pushes are under way, which is the limit", n).WithHint("try again in a minute")
+	}
+	d.seq++
+	p.seq, p.dir, p.events = d.seq, filepath.Join(d.dir, p.id), newEventBuffer()
+	p.uploaded = make(chan struct{})
+	p.ctx, p.cancel = context.WithCancelCause(d.life)
+	if !p.found {
+		if err := os.Mkdir(p.dir, 0o700); err != nil {
+			p.cancel(nil)
+			return nil, fmt.Errorf("begin a push: %w", err)
+		}
+	}
+	d.byID[p.id] = p
+	d.running.Go(func() { d.run(p) })
+	return p, nil
+}
+
+// forgetEnded drops the pushes that ended some time ago. The lock is held.
+func (d *Deployer) forgetEnded() {
+	limit := d.cfg.Now().Add(-keepEnded)
+	for id, p := range d.byID {
+		if p.endedBefore(limit) {
+			delete(d.byID, id)
+		}
+	}
+}
+
+// countUnderWay counts the pushes that have not ended. The lock is held.
+func (d *Deployer) countUnderWay() (n int) {
+	for _, p := range d.byID {
+		if !p.hasEnded() {
+			n++
+		}
+	}
+	return n
+}
+
+// find returns the push with the ID, also by the release that it made before the node was restarted.
+func (d *Deployer) find(id string) (*push, error) {
+	d.mu.Lock()
+	p, ok := d.byID[id]
+	d.mu.Unlock()
+	if ok {
+		return p, nil
+	}
+	for rel := range d.cfg.Store.State().AllReleases() {
+		if rel.Push == id && id != "" {
+			return d.start(&push{
+				id: id, app: rel.AppRef, by: cloud.Actor{Name: rel.By}, created: rel.Created, phase: api.PushStarting, release: rel.N, found: true,
+			})
+		}
+	}
+	return nil, cloud.Errorf(cloud.NotFound, "no push %q: it ended before it made a release, and changed nothing", id).WithHint("push again")
+}
+
+// run takes a push to its end, and records how it ended.
+func (d *Deployer) run(p *push) {
+	log := d.log.With("app", p.app.String(), "push", p.id, "by", p.by.Name)
+	defer p.cancel(nil)
+	defer func() {
+		if err := os.RemoveAll(p.dir); err != nil {
+			log.Error("cannot remove an upload", "err", err)
+		}
+	}()
+	out, err := d.carryOut(p)
+	if err == nil {
+		log.Info("push done", "release", out.Release)
+		p.end(&out, nil, d.cfg.Now())
+		return
+	}
+	// Cancelling and superseding write first and cancel the push's context then, with the lock held.
+	d.commit.Lock()
+	if cause := context.Cause(p.ctx); cause != nil {
+		err = cause
+	}
+	d.commit.Unlock()
+	if d.life.Err() != nil {
+		if _, ok := p.releaseRef(); ok {
+			// The release goes on without this process. The next one finds the push by its release, and the
+			// reader of the events has been told to come back.
+			return
+		}
+		err = cloud.Errorf(cloud.Unavailable, "the node stopped before the push had made a release: nothing has changed").WithHint("push again")
+	}
+	problem := api.ProblemOf(err)
+	if problem.Code == cloud.Internal {
+		log.Error("push failed", "err", err)
+	} else {
+		log.Info("push failed", "code", problem.Code, "reason", err.Error())
+	}
+	p.end(nil, problem, d.cfg.Now())
+}
+
+// carryOut takes a push through its phases. A panic on the way is an error of this push alone.
+func (d *Deployer) carryOut(p *push) (out api.Outcome, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+		}
+	}()
+	ref, made := p.releaseRef()
+	if made {
+		p.events.add(api.PushEvent{Release: ref.N})
+	} else {
+		if err := d.awaitUpload(p); err != nil {
+			return out, err
+		}
+		if ref, err = d.makeRelease(p); err != nil {
+			return out, err
+		}
+	}
+	p.enter(api.PushStarting)
+	return d.awaitRollout(p.ctx, ref, func(r api.Rollout) bool {
+		p.events.add(api.PushEvent{Rollout: &r})
+		return true
+	})
+}
