@@ -33,12 +33,12 @@ func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {
 	switch {
 	case z.private.holds(name):
 		z.answerPrivate(&m, v)
-	case z.internal.holds(name):
+	case z.claims(name):
 		z.answerInternal(&m, v)
 	case z.local.holds(name):
 		z.answerLocal(&m)
-	case neverForwarded(name):
-		m.rcode = dns.RcodeNameError
+	case isReverse(name) && z.answerReverse(&m, v):
+	case z.answerUnused(&m):
 	case !v.Recurse, q.Type == dns.TypeANY:
 		return m.refuse(dns.ExtendedErrorCodeNotAuthoritative), true
 	default:
@@ -61,7 +61,7 @@ func (m *message) refuse(why uint16) []byte {
 func (z *Zone) answerPrivate(m *message, v View) {
 	var room [maxName]byte
 	key := treeKey(room[:0], m.q.Name(), z.private.labels)
-	_, found := find(z.hosts, key)
+	found := z.findHost(key)
 	if !m.begin(&z.private, len(key) == 0, found) {
 		return
 	}

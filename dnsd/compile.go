@@ -28,9 +28,11 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 			}
 		}
 	}
-	b.hosts, b.services = prev.hosts.Txn(), prev.services.Txn()
-	for ref := range apps {
+	b.hosts, b.services, b.addrs = prev.hosts.Txn(), prev.services.Txn(), prev.addrs.Txn()
+	for ref := range apps { // all of them first: an address may move from one app to another
 		b.removeApp(old, new, ref)
+	}
+	for ref := range apps {
 		b.addApp(new, ref)
 	}
 	for host := range hosts {
@@ -38,18 +40,29 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 		b.own(host, ownHost, exists)
 	}
 	z := *prev
-	z.hosts, z.services = b.hosts.Commit(), b.services.Commit()
+	z.hosts, z.services, z.addrs = b.hosts.Commit(), b.services.Commit(), b.addrs.Commit()
+	if !ok { // a change of a group touches everything
+		z.groups = groupNames(new.State)
+	}
 	z.setSerial(uint32(new.State.Rev()))
 	return &z
 }
 
 // empty is the zone of the same domain with nothing in it but the node's own names.
 func (z *Zone) empty() *Zone {
-	e, err := NewZone(z.domain)
+	e, err := NewZone(z.domain, z.subnets...)
 	if err != nil {
 		panic(err) // it was a domain before
 	}
 	return e
+}
+
+func groupNames(s *cloud.State) map[string]bool {
+	names := map[string]bool{string(cloud.DefaultGroup): true}
+	for g := range s.Groups() {
+		names[string(g.Name)] = true
+	}
+	return names
 }
 
 func everything(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
@@ -82,6 +95,7 @@ type builder struct {
 	domain   cloud.Domain
 	hosts    *iradix.Txn[owners]
 	services *iradix.Txn[*endpoints]
+	addrs    *iradix.Txn[cloud.AppRef]
 }
 
 // own gives a host in the private domain one more reason to exist, or takes it away.
@@ -112,6 +126,12 @@ func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
 			b.own(host, ownRelease, false)
 		}
 	}
+	for i := range old.Instances.OfApp(ref) {
+		key := addrKey(i.Addr.Addr())
+		if owner, ok := b.addrs.Get(key); ok && owner == ref {
+			b.addrs.Delete(key)
+		}
+	}
 	if _, ok := new.State.App(ref); !ok {
 		b.own(b.domain.App(ref), ownApp, false)
 		b.services.Delete(serviceKey(ref))
@@ -126,6 +146,11 @@ func (b *builder) addApp(v cloud.View, ref cloud.AppRef) {
 	b.own(b.domain.App(ref), ownApp, true)
 	for host := range b.releases(v.State, ref) {
 		b.own(host, ownRelease, true)
+	}
+	for i := range v.Instances.OfApp(ref) {
+		if i.Addr.Addr().IsValid() && i.Phase != cloud.InstanceExited {
+			b.addrs.Insert(addrKey(i.Addr.Addr()), ref)
+		}
 	}
 	key, next := serviceKey(ref), newEndpoints(v, app)
 	if was, ok := b.services.Get(key); !ok || !was.equal(next) {
@@ -152,6 +177,9 @@ func serviceKey(ref cloud.AppRef) []byte {
 	key := append([]byte{byte(len(ref.Group))}, ref.Group...)
 	return append(append(key, byte(len(ref.App))), ref.App...)
 }
+
+// addrKey is the key of an instance's address.
+func addrKey(a netip.Addr) []byte { return a.Unmap().AsSlice() }
 
 // newEndpoints gathers the instances that a request to the app may go to.
 func newEndpoints(v cloud.View, app *cloud.App) *endpoints {

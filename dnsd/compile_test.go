@@ -27,6 +27,16 @@ func dump(z *Zone) map[string]string {
 		}
 		all["service "+string(k)] = fmt.Sprint(v.v4, v.v6, v.ports)
 	}
+	for it := z.addrs.Root().Iterator(); ; {
+		k, v, ok := it.Next()
+		if !ok {
+			break
+		}
+		all["address "+netip.AddrFrom4([4]byte(k)).String()] = v.String()
+	}
+	for g := range z.groups {
+		all["group "+g] = "exists"
+	}
 	return all
 }
 
@@ -82,7 +92,7 @@ func randomChange(t *rapid.T, v cloud.View) cloud.View {
 		v.State = v.State.Apply(v.State.Rev()+1, changes)
 		return v
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "what") {
+	switch rapid.IntRange(0, 7).Draw(t, "what") {
 	case 0:
 		app := &cloud.App{AppRef: ref, Created: born, Last: 3, Current: rapid.IntRange(0, 3).Draw(t, "current")}
 		if rapid.Bool().Draw(t, "rolling") {
@@ -114,6 +124,12 @@ func randomChange(t *rapid.T, v cloud.View) cloud.View {
 		i.Addr = netip.AddrPortFrom(freeAddr(t, v, i.ID), 80)
 		v.Instances = v.Instances.With(i)
 		return v
+	case 6:
+		g := &cloud.Group{Name: cloud.GroupName(rapid.SampledFrom([]string{"qa", "new"}).Draw(t, "changed group"))}
+		if rapid.Bool().Draw(t, "gone") {
+			return put(cloud.Delete(g))
+		}
+		return put(cloud.Put(g))
 	default:
 		v.Instances = v.Instances.Without(cloud.InstanceID(fmt.Sprint(ref, n)))
 		return v

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,11 @@ func (f *Forwarder) close() {
 	f.mu.Unlock()
 	f.cancel()
 	f.work.Wait()
+}
+
+// site returns the private networks that upstreams may know.
+func (f *Forwarder) site() []netip.Prefix {
+	return slices.Concat(f.private.host.all(), f.private.networks)
 }
 
 // cached answers from memory; false where the upstreams must be asked.

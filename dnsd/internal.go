@@ -1,71 +1,109 @@
 package dnsd
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"slices"
 
 	"github.com/miekg/dns"
+
+	"github.com/protoduction/micro/cloud"
 )
 
-// answerInternal answers a container for the names of its own group; nobody else has any.
+// claims reports whether a wire name is below "internal" and in a group that exists. The others are
+// forwarded: clouds and companies use that domain too.
+func (z *Zone) claims(name []byte) bool {
+	if !z.internal.holds(name) || len(name) == len(z.internal.origin) {
+		return false
+	}
+	group := lastLabels(name, 2)
+	return z.groups[string(group[1:1+group[0]])]
+}
+
+// answerInternal answers a container for the names of its own group; nobody else has any. Each group is a
+// zone of its own.
 //
 // APP.GROUP.internal has the addresses of the healthy instances, starting at another one each time, and
-// SRV records whose targets are names of single instances: 10-77-0-5.APP.GROUP.internal.
+// SRV records whose targets are names of single instances: 10-77-0-5.APP.GROUP.internal. The SRV records
+// have the name _http._tcp.APP.GROUP.internal too (RFC 2782), which some clients insist on.
 func (z *Zone) answerInternal(m *message, v View) {
 	if v.Class == Container && v.Group == "" {
 		// A build's, or one that is just going: "no such name" would be remembered.
 		m.rcode, m.info = dns.RcodeServerFailure, int(dns.ExtendedErrorCodeNotReady)
 		return
 	}
+	a := z.internal
+	a.labels = 2
+	a.origin = lastLabels(m.q.Name(), a.labels)
+	top := m.q.nameLen == len(a.origin)
 	var room [maxName]byte
-	key := treeKey(room[:0], m.q.Name(), z.internal.labels)
-	set, only, found := z.instances(key, v.Group)
-	if !m.begin(&z.internal, len(key) == 0, found) {
+	t := z.instances(treeKey(room[:0], m.q.Name(), z.internal.labels), v.Group)
+	if !m.begin(&a, top, t.found) {
 		return
 	}
 	switch {
-	case len(key) == 0 && m.q.Type == dns.TypeNS:
-		m.answer(m.record(questionName, dns.TypeNS, ttl, z.internal.ns))
-	case only.IsValid():
-		if m.q.Type == dns.TypeA && only.Is4() || m.q.Type == dns.TypeAAAA && only.Is6() {
-			m.answer(m.address(questionName, only))
+	case top && m.q.Type == dns.TypeNS:
+		m.answer(m.record(questionName, dns.TypeNS, ttl, a.ns))
+	case t.one.IsValid():
+		if m.q.Type == dns.TypeA && t.one.Is4() || m.q.Type == dns.TypeAAAA && t.one.Is6() {
+			m.answer(m.address(questionName, t.one))
 		}
-	case set == nil:
-	case m.q.Type == dns.TypeA:
-		m.addresses(set.v4)
-	case m.q.Type == dns.TypeAAAA:
-		m.addresses(set.v6)
+	case t.all == nil:
 	case m.q.Type == dns.TypeSRV:
-		m.services(set)
+		m.services(t.all, t.app)
+	case t.service:
+	case m.q.Type == dns.TypeA:
+		m.addresses(t.all.v4)
+	case m.q.Type == dns.TypeAAAA:
+		m.addresses(t.all.v6)
 	}
-	m.end(&z.internal)
+	m.end(&a)
 }
 
-// instances finds a key as a group's containers see it: the instances behind a name, or the one that the
-// name of a single instance means.
-func (z *Zone) instances(key []byte, group string) (*endpoints, netip.Addr, existence) {
-	if len(key) == 0 {
-		return nil, netip.Addr{}, between
-	}
+// internalTarget is what a name below "internal" stands for.
+type internalTarget struct {
+	found   existence
+	all     *endpoints // the healthy instances of an app
+	app     int        // the offset of the app's name in the question
+	service bool       // the name is that of SRV records alone
+	one     netip.Addr // a single instance
+}
+
+// httpService is the end of the key of an app's SRV records.
+const httpService = "\x04_tcp\x05_http"
+
+// instances looks a key up as a group's containers see it.
+func (z *Zone) instances(key []byte, group string) internalTarget {
 	if own := key[1 : 1+key[0]]; group == "" || string(own) != group {
-		return nil, netip.Addr{}, absent
-	}
-	if set, found := find(z.services, key); found != absent {
-		return set, netip.Addr{}, found
-	}
-	cut := lastLabel(key)
-	if set, ok := z.services.Get(key[:cut]); ok {
-		if a := instanceAddr(key[cut+1:]); a.IsValid() {
-			if _, ok := set.ports[a]; ok {
-				return nil, a, present
-			}
-		}
+		return internalTarget{}
 	}
 	if len(key) == 1+len(group) {
-		return nil, netip.Addr{}, between // the group is there, though nothing runs in it
+		return internalTarget{found: between} // the group exists, though nothing may run in it
 	}
-	return nil, netip.Addr{}, absent
+	all, found := find(z.services, key)
+	if found != absent {
+		return internalTarget{found: found, all: all, app: questionName}
+	}
+	if app, ok := bytes.CutSuffix(key, []byte(httpService)); ok {
+		if all, ok := z.services.Get(app); ok {
+			return internalTarget{found: present, all: all, app: questionName + len(httpService), service: true}
+		}
+	}
+	cut := lastLabel(key)
+	app, label := key[:cut], key[cut+1:]
+	if _, ok := z.services.Get(app); !ok {
+		return internalTarget{}
+	}
+	if string(label) == "_tcp" {
+		return internalTarget{found: between}
+	}
+	if a := instanceAddr(label); a.IsValid() {
+		if owner, ok := z.addrs.Get(addrKey(a)); ok && string(serviceKey(owner)) == string(app) {
+			return internalTarget{found: present, one: a}
+		}
+	}
+	return internalTarget{}
 }
 
 func (m *message) addresses(all []netip.Addr) {
@@ -77,8 +115,8 @@ func (m *message) addresses(all []netip.Addr) {
 }
 
 // services writes SRV records (RFC 2782: all weigh the same, targets are not compressed) and, as far as
-// there is room, the targets' addresses.
-func (m *message) services(set *endpoints) {
+// there is room, the targets' addresses. The app's name begins at an offset of the question.
+func (m *message) services(set *endpoints, app int) {
 	all := make([]netip.Addr, 0, len(set.v4)+len(set.v6))
 	all = append(append(all, set.v4...), set.v6...)
 	targets := make([]int, len(all))
@@ -86,7 +124,7 @@ func (m *message) services(set *endpoints) {
 		a := all[m.q.turn(i, len(all))]
 		fixed := binary.BigEndian.AppendUint16(make([]byte, 4, 6), set.ports[a])
 		targets[i] = len(m.b) + 12 + len(fixed)
-		if !m.answer(m.record(questionName, dns.TypeSRV, ttl, fixed, instanceLabel(a), m.q.Name())) {
+		if !m.answer(m.record(questionName, dns.TypeSRV, ttl, fixed, instanceLabel(a), m.q.Name()[app-questionName:])) {
 			return
 		}
 	}
@@ -96,6 +134,15 @@ func (m *message) services(set *endpoints) {
 		}
 		m.additional++
 	}
+}
+
+// instanceName is the name of one instance, in wire form.
+func instanceName(a netip.Addr, app cloud.AppRef) []byte {
+	name := instanceLabel(a)
+	for _, label := range []string{string(app.App), string(app.Group)} {
+		name = append(append(name, byte(len(label))), label...)
+	}
+	return append(name, "\x08internal\x00"...)
 }
 
 // instanceLabel is the name of one instance below its app's: its address with "-" for "." and ":", with

@@ -1,6 +1,7 @@
 package dnsd
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/protoduction/micro/cloud"
@@ -37,6 +38,27 @@ func countLabels(wire []byte) int {
 		n++
 	}
 	return n
+}
+
+// lastLabels returns the end of a wire name that has n labels.
+func lastLabels(wire []byte, n int) []byte {
+	for extra := countLabels(wire) - n; extra > 0; extra-- {
+		wire = wire[wire[0]+1:]
+	}
+	return wire
+}
+
+// labels yields the labels of a key.
+func labels(key []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(key) > 0 {
+			end := 1 + int(key[0])
+			if !yield(key[1:end]) {
+				return
+			}
+			key = key[end:]
+		}
+	}
 }
 
 // treeKey returns the labels of a wire name below an origin of so many labels, the outermost first, each

@@ -206,6 +206,9 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 		}
 	}
 	q.Turn = rand.Uint32()
+	if v.Recurse && isReverse(q.Name()) {
+		v.Site = s.cfg.Forward.site()
+	}
 	b, ours := s.zone.Load().Answer(b, q, v)
 	if !ours {
 		return nil, forwarded

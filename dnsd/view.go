@@ -30,6 +30,8 @@ type View struct {
 	A, AAAA netip.Addr
 	Group   string // of a container; "" where it is in none
 	Recurse bool   // names that are not ours are looked up for this client
+	// Site is the networks whose addresses the upstream may have names for.
+	Site []netip.Prefix
 }
 
 // Views finds the view of a client: the network with the longest prefix around its address.

@@ -24,8 +24,11 @@ type Zone struct {
 	internal authority
 	local    authority
 
-	hosts    *iradix.Tree[owners]     // names in the private domain
-	services *iradix.Tree[*endpoints] // names in "internal"
+	hosts    *iradix.Tree[owners]       // names in the private domain
+	services *iradix.Tree[*endpoints]   // names in "internal", the group first
+	groups   map[string]bool            // all that exist: below "internal" only these are ours
+	addrs    *iradix.Tree[cloud.AppRef] // addresses of instances, whatever they do
+	subnets  []netip.Prefix             // of containers
 }
 
 // authority is the top of one of our zones.
@@ -54,8 +57,8 @@ type endpoints struct {
 }
 
 // NewZone returns the zone of an empty cloud. The domain has two labels or more: with one, every look-up
-// of a bare name in some search list would end here.
-func NewZone(domain string) (*Zone, error) {
+// of a bare name in some search list would end here. The subnets are those of the containers.
+func NewZone(domain string, subnets ...netip.Prefix) (*Zone, error) {
 	origin, err := wireName(domain)
 	if err != nil {
 		return nil, err
@@ -67,6 +70,9 @@ func NewZone(domain string) (*Zone, error) {
 		domain:   hostText(origin),
 		hosts:    iradix.New[owners](),
 		services: iradix.New[*endpoints](),
+		groups:   map[string]bool{string(cloud.DefaultGroup): true},
+		addrs:    iradix.New[cloud.AppRef](),
+		subnets:  subnets,
 	}
 	z.private, z.internal, z.local = authority{origin: origin}, authority{origin: []byte("\x08internal\x00")}, authority{origin: []byte("\x09localhost\x00")}
 	z.setSerial(0)
@@ -114,13 +120,12 @@ func (a *authority) holds(name []byte) bool {
 type existence uint8
 
 const (
-	absent    existence = iota
-	between             // something exists below it (an empty non-terminal, RFC 8020)
-	synthetic           // a wildcard stands for it (RFC 4592)
+	absent  existence = iota
+	between           // something exists below it (an empty non-terminal, RFC 8020)
 	present
 )
 
-// find looks a key up as RFC 1034, section 4.3.2 and RFC 4592 say.
+// find looks a key up.
 func find[T any](tree *iradix.Tree[T], key []byte) (T, existence) {
 	if v, ok := tree.Get(key); ok {
 		return v, present
@@ -129,19 +134,22 @@ func find[T any](tree *iradix.Tree[T], key []byte) (T, existence) {
 	if len(key) == 0 || hasBelow(tree, key) {
 		return none, between
 	}
-	// The closest ancestor that exists is the only one whose wildcard may stand in.
-	for cut := lastLabel(key); ; cut = lastLabel(key[:cut]) {
-		ancestor := key[:cut]
-		_, exists := tree.Get(ancestor)
-		if !exists && cut > 0 && !hasBelow(tree, ancestor) {
-			continue
-		}
-		var room [maxName + 2]byte
-		if v, ok := tree.Get(append(append(room[:0], ancestor...), "\x01*"...)); ok {
-			return v, synthetic
-		}
-		return none, absent
+	return none, absent
+}
+
+// findHost looks a name of the private domain up. A wildcard stands for one label, as it does in the
+// router's table; so it stands for a name, too, below which others exist. By RFC 4592 it would stand for
+// names of any depth, and not for those: a client would be sent to a router that does not know the host.
+func (z *Zone) findHost(key []byte) existence {
+	_, found := find(z.hosts, key)
+	if found == present || len(key) == 0 {
+		return found
 	}
+	var room [maxName + 2]byte
+	if _, ok := z.hosts.Get(append(append(room[:0], key[:lastLabel(key)]...), "\x01*"...)); ok {
+		return present
+	}
+	return found
 }
 
 // lastLabel returns the offset of a key's last label.

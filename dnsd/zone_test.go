@@ -49,8 +49,9 @@ func shopView() cloud.View {
 	b1, t2 := release(blog, 1), release(tool, 2)
 	v := cloud.NewView()
 	v.State = v.State.Apply(42, []cloud.Change{
+		cloud.Put(&cloud.Group{Name: "default"}), cloud.Put(&cloud.Group{Name: "qa"}), cloud.Put(&cloud.Group{Name: "empty"}),
 		cloud.Put(shop), cloud.Put(blog), cloud.Put(tool), cloud.Put(r6), cloud.Put(r7), cloud.Put(staged), cloud.Put(b1), cloud.Put(t2),
-		cloud.Put(vhost("www.micro.test")), cloud.Put(vhost("*.dev.micro.test")), cloud.Put(vhost("a.b.deep.micro.test")), cloud.Put(vhost("www.example.com")),
+		cloud.Put(vhost("www.micro.test")), cloud.Put(vhost("*.dev.micro.test")), cloud.Put(vhost("a.b.dev.micro.test")), cloud.Put(vhost("a.b.deep.micro.test")), cloud.Put(vhost("www.example.com")),
 	})
 	for _, i := range []*cloud.Instance{
 		instance(r7, 0, "10.77.0.5:8080", cloud.InstanceReady), instance(r7, 1, "10.77.0.6:8080", cloud.InstanceReady),
@@ -64,7 +65,7 @@ func shopView() cloud.View {
 
 func compiled(t testing.TB, v cloud.View) *Zone {
 	t.Helper()
-	z, err := NewZone("micro.test")
+	z, err := NewZone("micro.test", netip.MustParsePrefix("10.77.0.0/20"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,10 +124,14 @@ func text(r *dns.Msg) string {
 }
 
 const (
-	soa         = "micro.test. 5 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 5"
-	soaInternal = "internal. 10 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 10"
-	soaLocal    = "localhost. 3600 IN SOA localhost. root.localhost. 1 3600 600 86400 3600"
+	soa        = "micro.test. 5 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 5"
+	soaDefault = "default.internal. 10 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 10"
+	soaQA      = "qa.internal. 10 IN SOA ns.micro.test. hostmaster.micro.test. 42 3600 600 86400 10"
+	soaLocal   = "localhost. 3600 IN SOA localhost. root.localhost. 1 3600 600 86400 3600"
 )
+
+func soaUnused(top string) string  { return strings.Replace(soaQA, "qa.internal.", top, 1) }
+func soaReverse(top string) string { return soaUnused(top) }
 
 func TestAnswer(t *testing.T) {
 	z := compiled(t, shopView())
@@ -161,10 +166,14 @@ func TestAnswer(t *testing.T) {
 	f("tool-20261122-r2.qa.micro.test. IN A", loopback, "tool-20261122-r2.qa.micro.test. 5 IN A 127.0.0.1")
 	f("shop-20261122-r6.micro.test. IN A", loopback, "NXDOMAIN", soa)
 
-	// Mapped hosts; wildcards stand in for what is not there, at any depth (RFC 4592).
+	// Mapped hosts. A wildcard stands for one label, as in the router.
 	f("www.micro.test. IN A", loopback, "www.micro.test. 5 IN A 127.0.0.1")
 	f("any.dev.micro.test. IN A", loopback, "any.dev.micro.test. 5 IN A 127.0.0.1")
-	f("a.b.c.dev.micro.test. IN A", loopback, "a.b.c.dev.micro.test. 5 IN A 127.0.0.1")
+	f("b.c.dev.micro.test. IN A", loopback, "NXDOMAIN", soa)
+	f("a.b.c.dev.micro.test. IN A", loopback, "NXDOMAIN", soa)
+	f("a.b.dev.micro.test. IN A", loopback, "a.b.dev.micro.test. 5 IN A 127.0.0.1")
+	f("b.dev.micro.test. IN A", loopback, "b.dev.micro.test. 5 IN A 127.0.0.1")
+	f("x.b.dev.micro.test. IN A", loopback, "NXDOMAIN", soa)
 	f("*.dev.micro.test. IN A", loopback, "*.dev.micro.test. 5 IN A 127.0.0.1")
 	f("any.dev.micro.test. IN MX", loopback, "NOERROR", soa)
 	f("dev.micro.test. IN A", loopback, "NOERROR", soa)
@@ -185,8 +194,8 @@ func TestAnswer(t *testing.T) {
 	f("micro.test. IN A", loopback, "NOERROR", soa)
 	f("shop.micro.test. IN NS", loopback, "NOERROR", soa)
 	f("shop.micro.test. IN SOA", loopback, "NOERROR", soa)
-	f("notmicro.test. IN A", loopback, "NXDOMAIN")
-	f("omicro.test. IN A", loopback, "NXDOMAIN")
+	f("notmicro.test. IN A", loopback, "NXDOMAIN", soaUnused("test."))
+	f("omicro.test. IN A", loopback, "NXDOMAIN", soaUnused("test."))
 
 	// Refused to all, or answered with as little as allowed.
 	f("micro.test. IN AXFR", loopback, "REFUSED")
@@ -211,34 +220,101 @@ func TestAnswer(t *testing.T) {
 		"SHOP.Default.internal. 5 IN SRV 0 0 8080 10-77-0-5.shop.default.internal.",
 		"SHOP.Default.internal. 5 IN SRV 0 0 8080 10-77-0-6.shop.default.internal.",
 		"SHOP.Default.internal. 5 IN SRV 0 0 8080 fd77--8.shop.default.internal.")
+	f("10-77-0-6.shop.default.internal. IN AAAA", inGroup, "NOERROR", soaDefault)
 	f("10-77-0-6.shop.default.internal. IN A", inGroup, "10-77-0-6.shop.default.internal. 5 IN A 10.77.0.6")
-	f("10-77-0-6.shop.default.internal. IN AAAA", inGroup, "NOERROR", soaInternal)
 	f("fd77--8.shop.default.internal. IN AAAA", inGroup, "fd77--8.shop.default.internal. 5 IN AAAA fd77::8")
-	f("10-77-0-7.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
-	f("10-77-0-9.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
-	f("blog.default.internal. IN A", inGroup, "NOERROR", soaInternal)
-	f("nope.default.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
-	f("default.internal. IN A", inGroup, "NOERROR", soaInternal)
-	f("internal. IN NS", inGroup, "internal. 5 IN NS ns.micro.test.")
-	f("internal. IN A", inGroup, "NOERROR", soaInternal)
-	f("tool.qa.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
-	f("qa.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("_http._tcp.shop.default.internal. IN SRV", inGroup,
+		"_http._tcp.shop.default.internal. 5 IN SRV 0 0 8080 10-77-0-5.shop.default.internal.",
+		"_http._tcp.shop.default.internal. 5 IN SRV 0 0 8080 10-77-0-6.shop.default.internal.",
+		"_http._tcp.shop.default.internal. 5 IN SRV 0 0 8080 fd77--8.shop.default.internal.")
+	f("_http._tcp.shop.default.internal. IN A", inGroup, "NOERROR", soaDefault)
+	f("_tcp.shop.default.internal. IN A", inGroup, "NOERROR", soaDefault)
+	f("_udp.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaDefault)
+	f("_http._tcp.nope.default.internal. IN SRV", inGroup, "NXDOMAIN", soaDefault)
+	// A single instance has its name whatever it does, as long as it runs.
+	f("10-77-0-7.shop.default.internal. IN A", inGroup, "10-77-0-7.shop.default.internal. 5 IN A 10.77.0.7")
+	f("10-77-0-9.shop.default.internal. IN A", inGroup, "10-77-0-9.shop.default.internal. 5 IN A 10.77.0.9")
+	f("10-77-0-10.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaDefault)
+	f("10-77-0-5.blog.default.internal. IN A", inGroup, "NXDOMAIN", soaDefault)
+	f("blog.default.internal. IN A", inGroup, "NOERROR", soaDefault)
+	f("nope.default.internal. IN A", inGroup, "NXDOMAIN", soaDefault)
+	f("default.internal. IN A", inGroup, "NOERROR", soaDefault)
+	f("default.internal. IN NS", inGroup, "default.internal. 5 IN NS ns.micro.test.")
+	f("default.internal. IN SOA", inGroup, strings.Replace(soaDefault, " 10 IN", " 5 IN", 1))
+	f("tool.qa.internal. IN A", inGroup, "NXDOMAIN", soaQA)
+	f("qa.internal. IN A", inGroup, "NXDOMAIN", soaQA)
 	f("tool.qa.internal. IN A", inQA, "tool.qa.internal. 5 IN A 10.77.1.5")
-	f("shop.default.internal. IN A", inQA, "NXDOMAIN", soaInternal)
-	f("shop.default.internal. IN ANY", inQA, "NXDOMAIN", soaInternal)
-	f("10-77-0-5.shop.default.internal. IN A", inQA, "NXDOMAIN", soaInternal)
+	f("shop.default.internal. IN A", inQA, "NXDOMAIN", soaDefault)
+	f("shop.default.internal. IN ANY", inQA, "NXDOMAIN", soaDefault)
+	f("10-77-0-5.shop.default.internal. IN A", inQA, "NXDOMAIN", soaDefault)
 	f("shop.default.internal. IN A", newborn, "SERVFAIL")
-	f("shop.default.internal. IN A", loopback, "NXDOMAIN", soaInternal)
-	f("shop.default.internal. IN A", lan, "NXDOMAIN", soaInternal)
-	f("metadata.google.internal. IN A", inGroup, "NXDOMAIN", soaInternal)
+	f("shop.default.internal. IN A", loopback, "NXDOMAIN", soaDefault)
+	f("shop.default.internal. IN A", lan, "NXDOMAIN", soaDefault)
+	f("any.empty.internal. IN A", loopback, "NXDOMAIN", strings.Replace(soaQA, "qa", "empty", 1))
+
+	// Below "internal" only the groups that exist are ours.
+	for _, v := range []View{inGroup, inQA, newborn, loopback, lan} {
+		for _, name := range []string{"internal.", "metadata.google.internal.", "vm1.c.proj.internal.", "ip-10-0-0-5.ec2.internal.", "default.proj.internal.", "shop.default.internal.example.com."} {
+			f(name+" IN A", v, "forwarded")
+		}
+	}
+	f("vm1.c.proj.internal. IN A", outside, "REFUSED")
+
+	// Names of addresses. Those of containers are their group's and this machine's to know.
+	f("5.0.77.10.in-addr.arpa. IN PTR", inGroup, "5.0.77.10.in-addr.arpa. 5 IN PTR 10-77-0-5.shop.default.internal.")
+	f("7.0.77.10.IN-ADDR.arpa. IN PTR", inGroup, "7.0.77.10.IN-ADDR.arpa. 5 IN PTR 10-77-0-7.shop.default.internal.")
+	f("5.1.77.10.in-addr.arpa. IN PTR", inQA, "5.1.77.10.in-addr.arpa. 5 IN PTR 10-77-1-5.tool.qa.internal.")
+	f("5.1.77.10.in-addr.arpa. IN PTR", loopback, "5.1.77.10.in-addr.arpa. 5 IN PTR 10-77-1-5.tool.qa.internal.")
+	f("8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa. IN PTR", inGroup,
+		"8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa. 5 IN PTR fd77--8.shop.default.internal.")
+	f("5.0.77.10.in-addr.arpa. IN A", inGroup, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("5.0.77.10.in-addr.arpa. IN ANY", inGroup, "5.0.77.10.in-addr.arpa. 5 IN HINFO \"RFC8482\" \"\"")
+	f("5.1.77.10.in-addr.arpa. IN PTR", inGroup, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("5.1.77.10.in-addr.arpa. IN PTR", lan, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("5.1.77.10.in-addr.arpa. IN PTR", outside, "REFUSED")
+	f("99.0.77.10.in-addr.arpa. IN PTR", inGroup, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("0.77.10.in-addr.arpa. IN PTR", inGroup, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("77.10.in-addr.arpa. IN NS", inGroup, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("10.in-addr.arpa. IN NS", inGroup, "10.in-addr.arpa. 5 IN NS ns.micro.test.")
+	f("10.in-addr.arpa. IN SOA", inGroup, strings.Replace(soaReverse("10.in-addr.arpa."), " 10 IN", " 5 IN", 1))
+	f("10.in-addr.arpa. IN PTR", inGroup, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("78.10.in-addr.arpa. IN PTR", inGroup, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("x.5.0.77.10.in-addr.arpa. IN PTR", inGroup, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("05.0.77.10.in-addr.arpa. IN PTR", inGroup, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("lb._dns-sd._udp.0.1.168.192.in-addr.arpa. IN PTR", loopback, "NXDOMAIN", soaReverse("168.192.in-addr.arpa."))
+	f("1.0.0.127.in-addr.arpa. IN PTR", inGroup, "1.0.0.127.in-addr.arpa. 5 IN PTR localhost.")
+	f("9.0.0.127.in-addr.arpa. IN PTR", loopback, "NXDOMAIN", soaReverse("127.in-addr.arpa."))
+	f("1."+strings.Repeat("0.", 31)+"ip6.arpa. IN PTR", loopback, "1."+strings.Repeat("0.", 31)+"ip6.arpa. 5 IN PTR localhost.")
+	f("1.2.31.172.in-addr.arpa. IN PTR", loopback, "NXDOMAIN", soaReverse("31.172.in-addr.arpa."))
+	f("1.2.127.100.in-addr.arpa. IN PTR", loopback, "NXDOMAIN", soaReverse("127.100.in-addr.arpa."))
+	f("255.255.255.255.in-addr.arpa. IN PTR", loopback, "NOERROR", soaReverse("255.255.255.255.in-addr.arpa."))
+	f("0.8.e.f.ip6.arpa. IN PTR", loopback, "NXDOMAIN", soaReverse("8.e.f.ip6.arpa."))
+	for _, name := range []string{"1.2.32.172.in-addr.arpa.", "1.2.128.100.in-addr.arpa.", "8.8.8.8.in-addr.arpa.", "in-addr.arpa.", "arpa.", "172.in-addr.arpa.", "c.f.ip6.arpa.", "ip6.arpa.", "ipv4only.arpa."} {
+		f(name+" IN PTR", loopback, "forwarded")
+	}
+	// This machine is in 10.9.0.0/16, and its resolver may know the names there.
+	site := loopback
+	site.Site = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16"), netip.MustParsePrefix("10.64.0.0/10")}
+	f("1.2.9.10.in-addr.arpa. IN PTR", site, "forwarded")
+	f("lb._dns-sd._udp.0.0.9.10.in-addr.arpa. IN PTR", site, "forwarded")
+	f("9.10.in-addr.arpa. IN SOA", site, "forwarded")
+	f("10.in-addr.arpa. IN PTR", site, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("1.2.8.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
+	f("99.0.77.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa.")) // a container's all the same
+	f("0.77.10.in-addr.arpa. IN PTR", site, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("77.10.in-addr.arpa. IN PTR", site, "NOERROR", soaReverse("10.in-addr.arpa."))
+	f("78.10.in-addr.arpa. IN PTR", site, "forwarded")
+	site.Recurse = false
+	f("1.2.9.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
 
 	// Names that stay on the machine.
 	f("localhost. IN A", loopback, "localhost. 5 IN A 127.0.0.1")
 	f("shop.localhost. IN A", loopback, "shop.localhost. 5 IN A 127.0.0.1")
 	f("shop.localhost. IN AAAA", inGroup, "shop.localhost. 5 IN AAAA ::1")
 	f("shop.localhost. IN TXT", loopback, "NOERROR", soaLocal)
-	for _, name := range []string{"printer.local.", "x.onion.", "other.test.", "x.invalid.", "test."} {
-		f(name+" IN A", loopback, "NXDOMAIN")
+	for name, top := range map[string]string{"printer.local.": "local.", "x.onion.": "onion.", "other.test.": "test.", "x.invalid.": "invalid.", "a.b.alt.": "alt.", "_dns.resolver.arpa.": "resolver.arpa."} {
+		f(name+" IN A", loopback, "NXDOMAIN", soaUnused(top))
+		f(top+" IN A", loopback, "NOERROR", soaUnused(top)) // its top exists, or nothing below would (RFC 8020)
 	}
 
 	// The rest is for the forwarder, where the client may use it.

@@ -189,7 +189,7 @@ func (n *Node) openNetwork(context.Context) error {
 
 // openNames prepares the two parts that answer to names: the DNS server and the router.
 func (n *Node) openNames(context.Context) error {
-	zone, err := dnsd.NewZone(string(n.cfg.Domain))
+	zone, err := dnsd.NewZone(string(n.cfg.Domain), n.net.Subnet())
 	if err != nil {
 		return err
 	}
