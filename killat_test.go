@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,62 +15,63 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// killat N PROGRAM ARGS… runs a program, and kills the script's node as it is about to make something
-// durable for the Nth time in a thread of its (fdatasync(2), twice a transaction). The node is gone when it returns,
-// also where it never came to that.
+// killat N PROGRAM ARGS… runs a program, and kills the script's node as it is about to make something durable for
+// the Nth time since then (fdatasync(2), twice a transaction of the store or of containerd). The node is gone when it
+// returns. It fails where the program ends and the node has not come to that: then nothing would have been tried.
 func killAtCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: killat N PROGRAM ARGS…")
 	}
-	n, err := strconv.Atoi(args[0])
-	ts.Check(err)
 	lock, err := os.ReadFile(filepath.Join(ts.Getenv("MICRO_DATA"), "lock"))
 	ts.Check(err)
-	pid := strings.TrimSpace(string(lock))
-	strace := exec.Command("strace", "-f", "-p", pid, "-o", "/dev/null", "-e", "trace=fdatasync", "-e", fmt.Sprintf("inject=fdatasync:signal=KILL:when=%d", n))
-	said, err := strace.StderrPipe()
+	node, err := strconv.Atoi(strings.TrimSpace(string(lock)))
 	ts.Check(err)
-	ts.Check(strace.Start())
-	defer func() { _ = strace.Wait() }()
-	for lines := bufio.NewScanner(said); ; {
-		if !lines.Scan() {
-			ts.Fatalf("strace does not attach to process %s", pid)
-		}
-		if strings.Contains(lines.Text(), "attached") {
-			break
-		}
+	tracer, err := lookPath(ts.Getenv("PATH"), "killatsync")
+	ts.Check(err)
+	killer := exec.Command(tracer, args[0], strconv.Itoa(node))
+	said, err := killer.StdoutPipe()
+	ts.Check(err)
+	killer.Stderr = ts.Stderr()
+	ts.Check(killer.Start())
+	lines := bufio.NewScanner(said)
+	if !lines.Scan() {
+		ts.Fatalf("cannot trace process %d: %v", node, killer.Wait())
 	}
-	go func() { // what it says of each thread must not fill the pipe
-		buf := make([]byte, 4096)
-		for _, err := said.Read(buf); err == nil; _, err = said.Read(buf) {
-		}
-	}()
 	path, err := lookPath(ts.Getenv("PATH"), args[1])
 	ts.Check(err)
 	cmd := exec.Command(path, args[2:]...)
 	cmd.Args[0] = args[1]
 	cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
 	ts.Check(cmd.Start())
 	ended := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	id, err := strconv.Atoi(pid)
-	ts.Check(err)
-	for deadline := time.Now().Add(15 * time.Second); alive(id) && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		select {
-		case <-ended:
-			deadline = time.Now().Add(-1) // all is durable that it asked for
-		default:
+	reached, killed, over := 0, false, make(chan struct{})
+	go func() {
+		for lines.Scan() {
+			reached++
 		}
+		killed = killer.Wait() == nil
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-ended:
+	case <-time.After(time.Minute):
 	}
-	_ = syscall.Kill(id, syscall.SIGKILL)
-	_ = strace.Process.Kill() // asked to end, it would wait for threads that wait for each other
-	_ = cmd.Process.Kill()    // it would wait for the node to come back
+	_ = killer.Process.Kill()
+	_ = syscall.Kill(node, syscall.SIGKILL)
+	_ = cmd.Process.Kill() // it would wait for the node to come back
 	<-ended
-	for alive(id) {
+	for alive(node) {
 		time.Sleep(5 * time.Millisecond)
+	}
+	if <-over; !killed {
+		ts.Fatalf("the node was about to make something durable %d times only, and %s printed:\n%s", reached, args[1], printed.Bytes())
 	}
 }
 

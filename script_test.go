@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if code, ours := child.Main(os.Args); ours {
 		os.Exit(code)
 	}
-	testscript.Main(m, map[string]func(){"micro": main})
+	testscript.Main(m, map[string]func(){"micro": main, "killatsync": killAtSync})
 }
 
 // Each script in testdata/script has a node of its own, with folders, ports and a subnet that no other
