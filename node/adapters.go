@@ -4,15 +4,23 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"net/netip"
 	goruntime "runtime"
 	"strings"
 	"time"
 
+	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/deploy"
+	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/node/disk"
+	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/build"
 	"github.com/protoduction/micro/runtime/images"
+	"github.com/protoduction/micro/runtime/network"
 	"github.com/protoduction/micro/store"
 )
 
@@ -94,4 +102,59 @@ func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(r
 			WithHint("save it with a name, for example docker save NAME:TAG")
 	}
 	return image, i.Tag(ctx, image.Digest, image.Name)
+}
+
+// tenants tells the DNS server whose a container is: an instance's, or one for a single command, which no view shows.
+type tenants struct {
+	net   *network.Network
+	views *cloud.Cell
+}
+
+// GroupOf implements dnsd.Groups.
+func (t tenants) GroupOf(client netip.Addr) string {
+	tenant, ok := t.net.Tenant(client)
+	if !ok {
+		return ""
+	}
+	for g := range t.views.View().State.Groups() {
+		if g.Number == tenant {
+			return string(g.Name)
+		}
+	}
+	return ""
+}
+
+// passes signs passes to releases for the API.
+type passes struct{ secret []byte }
+
+func (p passes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
+	return router.Pass(p.secret, h, r, until)
+}
+
+// space shows the API the node's disk, and frees what nothing needs.
+type space struct {
+	data      string
+	store     *store.Store
+	pushes    *deploy.Deployer
+	retention *leader.Retention
+	janitor   *janitor.Janitor
+	builder   *build.Builder
+}
+
+func (s space) Disk(ctx context.Context) (api.Disk, error) { return disk.Usage(ctx, s.data) }
+
+// Prune removes images that no release can be rolled back to, and what pushes and builds keep for speed.
+func (s space) Prune(ctx context.Context) (api.Pruned, error) {
+	if err := s.pushes.Prune(s.store.State()); err != nil {
+		return api.Pruned{}, err
+	}
+	if err := s.retention.Prune(ctx); err != nil {
+		return api.Pruned{}, err
+	}
+	images, err := s.janitor.Prune(ctx)
+	if err != nil {
+		return api.Pruned{}, err
+	}
+	cache, err := s.builder.Prune(ctx)
+	return api.Pruned{Bytes: images + cache}, err
 }

@@ -14,25 +14,6 @@ import (
 	"github.com/protoduction/micro/traffic"
 )
 
-// openLeader prepares what only one node of a cloud may do.
-func (n *Node) openLeader(context.Context) error {
-	write := writer{n.store}
-	n.crossfades = leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.figures}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
-	})
-	n.retention = &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
-	n.duties = []leader.Duty{
-		n.retention,
-		&leader.Backups{Store: n.db, Log: n.log},
-		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
-		n.crossfades,
-		leader.NewCron(leader.CronConfig{
-			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: note{n.events}, Log: n.log, Now: now,
-		}),
-	}
-	return nil
-}
-
 // notes keeps the leader's notes in the node's own part of its store, which is the whole cloud's as long as
 // there is one node.
 type notes struct{ local kv.Local }

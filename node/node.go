@@ -5,11 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -19,8 +17,10 @@ import (
 	"github.com/protoduction/micro/deploy"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/events"
+	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/memory"
 	"github.com/protoduction/micro/node/metrics"
@@ -50,64 +50,72 @@ type Node struct {
 	cfg     Config
 	log     *slog.Logger
 	started time.Time
+	status  *status
 
-	data   *datadir.Dir
-	db     *boltkv.DB
-	store  *store.Store
-	logs   *logs.Logs
-	events *events.Buffer
+	data      *datadir.Dir
+	chosen    datadir.Choices // what the node chose when it last ran, and what it keeps to from now on
+	sockets   *systemd.Sockets
+	addresses *addresses.Bound
+	storage
+	machine
+	front
+	services
 
-	snapshots *cloud.Cell // what is
-	published *cloud.Cell // what is, as far as requests and queries find it so
-
-	net        *network.Network
-	neighbours []netip.Prefix
-	engine     *engine.Engine
-	shims      *engine.Shims
-	driver     *containers.Driver
-	fresh      bool // nothing of the node was on the host before
-	images     *images.Store
-	builder    *build.Builder
-	agent      *runtime.Agent
-	crossfades *leader.Crossfades
-	retention  *leader.Retention
-	duties     []leader.Duty
-	janitor    *janitor.Janitor
-	volumes    volumes.Volumes
-	metrics    *metrics.Metrics
-
-	sockets      *systemd.Sockets
-	router       *router.Router
-	figures      *router.Figures
-	queries      metrics.Queries
-	compiler     *router.Compiler
-	secret       []byte
-	http         []net.Listener   // for internal hosts
-	public       []net.Listener   // for public hosts, and on internal addresses for internal ones
-	gatewayTaken error            // why containers don't reach the router; nil where they do
-	internal     []netip.AddrPort // where internal hosts are answered, the address for people first
-	dns          *dnsd.Server
-	socket       net.Listener
-	deployer     *deploy.Deployer
-	api          *handler.Handler
-
-	waiting  atomic.Pointer[string] // for what; nil when ready
 	downOnce sync.Once
 	down     chan struct{} // closed when the node is to take itself off this machine
 	undo     []func()
 }
 
-// secretBytes is the size of the node's secret.
-const secretBytes = 32
+// storage is what lasts.
+type storage struct {
+	db     *boltkv.DB
+	store  *store.Store
+	logs   *logs.Logs
+	events *events.Buffer
+
+	snapshots *cloud.Cell // the latest view
+	published *cloud.Cell // the latest view that the router and the DNS server go by
+}
+
+// machine is what runs containers.
+type machine struct {
+	fresh   bool // nothing of the node was on the host before
+	net     *network.Network
+	engine  *engine.Engine
+	shims   *engine.Shims
+	driver  *containers.Driver
+	images  *images.Store
+	builder *build.Builder
+	volumes volumes.Volumes
+	agent   *runtime.Agent
+}
+
+// front is what requests and queries meet.
+type front struct {
+	router   *router.Router
+	compiler *router.Compiler
+	counted  *router.Figures
+	dns      *dnsd.Server
+	queries  metrics.Queries
+}
+
+// services are the programs that stand on all of this.
+type services struct {
+	duties   []leader.Duty
+	janitor  *janitor.Janitor
+	figures  figures.Figures
+	deployer *deploy.Deployer
+	api      *handler.Handler
+	socket   net.Listener // the API's
+}
 
 // New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
 // the host.
 func New(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), snapshots: cloud.NewCell(), published: cloud.NewCell(), down: make(chan struct{})}
+	n := newNode(cfg)
 	n.sockets = systemd.Open(cfg.Log)
-	n.wait("the store")
 	for _, step := range []func(context.Context) error{
-		n.openData, n.openListeners, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openLeader, n.openAPI,
+		n.openData, n.openAddresses, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openServices,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, n.giveUp(err)
@@ -115,6 +123,13 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n.sockets.CloseUnused()
 	return n, nil
+}
+
+func newNode(cfg Config) *Node {
+	return &Node{
+		cfg: cfg, log: cfg.Log, started: time.Now(), down: make(chan struct{}),
+		storage: storage{snapshots: cloud.NewCell(), published: cloud.NewCell()},
+	}
 }
 
 // giveUp leaves the host as it was before New. Where apps of an earlier process run they stay, and so
@@ -144,15 +159,6 @@ func (n *Node) release() {
 
 func (n *Node) onRelease(f func()) { n.undo = append(n.undo, f) }
 
-// wait says what the node waits for; "" is nothing, it is ready.
-func (n *Node) wait(what string) {
-	if what == "" {
-		n.waiting.Store(nil)
-		return
-	}
-	n.waiting.Store(&what)
-}
-
 // Run starts the parts and blocks until ctx ends or the node is told to go. ready is called once, when
 // requests are answered; instances that ran before are routed to by then.
 func (n *Node) Run(ctx context.Context, ready func()) error {
@@ -165,7 +171,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
 	adopted := make(chan struct{})
 	p.start(ctx, "agent", 10*time.Second, func(ctx context.Context) error { return n.agent.Run(ctx, func() { close(adopted) }) })
-	n.wait("instances that ran before")
+	n.status.wait("instances that ran before")
 	select {
 	case <-adopted:
 	case err := <-p.failed:
@@ -185,21 +191,21 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
 	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })
 	p.start(ctx, "memory", time.Second, memory.ReturnUnused)
-	p.start(ctx, "figures", time.Second, n.forget)
-	for _, ln := range n.http {
+	p.start(ctx, "figures", time.Second, n.figures.Forget)
+	for _, ln := range n.addresses.HTTP {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
 			return n.router.Serve(ctx, ln, router.Listener{Internal: true})
 		})
 	}
-	for _, ln := range n.public {
+	for _, ln := range n.addresses.Public {
 		p.start(ctx, "public router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Inside: n.inside(ln)})
+			return n.router.Serve(ctx, ln, router.Listener{Inside: n.addresses.Inside(ln)})
 		})
 	}
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
-	p.start(ctx, "api", 10*time.Second, n.serveAPI)
-	n.wait("")
-	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status())
+	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error { return n.api.Run(ctx, n.socket) })
+	n.status.wait("")
+	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status.line())
 	ready()
 	var err error
 	select {
@@ -208,27 +214,13 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 	}
 	systemd.Notify(n.log, "STOPPING=1")
-	n.wait("its end: the node stops")
+	n.status.wait("its end: the node stops")
 	n.shutRouter()
 	p.stop()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	return errors.Join(err, n.leave())
-}
-
-// inside are the addresses of a public listener on which neighbours get the internal table.
-func (n *Node) inside(ln net.Listener) (inside []netip.Addr) {
-	at, err := netip.ParseAddrPort(ln.Addr().String())
-	if err != nil || !at.Addr().IsUnspecified() {
-		return nil
-	}
-	for _, a := range n.internal {
-		if a.Port() == at.Port() {
-			inside = append(inside, a.Addr())
-		}
-	}
-	return inside
 }
 
 // shutRouter lets the requests in flight end.
@@ -270,4 +262,10 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
+}
+
+// Down makes the node take itself off this machine: apps end, and what micro made on the host goes. The
+// data stays, and the next start runs what ran.
+func (n *Node) Down() {
+	n.downOnce.Do(func() { close(n.down) })
 }

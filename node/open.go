@@ -14,6 +14,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/node/accesslog"
+	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/node/volumes"
@@ -29,108 +30,45 @@ import (
 	"github.com/protoduction/micro/store/boltkv"
 )
 
+// secretBytes is the size of the node's secret.
+const secretBytes = 32
+
 func (n *Node) openData(context.Context) (err error) {
 	if n.data, err = datadir.Open(n.cfg.Data); err != nil {
 		return err
 	}
+	n.onRelease(n.data.Close)
 	// One folder is one node, whatever way leads to it: the names of all that it makes come from its path.
 	n.cfg.Data = n.data.String()
-	n.onRelease(n.data.Close)
-	return nil
-}
-
-// openListeners binds the router's addresses: those asked for, else those of last time, else the first
-// that is free.
-func (n *Node) openListeners(context.Context) error {
-	chosen, err := n.data.Choices()
-	if err != nil {
+	if n.chosen, err = n.data.Choices(); err != nil {
 		return err
 	}
-	switch {
-	case len(n.cfg.HTTP) > 0:
-		for _, a := range n.cfg.HTTP {
-			if err := n.listenInternal(a); err != nil {
-				return err
-			}
-		}
-	default:
-		candidates := chosen.HTTP
-		if len(candidates) == 0 {
-			candidates = defaultHTTP()
-		}
-		if err := n.listenFirst(candidates); err != nil {
-			return err
-		}
-	}
-	for _, a := range n.cfg.Public {
-		ln, err := n.listenTCP("public-http", a)
-		if err != nil {
-			return err
-		}
-		n.onRelease(func() { ln.Close() })
-		n.public = append(n.public, ln)
-	}
-	if n.secret = chosen.Secret; len(n.secret) < secretBytes {
-		n.secret = make([]byte, secretBytes)
-		rand.Read(n.secret) // it never fails
+	if len(n.chosen.Secret) < secretBytes {
+		n.chosen.Secret = make([]byte, secretBytes)
+		rand.Read(n.chosen.Secret) // it never fails
 	}
 	if n.cfg.Subnet == (netip.Prefix{}) {
-		n.cfg.Subnet = chosen.Subnet
+		n.cfg.Subnet = n.chosen.Subnet
 	}
 	if len(n.cfg.DNS) == 0 {
-		n.cfg.DNS = chosen.DNS
-	}
-	if len(n.cfg.DNS) == 0 {
-		return n.pickDNS()
+		n.cfg.DNS = n.chosen.DNS
 	}
 	return nil
 }
 
-// pickDNS decides where the DNS server is to be, where nobody did.
-func (n *Node) pickDNS() error {
-	candidates := dnsd.DefaultAddrs()
-	if i := slices.IndexFunc(candidates, n.sockets.Has); i >= 0 {
-		n.cfg.DNS = candidates[i : i+1]
-		return nil
-	}
-	a, err := dnsd.PickAddr(candidates...)
+// openAddresses binds the router's addresses: those asked for, else those of last time, else the first that is free.
+func (n *Node) openAddresses(context.Context) (err error) {
+	n.addresses, err = addresses.Bind(addresses.Config{
+		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public, Domain: n.cfg.Domain, Sockets: n.sockets,
+	})
 	if err != nil {
-		return dnsTaken(err, candidates, netip.Addr{})
+		return err
 	}
-	n.cfg.DNS = []netip.AddrPort{a}
-	return nil
-}
-
-// listenFirst binds the first of the addresses that is free, and fails with what is wrong with the last.
-func (n *Node) listenFirst(candidates []netip.AddrPort) (err error) {
-	for _, a := range candidates {
-		if err = n.listenInternal(a); err == nil || cloud.CodeOf(err) != cloud.Conflict {
-			return err
-		}
+	n.onRelease(n.addresses.Close)
+	if len(n.cfg.DNS) == 0 {
+		n.cfg.DNS, err = addresses.PickDNS(n.sockets.Has)
 	}
 	return err
-}
-
-// listenInternal binds an address for internal hosts. Where a public listener has every address of the
-// port, that one takes the connections, and the address that they came to decides which table they ask.
-func (n *Node) listenInternal(a netip.AddrPort) error {
-	for _, p := range n.cfg.Public {
-		if p.Port() == a.Port() && p.Addr().IsUnspecified() {
-			n.internal = append(n.internal, a)
-			return nil
-		}
-	}
-	ln, err := n.listenTCP("http", a)
-	if err != nil {
-		return err
-	}
-	n.onRelease(func() { ln.Close() })
-	bound, err := netip.ParseAddrPort(ln.Addr().String())
-	if err != nil {
-		return err
-	}
-	n.http, n.internal = append(n.http, ln), append(n.internal, bound)
-	return nil
 }
 
 func (n *Node) openStore(ctx context.Context) (err error) {
@@ -171,20 +109,11 @@ func (n *Node) openNetwork(context.Context) error {
 	if err := n.openNetworkAlone(); err != nil {
 		return err
 	}
-	err := n.listenInternal(netip.AddrPortFrom(n.net.Gateway(), 80))
-	switch {
-	case cloud.CodeOf(err) == cloud.Conflict:
-		// Something on this machine has port 80 of every address, as web servers do. Apps reach each other
-		// without the router then, by their names in .internal; doctor says so.
-		n.gatewayTaken = err
-		n.log.Warn("apps can't reach each other through the router", "err", err)
-	case err != nil:
-		return err
+	err := n.addresses.BindGateway(n.net.Subnet(), n.net.Gateway())
+	if taken := n.addresses.GatewayTaken; taken != nil {
+		n.log.Warn("apps can't reach each other through the router", "err", taken)
 	}
-	for _, network := range n.networks() {
-		n.neighbours = append(n.neighbours, network.Prefix)
-	}
-	return nil
+	return err
 }
 
 // openNames prepares the two parts that answer to names: the DNS server and the router.
@@ -202,19 +131,24 @@ func (n *Node) openNames(context.Context) error {
 	if err != nil {
 		return err
 	}
+	listen := append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53))
 	n.dns, err = dnsd.New(dnsd.Config{
-		Listen:   append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)),
-		Networks: n.networks(), Zone: zone, Forward: forward, Rate: names.Rate, Groups: n, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
+		Listen: listen, Networks: n.addresses.Networks(), Zone: zone, Forward: forward, Rate: names.Rate,
+		Groups: tenants{n.net, n.snapshots}, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
-		return dnsTaken(err, append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53)), n.net.Gateway())
+		return addresses.DNSTaken(err, listen, n.net.Gateway())
 	}
-	n.figures = router.NewFigures(router.DefaultWarmup)
-	n.router = router.New(router.Config{Logger: n.log, Recorder: router.Recorders{n.figures, accesslog.Recorder{Logs: n.logs}}, Mirrors: n.figures, Local: n.isLocal, PassKey: n.secret})
-	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
-	return n.data.Remember(datadir.Choices{
-		Name: n.cfg.Name, HTTP: n.internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Secret: n.secret,
+	n.counted = router.NewFigures(router.DefaultWarmup)
+	n.router = router.New(router.Config{
+		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Mirrors: n.counted,
+		Local: n.addresses.IsLocal, PassKey: n.chosen.Secret,
 	})
+	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.chosen.Secret)}
+	n.chosen = datadir.Choices{
+		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Secret: n.chosen.Secret,
+	}
+	return n.data.Remember(n.chosen)
 }
 
 // openDriver starts containerd and finds the containers that run.

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"os"
 
 	"github.com/protoduction/micro/api"
@@ -17,7 +16,7 @@ func Up(ctx context.Context, cfg Config, ready func(api.Node)) error {
 	if err != nil {
 		return err
 	}
-	return n.Run(ctx, func() { ready(n.Info()) })
+	return n.Run(ctx, func() { ready(n.status.Info()) })
 }
 
 // Down takes off this machine what a node that does not run has left on it: its apps, which outlived
@@ -29,18 +28,11 @@ func Down(ctx context.Context, cfg Config) error {
 	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
 		return cloud.Errorf(cloud.NotFound, "no node has its data in %s", cfg.Data).WithHint("name the folder with --data")
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, snapshots: cloud.NewCell(), down: make(chan struct{})}
-	close(n.down)
+	n := newNode(cfg)
+	n.Down()
 	defer n.release()
 	if err := n.openData(ctx); err != nil {
 		return err
-	}
-	chosen, err := n.data.Choices()
-	if err != nil {
-		return err
-	}
-	if n.cfg.Subnet == (netip.Prefix{}) {
-		n.cfg.Subnet = chosen.Subnet
 	}
 	if err := n.openNetworkAlone(); err != nil {
 		return n.giveUp(err)

@@ -1,4 +1,4 @@
-package node
+package doctor
 
 import (
 	"context"
@@ -12,13 +12,31 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/memory"
 )
 
-// Doctor implements the API's handler.Status: it tries what apps and people need, one after the other.
-func (n *Node) Doctor(ctx context.Context) []api.Check {
+// Config is what there is to examine.
+type Config struct {
+	Data   *datadir.Dir
+	Domain cloud.Domain
+	DNS    netip.AddrPort // where the node's own DNS server answers people
+
+	Subnet       netip.Prefix // of the containers
+	Gateway      netip.Addr   // the node as they know it
+	GatewayTaken error        // why they don't reach the router; nil where they do
+
+	Limits func() (by string, err error) // by what containers are limited
+	Views  interface{ View() cloud.View }
+}
+
+// Doctor examines a node and its surroundings.
+type Doctor struct{ Config }
+
+// Examine tries what apps and people need, one after the other.
+func (d Doctor) Examine(ctx context.Context) []api.Check {
 	return []api.Check{
-		n.checkDisk(), n.checkDNS(ctx), n.checkResolver(ctx), n.checkForwarding(), n.checkLimits(), n.checkMemory(), n.checkApps(),
+		d.checkDisk(), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkMemory(), d.checkApps(),
 	}
 }
 
@@ -26,28 +44,28 @@ func check(name string, status api.CheckStatus, hint, format string, args ...any
 	return api.Check{Name: name, Status: status, Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func (n *Node) checkDisk() api.Check {
+func (d Doctor) checkDisk() api.Check {
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(n.cfg.Data, &st); err != nil {
-		return check("disk", api.Fail, "", "cannot look at %s: %v", n.cfg.Data, err)
+	if err := syscall.Statfs(d.Data.String(), &st); err != nil {
+		return check("disk", api.Fail, "", "cannot inspect %s: %v", d.Data.String(), err)
 	}
 	free, percent := int64(st.Bavail)*st.Bsize, 100*st.Bavail/max(st.Blocks, 1)
-	probe := n.data.Path(".doctor")
+	probe := d.Data.Path(".doctor")
 	if err := os.WriteFile(probe, []byte("x"), 0o600); err != nil {
-		return check("disk", api.Fail, "micro df, micro prune", "cannot write to %s: %v", n.cfg.Data, err)
+		return check("disk", api.Fail, "micro df, micro prune", "cannot write to %s: %v", d.Data.String(), err)
 	}
 	os.Remove(probe)
 	status := api.OK
 	if free < 2<<30 || percent < 5 {
 		status = api.Warn
 	}
-	return check("disk", status, "micro df, micro prune", "%d MB free on %s, %d %%", free>>20, n.cfg.Data, percent)
+	return check("disk", status, "micro df, micro prune", "%d MB free on %s, %d %%", free>>20, d.Data.String(), percent)
 }
 
 // checkDNS asks the node's own server for its own name.
-func (n *Node) checkDNS(ctx context.Context) api.Check {
-	name := string(n.cfg.Domain.API())
-	at := n.cfg.DNS[0]
+func (d Doctor) checkDNS(ctx context.Context) api.Check {
+	name := string(d.Domain.API())
+	at := d.DNS
 	addrs, err := lookup(ctx, at, name)
 	if err != nil {
 		return check("dns", api.Fail, "", "%s does not answer for %s: %v", at, name, err)
@@ -56,12 +74,12 @@ func (n *Node) checkDNS(ctx context.Context) api.Check {
 }
 
 // checkResolver asks the machine's own resolver for the same.
-func (n *Node) checkResolver(ctx context.Context) api.Check {
+func (d Doctor) checkResolver(ctx context.Context) api.Check {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	name := string(n.cfg.Domain.API())
+	name := string(d.Domain.API())
 	if _, err := net.DefaultResolver.LookupHost(ctx, name); err != nil {
-		return check("resolver", api.Warn, fmt.Sprintf("browsers and curl know names under localhost without; for others ask %s for %s", n.cfg.DNS[0], n.cfg.Domain),
+		return check("resolver", api.Warn, fmt.Sprintf("browsers and curl know names under localhost without; for others ask %s for %s", d.DNS, d.Domain),
 			"this machine's resolver does not know %s", name)
 	}
 	return check("resolver", api.OK, "", "this machine's resolver knows %s", name)
@@ -76,34 +94,34 @@ func lookup(ctx context.Context, server netip.AddrPort, name string) ([]string, 
 	return r.LookupHost(ctx, name+".")
 }
 
-func (n *Node) checkForwarding() api.Check {
+func (d Doctor) checkForwarding() api.Check {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
 	if err != nil || strings.TrimSpace(string(b)) != "1" {
 		return check("network", api.Fail, "sysctl -w net.ipv4.ip_forward=1", "the machine forwards no packets: apps have no way out")
 	}
-	if n.gatewayTaken != nil {
+	if d.GatewayTaken != nil {
 		return check("network", api.Warn, "have the other one listen on its own addresses instead of all, and restart micro",
-			"containers don't reach the router: %v", n.gatewayTaken)
+			"containers don't reach the router: %v", d.GatewayTaken)
 	}
-	return check("network", api.OK, "", "instances have %s, the node is %s", n.net.Subnet(), n.net.Gateway())
+	return check("network", api.OK, "", "instances have %s, the node is %s", d.Subnet, d.Gateway)
 }
 
-func (n *Node) checkLimits() api.Check {
-	by, err := n.driver.Limits()
+func (d Doctor) checkLimits() api.Check {
+	by, err := d.Limits()
 	if err != nil {
 		return check("limits", api.Fail, cloud.HintOf(err), "%v", err)
 	}
 	return check("limits", api.OK, "", "%s", by)
 }
 
-func (n *Node) checkMemory() api.Check {
+func (d Doctor) checkMemory() api.Check {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
 		return check("memory", api.Warn, "", "cannot ask for the machine's memory: %v", err)
 	}
 	total := int64(info.Totalram) * int64(info.Unit)
 	var limits int64
-	state := n.snapshots.View().State
+	state := d.Views.View().State
 	for rel := range state.AllReleases() {
 		if state.Runs(rel) {
 			for _, s := range rel.Formation {
@@ -117,8 +135,8 @@ func (n *Node) checkMemory() api.Check {
 	return check("memory", api.OK, "", "apps may use %d of %d MB, the node itself uses %d MB", limits>>20, total>>20, memory.Resident()>>20)
 }
 
-func (n *Node) checkApps() api.Check {
-	view := n.snapshots.View()
+func (d Doctor) checkApps() api.Check {
+	view := d.Views.View()
 	var down []string
 	for app := range view.State.Apps("") {
 		rel, ok := view.State.Release(app.Release(0))

@@ -1,58 +1,40 @@
-package node
+package trace
 
 import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/protoduction/micro/api/handler"
+	"github.com/protoduction/micro/dnsd"
+	"github.com/protoduction/micro/node/addresses"
+	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/router"
 )
 
+// Tracer asks the parts of a node.
+type Tracer struct {
+	DNS       *dnsd.Server
+	Router    *router.Router
+	Addresses *addresses.Bound
+}
+
 // Inspect implements handler.Inspector.
-func (n *Node) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
-	asked := n.dns.Look(v.From, v.Host)
+func (t Tracer) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
+	asked := t.DNS.Look(v.From, v.Host)
 	s := handler.Trace{
-		Client: asked.Class.String(), Local: n.isLocal(v.From), Own: ownAddrs(),
+		Client: asked.Class.String(), Local: t.Addresses.IsLocal(v.From), Own: addresses.OfMachine(),
 		Name:     handler.Naming{Ours: asked.Ours, Code: asked.Rcode, Addrs: asked.Addrs},
-		Internal: n.routing(true, v), Public: n.routing(false, v),
+		Internal: t.routing(true, v), Public: t.routing(false, v),
 	}
-	for _, a := range n.internal {
-		s.Listeners = append(s.Listeners, handler.Listener{AddrPort: a})
-	}
-	for _, ln := range n.public {
-		if a, err := netip.ParseAddrPort(ln.Addr().String()); err == nil {
-			s.Listeners = append(s.Listeners, handler.Listener{AddrPort: a, Public: true, Both: a.Addr().Is6() && takesIPv4(ln)})
-		}
+	for _, l := range t.Addresses.Listeners() {
+		s.Listeners = append(s.Listeners, handler.Listener(l))
 	}
 	s.Resolver = resolve(ctx, v.Host)
 	return s
-}
-
-// takesIPv4 says whether a listener on all IPv6 addresses gets connections by IPv4 too (ipv6(7)).
-func takesIPv4(ln net.Listener) bool {
-	conn, ok := ln.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return false
-	}
-	only := 1
-	err = raw.Control(func(fd uintptr) {
-		if v, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil {
-			only = v
-		}
-	})
-	return err == nil && only == 0
 }
 
 // resolve asks this machine's own resolver.
@@ -73,8 +55,8 @@ func resolve(ctx context.Context, host string) (found handler.Naming) {
 	return found
 }
 
-func (n *Node) routing(internal bool, v handler.Probe) handler.Routing {
-	l := n.router.Look(internal, v.From.IsLoopback(), v.Host, v.Target)
+func (t Tracer) routing(internal bool, v handler.Probe) handler.Routing {
+	l := t.Router.Look(internal, v.From.IsLoopback(), v.Host, v.Target)
 	r := handler.Routing{Known: l.Known, Host: l.Host, Path: l.Path, Mapped: l.Mapped, Sticky: l.Sticky}
 	for _, share := range l.Shares {
 		r.Shares = append(r.Shares, shareOf(share))
@@ -87,7 +69,7 @@ func shareOf(s router.Share) handler.Share {
 	if err != nil {
 		n = 0 // a part of micro's own
 	}
-	out := handler.Share{ReleaseRef: appRef(s.App).Release(n), Part: s.Part}
+	out := handler.Share{ReleaseRef: figures.AppRef(s.App).Release(n), Part: s.Part}
 	for _, i := range s.Instances {
 		if i.Ejected {
 			out.Ejected = append(out.Ejected, i.ID)

@@ -1,11 +1,9 @@
-package node
+package figures
 
 import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -14,8 +12,8 @@ import (
 )
 
 // Compare implements the API's handler.Comparer.
-func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
-	view := n.snapshots.View()
+func (f Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
+	view := f.Views.View()
 	vhost, ok := view.State.VirtualHost(h)
 	if !ok {
 		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "no host %q is mapped", h).WithHint("micro routes")
@@ -25,15 +23,15 @@ func (n *Node) Compare(ctx context.Context, h cloud.Host, path string) (api.Comp
 		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
 	}
 	c := api.Comparison{
-		Host: h, Path: path, Since: n.started.UTC(), Until: now(), Releases: []api.Compared{},
-		Fade: route.Crossfade, Faded: route.Faded, Step: n.step(view, h, path),
+		Host: h, Path: path, Since: f.Started.UTC(), Until: f.Now(), Releases: []api.Compared{},
+		Fade: route.Crossfade, Faded: route.Faded, Step: f.step(view, h, path),
 	}
-	series := n.figures.Route(string(h), path)
+	series := f.Counted.Route(string(h), path)
 	shares := view.State.Shares(route)
 	for _, s := range withTargets(series, shares) {
-		c.Releases = append(c.Releases, n.compared(ctx, view, shares, s, c.Until.Sub(c.Since)))
+		c.Releases = append(c.Releases, f.compared(ctx, view, shares, s, c.Until.Sub(c.Since)))
 	}
-	for _, m := range n.figures.Mirrors(string(h), path) {
+	for _, m := range f.Counted.Mirrors(string(h), path) {
 		c.Mirrors = append(c.Mirrors, copied(m))
 	}
 	return c, nil
@@ -52,7 +50,7 @@ func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []rout
 }
 
 // compared is one release's part.
-func (n *Node) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, passed time.Duration) api.Compared {
+func (f Figures) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, passed time.Duration) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
 		App: s.App, Release: s.Release, Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
@@ -67,7 +65,7 @@ func (n *Node) compared(ctx context.Context, v cloud.View, shares []cloud.Target
 	}
 	for _, i := range v.Pool(ref) {
 		c.Ready++
-		if st, err := n.driver.Stats(ctx, string(i.ID)); err == nil {
+		if st, err := f.Usage.Stats(ctx, i.ID); err == nil {
 			c.CPU += st.CPU.Seconds()
 			c.Memory += st.Memory
 		}
@@ -85,27 +83,13 @@ func copied(m router.MirrorCounts) api.Mirrored {
 	}
 }
 
-// releaseOf reads the names that the router counts by: "shop" or "qa/shop", and "r7".
-func releaseOf(app, release string) cloud.ReleaseRef {
-	n, _ := strconv.Atoi(strings.TrimPrefix(release, "r"))
-	return appRef(app).Release(n)
-}
-
-// appRef reads an app's name as the router writes it: "shop", "qa/shop".
-func appRef(name string) cloud.AppRef {
-	if group, app, ok := strings.Cut(name, "/"); ok {
-		return cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(app)}
-	}
-	return cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(name)}
-}
-
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }
 
 // step is the judgement of what is compared on a route, nil where nothing is.
-func (n *Node) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
-	j, ok := n.crossfades.Judge(v, h, path)
+func (f Figures) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
+	j, ok := f.Judge.Judge(v, h, path)
 	if !ok {
 		return nil
 	}
@@ -117,9 +101,4 @@ func (n *Node) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 		s.Findings = append(s.Findings, api.FadeFinding{Guard: string(g.Guard), Verdict: string(g.Verdict), Text: g.Text})
 	}
 	return s
-}
-
-// Pass implements the API's handler.Passes.
-func (n *Node) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
-	return router.Pass(n.secret, h, r, until)
 }

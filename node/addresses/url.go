@@ -1,0 +1,26 @@
+package addresses
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// URLs returns what opens a host, the one that needs no set-up first: names under localhost lead to this
+// machine whatever its resolver knows (RFC 6761, section 6.3).
+func (b *Bound) URLs(h cloud.Host) []string {
+	addrs := b.Internal
+	if len(addrs) == 0 {
+		return nil
+	}
+	port := ""
+	if p := addrs[0].Port(); p != 80 {
+		port = fmt.Sprintf(":%d", p)
+	}
+	var urls []string
+	if name, ok := strings.CutSuffix(string(h), "."+string(b.cfg.Domain)); ok && addrs[0].Addr().IsLoopback() {
+		urls = append(urls, "http://"+name+".localhost"+port)
+	}
+	return append(urls, "http://"+string(h)+port)
+}

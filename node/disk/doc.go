@@ -1,0 +1,2 @@
+// Package disk measures what a node's data takes.
+package disk

@@ -1,0 +1,105 @@
+package figures
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/api/handler"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/router"
+	"github.com/protoduction/micro/runtime"
+)
+
+// Usage is what an instance uses.
+type Usage interface {
+	Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error)
+}
+
+// Judge compares the two releases of a route.
+type Judge interface {
+	Judge(v cloud.View, host cloud.Host, path string) (leader.Judgement, bool)
+}
+
+// Config is what figures are made from.
+type Config struct {
+	Counted *router.Figures
+	Router  interface{ Stats() router.Stats }
+	Views   interface{ View() cloud.View }
+	Usage   Usage
+	Judge   Judge
+	Started time.Time // when counting began
+	Now     func() time.Time
+}
+
+// Figures shows what the router counted.
+type Figures struct{ Config }
+
+// Figures implements the API's handler.Requests.
+func (f Figures) Figures() (list []api.ReleaseFigures) {
+	inFlight := f.Router.Stats().InFlight
+	for _, s := range f.Counted.All() {
+		if s.App == "" || s.Release == "" {
+			continue
+		}
+		ref := releaseOf(s.App, s.Release)
+		p50, p95, p99 := s.Latency.Snapshot().Quantiles()
+		list = append(list, api.ReleaseFigures{
+			Group: ref.Group, App: ref.App, Release: ref.N, Since: f.Started.UTC(), Requests: s.Requests.Load(), Errors: s.Errors.Load(),
+			InFlight: inFlight[s.App+"@"+s.Release], P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
+		})
+	}
+	return list
+}
+
+// OfInstances implements the API's handler.Requests.
+func (f Figures) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
+	all := map[cloud.InstanceID]handler.InstanceRequests{}
+	for id, s := range f.Router.Stats().Instances {
+		all[cloud.InstanceID(id)] = handler.InstanceRequests{Total: s.Requests, InFlight: s.InFlight}
+	}
+	return all
+}
+
+// forgetEvery is how often figures are dropped that nobody will ask for.
+const forgetEvery = time.Minute
+
+// Forget drops the figures of releases and hosts that no longer exist, until ctx ends: what is counted is bounded
+// by what exists.
+func (f Figures) Forget(ctx context.Context) error {
+	tick := time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		state := f.Views.View().State
+		f.Counted.Forget(func(app, release string) bool { return known(state, app, release) }, func(host, path string) bool {
+			vhost, ok := state.VirtualHost(cloud.Host(host))
+			if ok {
+				_, ok = vhost.Route(path)
+			}
+			return ok
+		})
+	}
+}
+
+// known says whether there is a release of the names that the router uses. Requests that no app or no
+// release was found for are counted too.
+func known(s *cloud.State, app, release string) bool {
+	if app == "" {
+		return true
+	}
+	_, ok := s.App(AppRef(app))
+	if number, named := strings.CutPrefix(release, "r"); named && ok {
+		n, err := strconv.Atoi(number)
+		_, ok = s.Release(AppRef(app).Release(n))
+		ok = ok && err == nil
+	}
+	return ok
+}

@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"io"
+
+	"github.com/protoduction/micro/api/handler"
+	"github.com/protoduction/micro/cloud/source"
+	"github.com/protoduction/micro/deploy"
+	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/node/addresses"
+	"github.com/protoduction/micro/node/doctor"
+	"github.com/protoduction/micro/node/figures"
+	"github.com/protoduction/micro/node/janitor"
+	"github.com/protoduction/micro/node/metrics"
+	"github.com/protoduction/micro/node/trace"
+)
+
+// socketFile is the API's socket in the data folder.
+const socketFile = "micro.sock"
+
+// openServices makes the programs that stand on the parts, and binds the API's socket.
+func (n *Node) openServices(context.Context) (err error) {
+	crossfades, retention := n.openLeader()
+	writer := truth{n.store, n.published}
+	n.deployer, err = deploy.New(deploy.Config{
+		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: unpack, Dir: n.data.Path("uploads"),
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
+	})
+	if err != nil {
+		return err
+	}
+	n.janitor = janitor.New(janitor.Config{
+		Views: n.snapshots, Store: n.store, Images: n.images, Logs: n.logs, LogDir: n.data.Path("logs"), Volumes: n.volumes,
+		Held: n.deployer.HeldImages, Log: n.log,
+	})
+	run := commands{n.driver, n.agent}
+	n.figures = figures.Figures{Config: figures.Config{
+		Counted: n.counted, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Started: n.started, Now: now,
+	}}
+	n.status = n.newStatus()
+	n.status.wait("the store")
+	n.api, err = handler.New(handler.Config{
+		Store: writer, Views: n.published,
+		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
+		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: lines{n.logs}, Events: n.events,
+		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures,
+		Passes: passes{n.chosen.Secret}, Volumes: n.volumes, Status: n.status,
+		Metrics: metrics.New(metrics.Config{
+			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
+		}),
+		Disk: space{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, Log: n.log, Now: now,
+	})
+	if err != nil {
+		return err
+	}
+	n.socket, err = addresses.ListenUnix(n.data.Path(socketFile), "micro")
+	if err == nil {
+		n.onRelease(func() { n.socket.Close() })
+	}
+	return err
+}
+
+// openLeader prepares what only one node of a cloud may do.
+func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
+	write := writer{n.store}
+	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
+		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+	})
+	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
+	n.duties = []leader.Duty{
+		retention,
+		&leader.Backups{Store: n.db, Log: n.log},
+		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
+		crossfades,
+		leader.NewCron(leader.CronConfig{
+			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: note{n.events}, Log: n.log, Now: now,
+		}),
+	}
+	return crossfades, retention
+}
+
+func (n *Node) newStatus() *status {
+	return &status{
+		cfg: n.cfg, started: n.started, addresses: n.addresses, net: n.net, snapshots: n.snapshots,
+		doctor: doctor.Doctor{Config: doctor.Config{
+			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
+			GatewayTaken: n.addresses.GatewayTaken, Limits: n.driver.Limits, Views: n.snapshots,
+		}},
+	}
+}
+
+// unpack writes an uploaded folder.
+func unpack(r io.Reader, dir string) error {
+	return source.Unpack(context.Background(), r, dir, source.Limits{})
+}

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/node/addresses"
+	"github.com/protoduction/micro/node/doctor"
+	"github.com/protoduction/micro/node/memory"
+	"github.com/protoduction/micro/runtime/network"
+)
+
+// status is what a node says of itself (handler.Status).
+type status struct {
+	doctor    doctor.Doctor
+	cfg       Config
+	started   time.Time
+	addresses *addresses.Bound
+	net       *network.Network
+	snapshots *cloud.Cell
+
+	waiting atomic.Pointer[string] // for what; nil when ready
+}
+
+// wait records what the node waits for; "" marks it ready.
+func (s *status) wait(what string) {
+	if what == "" {
+		s.waiting.Store(nil)
+		return
+	}
+	s.waiting.Store(&what)
+}
+
+// Info implements handler.Status.
+func (s *status) Info() api.Node {
+	info := api.Node{
+		Name: s.cfg.Name, Version: s.cfg.Version.Version, PID: os.Getpid(), Data: s.cfg.Data, Domain: s.cfg.Domain,
+		Socket: s.doctor.Data.Path(socketFile), Gateway: s.net.Gateway().String(), Subnet: s.net.Subnet().String(),
+		Started: s.started.UTC(), Memory: memory.Resident(), HTTP: []string{}, Public: []string{}, DNS: []string{},
+	}
+	for _, a := range s.addresses.Internal {
+		info.HTTP = append(info.HTTP, a.String())
+	}
+	for _, ln := range s.addresses.Public {
+		info.Public = append(info.Public, ln.Addr().String())
+	}
+	for _, a := range s.cfg.DNS {
+		info.DNS = append(info.DNS, a.String())
+	}
+	if w := s.waiting.Load(); w != nil {
+		info.Waiting = *w
+	} else {
+		info.Ready = true
+	}
+	return info
+}
+
+// Doctor implements handler.Status.
+func (s *status) Doctor(ctx context.Context) []api.Check { return s.doctor.Examine(ctx) }
+
+// line is the status in a line, for systemd.
+func (s *status) line() string {
+	view, apps := s.snapshots.View(), 0
+	for range view.State.Apps("") {
+		apps++
+	}
+	return fmt.Sprintf("apps: %d, instances: %d, on %s", apps, view.Instances.Len(), s.addresses.Internal[0])
+}
