@@ -84,6 +84,11 @@ func setUpNode(env *testscript.Env) error {
 	env.Setenv("HTTP", strconv.Itoa(http))
 	env.Setenv("DNS", strconv.Itoa(dns))
 	env.Setenv("CI", "1")
+	source, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	env.Setenv("SOURCE", source)
 	env.Defer(func() {
 		cmd := exec.Command("micro", "down")
 		cmd.Env = append(env.Vars, "PATH="+env.Getenv("PATH"))

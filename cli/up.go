@@ -22,8 +22,9 @@ import (
 func nodeFlags() []urfave.Flag {
 	text := map[string]string{
 		"data":         "keep everything in folder `DIR` (default " + config.DefaultData + ")",
+		"key":          "the cloud's key is in `FILE` (default the data folder's name with .key)",
 		"name":         "the node's `NAME` (default the machine's)",
-		"domain":       "the private `DOMAIN` (default " + string(config.DefaultDomain) + ")",
+		"domain":       "the private `DOMAIN` (default what it was, at first " + string(config.DefaultDomain) + ")",
 		"http":         "internal hosts on `IP:PORT`; may be repeated (default 127.0.0.1:80, else :8080)",
 		"https":        "internal hosts by TLS on `IP:PORT`; not carried out yet",
 		"public-http":  "public hosts on `IP:PORT`; may be repeated (default none)",

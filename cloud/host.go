@@ -26,10 +26,10 @@ type VirtualHost struct {
 	Routes   []Route   `json:"routes"` // longer paths first
 }
 
-// Key is "sites/HOST".
+// Key is "hosts/HOST".
 func (s *VirtualHost) Key() Key { return virtualHostKey(s.Host) }
 
-func virtualHostKey(h Host) Key { return Key("sites/" + string(h)) }
+func virtualHostKey(h Host) Key { return Key("hosts/" + string(h)) }
 
 // touch names the apps too: a route may be what keeps a release running, whose own address comes or goes
 // with it.

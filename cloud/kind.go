@@ -22,8 +22,9 @@ type Object interface {
 var kinds = map[string]func() Object{
 	"apps":     func() Object { return new(App) },
 	"groups":   func() Object { return new(Group) },
+	"hosts":    func() Object { return new(VirtualHost) },
 	"releases": func() Object { return new(Release) },
-	"sites":    func() Object { return new(VirtualHost) },
+	"settings": func() Object { return new(Settings) },
 }
 
 // Kind is the first part of the key, which says what is kept there: "apps".

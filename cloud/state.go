@@ -139,7 +139,7 @@ func (s *State) VirtualHost(h Host) (*VirtualHost, bool) {
 }
 
 // VirtualHosts yields all mapped hosts by name.
-func (s *State) VirtualHosts() iter.Seq[*VirtualHost] { return all[*VirtualHost](s, "sites/") }
+func (s *State) VirtualHosts() iter.Seq[*VirtualHost] { return all[*VirtualHost](s, "hosts/") }
 
 // HostsOf yields the mapped hosts that have a route to the app.
 func (s *State) HostsOf(r AppRef) iter.Seq[*VirtualHost] {

@@ -19,9 +19,11 @@ const DefaultDomain cloud.Domain = "micro.test"
 
 // Node is how a node is set up. Zero fields were not said, and are the node's to choose and remember.
 type Node struct {
-	Data   string
+	Data string
+	// Key is the file with the key to the cloud's secrets; "" is the place that KeyFile chooses.
+	Key    string
 	Name   cloud.NodeName
-	Domain cloud.Domain
+	Domain cloud.Domain     // "" is what the cloud has, DefaultDomain where it is new
 	HTTP   []netip.AddrPort // internal listeners
 	Public []netip.AddrPort // public listeners; none unless asked for
 	DNS    []netip.AddrPort
@@ -31,7 +33,7 @@ type Node struct {
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "join", "containerd"}
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "join", "containerd"}
 }
 
 // notYet are settings that are known and not carried out: asking for one is refused, never ignored.
@@ -66,7 +68,7 @@ func Env(lookup func(string) (string, bool)) Source {
 
 // Load asks the sources in order; the first one that says something of a setting is heard.
 func Load(sources ...Source) (Node, error) {
-	n := Node{Data: DefaultData, Domain: DefaultDomain}
+	n := Node{Data: DefaultData}
 	var errs []error
 	for _, key := range Keys() {
 		for _, source := range sources {
@@ -82,6 +84,9 @@ func Load(sources ...Source) (Node, error) {
 	}
 	if n.Name == "" {
 		n.Name = hostName()
+	}
+	if err := n.checkKey(); err != nil {
+		errs = append(errs, err)
 	}
 	errs = append(errs, n.twice()...)
 	if err := errors.Join(errs...); err != nil {
@@ -137,6 +142,11 @@ func (n *Node) set(key string, values []string) error {
 			return cloud.Errorf(cloud.Invalid, "data folder / is the whole machine, which micro would close to all but root").WithHint("for example %s", DefaultData)
 		}
 		return n.checkSocket()
+	case "key":
+		if !filepath.IsAbs(one) {
+			return cloud.Errorf(cloud.Invalid, "key file %q is not an absolute path", one).WithHint("for example %s", DefaultData+keySuffix)
+		}
+		n.Key = filepath.Clean(one)
 	case "name":
 		if err := cloud.ProcessName(one).Validate(); err != nil {
 			return cloud.Errorf(cloud.Invalid, "node name %q is no DNS label", one)

@@ -73,6 +73,8 @@ type storage struct {
 	logs   *logs.Logs
 	events *events.Buffer
 
+	secret []byte // the cloud's routing secret
+
 	snapshots *cloud.Cell // the latest view
 	published *cloud.Cell // the latest view that the router and the DNS server go by
 }

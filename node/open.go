@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/node/accesslog"
 	"github.com/protoduction/micro/node/addresses"
@@ -30,9 +28,6 @@ import (
 	"github.com/protoduction/micro/store/boltkv"
 )
 
-// secretBytes is the size of the node's secret.
-const secretBytes = 32
-
 func (n *Node) openData(context.Context) (err error) {
 	if n.data, err = datadir.Open(n.cfg.Data); err != nil {
 		return err
@@ -42,10 +37,6 @@ func (n *Node) openData(context.Context) (err error) {
 	n.cfg.Data = n.data.String()
 	if n.chosen, err = n.data.Choices(); err != nil {
 		return err
-	}
-	if len(n.chosen.Secret) < secretBytes {
-		n.chosen.Secret = make([]byte, secretBytes)
-		rand.Read(n.chosen.Secret) // it never fails
 	}
 	if n.cfg.Subnet == (netip.Prefix{}) {
 		n.cfg.Subnet = n.chosen.Subnet
@@ -81,10 +72,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "cloud", func(s *cloud.State) ([]cloud.Change, error) {
-		return s.Init(cloud.Stamp{At: time.Now().UTC(), By: "micro"}), nil
-	})
-	if err != nil {
+	if err := n.setUp(ctx); err != nil {
 		return err
 	}
 	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Log: n.log, Now: time.Now})
@@ -142,11 +130,11 @@ func (n *Node) openNames(context.Context) error {
 	n.counted = router.NewFigures(router.DefaultWarmup)
 	n.router = router.New(router.Config{
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Mirrors: n.counted,
-		Local: n.addresses.IsLocal, PassKey: n.chosen.Secret,
+		Local: n.addresses.IsLocal, PassKey: n.secret,
 	})
-	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.chosen.Secret)}
+	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
 	n.chosen = datadir.Choices{
-		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain, Secret: n.chosen.Secret,
+		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
 	}
 	return n.data.Remember(n.chosen)
 }

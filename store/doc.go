@@ -14,6 +14,6 @@
 // in for keeping fields that are not known: a micro that is older than the store refuses it. A new kind of
 // object needs no new version: a micro that does not know it keeps it as it is and passes it over.
 //
-// Secrets are not kept yet. They get a file of their own, secrets.go, and are sealed before they reach
-// an engine, so that neither backup, log nor watch ever has them in clear.
+// Secrets are sealed before they reach the store (package seal, cloud.Sealed), so that neither backup, log
+// nor watch ever has them in clear.
 package store

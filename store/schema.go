@@ -21,9 +21,6 @@ type schema struct {
 // alone what it has migrated already: it may be cut short, and is then run again.
 type migration func(objects []kv.Pair) (put []kv.Put, del []string, err error)
 
-// migrations lead from version 1 to the newest.
-var migrations []migration
-
 // backuper is an engine that can keep a copy of everything.
 type backuper interface {
 	Backup(label string) (path string, err error)
@@ -85,14 +82,18 @@ func step(ctx context.Context, cfg Config, m migration) error {
 	if err != nil {
 		return err
 	}
+	// Nothing is deleted before all is written: what is cut short in between is run again, and must find the
+	// objects that it makes others from.
 	for len(put)+len(del) > 0 {
 		var txn kv.Txn
 		for size := 0; len(put) > 0 && len(txn.Put) < batchOps && (size == 0 || size+len(put[0].Value) < batchBytes); put = put[1:] {
 			size += len(put[0].Key) + len(put[0].Value)
 			txn.Put = append(txn.Put, put[0])
 		}
-		n := min(len(del), batchOps)
-		txn.Del, del = del[:n], del[n:]
+		if len(txn.Put) == 0 {
+			n := min(len(del), batchOps)
+			txn.Del, del = del[:n], del[n:]
+		}
 		if _, err := cfg.Engine.Commit(ctx, txn); err != nil {
 			return err
 		}

@@ -1,6 +1,9 @@
 package store
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +19,7 @@ func TestStoreFromTheFuture(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), Config{Engine: e, Version: "0.3"})
-	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != "the store was written by micro 9.1 and has version 3; micro 0.3 reads up to 1" {
+	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != "the store was written by micro 9.1 and has version 3; micro 0.3 reads up to 2" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -28,6 +31,13 @@ func TestMigrate(t *testing.T) {
 	s := newStore(t, Config{Engine: e, Version: "1"})
 	for _, name := range []cloud.GroupName{"a", "b", "c"} {
 		update(t, s, count(name))
+	}
+	p, err := e.Get(t.Context(), schemaKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSchema(t.Context(), s.cfg, p.Rev, 1); err != nil {
+		t.Fatal(err)
 	}
 	double := func(objects []kv.Pair) (put []kv.Put, del []string, err error) {
 		for _, o := range objects {
@@ -52,5 +62,61 @@ func TestMigrate(t *testing.T) {
 	copies, err := filepath.Glob(filepath.Join(dir, "backup", "*-schema[12].db"))
 	if err != nil || len(copies) != 2 {
 		t.Errorf("the copies kept are %q, %v", copies, err)
+	}
+}
+
+// breaking fails every commit from number n on.
+type breaking struct {
+	kv.Engine
+	n int
+}
+
+func (b *breaking) Commit(ctx context.Context, t kv.Txn) (int64, error) {
+	if b.n--; b.n < 0 {
+		return 0, cloud.Errorf(cloud.Unavailable, "no disk")
+	}
+	return b.Engine.Commit(ctx, t)
+}
+
+// A store of version 1 keeps its hosts below sites/. They are all there after the migration, wherever it
+// is cut short and run again.
+func TestMigrateSites(t *testing.T) {
+	const hosts = 40
+	value := func(i int) string {
+		// Large: they don't fit into one transaction.
+		return fmt.Sprintf(`{"host":"h%02d.example.com","group":"default","exposure":"public","created":"2026-01-01T00:00:00Z","routes":[{"path":"/%s","targets":[]}]}`, i, strings.Repeat("x", 60_000))
+	}
+	for cut := 0; ; cut++ {
+		e := newEngine(t, memoryDir(t))
+		if err := migrate(t.Context(), Config{Engine: e}, nil); err != nil {
+			t.Fatal(err)
+		}
+		for i := range hosts {
+			txn := kv.Txn{Put: []kv.Put{{Key: fmt.Sprintf("cloud/object/sites/h%02d.example.com", i), Value: []byte(value(i))}}}
+			if _, err := e.Commit(t.Context(), txn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		broken := &breaking{e, cut}
+		cfg := Config{Engine: broken, Log: slog.New(slog.DiscardHandler)}
+		firstErr := migrate(t.Context(), cfg, migrations)
+		s := newStore(t, Config{Engine: e})
+		n := 0
+		for vhost := range s.State().VirtualHosts() {
+			if vhost.Host != cloud.Host(fmt.Sprintf("h%02d.example.com", n)) || vhost.Exposure != cloud.ExposedPublic || len(vhost.Routes) != 1 {
+				t.Errorf("cut after %d: host %d is %s", cut, n, vhost.Host)
+			}
+			n++
+		}
+		left, _, err := e.List(t.Context(), "cloud/object/sites/")
+		if n != hosts || len(left) > 0 || err != nil {
+			t.Fatalf("cut after %d commits: %d of %d hosts, %d of them below sites/, %v", cut, n, hosts, len(left), err)
+		}
+		if firstErr == nil {
+			if cut < 4 {
+				t.Errorf("it takes %d commits, too few to be cut short in between", cut)
+			}
+			return
+		}
 	}
 }

@@ -16,10 +16,10 @@ type Choices struct {
 	HTTP   []netip.AddrPort `json:"http"`
 	DNS    []netip.AddrPort `json:"dns"`
 	Subnet netip.Prefix     `json:"subnet"`
-	// Secret is what decides which clients of a sticky route are led where, who must not move with a
-	// restart, and signs passes to releases. The file is for root alone.
-	Secret []byte       `json:"secret"`
-	Domain cloud.Domain `json:"domain"`
+	Domain cloud.Domain     `json:"domain"` // for programs beside micro; the cloud's settings have it
+	// Secret is the cloud's routing secret as older versions kept it. It is read once, when the cloud gets
+	// its settings, and not written any more.
+	Secret []byte `json:"secret,omitempty"`
 }
 
 // Choices returns what the node chose when it last ran; nothing of a new node.
@@ -37,11 +37,15 @@ func (d *Dir) Choices() (c Choices, err error) {
 	return c, nil
 }
 
-// Remember writes the choices so that they are there wholly or not at all.
+// Remember writes the choices so that they are there wholly or not at all. What is there already is not
+// written again: a node must start on a full disk.
 func (d *Dir) Remember(c Choices) error {
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
+	}
+	if old, err := os.ReadFile(d.Path("node.json")); err == nil && string(old) == string(b)+"\n" {
+		return nil
 	}
 	tmp := d.Path("node.json.new")
 	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/config"
+	"github.com/protoduction/micro/store/seal"
+)
+
+const (
+	// secretBytes is the size of the routing secret.
+	secretBytes = 32
+	// secretPlace is where the routing secret is kept, as it is sealed for.
+	secretPlace = "settings/cloud routing_secret"
+)
+
+// setUp gives a new cloud its settings, and reads those of one that has been set up. An older micro kept
+// them in its node's own file: they are taken from there.
+func (n *Node) setUp(ctx context.Context) error {
+	have := n.store.State().Settings()
+	keys, err := n.openKeys(have.RoutingSecret == "")
+	if err != nil {
+		return err
+	}
+	want := cloud.Settings{Domain: n.cfg.Domain}
+	if have.Domain == "" {
+		want.Domain = cmp.Or(n.cfg.Domain, n.chosen.Domain, config.DefaultDomain)
+	}
+	if have.RoutingSecret == "" {
+		secret := n.chosen.Secret
+		if len(secret) < secretBytes {
+			secret = make([]byte, secretBytes)
+			rand.Read(secret) // it never fails
+		}
+		if want.RoutingSecret, err = keys.Seal(secretPlace, secret); err != nil {
+			return err
+		}
+	}
+	state, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "cloud", func(s *cloud.State) ([]cloud.Change, error) {
+		changes, err := s.Configure(want)
+		return append(s.Init(cloud.Stamp{At: time.Now().UTC(), By: "micro"}), changes...), err
+	})
+	if err != nil {
+		return err
+	}
+	settings := state.Settings()
+	n.cfg.Domain = settings.Domain
+	n.secret, err = keys.Open(secretPlace, settings.RoutingSecret)
+	return err
+}
+
+// openKeys reads the key to the cloud's secrets, and makes one where nothing is sealed yet.
+func (n *Node) openKeys(fresh bool) (*seal.Keys, error) {
+	path := n.cfg.KeyFile(os.LookupEnv)
+	// Links may lead into the data folder, too.
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && strings.HasPrefix(dir+"/", n.data.String()+"/") {
+		return nil, cloud.Errorf(cloud.Invalid, "the key file %s lies in the data folder, whose copies it would open", path).WithHint("choose another place with --key")
+	}
+	keys, err := seal.Load(path)
+	if cloud.CodeOf(err) != cloud.NotFound {
+		return keys, err
+	}
+	if !fresh {
+		return nil, cloud.Errorf(cloud.Invalid, "the key file %s is missing, and the secrets of this cloud are sealed with it", path).
+			WithHint("put it back there, or say where it is with --key")
+	}
+	keys, err = seal.Make(path)
+	if err == nil {
+		n.log.Info("made the key to the cloud's secrets: keep a copy of it apart from the backups", "file", path)
+	}
+	return keys, err
+}

@@ -1,0 +1,154 @@
+package seal
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Keys seal and open secrets. Their methods may be called from several goroutines at once.
+type Keys struct {
+	path       string
+	identities []age.Identity
+	recipient  age.Recipient
+}
+
+// Load reads the keys from a file, which must be its owner's alone. The error is NotFound where there is no
+// such file, and Invalid where it is open to others or holds no key.
+func Load(path string) (*Keys, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, cloud.Errorf(cloud.NotFound, "the key file %s is not there: %w", path, err)
+	}
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Unavailable, "cannot open the key file: %w", err)
+	}
+	defer f.Close()
+	if err := checkMode(f); err != nil {
+		return nil, err
+	}
+	k := &Keys{path: path}
+	if k.identities, err = age.ParseIdentities(io.LimitReader(f, 1<<20)); err != nil {
+		// age's error would quote the line, which may be a key.
+		return nil, cloud.Errorf(cloud.Invalid, "the key file %s holds no age key, or something else too", path).WithHint("put back the key file that belongs to this cloud")
+	}
+	first, ok := k.identities[0].(*age.X25519Identity)
+	if !ok {
+		return nil, cloud.Errorf(cloud.Invalid, "the first key of %s is not an X25519 key", path).WithHint("make it with age-keygen")
+	}
+	k.recipient = first.Recipient()
+	return k, nil
+}
+
+func checkMode(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return cloud.Errorf(cloud.Unavailable, "cannot look at the key file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return cloud.Errorf(cloud.Invalid, "the key file %s is not a file", f.Name())
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	if int(owner.Uid) != os.Geteuid() && owner.Uid != 0 || info.Mode().Perm()&0o077 != 0 {
+		return cloud.Errorf(cloud.Invalid, "the key file %s is open to others (owner %d, mode %04o)", f.Name(), owner.Uid, info.Mode().Perm()).WithHint("chmod 600 %s", f.Name())
+	}
+	return nil
+}
+
+// Make writes a new key to a file that must not be there yet. It appears whole or not at all, and is
+// durable when Make returns: what it seals from then on cannot be opened without it.
+func Make(path string) (*Keys, error) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Internal, "make a key: %w", err)
+	}
+	text := fmt.Sprintf("# The key to the secrets of a micro cloud. Without it a backup of the cloud is worth little: keep a copy,\n# and not with the backups.\n# created: %s\n# public key: %s\n%s\n", time.Now().UTC().Format(time.RFC3339), id.Recipient(), id)
+	if err := writeNew(path, text); err != nil {
+		return nil, cloud.Errorf(cloud.Unavailable, "cannot write the key file: %w", err).WithHint("choose another place for it with --key")
+	}
+	return Load(path)
+}
+
+func writeNew(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".micro-key-") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// Unlike a rename, a link never replaces a key that somebody else made meanwhile.
+	if err := os.Link(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Path is the file that the keys are from.
+func (k *Keys) Path() string { return k.path }
+
+// Seal makes a secret unreadable. place names where it is kept: Open needs the same.
+func (k *Keys) Seal(place string, secret []byte) (cloud.Sealed, error) {
+	if strings.ContainsRune(place, 0) {
+		return "", cloud.Errorf(cloud.Internal, "seal a secret for %q: a NUL byte in the name", place)
+	}
+	var out bytes.Buffer
+	w, err := age.Encrypt(&out, k.recipient)
+	if err == nil {
+		_, err = w.Write(append([]byte(place+"\x00"), secret...))
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return "", cloud.Errorf(cloud.Internal, "seal a secret for %s: %w", place, err)
+	}
+	return cloud.Sealed(base64.RawStdEncoding.EncodeToString(out.Bytes())), nil
+}
+
+// Open returns a secret that was sealed for a place. The error is Invalid where it was sealed for another
+// place or with another key, or was changed.
+func (k *Keys) Open(place string, s cloud.Sealed) ([]byte, error) {
+	sealed, err := base64.RawStdEncoding.DecodeString(string(s))
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s is damaged", place)
+	}
+	r, err := age.Decrypt(bytes.NewReader(sealed), k.identities...)
+	if _, other := errors.AsType[*age.NoIdentityMatchError](err); other {
+		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s was sealed with another key than those in %s", place, k.path).
+			WithHint("put back the key file that belongs to this cloud, as %s", k.path)
+	}
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s is damaged: %w", place, err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s is damaged: %w", place, err)
+	}
+	where, secret, ok := bytes.Cut(plain, []byte{0})
+	if !ok || string(where) != place {
+		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s was sealed for another place", place)
+	}
+	return secret, nil
+}
