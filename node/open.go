@@ -50,7 +50,7 @@ func (n *Node) openData(context.Context) (err error) {
 // openAddresses binds the router's addresses: those asked for, else those of last time, else the first that is free.
 func (n *Node) openAddresses(context.Context) (err error) {
 	n.addresses, err = addresses.Bind(addresses.Config{
-		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public, Domain: n.cfg.Domain, Sockets: n.sockets,
+		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public, Sockets: n.sockets,
 	})
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (n *Node) setUp(ctx context.Context) error {
 		return err
 	}
 	settings := state.Settings()
-	n.cfg.Domain = settings.Domain
+	n.cfg.Domain, n.addresses.Domain = settings.Domain, settings.Domain
 	n.secret, err = keys.Open(secretPlace, settings.RoutingSecret)
 	return err
 }

@@ -21,7 +21,6 @@ type Config struct {
 	// Default are those of the last start; without any, port 80 or 8080 of loopback.
 	Default []netip.AddrPort
 	Public  []netip.AddrPort
-	Domain  cloud.Domain
 	Sockets Sockets
 }
 
@@ -34,6 +33,8 @@ type Bound struct {
 	Internal []netip.AddrPort
 	// GatewayTaken is why containers don't reach the router; nil where they do.
 	GatewayTaken error
+	// Domain is the private domain. It is set before URLs is called: the store has it, which is opened later.
+	Domain cloud.Domain
 
 	cfg        Config
 	subnet     netip.Prefix

@@ -19,7 +19,7 @@ func (b *Bound) URLs(h cloud.Host) []string {
 		port = fmt.Sprintf(":%d", p)
 	}
 	var urls []string
-	if name, ok := strings.CutSuffix(string(h), "."+string(b.cfg.Domain)); ok && addrs[0].Addr().IsLoopback() {
+	if name, ok := strings.CutSuffix(string(h), "."+string(b.Domain)); ok && addrs[0].Addr().IsLoopback() {
 		urls = append(urls, "http://"+name+".localhost"+port)
 	}
 	return append(urls, "http://"+string(h)+port)
