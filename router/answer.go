@@ -14,9 +14,6 @@ import (
 // body, so that both leave in one system call.
 const answerRoom = 1024
 
-// maxInterim bounds the interim answers (1xx) of one request.
-const maxInterim = 16
-
 // framing is how a body's end is known.
 type framing uint8
 
@@ -31,12 +28,12 @@ const (
 func (x *exchange) answer(b *block, n int) ending {
 	defer func() { x.c.r.bufs.put(b) }()
 	at, end := answerRoom, answerRoom+n
-	for interim := 0; ; interim++ {
+	for {
 		size, f := x.readAnswerHead(b, at, &end)
 		if f.status == 0 && x.res.Parse(b.b[at:at+size]) != nil {
 			f = faultAnswer
 		}
-		if f.status == 0 && x.res.Status == 101 && !x.upgrade || interim > maxInterim {
+		if f.status == 0 && x.res.Status == 101 && !x.upgrade {
 			f = faultAnswer
 		}
 		if f.status != 0 {
@@ -55,8 +52,9 @@ func (x *exchange) answer(b *block, n int) ending {
 			break
 		}
 		if err := x.sendInterim(); err != nil {
-			return x.lost()
+			return x.lost(err)
 		}
+		x.sent = x.c.r.now()
 		end = answerRoom + copy(b.b[answerRoom:], b.b[at:end])
 		at = answerRoom
 	}
@@ -81,6 +79,9 @@ func (x *exchange) readAnswerHead(b *block, at int, end *int) (int, fault) {
 		}
 		x.watchClient()
 		n, err := x.up.Read(b.b[*end:])
+		if err != nil && x.stillDue() {
+			continue
+		}
 		if err != nil {
 			return 0, x.awaitFault(err)
 		}
@@ -98,17 +99,28 @@ func (x *exchange) sendInterim() error {
 	return x.write(x.buf)
 }
 
+// write writes to the client. Its errors have errWrite in them.
 func (x *exchange) write(b []byte) error {
-	r := x.c.r
-	_, err := x.c.w.send(b, r.now()+int64(r.limits.Idle))
-	return err
+	if _, err := x.c.w.send(b, x.c.r.limits.Idle); err != nil {
+		return errors.Join(errWrite, err)
+	}
+	return nil
 }
 
-// lost is the end of an exchange whose client takes no more.
-func (x *exchange) lost() ending {
-	x.Error = faultClientGone.code
+// lost ends an exchange whose client takes no more, before its answer has begun.
+func (x *exchange) lost(err error) ending {
+	x.Status = faultClientGone.status
+	x.Error = clientFault(err)
 	x.abandon()
 	return closing
+}
+
+// clientFault returns the code for a failure to write to the client.
+func clientFault(err error) string {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return codeClientTimeout
+	}
+	return faultClientGone.code
 }
 
 func (x *exchange) appendStatus(b []byte) []byte {
@@ -261,10 +273,12 @@ func (x *exchange) broken(err error, to framing) ending {
 	x.abandon()
 	x.stopUpload()
 	switch {
-	case errors.Is(err, errWrite) || c.w.gone.Load():
+	case errors.Is(err, errWrite):
+		x.Error = clientFault(err)
+	case c.w.gone.Load():
 		x.Error = faultClientGone.code
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		x.Error = faultTimeout.code
+		x.Error = codeTimeout
 	default:
 		x.Error = "endpoint_broke_off"
 	}
@@ -325,14 +339,14 @@ func (x *exchange) stream(b *block, at, end int, chunked, encode bool) error {
 		return err
 	}
 	for !chunked || !x.chunks.Done() {
-		if !x.up.read.arm(r.now() + int64(r.limits.Stream)) {
+		if !x.up.read.renew(r.now() + int64(r.limits.Stream)) {
 			return os.ErrDeadlineExceeded
 		}
 		x.watchClient()
 		next, n, err := x.up.first(largeBlock, h1.ChunkRoom, largeBlock)
 		if errors.Is(err, io.EOF) && !chunked {
 			if encode {
-				return x.writeBody(appendLastChunk(x.buf[:0], nil))
+				return x.write(appendLastChunk(x.buf[:0], nil))
 			}
 			return nil
 		}
@@ -380,26 +394,19 @@ func (x *exchange) streamPiece(b *block, at, end int, chunked, encode, first boo
 		}
 	}
 	if tail != nil {
-		return x.writeBody(tail)
+		return x.write(tail)
 	}
 	return bad
 }
 
 func (x *exchange) writePiece(full, piece []byte, start int, first bool) error {
 	if !first {
-		return x.writeBody(piece)
+		return x.write(piece)
 	}
 	if room := start - len(x.buf); room >= 0 {
 		copy(full[room:], x.buf)
-		return x.writeBody(full[room : start+len(piece)])
+		return x.write(full[room : start+len(piece)])
 	}
 	x.buf = append(x.buf, piece...)
-	return x.writeBody(x.buf)
-}
-
-func (x *exchange) writeBody(b []byte) error {
-	if err := x.write(b); err != nil {
-		return errors.Join(errWrite, err)
-	}
-	return nil
+	return x.write(x.buf)
 }

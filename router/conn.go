@@ -106,8 +106,6 @@ func (c *conn) use(n int) {
 	}
 }
 
-var errHeadTimeout = &h1.Error{Status: 408, Reason: "the request's head did not come in time"}
-
 // head reads until a whole head is there and returns its length; 0 is the end of the connection. While
 // nothing has come it holds no memory but the goroutine's.
 func (c *conn) head() (int, error) {
@@ -116,7 +114,8 @@ func (c *conn) head() (int, error) {
 		if !c.w.read.arm(r.now() + int64(r.limits.Idle)) {
 			return 0, nil
 		}
-		// Idle is said before the end of waiting is asked, and the other way round there: one sees the other.
+		// Mark the connection idle before checking for the shutdown. The shutdown does it the other way round,
+		// so that one of the two always sees the other.
 		c.idle.Store(true)
 		if r.noWaiting.Load() {
 			return 0, nil
@@ -141,7 +140,7 @@ func (c *conn) head() (int, error) {
 		if !r.noWaiting.Load() {
 			return 0, nil
 		}
-		c.w.read.again(c.begun + int64(r.limits.Head))
+		c.w.read.set(c.begun + int64(r.limits.Head))
 	}
 	for seen := 0; ; {
 		// An empty line before a request is ignored (RFC 9112, section 2.2).
@@ -162,7 +161,7 @@ func (c *conn) head() (int, error) {
 		case err == nil:
 			c.n += n
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.n > c.at:
-			return 0, errHeadTimeout
+			return 0, &h1.Error{Status: 408, Reason: "the request's head did not arrive within " + r.limits.Head.String()}
 		default:
 			return 0, nil
 		}

@@ -90,7 +90,7 @@ func (s *conns) closeIdle() {
 	defer s.mu.Unlock()
 	for c := range s.all {
 		if c.idle.Load() {
-			c.w.expireRead()
+			c.w.cancelRead()
 		}
 	}
 }

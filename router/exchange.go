@@ -51,6 +51,7 @@ type exchange struct {
 	res h1.Response
 
 	begun   int64  // on the router's clock
+	sent    int64  // when the upstream got the head, or sent its last interim answer
 	head    []byte // the request's head; req, Method, Host, Target and RequestID point into it
 	buf     []byte // the head being sent, with what of the body is sent along
 	scratch []byte

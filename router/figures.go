@@ -137,8 +137,10 @@ func (s *Series) record(x *Exchange) {
 	}
 }
 
-// gone says that the client went away before it had its answer.
-func (x *Exchange) gone() bool { return x.Error == faultClientGone.code }
+// gone tells that the client went away, or stopped reading, before it had its answer.
+func (x *Exchange) gone() bool {
+	return x.Error == faultClientGone.code || x.Error == codeClientTimeout
+}
 
 // failed says that the client did not get a proper answer, and for no fault of its own.
 func (x *Exchange) failed() bool {

@@ -81,6 +81,10 @@ func (f *front) listen(l Listener) string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	return f.serve(ln, l)
+}
+
+func (f *front) serve(ln net.Listener, l Listener) string {
 	ended := make(chan error, 1)
 	go func() { ended <- f.Serve(context.Background(), ln, l) }()
 	f.t.Cleanup(func() {

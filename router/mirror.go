@@ -153,20 +153,20 @@ func (r *Router) send(s *shadow) string {
 		return faultBroken.code
 	}
 	defer r.mirrors.drop(w)
-	if _, err := w.send(s.head, until); err != nil {
+	if _, err := w.send(s.head, mirrorLimit); err != nil {
 		w.close()
 		return faultBroken.code
 	}
 	in := &io.LimitedReader{R: w, N: maxMirrorHead * 4}
 	answer := bufio.NewReader(in)
 	res, err := http.ReadResponse(answer, &s.probe)
-	for interim := 0; err == nil && res.StatusCode < 200 && res.StatusCode != 101 && interim < maxInterim; interim++ {
+	for err == nil && res.StatusCode < 200 && res.StatusCode != 101 {
 		res, err = http.ReadResponse(answer, &s.probe)
 	}
 	if err != nil {
 		w.close()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return faultTimeout.code
+			return codeTimeout
 		}
 		return faultBroken.code
 	}
@@ -224,7 +224,7 @@ func (m *mirrors) close() {
 	m.mu.Lock()
 	m.closed = true
 	for w := range m.wires {
-		w.expireRead()
+		w.cancelRead()
 	}
 	m.mu.Unlock()
 	m.running.Wait()

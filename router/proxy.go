@@ -34,7 +34,7 @@ func (x *exchange) run() ending {
 		limit = l
 	}
 	if limit > 0 && x.req.Length > limit {
-		return x.refuse(faultTooLarge)
+		return x.refuse(faultTooLarge(limit))
 	}
 	stream := x.req.Chunked || x.req.Length > inlineBody || x.req.Continue && x.req.Length > 0
 	x.reuse = x.reusable()
@@ -58,13 +58,13 @@ func (x *exchange) readBody(length int) fault {
 	c.use(n)
 	x.buf = x.buf[:len(x.buf)+n]
 	for x.In = int64(n); n < length; {
-		if !c.w.read.arm(c.r.now() + int64(c.r.limits.Idle)) {
-			return faultBodyTimeout
+		if !c.w.read.renew(c.r.now() + int64(c.r.limits.Idle)) {
+			return faultBodyTimeout(c.r.limits.Idle)
 		}
 		k, err := c.w.Read(x.buf[len(x.buf) : len(x.buf)+length-n])
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return faultBodyTimeout
+				return faultBodyTimeout(c.r.limits.Idle)
 			}
 			return faultClientGone
 		}
@@ -99,7 +99,8 @@ func (x *exchange) send(stream bool, limit int64) ending {
 			continue
 		}
 		x.up = w
-		n, err := w.send(x.buf, x.c.r.now()+int64(x.c.r.limits.Idle))
+		n, err := w.send(x.buf, x.c.r.limits.Idle)
+		x.sent = x.c.r.now()
 		if err != nil && n == 0 {
 			// The kernel took none of it: to send it again is to send it once.
 			if reused {
@@ -199,25 +200,35 @@ func (x *exchange) abandon() {
 
 // await waits for the first bytes of the answer. They are in the block behind answerRoom.
 func (x *exchange) await() (*block, int, error) {
-	r := x.c.r
 	for {
 		x.watchClient()
 		b, n, err := x.up.first(largeBlock, answerRoom, largeBlock)
-		if err == nil || !x.up.read.expired() || x.c.w.gone.Load() || x.upload == nil {
+		if err == nil || !x.stillDue() {
 			return b, n, err
 		}
-		// The time for the answer runs from the end of the request.
-		until := r.now() + int64(x.answerLimit())
-		if ended := x.upload.ended.Load(); ended > 0 {
-			until = ended + int64(x.answerLimit())
-		} else if ended < 0 {
-			return b, n, err
-		}
-		if until <= r.now() {
-			return b, n, err
-		}
-		x.up.read.again(until)
 	}
+}
+
+// stillDue extends the limit for the answer after it has expired, where it is not due yet: it runs from the end
+// of the request, which a body may put off, or from the last interim answer.
+func (x *exchange) stillDue() bool {
+	if !x.up.read.timedOut() {
+		return false
+	}
+	now := x.c.r.now()
+	from := x.sent
+	if u := x.upload; u != nil {
+		switch ended := u.ended.Load(); {
+		case ended == 0:
+			from = now // the request has not ended yet
+		case ended < 0:
+			return false
+		default:
+			from = max(from, ended)
+		}
+	}
+	until := from + int64(x.answerLimit())
+	return until > now && x.up.read.extend(until)
 }
 
 // watchClient has the watch notice when the client goes away while we wait for the upstream.
@@ -231,7 +242,7 @@ func (x *exchange) awaitFault(err error) fault {
 	case x.c.w.gone.Load():
 		return faultClientGone
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return faultTimeout
+		return faultTimeout(x.answerLimit())
 	case errors.Is(err, io.EOF):
 		return faultBroken
 	default:

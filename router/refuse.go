@@ -28,11 +28,30 @@ var (
 	faultConnect     = fault{502, "endpoint_failure", "The app accepts no connection.", 0}
 	faultBroken      = fault{502, "endpoint_failure", "The app closed the connection without an answer.", 0}
 	faultAnswer      = fault{502, "endpoint_failure", "The app's answer is not valid HTTP.", 0}
-	faultTimeout     = fault{504, "endpoint_timeout", "The app did not answer in time.", 0}
-	faultTooLarge    = fault{413, "body_too_large", "The request's body is larger than this address allows.", 0}
-	faultBodyTimeout = fault{408, "request_timeout", "The request's body did not come in time.", 0}
 	faultClientGone  = fault{499, "client_gone", "", 0}
 )
+
+// Codes of limits. Whoever meets one is told that it is the router's, and how long it is.
+const (
+	codeTimeout       = "endpoint_timeout"
+	codeClientTimeout = "client_timeout"
+)
+
+func faultTimeout(limit time.Duration) fault {
+	return fault{504, codeTimeout, fmt.Sprintf("The app has not answered within %v, which is as long as the router waits.", limit), 0}
+}
+
+func faultUnread(limit time.Duration) fault {
+	return fault{504, codeTimeout, fmt.Sprintf("The app has read nothing of the request's body for %v, which is as long as the router waits.", limit), 0}
+}
+
+func faultBodyTimeout(limit time.Duration) fault {
+	return fault{408, "request_timeout", fmt.Sprintf("Nothing of the request's body has arrived for %v, which is as long as the router waits.", limit), 0}
+}
+
+func faultTooLarge(limit int64) fault {
+	return fault{413, "body_too_large", fmt.Sprintf("This address takes request bodies of at most %d bytes.", limit), 0}
+}
 
 func badRequest(err error) fault {
 	var bad *h1.Error

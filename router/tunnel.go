@@ -22,12 +22,12 @@ func (x *exchange) tunnel(rest []byte) ending {
 	b = append(b, rest...)
 	x.buf = b
 	if err := x.write(b); err != nil {
-		return x.lost()
+		return x.lost(err)
 	}
 	x.Out = int64(len(rest))
 	// What the client sent before it knew.
 	if early := c.unread(); len(early) > 0 {
-		if _, err := x.up.send(early, r.now()+int64(r.limits.Idle)); err != nil {
+		if _, err := x.up.send(early, r.limits.Idle); err != nil {
 			x.abandon()
 			return closing
 		}
@@ -51,7 +51,6 @@ type pipes struct {
 	r          *Router
 	client, up *wire
 	seen       atomic.Int64 // when something last came, either way
-	broken     atomic.Bool
 }
 
 // copy passes on what src sends. Its end is passed on too, and the other direction goes on; an error
@@ -59,12 +58,8 @@ type pipes struct {
 func (p *pipes) copy(dst, src *wire) (n int64) {
 	limit := int64(p.r.limits.Tunnel)
 	for {
-		if !src.read.arm(p.seen.Load() + limit) {
-			if until := p.seen.Load() + limit; until > p.r.now() && !p.broken.Load() {
-				src.read.again(until)
-			} else {
-				break
-			}
+		if !src.read.renew(p.seen.Load() + limit) {
+			break
 		}
 		b, k, err := src.first(largeBlock, 0, largeBlock)
 		if err != nil {
@@ -73,21 +68,20 @@ func (p *pipes) copy(dst, src *wire) (n int64) {
 				return n
 			}
 			// The other direction may have been busy meanwhile.
-			if src.read.expired() && !p.broken.Load() && p.seen.Load()+limit > p.r.now() {
+			if src.read.timedOut() && p.seen.Load()+limit > p.r.now() {
 				continue
 			}
 			break
 		}
 		p.seen.Store(p.r.now())
-		_, err = dst.send(b.b[:k], p.r.now()+int64(p.r.limits.Idle))
+		_, err = dst.send(b.b[:k], p.r.limits.Idle)
 		p.r.bufs.put(b)
 		if err != nil {
 			break
 		}
 		n += int64(k)
 	}
-	p.broken.Store(true)
-	p.client.expireRead()
-	p.up.expireRead()
+	p.client.cancelRead()
+	p.up.cancelRead()
 	return n
 }

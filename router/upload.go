@@ -28,8 +28,6 @@ type upload struct {
 	fault fault // what is the matter with the body, if anything
 }
 
-var errUpstream = errors.New("upstream takes no more")
-
 func (x *exchange) startUpload(limit int64) {
 	x.upload = &upload{c: x.c, up: x.up, chunked: x.req.Chunked, length: x.req.Length, limit: limit, finished: make(chan struct{})}
 	go x.upload.run()
@@ -48,19 +46,24 @@ func (u *upload) run() {
 		u.done = true
 		u.c.w.read.set(0)
 		u.ended.Store(u.c.r.now())
-	case errors.Is(err, errUpstream):
-		// It may have answered before: whoever waits for the answer will see.
+	case errors.Is(err, errWrite):
+		// The upstream may have answered before: whoever waits for the answer will see.
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			u.fault = faultUnread(u.c.r.limits.Idle)
+		}
 		u.ended.Store(-1)
+	case f.status == 0 && u.c.w.read.cancelled():
+		u.ended.Store(-1) // nobody wants the rest
 	default:
 		if f.status == 0 {
 			f = faultClientGone
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				f = faultBodyTimeout
+				f = faultBodyTimeout(u.c.r.limits.Idle)
 			}
 		}
 		u.fault = f
 		u.ended.Store(-1)
-		u.up.expireRead()
+		u.up.cancelRead()
 	}
 	close(u.finished)
 }
@@ -77,16 +80,13 @@ func (u *upload) sendLength() error {
 	}
 	n, err := c.r.relay(u.up, c.w, u.length-u.in, true, c.r.limits.Idle)
 	u.in += n
-	if errors.Is(err, errWrite) {
-		return errUpstream
-	}
 	return err
 }
 
-// push writes to the upstream.
+// push writes to the upstream. Its errors have errWrite in them.
 func (u *upload) push(b []byte) error {
-	if _, err := u.up.send(b, u.c.r.now()+int64(u.c.r.limits.Idle)); err != nil {
-		return errUpstream
+	if _, err := u.up.send(b, u.c.r.limits.Idle); err != nil {
+		return errors.Join(errWrite, err)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (u *upload) sendChunks() (fault, error) {
 			case err != nil:
 				return badRequest(err), err
 			case u.limit > 0 && u.in > u.limit:
-				return faultTooLarge, h1.ErrChunk
+				return faultTooLarge(u.limit), h1.ErrChunk
 			}
 			start, stop := h1.ChunkRoom, h1.ChunkRoom
 			if nd > 0 {
@@ -134,7 +134,7 @@ func (u *upload) sendChunks() (fault, error) {
 			c.r.bufs.put(b)
 			b = nil
 		}
-		if !c.w.read.arm(c.r.now() + int64(c.r.limits.Idle)) {
+		if !c.w.read.renew(c.r.now() + int64(c.r.limits.Idle)) {
 			return fault{}, os.ErrDeadlineExceeded
 		}
 		// As much as fits decoded: data is never longer than its chunks.
@@ -182,7 +182,7 @@ func (x *exchange) endUpload(u *upload) {
 		}
 		x.abandon()
 	}
-	x.c.w.expireRead()
+	x.c.w.cancelRead()
 	<-u.finished
 }
 
@@ -196,27 +196,30 @@ const (
 	splicePiece = 1 << 20
 )
 
-// relay moves n bytes and returns how many it did. Each read may take as long as stall. With exact it
-// takes no more from src; without, more than n bytes are an error, after they were moved.
+// relay moves n bytes and returns how many it did. It fails where nothing comes from src for as long as stall,
+// or where dst takes nothing; an error of dst's has errWrite in it. With exact it takes no more than n bytes from
+// src; without, more are an error, after n were moved.
 func (r *Router) relay(dst, src *wire, n int64, exact bool, stall time.Duration) (int64, error) {
 	var done int64
 	for done < n {
 		now := r.now()
-		if !src.read.arm(now + int64(stall)) {
+		if !src.read.renew(now + int64(stall)) {
 			return done, os.ErrDeadlineExceeded
 		}
 		if rest := n - done; rest >= spliceBytes && dst.tcp != nil && src.tcp != nil {
-			dst.write.set(now + int64(max(stall, r.limits.Idle)))
+			dst.write.start(now, r.limits.Idle)
 			k, err := dst.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: min(rest, splicePiece)})
-			late := dst.write.expired()
-			dst.write.set(0)
+			taken := dst.write.end()
 			done += k
 			switch {
+			case !taken:
+				// What the kernel had in hand is lost, so that there is no going on.
+				return done, errors.Join(errWrite, os.ErrDeadlineExceeded)
 			case k == 0 && err == nil:
 				return done, io.ErrUnexpectedEOF
-			case errors.Is(err, os.ErrDeadlineExceeded) && !src.read.expired() && !late:
+			case errors.Is(err, os.ErrDeadlineExceeded) && (!src.read.over() || k > 0 && src.read.extend(r.now()+int64(stall))):
+				// Some of the piece came in time. Or the watch was late, for a limit that has been set anew since.
 				_ = src.SetReadDeadline(time.Time{})
-				_ = dst.SetWriteDeadline(time.Time{})
 			case err != nil:
 				// The kernel does not say on which side it failed; a reset peer shows.
 				if gone, _ := dst.left(); gone {
@@ -237,7 +240,7 @@ func (r *Router) relay(dst, src *wire, n int64, exact bool, stall time.Duration)
 			}
 			return done, err
 		}
-		_, err = dst.send(b.b[:min(int64(k), n-done)], r.now()+int64(r.limits.Idle))
+		_, err = dst.send(b.b[:min(int64(k), n-done)], r.limits.Idle)
 		extra := int64(k) > n-done
 		done += min(int64(k), n-done)
 		r.bufs.put(b)

@@ -5,11 +5,8 @@ import (
 	"time"
 )
 
-const (
-	tick = 250 * time.Millisecond
-	// A client that has closed its sending side may still want its answer, but most are gone.
-	halfClosedLimit = 10 * time.Second
-)
+// tick is how often the watch looks at the limits.
+const tick = 250 * time.Millisecond
 
 // watch enforces the time limits of all connections, and notices clients that went away while they
 // waited. One look at ten thousand connections costs less than one timer per request.
@@ -65,11 +62,9 @@ func (h *watch) run() {
 					idle = append(idle, w)
 				}
 			}
-			if w.write.pass(now) {
-				_ = w.SetWriteDeadline(longAgo)
-			}
+			w.checkWrite(now)
 			if since := w.waiting.Load(); n%4 == 0 && since > 0 && now-since > int64(time.Second) {
-				w.checkGone(since, now)
+				w.checkGone(since)
 			}
 		}
 		h.mu.Unlock()
@@ -81,16 +76,10 @@ func (h *watch) run() {
 	}
 }
 
-// pass expires a limit that has passed.
-func (g *guard) pass(now int64) bool {
-	at := g.at.Load()
-	return at > 0 && at <= now && g.at.CompareAndSwap(at, expired)
-}
-
-// checkGone ends the wait of a client that has left.
-func (w *wire) checkGone(since, now int64) {
-	reset, half := w.left()
-	if !reset && (!half || now-since < int64(halfClosedLimit)) {
+// checkGone ends the wait for a client that has reset its connection. A client that has only ended its sending
+// side may still want the answer, and nothing tells it from one that is gone.
+func (w *wire) checkGone(since int64) {
+	if reset, _ := w.left(); !reset {
 		return
 	}
 	up := w.up.Load()
@@ -102,7 +91,7 @@ func (w *wire) checkGone(since, now int64) {
 	if w.up.Load() != up || w.waiting.Load() != since {
 		return
 	}
-	if at >= 0 && up.read.at.CompareAndSwap(at, expired) {
+	if at >= 0 && up.read.at.CompareAndSwap(at, cancelled) {
 		w.gone.Store(true)
 		_ = up.SetReadDeadline(longAgo)
 	}

@@ -16,12 +16,13 @@ import (
 // wire is a connection whose time limits cost no timer: the watch looks at all of them now and then.
 type wire struct {
 	net.Conn
-	raw         syscall.RawConn // nil for one that is no plain socket
-	tcp         *net.TCPConn    // nil for one that can't splice
-	bufs        *buffers
-	read, write guard
-	in          transfer
-	out         transfer
+	raw   syscall.RawConn // nil for one that is no plain socket
+	tcp   *net.TCPConn    // nil for one that can't splice
+	bufs  *buffers
+	read  readLimit
+	write writeLimit
+	in    transfer
+	out   transfer
 
 	look      func(fd uintptr)
 	seen      int
@@ -51,38 +52,6 @@ type transfer struct {
 	most  int
 }
 
-// guard is a time limit. Its owner arms it, the watch turns it into expired; whoever comes first wins.
-type guard struct {
-	at    atomic.Int64 // on the router's clock, 0 for none
-	armed int64        // what the owner set last
-}
-
-const expired = -1
-
-// arm sets the limit; false means that the one before has passed.
-func (g *guard) arm(at int64) bool {
-	if !g.at.CompareAndSwap(g.armed, at) {
-		return false
-	}
-	g.armed = at
-	return true
-}
-
-// set sets the limit, whether or not the one before has passed; 0 ends it.
-func (g *guard) set(at int64) {
-	if !g.arm(at) {
-		g.again(at)
-	}
-}
-
-func (g *guard) expired() bool { return g.at.Load() == expired }
-
-// again sets a limit anew after it has expired.
-func (g *guard) again(at int64) {
-	g.at.Store(at)
-	g.armed = at
-}
-
 func newWire(c net.Conn, bufs *buffers, watch *watch, owner *Endpoint) *wire {
 	w := &wire{Conn: c, bufs: bufs, watch: watch, owner: owner}
 	w.tcp, _ = c.(*net.TCPConn)
@@ -102,13 +71,11 @@ func (w *wire) close() {
 	_ = w.Conn.Close() // nothing is left to lose
 }
 
-var longAgo = time.Unix(1, 0)
-
 // Read reads what there is into b.
 func (w *wire) Read(b []byte) (int, error) {
 	for {
 		n, err := w.readOnce(b)
-		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.read.expired() {
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.read.over() {
 			return n, err
 		}
 		// The watch came late, for a limit that has been set anew since.
@@ -131,7 +98,7 @@ func (w *wire) readOnce(b []byte) (int, error) {
 func (w *wire) first(size, at, most int) (*block, int, error) {
 	for {
 		b, n, err := w.firstOnce(size, at, most)
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.read.expired() {
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.read.over() {
 			return b, n, err
 		}
 		_ = w.SetReadDeadline(time.Time{})
@@ -201,27 +168,8 @@ func (w *wire) tryRead(fd uintptr) bool {
 	}
 }
 
-// Write writes all of b. It returns how much the kernel has taken.
+// Write writes all of b, without a limit of its own. It returns how much the kernel has taken.
 func (w *wire) Write(b []byte) (int, error) {
-	done := 0
-	for {
-		n, err := w.writeOnce(b[done:])
-		if done += n; err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.write.expired() {
-			return done, err
-		}
-		_ = w.SetWriteDeadline(time.Time{})
-	}
-}
-
-// send writes all of b in the time until then. The limit ends with it: the next write may be hours away.
-func (w *wire) send(b []byte, until int64) (int, error) {
-	w.write.set(until)
-	n, err := w.Write(b)
-	w.write.set(0)
-	return n, err
-}
-
-func (w *wire) writeOnce(b []byte) (int, error) {
 	if w.raw == nil {
 		return w.Conn.Write(b)
 	}
@@ -315,12 +263,6 @@ func (w *wire) left() (reset, half bool) {
 		}
 	})
 	return reset, half
-}
-
-// expireRead ends a read under way in another goroutine.
-func (w *wire) expireRead() {
-	w.read.at.Store(expired)
-	_ = w.SetReadDeadline(longAgo)
 }
 
 type closeWriter interface{ CloseWrite() error }
