@@ -26,16 +26,16 @@ func nodeFlags() []urfave.Flag {
 		"name":         "the node's `NAME` (default the machine's)",
 		"domain":       "the private `DOMAIN` (default what it was, at first " + string(config.DefaultDomain) + ")",
 		"http":         "internal hosts on `IP:PORT`; may be repeated (default 127.0.0.1:80, else :8080)",
-		"https":        "internal hosts by TLS on `IP:PORT`; not carried out yet",
+		"https":        "internal hosts by TLS on `IP:PORT`; not supported yet",
 		"public-http":  "public hosts on `IP:PORT`; may be repeated (default none)",
-		"public-https": "public hosts by TLS on `IP:PORT`; not carried out yet",
+		"public-https": "public hosts by TLS on `IP:PORT`; not supported yet",
 		"dns":          "DNS on `IP:PORT`; may be repeated (default 127.0.0.1:53, else :5354)",
 		"dns-upstream": "ask `IP` for other names; may be repeated, or a file (default /etc/resolv.conf)",
 		"dns-private":  "private addresses of other names to allow: `CIDR` or a domain; may be repeated",
 		"dns-rate":     "at most `N` answers a second to each neighbouring network (default 200)",
 		"subnet":       "addresses of instances from `CIDR` (default a /20 that is free)",
-		"join":         "join a cloud by `TOKEN`; not carried out yet",
-		"containerd":   "use the containerd at `ADDRESS`; not carried out yet",
+		"join":         "join a cloud by `TOKEN`; not supported yet",
+		"containerd":   "use the containerd at `ADDRESS`; not supported yet",
 	}
 	var flags []urfave.Flag
 	for _, key := range config.Keys() {

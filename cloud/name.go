@@ -47,7 +47,7 @@ func checkLabel(what, name string) error {
 	case len(name) > maxName:
 		return Errorf(Invalid, "%s name %q has %d characters, at most %d are allowed", what, name, len(name), maxName)
 	case !label.MatchString(name):
-		return Errorf(Invalid, "%s name %q is no DNS label", what, name).
+		return Errorf(Invalid, "invalid %s name %q", what, name).
 			WithHint("use a-z, 0-9 and -, not at either end; for example %q", suggestLabel(name))
 	}
 	return nil

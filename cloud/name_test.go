@@ -13,8 +13,8 @@ func TestAppName(t *testing.T) {
 		}
 	}
 	for bad, part := range map[AppName]string{
-		"": "empty", "Shop": "no DNS label", "-a": "no DNS label", "a-": "no DNS label", "a.b": "no DNS label", "a_b": "no DNS label",
-		"sh\u00f6p": "no DNS label", "a\nb": "no DNS label", "a\n": "no DNS label", AppName(strings.Repeat("a", 41)): "41 characters",
+		"": "empty", "Shop": "invalid", "-a": "invalid", "a-": "invalid", "a.b": "invalid", "a_b": "invalid",
+		"sh\u00f6p": "invalid", "a\nb": "invalid", "a\n": "invalid", AppName(strings.Repeat("a", 41)): "41 characters",
 		"shop-20261122-r7": "ends like", "x-00000000-r0": "ends like", "api": "reserved", "registry": "reserved",
 	} {
 		if err := bad.Validate(); CodeOf(err) != Invalid || !strings.Contains(err.Error(), part) {

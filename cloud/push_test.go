@@ -105,7 +105,7 @@ func TestPushRefuses(t *testing.T) {
 		code Code
 		part string
 	}{
-		{AppRef{DefaultGroup, "Shop"}, PushSpec{}, Invalid, "no DNS label"},
+		{AppRef{DefaultGroup, "Shop"}, PushSpec{}, Invalid, "invalid"},
 		{AppRef{DefaultGroup, "api"}, PushSpec{}, Invalid, "reserved"},
 		{AppRef{DefaultGroup, "qa"}, PushSpec{}, Conflict, "that of a group"},
 		{AppRef{"nope", "shop"}, PushSpec{}, NotFound, "no group"},

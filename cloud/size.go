@@ -23,13 +23,24 @@ func ParseSize(s string) (int64, error) {
 		if !ok {
 			continue
 		}
-		f, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		f, err := parseNumber(strings.TrimSpace(num))
 		if err != nil || f < 0 || math.IsInf(f, 0) || math.IsNaN(f) || f*float64(u.bytes) > 1<<62 {
 			break
 		}
 		return int64(f * float64(u.bytes)), nil
 	}
-	return 0, Errorf(Invalid, "size %q is no number with a unit", s).WithHint("write it like 512M or 1G")
+	if _, err := parseNumber(t); err == nil {
+		return 0, Errorf(Invalid, "size %q needs a unit, e.g. 512M", s).WithHint("units are B, K, M, G and T")
+	}
+	return 0, Errorf(Invalid, "size %q is not a number with a unit, e.g. 512M", s).WithHint("units are B, K, M, G and T")
+}
+
+// parseNumber reads digits with a point, and none of the other forms that Go knows: "1e3", "0x1p4", "inf".
+func parseNumber(s string) (float64, error) {
+	if strings.Trim(s, "0123456789.") != "" {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseFloat(s, 64)
 }
 
 // FormatSize writes bytes as ParseSize reads them, exactly where it can: "512M", "1G".

@@ -36,7 +36,7 @@ func Keys() []string {
 	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "join", "containerd"}
 }
 
-// notYet are settings that are known and not carried out: asking for one is refused, never ignored.
+// notYet are settings that are known and not supported: asking for one is refused, never ignored.
 var notYet = map[string]string{
 	"https":        "internal HTTPS",
 	"public-https": "the public TLS listener",
@@ -127,7 +127,7 @@ func in(from string, err error) error {
 
 func (n *Node) set(key string, values []string) error {
 	if what, ok := notYet[key]; ok {
-		return cloud.Errorf(cloud.Invalid, "%s is not carried out yet", what).WithHint("leave %s out", key)
+		return cloud.Errorf(cloud.Invalid, "%s is not supported yet", what).WithHint("leave %s out", key)
 	}
 	last := values[len(values)-1]
 	one := strings.TrimSpace(last)
@@ -149,7 +149,7 @@ func (n *Node) set(key string, values []string) error {
 		n.Key = filepath.Clean(one)
 	case "name":
 		if err := cloud.ProcessName(one).Validate(); err != nil {
-			return cloud.Errorf(cloud.Invalid, "node name %q is no DNS label", one)
+			return cloud.Errorf(cloud.Invalid, "invalid node name %q", one)
 		}
 		n.Name = cloud.NodeName(one)
 	case "domain":

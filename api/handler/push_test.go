@@ -142,7 +142,7 @@ func TestPushRefusedBeforeAnythingIsSent(t *testing.T) {
 	}{
 		"no source":       {"shop", api.PushRequest{}, cloud.Invalid, []string{"one of image, source and archive"}},
 		"two sources":     {"shop", api.PushRequest{Image: "x", Archive: true}, cloud.Invalid, []string{"not 2"}},
-		"name":            {"Shop_1", api.PushRequest{Image: "x"}, cloud.Invalid, []string{"DNS label"}},
+		"name":            {"Shop_1", api.PushRequest{Image: "x"}, cloud.Invalid, []string{"invalid app name"}},
 		"several at once": {"shop", api.PushRequest{Spec: draft}, cloud.Invalid, []string{"port 70000", "-1 instances", "one of image"}},
 		"outside":         {"shop", api.PushRequest{Source: &api.Source{Dockerfile: "../x"}}, cloud.Invalid, []string{"outside"}},
 		"control bytes":   {"sh\x1b]0;x\x07op", api.PushRequest{Image: "x"}, cloud.Invalid, []string{`\x1b]0;`}},

@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"encoding/json"
 	"maps"
 	"path"
 	"slices"
@@ -65,28 +64,6 @@ func (v value) env(a *app) {
 	}
 }
 
-// setting reads a value of the environment: a scalar as it is written, anything else as JSON.
-func (v value) setting() (string, bool) {
-	if v.isNull() {
-		v.bad("variable %s has no value: write \"\" for an empty one, or leave it out", v.name)
-		return "", false
-	}
-	if v.node.Kind == yaml.ScalarNode {
-		return v.text()
-	}
-	var tree any
-	if err := v.node.Decode(&tree); err != nil {
-		v.bad("variable %s: %s", v.name, yamlLine.ReplaceAllString(err.Error(), ""))
-		return "", false
-	}
-	b, err := json.Marshal(tree)
-	if err != nil {
-		v.bad("variable %s cannot be written as JSON, which it is for an app: %v", v.name, err)
-		return "", false
-	}
-	return string(b), true
-}
-
 func (v value) lifecycle(*app) {
 	if s, ok := v.oneOf("docker", "buildpack", "cnb"); ok && s != "docker" {
 		v.refuse("lifecycle %s", s)
@@ -104,7 +81,7 @@ func (v value) image(d *docker) {
 		return
 	}
 	if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f }) || strings.Contains(s, "://") {
-		v.bad("image %q is no reference: write it like registry.example.com/shop:1.2", abbreviate(s))
+		v.bad("image %q is not an image reference: write it like registry.example.com/shop:1.2", abbreviate(s))
 		return
 	}
 	d.image, d.at = s, v.node
@@ -131,7 +108,7 @@ func (a *app) finish(r *reader) {
 			r.bad(p.at, "a process has no type")
 		case p.name == "": // and its type is wrong
 		case a.others[p.name] != nil:
-			r.bad(p.at, "process %s is there twice", p.name)
+			r.bad(p.at, "process %s is given twice", p.name)
 		default:
 			a.others[p.name] = p
 		}

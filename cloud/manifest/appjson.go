@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -143,6 +145,11 @@ func (r *reader) parseJSON(data []byte) (*yaml.Node, error) {
 		r.bad(nil, "the file has more than %d bytes", maxFile)
 		return nil, errReported
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if !utf8.Valid(data) {
+		r.bad(nil, "the file is not UTF-8")
+		return nil, errReported
+	}
 	j := &jsonReader{reader: r, data: data, dec: json.NewDecoder(bytes.NewReader(data))}
 	j.dec.UseNumber()
 	n, err := j.next(0)
@@ -159,7 +166,7 @@ func (r *reader) parseJSON(data []byte) (*yaml.Node, error) {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	r.bad(at, "no JSON: %v", err)
+	r.bad(at, "not valid JSON: %v", err)
 	return nil, errReported
 }
 
@@ -213,6 +220,9 @@ func (j *jsonReader) next(depth int) (*yaml.Node, error) {
 		n.Tag, n.Value = "!!float", t.String()
 	case string:
 		n.Tag, n.Value = "!!str", t
+		if strings.ContainsRune(t, utf8.RuneError) && hasHalf(j.data[begin:j.dec.InputOffset()]) {
+			j.bad(n, "%q has half of a character: \\ud800 to \\udfff come in pairs", abbreviate(t))
+		}
 	case json.Delim:
 		n.Kind = yaml.SequenceNode
 		if t == '{' {
@@ -233,12 +243,34 @@ func (j *jsonReader) next(depth int) (*yaml.Node, error) {
 	return n, nil
 }
 
+// hasHalf says whether a JSON string has one half of a surrogate pair alone (RFC 8259, section 7). The decoder
+// would put another character in its place.
+func hasHalf(raw []byte) bool {
+	high := false // the last escape was the first half of a pair
+	for i := 0; i < len(raw); i++ {
+		unit := rune(0)
+		if raw[i] == '\\' {
+			if n, err := strconv.ParseUint(string(raw[min(i+2, len(raw)):min(i+6, len(raw))]), 16, 16); err == nil && raw[i+1] == 'u' {
+				unit = rune(n)
+				i += 4
+			}
+			i++
+		}
+		low := unit >= 0xdc00 && unit <= 0xdfff
+		if high != low {
+			return true
+		}
+		high = unit >= 0xd800 && unit <= 0xdbff
+	}
+	return high
+}
+
 // twins reports keys that are there twice.
 func (j *jsonReader) twins(n *yaml.Node) {
 	seen := map[string]bool{}
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		if k := n.Content[i]; seen[k.Value] {
-			j.bad(k, "key %q is there twice", abbreviate(k.Value))
+			j.bad(k, "key %q is given twice", abbreviate(k.Value))
 		} else {
 			seen[k.Value] = true
 		}

@@ -2,7 +2,7 @@
 // manifest.yml, or Stackato's stackato.yml), Procfile and app.json.
 //
 // The invariant: nothing that a file asks for is dropped in silence. A key is carried out, or it is an
-// error with its place: unknown, wrong, or known and not carried out yet. Which of these a key is stands
+// error with its place: unknown, wrong, or known and not supported yet. Which of these a key is stands
 // in one place, the tables of schema.go; carrying something out later changes its line there. All errors
 // of all files are reported at once, in the order of the lines, because a person mends a file in one go.
 //

@@ -80,7 +80,7 @@ func (d *document) outside(r *reader, root *yaml.Node) {
 
 func anchored(n *yaml.Node) bool { return n.Anchor != "" || slices.ContainsFunc(n.Content, anchored) }
 
-// pick returns the app of the name. Problems with keys that are not carried out yet count for that app
+// pick returns the app of the name. Problems with keys that are not supported yet count for that app
 // alone: they are no reason not to push its neighbour.
 func (d *document) pick(r *reader, name cloud.AppName) *app {
 	if len(d.apps) == 1 {
@@ -97,7 +97,7 @@ func (d *document) pick(r *reader, name cloud.AppName) *app {
 		case a.name == "": // and it is wrong
 			continue
 		case slices.Contains(names, string(a.name)):
-			r.bad(a.at, "app %s is there twice", a.name)
+			r.bad(a.at, "app %s is given twice", a.name)
 		}
 		names = append(names, string(a.name))
 		if a.name == name {

@@ -16,6 +16,9 @@ func fill[T any, P schema[T]](v value, t P) {
 			continue
 		}
 		d := keys[i]
+		if d.state == notYet && (v.isNull() || slices.Contains(d.none, v.node.Value)) {
+			continue
+		}
 		switch {
 		case d.state == notYet && asks(v.node) && d.instead != "":
 			v.reader.refuse(k, "%s (an old key: write %s)", d.name, d.instead)
@@ -72,7 +75,7 @@ func of[T, U any](part func(*T) *U, read func(value, *U)) func(value, *T) {
 func lift[T, U any](keys []key[U], part func(*T) *U) []key[T] {
 	lifted := make([]key[T], len(keys))
 	for i, d := range keys {
-		lifted[i] = key[T]{name: d.name, state: d.state, instead: d.instead, read: of(part, d.read)}
+		lifted[i] = key[T]{name: d.name, state: d.state, none: d.none, instead: d.instead, read: of(part, d.read)}
 	}
 	return lifted
 }

@@ -85,7 +85,7 @@ func Load(dir string, o Options) (*Manifest, error) {
 	if info, err := os.Stat(abs); err != nil {
 		return nil, cloud.Errorf(cloud.NotFound, "folder %q: %w", dir, err).WithHint("micro push FOLDER, or micro push --app NAME --image IMAGE")
 	} else if !info.IsDir() {
-		return nil, cloud.Errorf(cloud.Invalid, "%q is no folder", dir)
+		return nil, cloud.Errorf(cloud.Invalid, "%q is not a folder", dir)
 	}
 	f := Files{Folder: filepath.Base(abs)}
 	fsys := os.DirFS(abs)
@@ -130,7 +130,7 @@ func Load(dir string, o Options) (*Manifest, error) {
 	return Parse(f, o)
 }
 
-// read returns nil for a file that is not there, or that is in what is no folder but an archive. It may be
+// read returns nil for a file that is not there, or that is in what is not a folder but an archive. It may be
 // a regular file, or of the type in also.
 func read(fsys fs.FS, name string, also fs.FileMode) ([]byte, error) {
 	// Looked at before it is opened: a FIFO that nobody asked us to read would keep us waiting for ever.
@@ -139,7 +139,7 @@ func read(fsys fs.FS, name string, also fs.FileMode) ([]byte, error) {
 		return nil, nil
 	}
 	if err == nil && info.Mode().Type()&^also != 0 {
-		return nil, cloud.Errorf(cloud.Invalid, "%s is no regular file", name)
+		return nil, cloud.Errorf(cloud.Invalid, "%s is not a regular file", name)
 	}
 	var f fs.File
 	if err == nil {
@@ -190,7 +190,7 @@ func Parse(f Files, o Options) (*Manifest, error) {
 	if m.App == "" {
 		m.App = cloud.AppName(strings.ToLower(f.Folder))
 		if err := m.App.Validate(); err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, "nothing names the app, and the folder's name cannot: %w", err).WithHint("micro push --app NAME")
+			return nil, cloud.Errorf(cloud.Invalid, "the app has no name, and the folder's name cannot be one: %w", err).WithHint("micro push --app NAME")
 		}
 	}
 	return m, nil

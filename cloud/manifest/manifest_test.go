@@ -142,7 +142,7 @@ func TestPipes(t *testing.T) {
 		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(dir, Options{App: "shop"}); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), name+" is no regular file") {
+		if _, err := Load(dir, Options{App: "shop"}); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), name+" is not a regular file") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

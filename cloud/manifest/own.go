@@ -114,7 +114,7 @@ func (o *own) finish(r *reader) {
 			r.badErr(vol.at, err)
 		}
 		if names[vol.Name] || paths[vol.Path] {
-			r.bad(vol.at, "volume %s at %s: the name or the path is there twice", vol.Name, vol.Path)
+			r.bad(vol.at, "volume %s at %s: the name or the path is given twice", vol.Name, vol.Path)
 		}
 		names[vol.Name], paths[vol.Path] = true, true
 		o.drafts = append(o.drafts, vol.Volume)

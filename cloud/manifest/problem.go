@@ -113,9 +113,9 @@ func (r *reader) warn(n *yaml.Node, format string, args ...any) {
 	r.asked.warnings = append(r.asked.warnings, r.problem(n, format, args...))
 }
 
-// refuse reports something well-formed that micro does not carry out.
+// refuse reports something well-formed that micro does not support.
 func (r *reader) refuse(n *yaml.Node, format string, args ...any) {
-	r.asked.problems = append(r.asked.problems, r.problem(n, format+" is not carried out yet", args...))
+	r.asked.problems = append(r.asked.problems, r.problem(n, format+" is not supported yet", args...))
 }
 
 // keep takes over what was asked of one app.

@@ -101,7 +101,7 @@ func (v value) cpu(o *ownProcess) {
 	}
 	f, err := strconv.ParseFloat(t, 64)
 	if err != nil || math.IsNaN(f) || f*scale < 10 || f*scale > 1e6 {
-		v.bad("cpu %q is no number of cores from 0.01 to 1000: write it like 0.5", abbreviate(s))
+		v.bad("cpu %q is not a number of cores from 0.01 to 1000: write it like 0.5", abbreviate(s))
 		return
 	}
 	n := int64(math.Round(f * scale))
@@ -188,7 +188,7 @@ func (v value) checkPath(h *health) {
 		return
 	}
 	if !strings.HasPrefix(s, "/") || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '#' }) {
-		v.bad("%s %q is no path: write it like /healthz", v.name, abbreviate(s))
+		v.bad("%s %q is not a path: write it like /healthz", v.name, abbreviate(s))
 		return
 	}
 	h.endpoint = &s

@@ -28,7 +28,7 @@ func readProcfile(r *reader, data []byte, d *cloud.PushSpec) {
 		}
 		m := procLine.FindStringSubmatch(line)
 		if m == nil || !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
-			r.bad(at, "%q is no process: write it like web: COMMAND", abbreviate(strings.ToValidUTF8(line, "?")))
+			r.bad(at, "%q is not a process: write it like web: COMMAND", abbreviate(strings.ToValidUTF8(line, "?")))
 			continue
 		}
 		name := cloud.ProcessName(m[1])
@@ -41,7 +41,7 @@ func readProcfile(r *reader, data []byte, d *cloud.PushSpec) {
 			continue
 		}
 		if first, ok := seen[name]; ok {
-			r.bad(at, "process %s is there twice, first in line %d", name, first)
+			r.bad(at, "process %s is given twice, first in line %d", name, first)
 			continue
 		}
 		seen[name] = i + 1

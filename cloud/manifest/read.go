@@ -121,7 +121,7 @@ func (v value) flag() (bool, bool) {
 func (v value) oneOf(words ...string) (string, bool) {
 	s, ok := v.text()
 	if ok && !slices.Contains(words, s) {
-		v.bad("%s %q is none of %s%s", v.name, abbreviate(s), strings.Join(words, ", "), didYouMean(nearest(s, words)))
+		v.bad("%s %q is not one of %s%s", v.name, abbreviate(s), strings.Join(words, ", "), didYouMean(nearest(s, words)))
 		return "", false
 	}
 	return s, ok
@@ -135,7 +135,7 @@ func (v value) size(least int64) (int64, bool) {
 	}
 	n, err := cloud.ParseSize(s)
 	if err != nil {
-		v.bad("%s: %v: %s", v.name, err, cloud.HintOf(err))
+		v.bad("%s: %v", v.name, err)
 		return 0, false
 	}
 	if n < least {
@@ -166,7 +166,7 @@ func (v value) span() (cloud.Duration, bool) {
 	}
 	d, err := time.ParseDuration(t)
 	if err != nil || d < 0 || d > maxSeconds*time.Second {
-		v.bad("%s %q is no time from 0 to %d seconds: write it like 30 or 2m", v.name, abbreviate(s), maxSeconds)
+		v.bad("%s %q is not a time from 0 to %d seconds: write it like 30 or 2m", v.name, abbreviate(s), maxSeconds)
 		return 0, false
 	}
 	return cloud.Duration(d), true

@@ -93,7 +93,7 @@ func (v value) sticky(o *ownRoute) {
 		!named && (sticky == cloud.StickyCookie || sticky == cloud.StickyClient):
 		o.sticky = &cloud.Sticky{By: sticky, Header: header}
 	default:
-		v.bad("sticky %q is none of cookie, client, header:NAME", abbreviate(s))
+		v.bad("sticky %q is not one of cookie, client, header:NAME", abbreviate(s))
 	}
 }
 
@@ -183,7 +183,7 @@ func (g *routing) finish(r *reader) {
 		rt.draft.Public, rt.draft.Sticky = rt.own.public, rt.own.sticky
 		p := place{rt.draft.Host, rt.draft.Path}
 		if seen[p] {
-			r.bad(rt.at, "route %s%s is there twice", p.host, strings.TrimSuffix(p.path, "/"))
+			r.bad(rt.at, "route %s%s is given twice", p.host, strings.TrimSuffix(p.path, "/"))
 			continue
 		}
 		seen[p] = true

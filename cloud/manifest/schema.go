@@ -11,6 +11,8 @@ type key[T any] struct {
 	name  string
 	state state
 	read  func(value, *T)
+	// none are values with which a key that is not supported asks for nothing.
+	none []string
 	// instead names the key to write, of an old one.
 	instead string
 }
@@ -19,8 +21,8 @@ type key[T any] struct {
 type state int
 
 const (
-	carriedOut state = iota
-	notYet           // refused by name
+	supported state = iota
+	notYet          // refused by name
 )
 
 // schema is implemented by what a mapping is read into.
@@ -30,7 +32,7 @@ type schema[T any] interface {
 	keys() (all []key[T], what string)
 }
 
-// The tables. To carry something out, drop its notYet and use what read leaves in the T.
+// The tables. To support something, drop its notYet and use what read leaves in the T.
 
 func (*document) keys() ([]key[document], string) {
 	return []key[document]{
@@ -57,7 +59,7 @@ func (*app) keys() ([]key[app], string) {
 		{name: "sidecars", state: notYet, read: list(func(*app, *yaml.Node) *sidecar { return new(sidecar) })},
 		{name: "features", state: notYet, read: flags[app]},
 
-		{name: "buildpack", instead: "buildpacks", state: notYet, read: check[app](value.word)},
+		{name: "buildpack", instead: "buildpacks", state: notYet, none: []string{"null", "default"}, read: check[app](value.word)},
 		{name: "mem", instead: "memory", read: of(func(a *app) *process { return &a.web }, value.memory)},
 		{name: "depends-on", instead: "nothing (push those apps first)", read: words[app]},
 		{name: "inherit", instead: "YAML anchors or --vars-file", state: notYet, read: check[app](value.word)},
@@ -95,7 +97,7 @@ var processKeys = append(append([]key[process]{
 	{name: "instances", read: value.instances},
 	{name: "memory", read: value.memory},
 	{name: "disk_quota", read: value.disk},
-	{name: "log-rate-limit-per-second", state: notYet, read: value.logRate},
+	{name: "log-rate-limit-per-second", state: notYet, none: []string{"-1"}, read: value.logRate},
 	{name: "timeout", read: value.timeout},
 }, lift(healthKeys(""), func(p *process) *health { return &p.live })...),
 	lift(healthKeys("readiness-"), func(p *process) *health { return &p.ready })...)

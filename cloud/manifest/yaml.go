@@ -71,7 +71,7 @@ func (r *reader) badYAML(err error) {
 		msg = msg[len(m[0]):]
 		at.Line, _ = strconv.Atoi(m[1])
 	}
-	r.bad(at, "no YAML: %s", msg)
+	r.bad(at, "not valid YAML: %s", msg)
 }
 
 // expander copies a tree and puts in place what aliases, merge keys and variables stand for.
@@ -130,7 +130,7 @@ func (x *expander) mapping(n, c, at *yaml.Node, depth int) {
 			continue
 		}
 		if line, ok := seen[key.Value]; ok {
-			x.bad(key, "key %q is there twice, first in line %d", key.Value, line)
+			x.bad(key, "key %q is given twice, first in line %d", key.Value, line)
 			continue
 		}
 		seen[key.Value] = key.Line
