@@ -21,6 +21,9 @@ type PushSpec struct {
 	Cron []Job `json:"cron,omitempty"`
 	// NoRoute takes the app out of every route that follows its current release, once the release has come up.
 	NoRoute bool `json:"no_route,omitempty"`
+	// NoWeb makes a release without the process web: nothing of it listens. Its processes start with one
+	// instance each.
+	NoWeb bool `json:"no_web,omitempty"`
 	// EnvDefaults is the environment that a new app starts with; what was set since then stays.
 	EnvDefaults map[string]string `json:"env_defaults,omitempty"`
 	// EnvRequired are variables that must have a value from somewhere.
@@ -113,12 +116,18 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	if said == nil {
 		said = map[ProcessName]ProcessSpec{}
 	}
-	if _, ok := said[Web]; !ok {
+	_, web := said[Web]
+	switch {
+	case d.NoWeb && (web || len(d.Routes) > 0):
+		return spec, nil, Errorf(Invalid, "an app without the process web has nothing that requests could go to")
+	case d.NoWeb && len(said) == 0:
+		return spec, nil, Errorf(Invalid, "the app has no process")
+	case !d.NoWeb && !web:
 		said[Web] = ProcessSpec{}
 	}
 	for name, p := range said {
 		spec.Processes[name] = p.resolve(name, b, spec.Env)
-		formation[name] = p.scale(name, formation)
+		formation[name] = p.scale(name, formation, d.NoWeb)
 	}
 	for name := range formation {
 		if _, ok := spec.Processes[name]; !ok {
@@ -153,11 +162,11 @@ func (p ProcessSpec) resolve(name ProcessName, b Built, env map[string]string) P
 	return out
 }
 
-func (p ProcessSpec) scale(name ProcessName, parent Formation) Scale {
+func (p ProcessSpec) scale(name ProcessName, parent Formation, noWeb bool) Scale {
 	s, ok := parent[name]
 	if !ok {
 		s = Scale{Memory: DefaultMemory}
-		if name == Web || name == ReleaseCommand {
+		if name == Web || name == ReleaseCommand || noWeb {
 			s.Instances = 1
 		}
 	}

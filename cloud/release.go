@@ -271,7 +271,7 @@ func scale(rel *Release, want map[ProcessName]ProcessSpec) ([]Change, error) {
 		if !ok {
 			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithHint("micro app %s", rel.AppRef)
 		}
-		now := p.scale(name, rel.Formation)
+		now := p.scale(name, rel.Formation, false)
 		if now.Memory != was.Memory || now.CPU != was.CPU {
 			next.Generation = rel.Generation + 1
 		}

@@ -19,6 +19,20 @@ type Spec struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
+// Main returns the process that a command is about where it names none: web, or the first one of a release
+// without web.
+func (s Spec) Main() ProcessName {
+	if _, ok := s.Processes[Web]; ok {
+		return Web
+	}
+	for _, name := range sortedKeys(s.Processes) {
+		if name != ReleaseCommand {
+			return name
+		}
+	}
+	return Web
+}
+
 // Image is what a release was made from. It runs by digest; Name is for people.
 type Image struct {
 	Digest string `json:"digest"`

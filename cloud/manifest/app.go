@@ -27,7 +27,9 @@ type app struct {
 	web      process
 	others   map[cloud.ProcessName]*process
 	listed   []*process // of processes
-	routing  routing
+	// webListed says that web is one of them.
+	webListed bool
+	routing   routing
 }
 
 func newApp(at *yaml.Node) *app { return &app{at: at} }
@@ -115,6 +117,7 @@ func (a *app) finish(r *reader) {
 	}
 	if p, ok := a.others[cloud.Web]; ok {
 		a.web.over(p)
+		a.webListed = true
 		delete(a.others, cloud.Web)
 	}
 	a.web.finish(r)

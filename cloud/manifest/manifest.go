@@ -173,12 +173,14 @@ func Parse(f Files, o Options) (*Manifest, error) {
 		Build: a.own.image.Build,
 	}
 	if m.Image == "" {
+		var procfile map[cloud.ProcessName]int
 		if f.Procfile != nil {
-			readProcfile(l.reader(path.Join(f.Sources, "Procfile"), f.Procfile), f.Procfile, &m.Spec)
+			procfile = readProcfile(l.reader(path.Join(f.Sources, "Procfile"), f.Procfile), f.Procfile, &m.Spec)
 		}
 		if f.AppJSON != nil {
 			m.Secrets = readAppJSON(l.reader(path.Join(f.Sources, "app.json"), f.AppJSON), f.AppJSON, &m.Spec)
 		}
+		withoutWeb(a, procfile, &m.Spec)
 	}
 	m.Warnings = l.warnings.strings()
 	if len(l.problems) > 0 {
