@@ -29,13 +29,8 @@ var capabilities = []string{
 	"CAP_KILL", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
 }
 
-// Open files: many runtimes and servers take the soft limit as it is, and 1024 is soon used up by
-// connections; some old programs close all files up to the soft limit when they start, so it is not
-// a million either. Who knows better raises it up to the hard limit, or as far as micro's own allows.
-const (
-	softFiles = 65536
-	hardFiles = 1 << 20
-)
+// maxTerminals bounds a container's pseudo-terminals, of which the machine has 4096 (kernel.pty.max).
+const maxTerminals = 64
 
 func mapping(tenant uint32) []specs.LinuxIDMapping {
 	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: network.Base(tenant), Size: network.Range}}
@@ -66,7 +61,7 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	s.Process.NoNewPrivileges = true
 	s.Process.User = user.spec()
 	s.Process.Capabilities = capabilitiesOf(user)
-	s.Process.Rlimits = rlimits()
+	s.Process.Rlimits = nil // the shim's own, see there
 	// When the machine runs out of memory, an app goes before micro and before the host's own services.
 	score := 100
 	s.Process.OOMScoreAdj = &score
@@ -92,7 +87,20 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	}
 	s.Linux.Seccomp = seccomp.DefaultProfile(s) // depends on the capabilities
 	s.Linux.Seccomp.Architectures = nativeOnly(s.Linux.Seccomp.Architectures)
+	refuse(s.Linux.Seccomp, unix.ENOSYS, "io_setup")
 	return s, nil
+}
+
+// refuse has a system call fail as if the kernel did not have it. io_setup takes from a number that the whole
+// machine has once (fs.aio-max-nr), and one process can take all of it. Databases fall back to other ways.
+func refuse(profile *specs.LinuxSeccomp, errno unix.Errno, name string) {
+	for i := range profile.Syscalls {
+		names := &profile.Syscalls[i].Names
+		*names = slices.DeleteFunc(slices.Clone(*names), func(n string) bool { return n == name })
+	}
+	profile.Syscalls = slices.DeleteFunc(profile.Syscalls, func(c specs.LinuxSyscall) bool { return len(c.Names) == 0 })
+	number := uint(errno)
+	profile.Syscalls = append(profile.Syscalls, specs.LinuxSyscall{Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &number})
 }
 
 // nativeOnly leaves the machine's own system calls, and no older set beside them: that is half the way
@@ -111,8 +119,11 @@ func nativeOnly(all []specs.Arch) []specs.Arch {
 func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []specs.Mount) ([]specs.Mount, error) {
 	all = slices.DeleteFunc(all, func(m specs.Mount) bool { return m.Destination == "/run" })
 	for i, m := range all {
-		if m.Destination == "/dev/shm" && c.Memory > 0 {
+		switch {
+		case m.Destination == "/dev/shm" && c.Memory > 0:
 			all[i].Options = sized(m.Options, c.Memory)
+		case m.Type == "devpts":
+			all[i].Options = append(slices.Clone(m.Options), fmt.Sprintf("max=%d", maxTerminals))
 		}
 	}
 	all = append(all, specs.Mount{
@@ -246,16 +257,4 @@ func capabilitiesOf(u execUser) *specs.LinuxCapabilities {
 		return &specs.LinuxCapabilities{Bounding: capabilities}
 	}
 	return &specs.LinuxCapabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities}
-}
-
-func rlimits() []specs.POSIXRlimit {
-	hard := uint64(hardFiles)
-	var own unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err == nil {
-		hard = min(hard, own.Max) // more takes CAP_SYS_RESOURCE, which not every root has
-	}
-	return []specs.POSIXRlimit{
-		{Type: "RLIMIT_NOFILE", Soft: min(softFiles, hard), Hard: hard},
-		{Type: "RLIMIT_CORE"}, // the host's core_pattern is none of an app's business
-	}
 }

@@ -25,7 +25,50 @@ func Base(tenant uint32) uint32 { return firstBase + tenant*Range }
 
 // makeNamespaces makes a network namespace that belongs to a new user namespace, and pins both. The
 // network's owner has to be the very user namespace that the container joins, or it can't mount sysfs.
+//
+// The user namespace is made as the group's own user. What the kernel counts by user (inotify instances, pending
+// signals, message queues and more, user_namespaces(7)) is also counted for the user who made the namespace: made
+// by root, the containers of all groups would share, and use up, what root may have.
 func (ep *endpoint) makeNamespaces() error {
+	made := make(chan error)
+	go func() {
+		// Never unlocked: the thread, which has become another user, ends with its goroutine.
+		runtime.LockOSThread()
+		err := becomeUser(ep.base())
+		if err == nil {
+			err = ep.forkNamespaces()
+		}
+		made <- err
+	}()
+	return <-made
+}
+
+// becomeUser makes a user of the host the effective one of this thread alone, with all of root's capabilities.
+func becomeUser(id uint32) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("make namespaces: read capabilities: %w", err)
+	}
+	const same = ^uintptr(0)
+	for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
+		// Not by package syscall, which changes all threads.
+		if _, _, errno := unix.RawSyscall(call, same, uintptr(id), same); errno != 0 {
+			return fmt.Errorf("make namespaces: become user %d: %w", id, errno)
+		}
+	}
+	if err := unix.Capset(&header, &sets[0]); err != nil { // a change of user has cleared the effective ones
+		return fmt.Errorf("make namespaces: keep capabilities: %w", err)
+	}
+	// The change has also made the whole process one that other programs of its user may not look into.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("make namespaces: %w", err)
+	}
+	return nil
+}
+
+// forkNamespaces makes the namespaces as whoever this thread is.
+func (ep *endpoint) forkNamespaces() error {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(ep.base()), Size: Range}}
 	attr := &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWNET | unix.CLONE_NEWUSER,
@@ -33,8 +76,6 @@ func (ep *endpoint) makeNamespaces() error {
 		// Stopped before its first instruction: it only has to exist.
 		Ptrace: true, Pdeathsig: syscall.SIGKILL,
 	}
-	runtime.LockOSThread() // the tracer is this thread
-	defer runtime.UnlockOSThread()
 	p, err := os.StartProcess("/proc/self/exe", []string{"namespaces"}, &os.ProcAttr{Env: []string{}, Sys: attr})
 	if err != nil {
 		return fmt.Errorf("make namespaces: %w", err)

@@ -3,6 +3,7 @@ package shim
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -26,6 +27,10 @@ const tasks = "io.containerd.runtime.v2.task"
 // Main is the whole program. It starts every plug-in that is registered, so a binary that holds
 // containerd too has to have forgotten its plug-ins before.
 func Main() {
+	if err := limitResources(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
 	// containerd's shim adds its flags to the global set, where others may have theirs.
 	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError)
 	registry.Register(&plugin.Registration{

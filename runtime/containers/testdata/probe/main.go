@@ -69,6 +69,7 @@ var verbs = map[string]func([]string){
 	"chatter": func([]string) { start("chat"); fmt.Println("chatters") },
 	"chat":    chat,
 	"signals": signals,
+	"exhaust": exhaust,
 	"die":     func([]string) { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
 }
 
@@ -190,7 +191,9 @@ func report([]string) {
 	}
 	var files syscall.Rlimit
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)
-	fmt.Println("nofile", files.Cur, files.Max)
+	var core syscall.Rlimit
+	_ = syscall.Getrlimit(syscall.RLIMIT_CORE, &core)
+	fmt.Println("nofile", files.Cur, files.Max, "core", core.Cur, core.Max)
 	try := func(what string, err error) { fmt.Printf("%s: %v\n", what, err) }
 	try("write /", os.WriteFile("/made", nil, 0o644))
 	try("write /vol", os.WriteFile("/vol/made", nil, 0o644))
