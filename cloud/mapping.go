@@ -25,6 +25,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkHost(m.Host); err != nil {
+		return nil, err
+	}
 	rel, err := s.checkTarget(m.Target.ReleaseRef)
 	if err != nil {
 		return nil, err

@@ -204,6 +204,34 @@ func (d Domain) Release(r ReleaseRef, created time.Time) Host {
 	return d.App(pinned)
 }
 
+// Parse returns what a host of the domain can be the address of by its name: an app (N 0), and a release
+// if it ends like a release's. Whether they exist, and whether the release has that date, is not looked at.
+func (d Domain) Parse(h Host) (refs []ReleaseRef) {
+	name, ok := strings.CutSuffix(string(h), "."+string(d))
+	if !ok || d == "" {
+		return nil
+	}
+	label, group, ok := strings.Cut(name, ".")
+	if !ok {
+		group = string(DefaultGroup)
+	}
+	app := AppRef{GroupName(group), AppName(label)}
+	if d.App(app) != h {
+		return nil // the default group is not named, and a name has no dots
+	}
+	refs = append(refs, app.Release(0))
+	suffix := releaseSuffix.FindString(label)
+	if suffix == "" {
+		return refs
+	}
+	n, err := ParseRelease(suffix[strings.LastIndexByte(suffix, '-')+1:])
+	if err != nil {
+		return refs
+	}
+	app.App = AppName(strings.TrimSuffix(label, suffix))
+	return append(refs, app.Release(n))
+}
+
 // API is the address of the API and the console.
 func (d Domain) API() Host { return Host("api." + string(d)) }
 

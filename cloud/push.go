@@ -46,6 +46,9 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 	if err != nil {
 		return nil, ReleaseRef{}, err
 	}
+	if err := s.checkRoutes(p.App, p.Spec.Routes); err != nil {
+		return nil, ReleaseRef{}, err
+	}
 	if _, err := s.mapSpec(p.App, p.Spec.Routes, at); err != nil {
 		return nil, ReleaseRef{}, err
 	}

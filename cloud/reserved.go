@@ -1,38 +1,73 @@
 package cloud
 
-// HostFree reports, as an error of code Conflict, that a host may not be mapped: the addresses that the
-// domain d gives to apps, releases and the API belong to them.
-func (s *State) HostFree(d Domain, host Host) error {
+import (
+	"net/netip"
+	"strings"
+)
+
+// checkHost reports why a host may not be mapped: it is an IP address, or it has a meaning of its own. The
+// addresses that the private domain gives to apps, releases and the API belong to them.
+func (s *State) checkHost(host Host) error {
+	if _, err := netip.ParseAddr(string(host)); err == nil {
+		return Errorf(Invalid, "host %s is an IP address, and routes go by names", host).WithHint("choose a name, for example www.example.com")
+	}
+	if host == "localhost" || strings.HasSuffix(string(host), ".localhost") {
+		return Errorf(Invalid, "host %s cannot be mapped: APP.localhost leads to every app already, for this machine alone", host).
+			WithHint("choose a host that is not below localhost")
+	}
 	taken := func(by string) error {
 		return Errorf(Conflict, "host %s is the address of %s", host, by).WithHint("choose another host")
 	}
-	if !d.Contains(host) {
+	d := s.Settings().Domain
+	if d == "" || !d.Contains(host) {
 		return nil
 	}
 	if host == d.API() || string(host) == string(d) {
 		return taken("the API")
 	}
-	if string(host) == "*."+string(d) {
-		// A public route for it would give the public an answer for every internal name.
-		return taken("every app of the domain")
-	}
-	for app := range s.Apps("") {
-		if d.App(app.AppRef) == host {
-			return taken("app " + app.AppRef.String())
+	if parent, wild := strings.CutPrefix(string(host), "*."); wild {
+		// A public route for it would give the public an answer for internal names.
+		if parent == string(d) {
+			return taken("every app of the domain")
 		}
-		for rel := range s.Releases(app.AppRef) {
-			if d.Release(rel.ReleaseRef, rel.Created) == host {
-				return taken("release " + rel.ReleaseRef.String())
+		if group, ok := strings.CutSuffix(parent, "."+string(d)); ok {
+			if _, ok := s.Group(GroupName(group)); ok {
+				return taken("every app of group " + group)
 			}
 		}
+		return nil
+	}
+	ref, ok := s.OwnerOf(host)
+	switch {
+	case ok && ref.N == 0:
+		return taken("app " + ref.String())
+	case ok:
+		return taken("release " + ref.String())
 	}
 	return nil
 }
 
-// HostsFree reports that an app's manifest may not map one of its routes, or that the address which a new
+// OwnerOf returns the app, or the release, whose own address in the private domain a host is.
+func (s *State) OwnerOf(host Host) (ReleaseRef, bool) {
+	d := s.Settings().Domain
+	for _, ref := range d.Parse(host) {
+		if ref.N == 0 {
+			if _, ok := s.App(ref.AppRef); ok {
+				return ref, true
+			}
+			continue
+		}
+		if rel, ok := s.Release(ref); ok && d.Release(ref, rel.Created) == host {
+			return ref, true
+		}
+	}
+	return ReleaseRef{}, false
+}
+
+// checkRoutes reports why a manifest's routes may not be mapped for an app, or that the address which a new
 // app would get is mapped to something else. The app's own address may be among the routes.
-func (s *State) HostsFree(d Domain, app AppRef, routes []RouteSpec) error {
-	own := d.App(app)
+func (s *State) checkRoutes(app AppRef, routes []RouteSpec) error {
+	own := s.Settings().Domain.App(app)
 	if _, known := s.App(app); !known {
 		if _, mapped := s.VirtualHost(own); mapped {
 			return Errorf(Conflict, "app %s would have the address %s, which is mapped to something else", app, own).
@@ -43,7 +78,7 @@ func (s *State) HostsFree(d Domain, app AppRef, routes []RouteSpec) error {
 		if r.Host == own {
 			continue
 		}
-		if err := s.HostFree(d, r.Host); err != nil {
+		if err := s.checkHost(r.Host); err != nil {
 			return err
 		}
 	}

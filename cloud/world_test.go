@@ -24,7 +24,7 @@ type story struct {
 func begin(t *testing.T) *story {
 	s := NewState()
 	s = s.Apply(1, s.Init(ann))
-	s = s.Apply(2, []Change{Put(&Group{Name: "qa", Created: noon, Number: 1})})
+	s = s.Apply(2, []Change{Put(&Group{Name: "qa", Created: noon, Number: 1}), Put(&Settings{Domain: "micro.test"})})
 	return &story{t, s}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // checkRequest reports everything that is wrong with a request, before anything is sent.
-func checkRequest(s *cloud.State, d cloud.Domain, app cloud.AppRef, r api.PushRequest) error {
+func checkRequest(s *cloud.State, app cloud.AppRef, r api.PushRequest) error {
 	var errs []error
 	sources := 0
 	for _, has := range []bool{r.Image != "", r.Source != nil, r.Archive} {
@@ -25,10 +25,7 @@ func checkRequest(s *cloud.State, d cloud.Domain, app cloud.AppRef, r api.PushRe
 		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", r.Source.Dockerfile))
 	}
 	errs = append(errs, s.CheckPush(app, r.Spec, r.Stage))
-	if err := join(errs); err != nil {
-		return err
-	}
-	return s.HostsFree(d, app, r.Spec.Routes)
+	return join(errs)
 }
 
 // join returns one error for several; its code and hint are those of the first one.

@@ -25,7 +25,7 @@ const (
 // Create begins a push. An error reports everything that is wrong with the request; nothing has changed
 // then. Where the request lists files, the answer names those that have to be uploaded.
 func (d *Deployer) Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (api.Push, error) {
-	if err := checkRequest(d.cfg.Store.State(), d.cfg.Domain, app, r); err != nil {
+	if err := checkRequest(d.cfg.Store.State(), app, r); err != nil {
 		return api.Push{}, err
 	}
 	p, err := d.start(&push{

@@ -38,9 +38,6 @@ func (d *Deployer) writeRelease(p *push, image runtime.Image) (cloud.ReleaseRef,
 	at := cloud.Stamp{At: d.cfg.Now().UTC().Truncate(time.Millisecond), By: p.by.Name}
 	var ref cloud.ReleaseRef
 	_, err := d.cfg.Store.Update(p.ctx, p.by, "push", p.app.String(), func(st *cloud.State) (changes []cloud.Change, err error) {
-		if err := st.HostsFree(d.cfg.Domain, p.app, want.Spec.Routes); err != nil {
-			return nil, err
-		}
 		changes, ref, err = st.Push(want, at)
 		return changes, err
 	})

@@ -26,9 +26,6 @@ func (h *Handler) serveRoutes() {
 			if err != nil {
 				return nil, "", err
 			}
-			if err := s.HostFree(h.Domain, host); err != nil {
-				return nil, "", err
-			}
 			target := cloud.Target{ReleaseRef: cloud.AppRef{Group: g, App: m.App}.Release(m.Release)}
 			if m.Weight != nil {
 				target.Weighted, target.Weight = true, *m.Weight

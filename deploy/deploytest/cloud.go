@@ -38,7 +38,8 @@ type Cloud struct {
 func New(t *testing.T) *Cloud {
 	c := &Cloud{Cell: cloud.NewCell(), t: t}
 	s := cloud.NewState()
-	c.state = s.Apply(1, s.Init(cloud.Stamp{At: time.Now(), By: "test"}))
+	settings := cloud.Settings{Domain: "micro.test"}
+	c.state = s.Apply(1, append(s.Init(cloud.Stamp{At: time.Now(), By: "test"}), cloud.Put(&settings)))
 	c.SetState(c.state)
 	return c
 }
