@@ -33,6 +33,34 @@ type FadePlan struct {
 	OnInconclusive Inconclusive `json:"on_inconclusive"`
 }
 
+// Defaults of a cross-fade.
+const (
+	DefaultOver    = Duration(10 * time.Minute)
+	DefaultErrors  = 0.005
+	DefaultLatency = 0.2
+	DefaultMax     = Duration(24 * time.Hour)
+	// DefaultCutoverMax is how long a cutover waits for its target's instances.
+	DefaultCutoverMax = Duration(15 * time.Minute)
+)
+
+// DefaultSteps are the steps of a cross-fade.
+func DefaultSteps() []int { return []int{1, 5, 20, 50, 100} }
+
+// DefaultFade is the plan of a cross-fade of which nothing else is said.
+func DefaultFade() FadePlan {
+	return FadePlan{
+		Over: DefaultOver, Guards: []string{"errors", "latency"}, Errors: DefaultErrors, Latency: DefaultLatency,
+		Max: DefaultMax, OnInconclusive: InconclusiveHold,
+	}
+}
+
+// CutoverFade is the steps and the plan of a cutover: a cross-fade of one step that nothing guards.
+func CutoverFade() ([]int, FadePlan) {
+	plan := DefaultFade()
+	plan.Over, plan.Guards, plan.Max = 0, nil, DefaultCutoverMax
+	return []int{100}, plan
+}
+
 // Inconclusive says what becomes of a cross-fade that too little traffic was seen of.
 type Inconclusive string
 

@@ -9,6 +9,9 @@ import (
 // Promote returns the changes that begin to make a release current. Its formation is first raised to
 // that of the release it replaces.
 func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
+	if r.N == 0 {
+		return nil, Errorf(Invalid, "promote what? %s has no release number", r).WithHint("micro releases %s", r)
+	}
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
 		return nil, err
@@ -184,8 +187,17 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 }
 
 // Env returns the changes that make a release of the one named with another environment, and its name.
-// A release derived from a staged one is staged too.
+// A release derived from a staged one is staged too. Where the environment is as asked for already there
+// are no changes, and the name is that of the release that has it.
 func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stamp) ([]Change, ReleaseRef, error) {
+	if len(set) == 0 && len(unset) == 0 {
+		return nil, ReleaseRef{}, Errorf(Invalid, "nothing to set or unset").WithHint("micro env %s KEY=VALUE OTHER-", r)
+	}
+	for _, k := range unset {
+		if _, both := set[k]; both {
+			return nil, ReleaseRef{}, Errorf(Invalid, "%s is both set and unset", k).WithHint("micro env %s", r)
+		}
+	}
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
 		return nil, ReleaseRef{}, err
@@ -202,6 +214,9 @@ func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stam
 		delete(spec.Env, k)
 	}
 	maps.Copy(spec.Env, set)
+	if maps.Equal(spec.Env, rel.Spec.Env) && rel.Failure == nil {
+		return nil, rel.ReleaseRef, nil
+	}
 	// What the manifest said of routes has been done; they may have been changed since.
 	spec.Routes, spec.NoRoute = nil, false
 	if port, ok := set["PORT"]; ok {

@@ -138,8 +138,17 @@ func TestEnv(t *testing.T) {
 	y.phases(shop, "r1 current, r2 starting")
 	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"PORT": "http"}, nil, ann)
 	y.refuses(changes, err, Invalid, "PORT")
-	changes, _, err = y.s.Env(blog.Release(0), nil, nil, ann)
+	changes, _, err = y.s.Env(blog.Release(0), map[string]string{"A": "1"}, nil, ann)
 	y.refuses(changes, err, NotFound, "blog")
+	changes, _, err = y.s.Env(shop.Release(0), nil, nil, ann)
+	y.refuses(changes, err, Invalid, "nothing to set")
+	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, []string{"A"}, ann)
+	y.refuses(changes, err, Invalid, "both set and unset")
+	// What is as asked for already makes no release.
+	changes, ref, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, []string{"nothing"}, ann)
+	if len(changes) > 0 || ref != shop.Release(1) || err != nil {
+		t.Errorf("made %d changes for %s, %v", len(changes), ref, err)
+	}
 }
 
 func TestScale(t *testing.T) {

@@ -22,16 +22,6 @@ type Passes interface {
 	Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string
 }
 
-// Defaults of a cross-fade.
-const (
-	defaultOver    = cloud.Duration(10 * time.Minute)
-	defaultMax     = cloud.Duration(24 * time.Hour)
-	defaultErrors  = 0.005
-	defaultLatency = 0.2
-)
-
-func defaultSteps() []int { return []int{1, 5, 20, 50, 100} }
-
 func (h *Handler) serveFades() {
 	mapping(h, "crossfade", "Begin to move a route to another release, in steps",
 		func(s *cloud.State, g cloud.GroupName, f api.Crossfading, at cloud.Stamp) ([]cloud.Change, string, error) {
@@ -123,21 +113,22 @@ func (h *Handler) servePasses() {
 		})
 }
 
-// readFade puts the defaults where nothing is said. A cutover is a fade of one step that nothing guards.
+// readFade returns the steps and the plan that a request asks for, with defaults where it says nothing.
 func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
-	plan = cloud.FadePlan{
-		Over: cmp.Or(f.Over, defaultOver), Guards: f.Guards, Errors: defaultErrors, Latency: defaultLatency,
-		Max: cmp.Or(f.Max, defaultMax), OnInconclusive: cmp.Or(f.Then, cloud.InconclusiveHold),
-	}
+	steps, plan = cloud.DefaultSteps(), cloud.DefaultFade()
 	if f.Cutover {
-		plan.Over, plan.Guards, plan.Max = 0, nil, cmp.Or(f.Max, cloud.Duration(15*time.Minute))
-		return []int{100}, plan
+		steps, plan = cloud.CutoverFade()
 	}
+	plan.Max, plan.OnInconclusive = cmp.Or(f.Max, plan.Max), cmp.Or(f.Then, plan.OnInconclusive)
+	if f.Cutover {
+		return steps, plan
+	}
+	plan.Over = cmp.Or(f.Over, plan.Over)
 	switch {
-	case plan.Guards == nil:
-		plan.Guards = []string{"errors", "latency"}
-	case slices.Equal(plan.Guards, []string{"none"}):
+	case slices.Equal(f.Guards, []string{"none"}):
 		plan.Guards = nil
+	case f.Guards != nil:
+		plan.Guards = f.Guards
 	}
 	if f.Errors != nil {
 		plan.Errors = *f.Errors
@@ -145,8 +136,8 @@ func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
 	if f.Latency != nil {
 		plan.Latency = *f.Latency
 	}
-	if steps = f.Steps; steps == nil {
-		steps = defaultSteps()
+	if f.Steps != nil {
+		steps = f.Steps
 	}
 	return steps, plan
 }

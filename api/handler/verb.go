@@ -3,7 +3,6 @@ package handler
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -61,9 +60,6 @@ func current(s *cloud.State, r cloud.ReleaseRef) int {
 func (h *Handler) serveVerbs() {
 	h.serveVerb("promote", "Begin to make a release current",
 		func(s *cloud.State, r cloud.ReleaseRef, force bool, at cloud.Stamp) ([]cloud.Change, int, error) {
-			if r.N == 0 {
-				return nil, 0, cloud.Errorf(cloud.Invalid, "promote what? %s has no release number", r).WithHint("micro releases %s", r)
-			}
 			c, err := s.Promote(r, force, at)
 			return c, r.N, err
 		})
@@ -163,14 +159,6 @@ func (h *Handler) serveEnv() {
 			AppInput
 			Body api.EnvChange
 		}) (api.Changed, error) {
-			if len(in.Body.Set) == 0 && len(in.Body.Unset) == 0 {
-				return api.Changed{}, cloud.Errorf(cloud.Invalid, "nothing to set or unset").WithHint("micro env %s KEY=VALUE OTHER-", in.App)
-			}
-			for k := range in.Body.Set {
-				if slices.Contains(in.Body.Unset, k) {
-					return api.Changed{}, cloud.Errorf(cloud.Invalid, "%s is both set and unset", k)
-				}
-			}
 			ref, at := in.ref().Release(in.Body.Release), h.stamp(ctx)
 			var n int
 			return h.update(ctx, "env", fmt.Sprint(ref), &n, func(s *cloud.State) ([]cloud.Change, error) {
