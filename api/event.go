@@ -13,7 +13,7 @@ type Event struct {
 	Group   cloud.GroupName `json:"group,omitempty"`
 	App     cloud.AppName   `json:"app,omitempty"`
 	Release int             `json:"release,omitempty"`
-	Kind    string          `json:"kind" doc:"What happened: push, promote, scale, …; instance.ready, instance.crashed, release.failed, …"`
+	Kind    string          `json:"kind" doc:"What happened: release.failed, instance.ready, crossfade.step, …"`
 	Object  string          `json:"object,omitempty" doc:"What it happened to: shop@r7, shop/web.0@r7, www.example.com/"`
 	By      string          `json:"by,omitempty" doc:"Who asked for it"`
 	Text    string          `json:"text,omitempty" doc:"One line for a person"`

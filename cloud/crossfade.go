@@ -16,6 +16,9 @@ type Crossfade struct {
 	Started time.Time `json:"started"`
 	Since   time.Time `json:"since"` // when Step began
 	Paused  bool      `json:"paused,omitempty"`
+	By      string    `json:"by,omitempty"`       // who began it
+	MovedBy string    `json:"moved_by,omitempty"` // who moved it last: took its step, paused or resumed it
+	Reason  string    `json:"reason,omitempty"`   // why its last step was taken
 	FadePlan
 	// Before are the targets to go back to.
 	Before []Target `json:"before"`
@@ -77,7 +80,7 @@ type Faded struct {
 	To       ReleaseRef `json:"to"`
 	Ended    time.Time  `json:"ended"`
 	Finished bool       `json:"finished"`         // false: the targets are those from before
-	Reason   string     `json:"reason,omitempty"` // why it went back
+	Reason   string     `json:"reason,omitempty"` // why it went back, or why its last step was taken
 	Share    int        `json:"share"`            // percent that To had at the end
 	By       string     `json:"by"`               // who ended it, "micro" for a verdict
 }
@@ -162,7 +165,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	s.afresh(target)
 	next := *route
 	next.Faded = nil
-	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, FadePlan: plan, Before: route.Targets}
+	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, By: at.By, MovedBy: at.By, FadePlan: plan, Before: route.Targets}
 	next.Targets = next.Crossfade.targets()
 	return []Change{Put(vhost.With(next)), Put(target)}, nil
 }
@@ -241,6 +244,7 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Ti
 		next := *route
 		moved := *fade
 		moved.Step, moved.Since = fade.Step+1, at.At
+		moved.MovedBy, moved.Reason = at.By, at.Why
 		next.Crossfade, next.Targets = &moved, moved.targets()
 		return []Change{Put(vhost.With(next))}
 	}
@@ -255,7 +259,7 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Ti
 	}
 	next := *route
 	next.Crossfade = nil
-	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Finished: true, Share: 100, By: at.By}
+	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Finished: true, Reason: at.Why, Share: 100, By: at.By}
 	next.Targets = []Target{{ReleaseRef: to}}
 	return append(changes, Put(vhost.With(next)))
 }
@@ -303,7 +307,7 @@ func (s *State) PauseCrossfade(h Host, path string, paused bool, at Stamp) ([]Ch
 		return nil, nil
 	}
 	next, held := *route, *fade
-	held.Paused, held.Since = paused, at.At
+	held.Paused, held.Since, held.MovedBy = paused, at.At, at.By
 	next.Crossfade = &held
 	return []Change{Put(vhost.With(next))}, nil
 }

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Stamp is who changes something, and when.
+// Stamp is who changes something, when, and why where micro does so by itself.
 type Stamp struct {
-	At time.Time
-	By string
+	At  time.Time
+	By  string
+	Why string
 }
 
 // Init is the change that a cloud begins with: the default group.

@@ -21,6 +21,7 @@ type CrossfadeConfig struct {
 	Views  Views
 	Writer Writer
 	Counts Counts
+	Events Events
 	Log    *slog.Logger
 	// Warm is how long a release runs on after a cross-fade has replaced it.
 	Warm time.Duration
@@ -47,6 +48,7 @@ type route struct {
 type pair struct {
 	fade   *cloud.Crossfade
 	course *traffic.Course
+	told   map[string]bool // what events have said of the step
 }
 
 // NewCrossfades returns the duty; no cross-fade is moved until it runs.
@@ -117,7 +119,7 @@ func (c *Crossfades) followHost(v cloud.View, vhost *cloud.VirtualHost, seen map
 			continue
 		}
 		from, to := c.samples(at, fade)
-		c.pairs[at] = &pair{fade: fade, course: traffic.Begin(from, to, c.Now())}
+		c.pairs[at] = &pair{fade: fade, course: traffic.Begin(from, to, c.Now()), told: map[string]bool{}}
 	}
 }
 
@@ -205,6 +207,7 @@ func (c *Crossfades) judge(v cloud.View, at route, p *pair) Judgement {
 // move judges all cross-fades and writes what is decided.
 func (c *Crossfades) move(ctx context.Context, v cloud.View) {
 	for at, j := range c.judgements(v) {
+		c.tell(at, j)
 		if err := c.carryOut(ctx, at, j); err != nil {
 			c.Log.Error("cannot move a cross-fade on", "host", string(at.host), "path", at.path, "err", err)
 		}
@@ -226,7 +229,7 @@ func (c *Crossfades) judgements(v cloud.View) map[route]Judgement {
 
 // carryOut writes a decision, unless the cross-fade is no longer at the step that was judged.
 func (c *Crossfades) carryOut(ctx context.Context, at route, j Judgement) error {
-	stamp := cloud.Stamp{At: c.Now(), By: "micro"}
+	stamp := cloud.Stamp{At: c.Now(), By: "micro", Why: j.Decision.Why}
 	fade, object := j.Fade, string(at.host)+at.path
 	switch j.Decision.Move {
 	case traffic.Advance:

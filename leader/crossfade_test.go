@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,7 @@ type site struct {
 	state   *cloud.State
 	written []string // the verbs of what leaders wrote
 	counted map[int]traffic.Sample
+	events  []Event
 }
 
 // in runs a test in a bubble of its own time, which begins at midnight.
@@ -90,6 +92,13 @@ func (w *site) Sample(_ cloud.Host, _ string, r cloud.ReleaseRef) traffic.Sample
 	return w.counted[r.N]
 }
 
+// Note implements Events.
+func (w *site) Note(e Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
 // count adds requests to what a release did.
 func (w *site) count(release int, requests, errors uint64) {
 	w.mu.Lock()
@@ -102,7 +111,7 @@ func (w *site) count(release int, requests, errors uint64) {
 // lead starts a leader's duty for cross-fades.
 func (w *site) lead() (c *Crossfades, stop func()) {
 	c = NewCrossfades(CrossfadeConfig{
-		Views: w.snapshots, Writer: w, Counts: w, Log: slog.New(slog.DiscardHandler), Warm: DefaultWarm,
+		Views: w.snapshots, Writer: w, Counts: w, Events: w, Log: slog.New(slog.DiscardHandler), Warm: DefaultWarm,
 		Now: func() time.Time { return time.Now().UTC() },
 	})
 	ctx, cancel := context.WithCancel(w.Context())
@@ -167,6 +176,13 @@ func TestCrossfadeMoves(t *testing.T) {
 		route, _ := vhost.Route("/")
 		if route.Faded == nil || route.Faded.Finished || route.Faded.By != "micro" {
 			t.Errorf("%+v", route.Faded)
+		}
+		var told []string
+		for _, e := range w.events {
+			told = append(told, e.Kind+" "+e.Object)
+		}
+		if want := []string{"crossfade.verdict www.example.com/", "crossfade.verdict www.example.com/"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
 		}
 	})
 }

@@ -2,6 +2,9 @@ package events
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -14,24 +17,13 @@ func compare(old, now cloud.View, at time.Time) (events []api.Event) {
 	if !ok {
 		return nil
 	}
-	for app := range apps {
+	for _, app := range slices.SortedFunc(maps.Keys(apps), func(a, b cloud.AppRef) int { return strings.Compare(a.String(), b.String()) }) {
 		events = append(events, compareApp(old, now, app, at)...)
 	}
-	for host := range hosts {
-		before, was := old.State.VirtualHost(host)
-		after, is := now.State.VirtualHost(host)
-		e := api.Event{Time: at, Object: string(host)}
-		switch {
-		case is && !was:
-			e.Group, e.Kind, e.Text = after.Group, "host.mapped", fmt.Sprintf("%s is %s", host, after.Exposure)
-		case was && !is:
-			e.Group, e.Kind, e.Text = before.Group, "host.released", fmt.Sprintf("%s is given up", host)
-		case was && is && before != after:
-			e.Group, e.Kind, e.Text = after.Group, "host.changed", fmt.Sprintf("%s leads elsewhere", host)
-		default:
-			continue
-		}
-		events = append(events, e)
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		before, _ := old.State.VirtualHost(host)
+		after, _ := now.State.VirtualHost(host)
+		events = append(events, compareHost(host, before, after, at)...)
 	}
 	return events
 }
