@@ -37,7 +37,7 @@ func suffix() string { return strings.ToLower(rand.Text()[:6]) }
 type drainer struct{ router *router.Router }
 
 func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
-	return d.router.Drain(ctx, string(id))
+	return d.router.Drain(ctx, id)
 }
 
 // writer lets the leader write, in micro's own name.

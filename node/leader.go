@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -52,9 +51,8 @@ func (j jobs) RunJob(ctx context.Context, r cloud.ReleaseRef, job cloud.Job) (cl
 type counts struct{ figures *router.Figures }
 
 func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic.Sample {
-	app, release := r.AppRef.String(), fmt.Sprintf("r%d", r.N)
 	for _, s := range c.figures.Route(string(host), path) {
-		if s.App == app && s.Release == release {
+		if s.Release == r {
 			return sample(s.Judged)
 		}
 	}

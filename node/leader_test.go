@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/traffic"
 )
@@ -11,16 +12,17 @@ import (
 // A release that hangs until its clients give up is no better than one that answers late.
 func TestHangingIsWorse(t *testing.T) {
 	figures := router.NewFigures(0)
-	record := func(release string, n int, x router.Exchange) {
-		x.App, x.Release, x.RouteHost, x.RoutePath, x.Method = "shop", release, "www.example.com", "/", []byte("GET")
+	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
+	record := func(release, n int, x router.Exchange) {
+		x.Release, x.RouteHost, x.RoutePath, x.Method = shop.Release(release), "www.example.com", "/", []byte("GET")
 		for range n {
 			figures.Record(&x)
 		}
 	}
 	fine := router.Exchange{Status: 200, First: 20 * time.Millisecond, Duration: 20 * time.Millisecond}
-	record("r1", 4000, fine)
-	record("r2", 3600, fine)
-	record("r2", 400, router.Exchange{Status: 499, Error: "client_gone", Duration: 11 * time.Second})
+	record(1, 4000, fine)
+	record(2, 3600, fine)
+	record(2, 400, router.Exchange{Status: 499, Error: "client_gone", Duration: 11 * time.Second})
 	series := figures.Route("www.example.com", "/")
 	old, fresh := sample(series[0].Judged), sample(series[1].Judged)
 	if old.Requests != 4000 || fresh.Requests != 3600 || fresh.Errors != 0 {

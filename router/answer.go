@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router/h1"
 )
 
@@ -199,7 +200,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	}
 	if x.route.headers {
 		h = append(h, "X-Micro-Release: "...)
-		h = append(h, x.Release...)
+		h = appendRelease(h, x.Release)
 		h = append(h, "\r\nX-Micro-Instance: "...)
 		h = append(h, x.Instance...)
 		h = append(h, "\r\n"...)
@@ -254,6 +255,14 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 		return keepOpen
 	}
 	return closing
+}
+
+// appendRelease adds a release's name, "r7"; nothing for a part of micro.
+func appendRelease(b []byte, r cloud.ReleaseRef) []byte {
+	if r.N == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, 'r'), int64(r.N), 10)
 }
 
 // sendHead sends the head in x.buf and b.b[at:end] behind it, in one system call where it fits.

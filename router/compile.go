@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -107,7 +106,7 @@ func (j *compilation) everything() (map[cloud.AppRef]bool, map[cloud.Host]bool) 
 func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 	hosts[j.Domain.App(app)] = true
 	// Endpoints that are used no more leave: of those that stay, no request may see two.
-	before := map[string]*Endpoint{}
+	before := map[cloud.InstanceID]*Endpoint{}
 	for r := range j.prev.view.State.Releases(app) {
 		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
 		if p, ok := j.prev.pools.lookup(r.ReleaseRef.String()); ok {
@@ -119,22 +118,22 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 	}
 	for r := range j.now.State.Releases(app) {
 		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
-		pool := &Pool{App: app.String(), Release: "r" + strconv.Itoa(r.N), hash: fnv(r.ReleaseRef.String())}
+		pool := &Pool{Release: r.ReleaseRef, hash: fnv(r.ReleaseRef.String())}
 		for _, i := range j.now.Pool(r.ReleaseRef) {
-			e := before[string(i.ID)]
+			e := before[i.ID]
 			if e == nil || e.Addr != i.Addr {
-				e = newEndpoint(string(i.ID), r.ReleaseRef.String(), i.Addr)
+				e = newEndpoint(i.ID, r.ReleaseRef, i.Addr)
 			} else {
 				delete(before, e.ID)
 			}
-			j.endpoints.set(e.ID, e)
+			j.endpoints.set(string(e.ID), e)
 			pool.Endpoints = append(pool.Endpoints, e)
 		}
 		j.pools.set(r.ReleaseRef.String(), pool)
 	}
 	for id, e := range before {
-		if now, _ := j.endpoints.next.lookup(id); now == e {
-			j.endpoints.delete(id)
+		if now, _ := j.endpoints.next.lookup(string(id)); now == e {
+			j.endpoints.delete(string(id))
 		}
 		j.gone = append(j.gone, e)
 	}
@@ -169,33 +168,19 @@ func (j *compilation) host(h cloud.Host) {
 
 // own returns what a host of the private domain leads to by its name: an app or one of its releases.
 func (j *compilation) own(h cloud.Host) (cloud.ReleaseRef, bool) {
-	name, ok := strings.CutSuffix(string(h), "."+string(j.Domain))
-	if !ok {
-		return cloud.ReleaseRef{}, false
+	for _, ref := range j.Domain.Parse(h) {
+		if ref.N == 0 {
+			if _, ok := j.now.State.App(ref.AppRef); ok {
+				return ref, true
+			}
+			continue
+		}
+		// The address has the day that the release was made on.
+		if r, ok := j.now.State.Release(ref); ok && j.Domain.Release(ref, r.Created) == h {
+			return ref, true
+		}
 	}
-	label, group, ok := strings.Cut(name, ".")
-	if !ok {
-		group = string(cloud.DefaultGroup)
-	}
-	app := cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(label)}
-	if _, ok := j.now.State.App(app); ok && j.Domain.App(app) == h {
-		return cloud.ReleaseRef{AppRef: app}, true
-	}
-	// "shop-20261122-r7"
-	parts := strings.Split(label, "-")
-	if len(parts) < 3 {
-		return cloud.ReleaseRef{}, false
-	}
-	n, err := cloud.ParseRelease(parts[len(parts)-1])
-	if err != nil {
-		return cloud.ReleaseRef{}, false
-	}
-	app.App = cloud.AppName(strings.Join(parts[:len(parts)-2], "-"))
-	r, ok := j.now.State.Release(app.Release(n))
-	if !ok || j.Domain.Release(r.ReleaseRef, r.Created) != h {
-		return cloud.ReleaseRef{}, false
-	}
-	return r.ReleaseRef, true
+	return cloud.ReleaseRef{}, false
 }
 
 func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
@@ -224,14 +209,16 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, sticky: newSticky(r.Sticky)}
 	var targets []target
 	for _, t := range r.Targets {
-		if app := t.AppRef.String(); !slices.Contains(made.apps, app) {
-			made.apps = append(made.apps, app)
+		if !slices.Contains(made.apps, t.AppRef) {
+			made.apps = append(made.apps, t.AppRef)
 		}
 		made.explicit = made.explicit || t.Weighted
 		targets = append(targets, target{weighted: t.Weighted, weight: t.Weight, pools: j.serving(t.ReleaseRef)})
 	}
 	if len(targets) == 1 && len(targets[0].pools) == 1 {
-		made.release = targets[0].pools[0].Release
+		made.only = targets[0].pools[0].Release
+	} else if len(made.apps) > 0 {
+		made.only = made.apps[0].Release(0)
 	}
 	made.shares = shares(targets)
 	for _, s := range made.shares {
@@ -268,16 +255,17 @@ func (j *compilation) serving(r cloud.ReleaseRef) []*Pool {
 // mount keeps a part of this process in the table.
 func (j *compilation) mount(m Mount) {
 	id := "mount:" + string(m.Host)
+	release := cloud.AppRef{Group: cloud.DefaultGroup, App: m.Name}.Release(0)
 	e, ok := j.endpoints.next.lookup(id)
 	if !ok {
-		e = newEndpoint(id, m.Name, netip.AddrPort{})
+		e = newEndpoint(cloud.InstanceID(id), release, netip.AddrPort{})
 		e.dial = m.Dial
 		j.endpoints.set(id, e)
 	}
 	if s, ok := j.internal.next.lookup(string(m.Host)); ok && s.mounted == e {
 		return
 	}
-	pool := &Pool{App: m.Name, Endpoints: []*Endpoint{e}}
+	pool := &Pool{Release: release, Endpoints: []*Endpoint{e}}
 	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: Limits{Answer: 24 * time.Hour}}
 	j.internal.set(string(m.Host), &vhost{root: r, routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
 	j.public.delete(string(m.Host))
@@ -312,10 +300,10 @@ func (r *Route) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s", r.Host, r.Path)
 	for _, s := range r.shares {
-		fmt.Fprintf(&b, " %s@%s=%d", s.pool.App, s.pool.Release, s.weight)
+		fmt.Fprintf(&b, " %s=%d", s.pool.Release, s.weight)
 	}
 	if r.mirror != nil {
-		fmt.Fprintf(&b, " mirror=%s@%s:%d%%", r.mirror.pool.App, r.mirror.pool.Release, r.mirror.percent)
+		fmt.Fprintf(&b, " mirror=%s:%d%%", r.mirror.pool.Release, r.mirror.percent)
 	}
 	if r.headers {
 		b.WriteString(" headers")
@@ -329,7 +317,7 @@ func (r *Route) String() string {
 func (p *Pool) String() string {
 	ids := make([]string, 0, len(p.Endpoints))
 	for _, e := range p.Endpoints {
-		ids = append(ids, e.ID+"="+e.Addr.String())
+		ids = append(ids, string(e.ID)+"="+e.Addr.String())
 	}
 	return strings.Join(ids, " ")
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 const (
@@ -25,8 +27,8 @@ const (
 
 // Endpoint is an instance as the router reaches it. It lives on from table to table under its ID.
 type Endpoint struct {
-	ID      string
-	Release string // "shop@r7"
+	ID      cloud.InstanceID
+	Release cloud.ReleaseRef
 	Addr    netip.AddrPort
 	dial    func(context.Context) (net.Conn, error) // nil: TCP to Addr
 
@@ -42,7 +44,7 @@ type Endpoint struct {
 	idle idleConns
 }
 
-func newEndpoint(id, release string, addr netip.AddrPort) *Endpoint {
+func newEndpoint(id cloud.InstanceID, release cloud.ReleaseRef, addr netip.AddrPort) *Endpoint {
 	return &Endpoint{ID: id, Release: release, Addr: addr, drained: make(chan struct{})}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router/h1"
 )
 
@@ -22,9 +23,10 @@ type Exchange struct {
 	Host      []byte // as it came
 	Target    []byte // path and query as they came
 
-	App      string // "shop", "qa/shop"; "" where no route was found
-	Release  string // "r7"; "" where it was up to nobody
-	Instance string
+	// Release is whose request it was. It is zero where no route was found, and has no number where several
+	// releases could have taken it and none did, or where a part of micro answered.
+	Release  cloud.ReleaseRef
+	Instance cloud.InstanceID
 	Nth      uint64 // which request of its instance this is, from 1; 0 where none took it
 
 	// RouteHost and RoutePath are the route of a mapped host as it is in the cloud: "*.example.com", "/api".

@@ -7,12 +7,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // Figures counts exchanges by release, and by route and release for mapped hosts. It is a Recorder that
 // takes no lock and allocates only for what it sees for the first time.
 type Figures struct {
-	byRelease atomic.Pointer[map[releaseKey]*Series]
+	byRelease atomic.Pointer[map[cloud.ReleaseRef]*Series]
 	byRoute   tallies
 	byMirror  mirrorTallies
 	warmup    uint64
@@ -21,12 +23,10 @@ type Figures struct {
 
 var _ Recorder = (*Figures)(nil)
 
-type releaseKey struct{ app, release string }
-
 // Series are a release's counts. They only ever rise.
 type Series struct {
-	App, Release string
-	Requests     atomic.Uint64
+	Release  cloud.ReleaseRef // as in Exchange
+	Requests atomic.Uint64
 	// Errors are answers of 5xx, the app's and our own, and those that broke off for the app's fault. A
 	// client that went away is none.
 	Errors  atomic.Uint64
@@ -55,19 +55,19 @@ const DefaultWarmup = 50
 // NewFigures has counted nothing. Each instance's first requests, warmup of them, are not judged.
 func NewFigures(warmup int) *Figures {
 	f := &Figures{warmup: uint64(max(warmup, 0))}
-	f.byRelease.Store(&map[releaseKey]*Series{})
+	f.byRelease.Store(&map[cloud.ReleaseRef]*Series{})
 	return f
 }
 
-// Record counts an exchange. Those that no release was found for have empty names.
+// Record counts an exchange. Those that no release was found for are counted together.
 func (f *Figures) Record(x *Exchange) {
-	s := (*f.byRelease.Load())[releaseKey{x.App, x.Release}]
+	s := (*f.byRelease.Load())[x.Release]
 	if s == nil {
-		s = f.add(x.App, x.Release)
+		s = f.add(x.Release)
 	}
 	s.record(x)
-	if x.RouteHost != "" && x.App != "" {
-		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, releaseKey{x.App, x.Release})
+	if x.RouteHost != "" && x.Release.App != "" {
+		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
 		if x.Pinned || x.Nth-1 < f.warmup { // 0 is far above any
 			t.unjudged.record(x)
 		} else {
@@ -76,16 +76,15 @@ func (f *Figures) Record(x *Exchange) {
 	}
 }
 
-func (f *Figures) add(app, release string) *Series {
+func (f *Figures) add(key cloud.ReleaseRef) *Series {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := releaseKey{app, release}
 	old := *f.byRelease.Load()
 	if s := old[key]; s != nil {
 		return s
 	}
 	next := maps.Clone(old)
-	s := &Series{App: app, Release: release}
+	s := &Series{Release: key}
 	s.codes.Store(new([]*Codes))
 	next[key] = s
 	f.byRelease.Store(&next)
@@ -93,27 +92,30 @@ func (f *Figures) add(app, release string) *Series {
 }
 
 // Forget drops the releases that are no more, and the routes of hosts that are not mapped any more.
-func (f *Figures) Forget(release func(app, release string) bool, mapped func(host, path string) bool) {
-	keep := func(r routeKey, k releaseKey) bool { return mapped(r.host, r.path) && release(k.app, k.release) }
+func (f *Figures) Forget(release func(cloud.ReleaseRef) bool, mapped func(host, path string) bool) {
+	keep := func(r routeKey, k cloud.ReleaseRef) bool { return mapped(r.host, r.path) && release(k) }
 	f.byRoute.forget(keep)
 	f.byMirror.forget(keep)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	next := maps.Clone(*f.byRelease.Load())
-	maps.DeleteFunc(next, func(k releaseKey, _ *Series) bool { return !release(k.app, k.release) })
+	maps.DeleteFunc(next, func(k cloud.ReleaseRef, _ *Series) bool { return !release(k) })
 	f.byRelease.Store(&next)
 }
 
 // All returns the series by app and release.
 func (f *Figures) All() []*Series {
 	return slices.SortedFunc(maps.Values(*f.byRelease.Load()), func(a, b *Series) int {
-		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(len(a.Release), len(b.Release)), cmp.Compare(a.Release, b.Release))
+		return compareReleases(a.Release, b.Release)
 	})
 }
 
 // Get returns the series of a release, nil where it had no request.
-func (f *Figures) Get(app, release string) *Series {
-	return (*f.byRelease.Load())[releaseKey{app, release}]
+func (f *Figures) Get(r cloud.ReleaseRef) *Series { return (*f.byRelease.Load())[r] }
+
+// compareReleases orders releases by app and number.
+func compareReleases(a, b cloud.ReleaseRef) int {
+	return cmp.Or(cmp.Compare(a.AppRef.String(), b.AppRef.String()), cmp.Compare(a.N, b.N))
 }
 
 func (s *Series) record(x *Exchange) {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 func TestBuckets(t *testing.T) {
@@ -69,11 +71,11 @@ func TestQuantile(t *testing.T) {
 func TestFigures(t *testing.T) {
 	f := NewFigures(DefaultWarmup)
 	xs := []*Exchange{
-		{App: "shop", Release: "r1", Method: []byte("GET"), Status: 200, First: time.Millisecond, In: 1, Out: 2},
-		{App: "shop", Release: "r1", Method: []byte("POST"), Status: 500, First: time.Millisecond},
-		{App: "shop", Release: "r2", Method: []byte("BREW"), Status: 502, Error: "endpoint_failure"},
-		{App: "shop", Release: "r2", Method: []byte("GET"), Status: 200, First: 1, Error: "endpoint_broke_off"},
-		{App: "shop", Release: "r2", Method: []byte("GET"), Status: 499, Error: "client_gone"},
+		{Release: ref("shop").Release(1), Method: []byte("GET"), Status: 200, First: time.Millisecond, In: 1, Out: 2},
+		{Release: ref("shop").Release(1), Method: []byte("POST"), Status: 500, First: time.Millisecond},
+		{Release: ref("shop").Release(2), Method: []byte("BREW"), Status: 502, Error: "endpoint_failure"},
+		{Release: ref("shop").Release(2), Method: []byte("GET"), Status: 200, First: 1, Error: "endpoint_broke_off"},
+		{Release: ref("shop").Release(2), Method: []byte("GET"), Status: 499, Error: "client_gone"},
 		{Status: 404, Method: []byte("GET"), Error: "unknown_route"},
 	}
 	var all sync.WaitGroup
@@ -86,7 +88,7 @@ func TestFigures(t *testing.T) {
 	}
 	all.Wait()
 	const n = 8000
-	r1, r2 := f.Get("shop", "r1"), f.Get("shop", "r2")
+	r1, r2 := f.Get(ref("shop").Release(1)), f.Get(ref("shop").Release(2))
 	if r1.Requests.Load() != 2*n || r1.Errors.Load() != n || r1.Latency.Snapshot().Count != 2*n || r1.In.Load() != n || r1.Out.Load() != 2*n || r1.Classes[5].Load() != n {
 		t.Errorf("r1: %d requests, %d errors", r1.Requests.Load(), r1.Errors.Load())
 	}
@@ -96,10 +98,10 @@ func TestFigures(t *testing.T) {
 	if c := r2.Codes(); len(c) != 3 || c[2].Method != "OTHER" || c[2].Status != 502 || c[2].N.Load() != n {
 		t.Errorf("codes: %v", c)
 	}
-	if all := f.All(); len(all) != 3 || all[0].App != "" || all[2].Release != "r2" {
+	if all := f.All(); len(all) != 3 || all[0].Release.App != "" || all[2].Release.N != 2 {
 		t.Errorf("%d series", len(all))
 	}
-	f.Forget(func(app, release string) bool { return release == "r1" }, nil)
+	f.Forget(func(r cloud.ReleaseRef) bool { return r.N == 1 }, nil)
 	if len(f.All()) != 1 {
 		t.Errorf("%d series after forgetting", len(f.All()))
 	}
@@ -108,8 +110,8 @@ func TestFigures(t *testing.T) {
 // TestRouteFigures: a route's releases are counted apart, with each instance's first requests not judged.
 func TestRouteFigures(t *testing.T) {
 	f := NewFigures(50)
-	record := func(host, path, release string, instances, each int, x Exchange) {
-		x.App, x.Release, x.RouteHost, x.RoutePath, x.Method = "shop", release, host, path, []byte("GET")
+	record := func(host, path string, release, instances, each int, x Exchange) {
+		x.Release, x.RouteHost, x.RoutePath, x.Method = ref("shop").Release(release), host, path, []byte("GET")
 		var all sync.WaitGroup
 		for range instances {
 			all.Go(func() {
@@ -123,16 +125,16 @@ func TestRouteFigures(t *testing.T) {
 		all.Wait()
 	}
 	fine := Exchange{Status: 200, First: 3 * time.Millisecond}
-	record("www.example.com", "/", "r10", 2, 500, fine)
-	record("www.example.com", "/", "r9", 1, 60, Exchange{Status: 502, Error: "endpoint_failure"})
-	record("www.example.com", "/", "r9", 1, 70, Exchange{Status: 499, Error: "client_gone", Duration: 7 * time.Second})
-	record("www.example.com", "/api", "r9", 1, 10, fine)
-	record("", "", "r9", 1, 10, fine) // an app's own address
-	record("www.example.com", "/", "r10", 1, 90, Exchange{Status: 500, First: time.Second, Pinned: true})
-	f.Record(&Exchange{App: "shop", Release: "r9", RouteHost: "www.example.com", RoutePath: "/", Status: 503, Error: "no_endpoints"})
+	record("www.example.com", "/", 10, 2, 500, fine)
+	record("www.example.com", "/", 9, 1, 60, Exchange{Status: 502, Error: "endpoint_failure"})
+	record("www.example.com", "/", 9, 1, 70, Exchange{Status: 499, Error: "client_gone", Duration: 7 * time.Second})
+	record("www.example.com", "/api", 9, 1, 10, fine)
+	record("", "", 9, 1, 10, fine) // an app's own address
+	record("www.example.com", "/", 10, 1, 90, Exchange{Status: 500, First: time.Second, Pinned: true})
+	f.Record(&Exchange{Release: ref("shop").Release(9), RouteHost: "www.example.com", RoutePath: "/", Status: 503, Error: "no_endpoints"})
 
 	got := f.Route("www.example.com", "/")
-	if len(got) != 2 || got[0].Release != "r9" || got[1].Release != "r10" {
+	if len(got) != 2 || got[0].Release.N != 9 || got[1].Release.N != 10 {
 		t.Fatalf("series: %v", got)
 	}
 	old, fresh := got[0], got[1]
@@ -152,7 +154,7 @@ func TestRouteFigures(t *testing.T) {
 	if c := old.Judged; c.Requests != 31 || c.Errors != 11 || c.Gone != 20 {
 		t.Errorf("r9: judged %d requests, %d errors, %d gone", c.Requests, c.Errors, c.Gone)
 	}
-	record("www.example.com", "/", "r10", 1, 150, fine)
+	record("www.example.com", "/", 10, 1, 150, fine)
 	later := f.Route("www.example.com", "/")[1]
 	ends, counts := later.Total.Latency.Buckets()
 	if i := slices.IndexFunc(counts, func(n uint64) bool { return n > 0 }); len(ends) != len(counts) || counts[i] != 1150 ||
@@ -162,7 +164,7 @@ func TestRouteFigures(t *testing.T) {
 	if n := len(f.Route("www.example.com", "/api")); n != 1 {
 		t.Errorf("%d series of another path", n)
 	}
-	f.Forget(func(_, release string) bool { return release == "r9" }, func(_, path string) bool { return path == "/" })
+	f.Forget(func(r cloud.ReleaseRef) bool { return r.N == 9 }, func(_, path string) bool { return path == "/" })
 	if len(f.Route("www.example.com", "/api")) != 0 || len(f.Route("www.example.com", "/")) != 1 {
 		t.Error("forgotten routes and releases are there still")
 	}
@@ -173,7 +175,7 @@ func BenchmarkRecord(b *testing.B) {
 	for _, c := range []struct{ name, host, path string }{{"own", "", ""}, {"mapped", "www.example.com", "/"}} {
 		b.Run(c.name, func(b *testing.B) {
 			f := NewFigures(DefaultWarmup)
-			x := Exchange{App: "shop", Release: "r2", Method: []byte("GET"), Status: 200, First: time.Millisecond, Out: 120, Nth: 1000}
+			x := Exchange{Release: ref("shop").Release(2), Method: []byte("GET"), Status: 200, First: time.Millisecond, Out: 120, Nth: 1000}
 			for i := range 10_000 {
 				x.RouteHost, x.RoutePath = "www"+strconv.Itoa(i)+".example.com", "/"
 				f.Record(&x)
@@ -199,24 +201,25 @@ func TestRecordedRoutes(t *testing.T) {
 	f.swap()
 	p := dial(t, f.public)
 	for _, c := range []struct {
-		target, host                   string
-		status                         int
-		route, path, release, instance string
-		nth                            uint64
+		target, host         string
+		status               int
+		route, path, release string
+		instance             cloud.InstanceID
+		nth                  uint64
 	}{
-		{"/x", "a.Example.org:80", 200, "*.example.org", "/", "r1", "shop-r1-1", 1},
-		{"/x", "b.example.org", 200, "*.example.org", "/", "r1", "shop-r1-1", 2},
-		{"/api/x", "b.example.org", 503, "*.example.org", "/api", "r2", "", 0},
+		{"/x", "a.Example.org:80", 200, "*.example.org", "/", "shop@r1", "shop-r1-1", 1},
+		{"/x", "b.example.org", 200, "*.example.org", "/", "shop@r1", "shop-r1-1", 2},
+		{"/api/x", "b.example.org", 503, "*.example.org", "/api", "shop@r2", "", 0},
 		{"/", "example.org", 404, "", "", "", "", 0},
 	} {
 		res, _ := p.send(get(c.target, c.host)).answer("GET")
 		x := f.seen.next(t)
-		if res.StatusCode != c.status || x.RouteHost != c.route || x.RoutePath != c.path || x.Release != c.release || x.Instance != c.instance || x.Nth != c.nth {
+		if res.StatusCode != c.status || x.RouteHost != c.route || x.RoutePath != c.path || x.Release.String() != c.release || x.Instance != c.instance || x.Nth != c.nth {
 			t.Errorf("%s%s: %d by %q %q, %s %s, number %d", c.host, c.target, res.StatusCode, x.RouteHost, x.RoutePath, x.Release, x.Instance, x.Nth)
 		}
 	}
 	dial(t, f.addr).send(get("/", shopHost)).answer("GET")
-	if x := f.seen.next(t); x.RouteHost != "" || x.App != "shop" {
-		t.Errorf("an app's own address: %q, %q", x.RouteHost, x.App)
+	if x := f.seen.next(t); x.RouteHost != "" || x.Release != ref("shop").Release(1) {
+		t.Errorf("an app's own address: %q, %s", x.RouteHost, x.Release)
 	}
 }

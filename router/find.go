@@ -45,9 +45,13 @@ func (x *exchange) lookup(t *Table) *Route {
 }
 
 // pin leads the request to the release that it asks for, of an app that the route leads to.
-func (x *exchange) pin(app string, release []byte) fault {
+func (x *exchange) pin(app cloud.AppRef, release []byte) fault {
 	var key [128]byte
-	b := append(append(append(key[:0], app...), '@'), release...)
+	b := key[:0]
+	if app.Group != cloud.DefaultGroup {
+		b = append(append(b, app.Group...), '/')
+	}
+	b = append(append(append(b, app.App...), '@'), release...)
 	pool, ok := x.table.pools.get(b)
 	if !ok {
 		return faultRelease
@@ -97,11 +101,11 @@ func (x *exchange) claim() fault {
 // missed is the end of a request that nobody took. It counts for whoever it was meant for.
 func (x *exchange) missed() fault {
 	switch {
-	case x.App != "":
+	case x.Release.App != "":
 	case x.pool != nil:
-		x.App, x.Release = x.pool.App, x.pool.Release
-	case len(x.route.apps) > 0:
-		x.App, x.Release = x.route.apps[0], x.route.release
+		x.Release = x.pool.Release
+	default:
+		x.Release = x.route.only
 	}
 	return faultNoEndpoints
 }
@@ -116,7 +120,7 @@ func (x *exchange) claimIn(p *Pool) bool {
 		return false
 	}
 	x.ep, x.pool = e, p
-	x.App, x.Release, x.Instance, x.Nth = p.App, p.Release, e.ID, e.served.Add(1)
+	x.Release, x.Instance, x.Nth = p.Release, e.ID, e.served.Add(1)
 	return true
 }
 

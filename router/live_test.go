@@ -157,14 +157,14 @@ func TestDrain(t *testing.T) {
 	id := f.world.up("shop", 1, slow)
 	f.swap()
 	p := dial(t, f.addr).send(get("/slow", shopHost))
-	eventually(t, func() bool { return f.Stats().InFlight["shop@r1"] == 1 })
+	eventually(t, func() bool { return f.Stats().InFlight[ref("shop").Release(1)] == 1 })
 
 	other := f.world.up("shop", 1, backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "new") }))
 	f.world.phase(id, cloud.InstanceDraining)
 	f.swap()
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := f.Drain(short, string(id)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := f.Drain(short, id); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("with a request in flight: %v", err)
 	}
 	for range 20 {
@@ -173,7 +173,7 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	ended := make(chan error)
-	go func() { ended <- f.Drain(t.Context(), string(id)) }()
+	go func() { ended <- f.Drain(t.Context(), id) }()
 	close(release)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestDrain(t *testing.T) {
 		t.Fatalf("after its return: %q", got)
 	}
 	// A drain waits for the table without the instance: there may be nobody else to answer before.
-	go func() { ended <- f.Drain(t.Context(), string(id)) }()
+	go func() { ended <- f.Drain(t.Context(), id) }()
 	for range 5 {
 		if _, got := dial(t, f.addr).send(get("/", shopHost)).answer("GET"); got != "old" {
 			t.Fatalf("before the swap: %q", got)
@@ -209,7 +209,7 @@ func TestDrain(t *testing.T) {
 	f.swap()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := f.Drain(ctx, string(id)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := f.Drain(ctx, id); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 	if res, _ := dial(t, f.addr).send(get("/", shopHost)).answer("GET"); res.StatusCode != 503 {
@@ -227,12 +227,12 @@ func TestDrainTunnel(t *testing.T) {
 	f.swap()
 	short, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if err := f.Drain(short, string(id)); err == nil {
+	if err := f.Drain(short, id); err == nil {
 		t.Fatal("drained with an upgraded connection open")
 	}
 	p.send("still").expect("still")
 	_ = p.Close()
-	if err := f.Drain(t.Context(), string(id)); err != nil {
+	if err := f.Drain(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -299,7 +299,7 @@ func TestSwapsUnderLoad(t *testing.T) {
 		f.swap()
 		f.world.phase(id, cloud.InstanceDraining)
 		f.swap()
-		if err := f.Drain(t.Context(), string(id)); err != nil {
+		if err := f.Drain(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		stop()
@@ -474,8 +474,8 @@ func TestRecord(t *testing.T) {
 	}))
 	dial(t, f.addr).send(request("POST", "/a?b", "Shop.micro.test", "Content-Length: 3") + "abc").answer("POST")
 	x := f.seen.next(t)
-	got := fmt.Sprintf("%s %s %s %v %s %s %s %s %d %d %d %d %q", x.Scheme, x.Method, x.Host, x.Internal, x.Target, x.App, x.Release, x.Instance, x.Status, x.In, x.Out, x.Attempts, x.Error)
-	if want := `http POST Shop.micro.test true /a?b shop r1 shop-r1-1 201 3 5 1 ""`; got != want {
+	got := fmt.Sprintf("%s %s %s %v %s %s %s %d %d %d %d %q", x.Scheme, x.Method, x.Host, x.Internal, x.Target, x.Release, x.Instance, x.Status, x.In, x.Out, x.Attempts, x.Error)
+	if want := `http POST Shop.micro.test true /a?b shop@r1 shop-r1-1 201 3 5 1 ""`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if x.First <= 0 || x.Duration < x.First || len(x.RequestID) != 32 || !x.Client.IsValid() || time.Since(x.Start) > time.Minute {

@@ -3,6 +3,8 @@ package router
 import (
 	"cmp"
 	"slices"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // Look is what a table says of a host and path: where a request would go.
@@ -18,14 +20,14 @@ type Look struct {
 
 // Share is the part of a route's requests that a release takes.
 type Share struct {
-	App, Release string  // "shop", "r7"
-	Part         float64 // above 0, at most 1
-	Instances    []Standing
+	Release   cloud.ReleaseRef // without a number for a part of micro
+	Part      float64          // above 0, at most 1
+	Instances []Standing
 }
 
 // Standing is how the router sees an instance.
 type Standing struct {
-	ID       string
+	ID       cloud.InstanceID
 	InFlight int64
 	Ejected  bool // it refused connections a moment ago, and gets requests only where no other can
 }
@@ -54,7 +56,7 @@ func (r *Router) Look(internal, loopback bool, host, target string) (l Look) {
 	l.Host, l.Path, l.Mapped, l.Sticky = route.Host, route.Path, route.mapped, string(route.sticky.by)
 	now := r.now()
 	for _, share := range route.shares {
-		one := Share{App: share.pool.App, Release: share.pool.Release, Part: float64(share.weight) / float64(max(route.plan.total, 1))}
+		one := Share{Release: share.pool.Release, Part: float64(share.weight) / float64(max(route.plan.total, 1))}
 		for _, e := range share.pool.Endpoints {
 			one.Instances = append(one.Instances, Standing{e.ID, e.InFlight(), e.ejected(now)})
 		}

@@ -30,7 +30,7 @@ func TestLook(t *testing.T) {
 		l := f.Look(c.internal, true, c.host, c.target)
 		var shares []string
 		for _, s := range l.Shares {
-			shares = append(shares, fmt.Sprintf("%s@%s %g", s.App, s.Release, s.Part))
+			shares = append(shares, fmt.Sprintf("%s %g", s.Release, s.Part))
 		}
 		if got := fmt.Sprint(l.Known, " ", l.Host, " ", l.Path, " ", l.Mapped, " ", shares); got != c.want {
 			t.Errorf("%s%s: %s, want %s", c.host, c.target, got, c.want)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 const (
@@ -30,8 +32,8 @@ type mirror struct {
 
 // Mirrored is a copy of a request and what became of it, beside its original.
 type Mirrored struct {
-	RouteHost, RoutePath string // as in Exchange
-	App, Release         string // that the copy went to
+	RouteHost, RoutePath string           // as in Exchange
+	Release              cloud.ReleaseRef // that the copy went to
 
 	Original int // the original's status; 0 where it got no answer of the app's
 	Took     time.Duration
@@ -99,7 +101,7 @@ func (x *exchange) mirror() {
 	if !ok {
 		s = new(shadow)
 	}
-	s.Mirrored = Mirrored{RouteHost: x.RouteHost, RoutePath: x.RoutePath, App: m.pool.App, Release: m.pool.Release, Took: x.First}
+	s.Mirrored = Mirrored{RouteHost: x.RouteHost, RoutePath: x.RoutePath, Release: m.pool.Release, Took: x.First}
 	if x.Error == "" {
 		s.Original = x.Status
 	}

@@ -78,7 +78,7 @@ func TestMirror(t *testing.T) {
 		}
 	}
 	c := copies(t, figures, 20)
-	if c.App != "shop" || c.Release != "r2" || c.Answered != 20 || c.Original.Count != 20 || c.Copy.Count != 20 {
+	if c.Release != ref("shop").Release(2) || c.Answered != 20 || c.Original.Count != 20 || c.Copy.Count != 20 {
 		t.Errorf("%d answered, %d and %d timed", c.Answered, c.Original.Count, c.Copy.Count)
 	}
 	nines := 0

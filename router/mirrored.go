@@ -1,9 +1,10 @@
 package router
 
 import (
-	"cmp"
 	"slices"
 	"sync"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // mirrorTallies count copies. They are locked: a copy is nothing that anybody waits for.
@@ -14,7 +15,7 @@ type mirrorTallies struct {
 
 type mirrorKey struct {
 	routeKey
-	releaseKey
+	release cloud.ReleaseRef
 }
 
 type mirrorTally struct {
@@ -24,11 +25,11 @@ type mirrorTally struct {
 
 // MirrorCounts are copies and what became of them.
 type MirrorCounts struct {
-	App, Release string // that the copies went to
-	Answered     uint64
-	Differ       uint64 // of those that were answered: with another status than the original
-	Failed       uint64 // got no answer
-	Dropped      uint64 // were not sent, because too many were under way
+	Release  cloud.ReleaseRef // that the copies went to
+	Answered uint64
+	Differ   uint64 // of those that were answered: with another status than the original
+	Failed   uint64 // got no answer
+	Dropped  uint64 // were not sent, because too many were under way
 	// The times until the answer's head was there, of originals and copies that both were answered.
 	Original, Copy Snapshot
 }
@@ -39,10 +40,10 @@ var _ MirrorRecorder = (*Figures)(nil)
 func (f *Figures) RecordMirror(m *Mirrored) {
 	f.byMirror.mu.Lock()
 	defer f.byMirror.mu.Unlock()
-	k := mirrorKey{routeKey{m.RouteHost, m.RoutePath}, releaseKey{m.App, m.Release}}
+	k := mirrorKey{routeKey{m.RouteHost, m.RoutePath}, m.Release}
 	t := f.byMirror.all[k]
 	if t == nil {
-		t = &mirrorTally{counts: MirrorCounts{App: m.App, Release: m.Release}}
+		t = &mirrorTally{counts: MirrorCounts{Release: m.Release}}
 		if f.byMirror.all == nil {
 			f.byMirror.all = map[mirrorKey]*mirrorTally{}
 		}
@@ -89,11 +90,11 @@ func (f *Figures) Mirrors(host, path string) []MirrorCounts {
 func (f *Figures) AllMirrors() []MirrorCounts {
 	f.byMirror.mu.Lock()
 	defer f.byMirror.mu.Unlock()
-	sum := map[releaseKey]MirrorCounts{}
+	sum := map[cloud.ReleaseRef]MirrorCounts{}
 	for k, t := range f.byMirror.all {
-		c, s := sum[k.releaseKey], t.snapshot()
-		sum[k.releaseKey] = MirrorCounts{
-			s.App, s.Release, c.Answered + s.Answered, c.Differ + s.Differ, c.Failed + s.Failed, c.Dropped + s.Dropped,
+		c, s := sum[k.release], t.snapshot()
+		sum[k.release] = MirrorCounts{
+			s.Release, c.Answered + s.Answered, c.Differ + s.Differ, c.Failed + s.Failed, c.Dropped + s.Dropped,
 			c.Original.Merge(s.Original), c.Copy.Merge(s.Copy),
 		}
 	}
@@ -107,7 +108,7 @@ func (f *Figures) AllMirrors() []MirrorCounts {
 
 func sortMirrors(list []MirrorCounts) {
 	slices.SortFunc(list, func(a, b MirrorCounts) int {
-		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(len(a.Release), len(b.Release)), cmp.Compare(a.Release, b.Release))
+		return compareReleases(a.Release, b.Release)
 	})
 }
 
@@ -118,11 +119,11 @@ func (t *mirrorTally) snapshot() MirrorCounts {
 }
 
 // forget drops the copies of routes and to releases that keep says no to.
-func (t *mirrorTallies) forget(keep func(routeKey, releaseKey) bool) {
+func (t *mirrorTallies) forget(keep func(routeKey, cloud.ReleaseRef) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for k := range t.all {
-		if !keep(k.routeKey, k.releaseKey) {
+		if !keep(k.routeKey, k.release) {
 			delete(t.all, k)
 		}
 	}

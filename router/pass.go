@@ -17,11 +17,11 @@ import (
 // was given out for one says nothing of another that the host leads to as well.
 func Pass(key []byte, host cloud.Host, to cloud.ReleaseRef, until time.Time) string {
 	said := "r" + strconv.Itoa(to.N) + "." + strconv.FormatInt(until.Unix(), 10)
-	return said + "." + sign(key, host, to.AppRef.String(), []byte(said))
+	return said + "." + sign(key, host, to.AppRef, []byte(said))
 }
 
 // passed returns the release that a pass is for, and whether it is good for an app on the host now.
-func passed(key []byte, host cloud.Host, app string, pass []byte, now time.Time) (release []byte, ok bool) {
+func passed(key []byte, host cloud.Host, app cloud.AppRef, pass []byte, now time.Time) (release []byte, ok bool) {
 	last := bytes.LastIndexByte(pass, '.')
 	if len(key) == 0 || last < 0 || len(pass) > 200 {
 		return nil, false
@@ -35,9 +35,9 @@ func passed(key []byte, host cloud.Host, app string, pass []byte, now time.Time)
 	return release, err == nil && now.Unix() < at
 }
 
-func sign(key []byte, host cloud.Host, app string, said []byte) string {
+func sign(key []byte, host cloud.Host, app cloud.AppRef, said []byte) string {
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte("micro release pass\x00" + string(host) + "\x00" + app + "\x00"))
+	h.Write([]byte("micro release pass\x00" + string(host) + "\x00" + app.String() + "\x00"))
 	h.Write(said)
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }

@@ -36,13 +36,13 @@ func TestPass(t *testing.T) {
 		{"empty", "www.example.com", "", key, 0, false},
 		{"dots", "www.example.com", "...", key, 0, false},
 	} {
-		if release, ok := passed(c.key, c.host, "shop", []byte(c.pass), now.Add(c.after)); ok != c.ok || ok && string(release) != "r7" {
+		if release, ok := passed(c.key, c.host, shop, []byte(c.pass), now.Add(c.after)); ok != c.ok || ok && string(release) != "r7" {
 			t.Errorf("%s: %q, %v", c.name, release, ok)
 		}
 	}
-	for _, app := range []string{"blog", "qa/shop", ""} {
+	for _, app := range []cloud.AppRef{ref("blog"), {Group: "qa", App: "shop"}, {}} {
 		if _, ok := passed(key, "www.example.com", app, []byte(good), now); ok {
-			t.Errorf("a pass for shop is good for %q", app)
+			t.Errorf("a pass for shop is good for %s", app)
 		}
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 func poolOf(release string, n int) *Pool {
-	p := &Pool{App: "shop", Release: release}
+	p := &Pool{Release: ref(release).Release(0)}
 	for i := range n {
-		p.Endpoints = append(p.Endpoints, newEndpoint(fmt.Sprintf("%s-%d", release, i), "shop@"+release, netip.AddrPort{}))
+		p.Endpoints = append(p.Endpoints, newEndpoint(cloud.InstanceID(fmt.Sprintf("%s-%d", release, i)), p.Release, netip.AddrPort{}))
 	}
 	return p
 }
@@ -118,7 +120,7 @@ func TestTenPercent(t *testing.T) {
 		r.plan = plan{10, stride(10)}
 		n, longest, run := 0, 0, 0
 		for range 10_000 {
-			if run++; r.pool().Release == "r2" {
+			if run++; r.pool().Release == ref("r2").Release(0) {
 				n++
 				longest, run = max(longest, run), 0
 			}

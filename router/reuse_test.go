@@ -119,7 +119,7 @@ func TestReusedAfterPlainAnswers(t *testing.T) {
 	for range 3 {
 		for _, path := range []string{"/", "/204", "/304", "/chunks"} {
 			ask(t, f.addr, get(path, shopHost))
-			eventually(t, func() bool { return f.Stats().InFlight["shop@r1"] == 0 })
+			eventually(t, func() bool { return f.Stats().InFlight[ref("shop").Release(1)] == 0 })
 		}
 	}
 	if len(conns) != 1 {

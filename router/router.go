@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // Config is what a Router needs; its zero value is fit for use.
@@ -64,8 +66,8 @@ type Router struct {
 	conns     conns
 
 	mu      sync.Mutex
-	swapped chan struct{}          // closed by the next Swap
-	retired map[string][]*Endpoint // left the table with requests in flight
+	swapped chan struct{}                    // closed by the next Swap
+	retired map[cloud.InstanceID][]*Endpoint // left the table with requests in flight
 }
 
 // New returns a router with an empty table.
@@ -76,7 +78,7 @@ func New(cfg Config) *Router {
 		limits: limits{cfg.Timeout, cfg.MaxBody}, passKey: cfg.PassKey,
 		epoch:   time.Now(),
 		swapped: make(chan struct{}),
-		retired: map[string][]*Endpoint{},
+		retired: map[cloud.InstanceID][]*Endpoint{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -148,12 +150,12 @@ const tableLag = 2 * time.Second
 // Drain returns when no request is in flight to the instance, upgraded connections included, and none
 // can be any more: once a table without it is in force, or tableLag after it was asked. It returns ctx's
 // error where that ends first; the instance takes no requests then either.
-func (r *Router) Drain(ctx context.Context, instance string) error {
+func (r *Router) Drain(ctx context.Context, instance cloud.InstanceID) error {
 	lag := time.NewTimer(tableLag)
 	defer lag.Stop()
 	for waiting := true; waiting; {
 		r.mu.Lock()
-		_, waiting = r.table.Load().endpoints.lookup(instance)
+		_, waiting = r.table.Load().endpoints.lookup(string(instance))
 		swapped := r.swapped
 		r.mu.Unlock()
 		if waiting {
@@ -168,7 +170,7 @@ func (r *Router) Drain(ctx context.Context, instance string) error {
 	}
 	r.mu.Lock()
 	wait := slices.Clone(r.retired[instance])
-	if e, ok := r.table.Load().endpoints.lookup(instance); ok {
+	if e, ok := r.table.Load().endpoints.lookup(string(instance)); ok {
 		e.drain()
 		wait = append(wait, e)
 	}
@@ -228,9 +230,9 @@ func (x *exchange) forget() {
 
 // Stats is what a router does now.
 type Stats struct {
-	Connections int              // of clients
-	InFlight    map[string]int64 // requests by release, "shop@r7"; only those with any
-	Instances   map[string]InstanceStats
+	Connections int                        // of clients
+	InFlight    map[cloud.ReleaseRef]int64 // requests; only releases with any
+	Instances   map[cloud.InstanceID]InstanceStats
 }
 
 // InstanceStats are the requests of an instance.
@@ -241,7 +243,7 @@ type InstanceStats struct {
 
 // Stats counts what is under way, to instances that left the table too.
 func (r *Router) Stats() Stats {
-	s := Stats{Connections: r.conns.len(), InFlight: map[string]int64{}, Instances: map[string]InstanceStats{}}
+	s := Stats{Connections: r.conns.len(), InFlight: map[cloud.ReleaseRef]int64{}, Instances: map[cloud.InstanceID]InstanceStats{}}
 	count := func(e *Endpoint) {
 		n := e.InFlight()
 		if n > 0 {

@@ -22,7 +22,7 @@ func TestStickyMonotone(t *testing.T) {
 		by := rapid.IntRange(1, 100).Draw(t, "by")
 		before, after := &Route{}, &Route{}
 		for i, w := range weights {
-			p := &Pool{Release: fmt.Sprint(i), hash: fnv(fmt.Sprint("shop@r", i))}
+			p := &Pool{Release: ref("shop").Release(i), hash: fnv(fmt.Sprint("shop@r", i))}
 			before.shares = append(before.shares, share{uint64(w), p})
 			if i == raised {
 				w += by
@@ -42,7 +42,7 @@ func TestStickyShares(t *testing.T) {
 	r := &Route{}
 	total := 0
 	for i, w := range []int{90, 9, 1} {
-		r.shares = append(r.shares, share{uint64(w), &Pool{Release: fmt.Sprint(i), hash: fnv(fmt.Sprint("shop@r", i))}})
+		r.shares = append(r.shares, share{uint64(w), &Pool{Release: ref("shop").Release(i), hash: fnv(fmt.Sprint("shop@r", i))}})
 		total += w
 	}
 	const n = 100_000

@@ -41,9 +41,9 @@ type vhost struct {
 // Route is where a path of a host leads.
 type Route struct {
 	Host, Path string
-	mapped     bool     // by somebody, it is no app's own address
-	apps       []string // of its targets, each once, for X-Micro-Release
-	release    string   // of its only target; "" where there are several
+	mapped     bool             // by somebody, it is no app's own address
+	apps       []cloud.AppRef   // of its targets, each once, for X-Micro-Release
+	only       cloud.ReleaseRef // that it leads to; without a number where there are several
 	shares     []share
 	explicit   bool // its shares were asked for, they don't follow the ready instances
 	plan       plan
@@ -62,8 +62,7 @@ type share struct {
 
 // Pool is the ready instances of a release.
 type Pool struct {
-	App       string // "shop", "qa/shop"
-	Release   string // "r7"
+	Release   cloud.ReleaseRef
 	Endpoints []*Endpoint
 	hash      uint64 // of its name
 }
@@ -78,7 +77,7 @@ type Limits struct {
 // speaks HTTP/1.1.
 type Mount struct {
 	Host cloud.Host
-	Name string // stands in for the app in the log, for example "api"
+	Name cloud.AppName // what its requests are counted for, for example "api": no app has it
 	Dial func(context.Context) (net.Conn, error)
 }
 

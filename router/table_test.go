@@ -59,7 +59,7 @@ func TestFind(t *testing.T) {
 		r := table.find(false, true, &key, hostKey([]byte(host), &key), []byte(path), make([]byte, 0, 64))
 		got := "none"
 		if r != nil {
-			got = r.apps[0]
+			got = r.apps[0].String()
 		}
 		if got != want {
 			t.Errorf("%s%s: got %s, want %s", host, path, got, want)

@@ -1,11 +1,12 @@
 package router
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // tallies count by route and release. They are spread over maps that are copied when a route is seen
@@ -23,7 +24,7 @@ type routeTally struct{ releases atomic.Pointer[[]*tally] }
 // tally is what a release did on a route: either judged or not. What warms an instance up is not, nor what
 // clients chose the release for: who tests a new one asks it other things than its users do.
 type tally struct {
-	releaseKey
+	release          cloud.ReleaseRef
 	unjudged, judged counter
 }
 
@@ -58,7 +59,7 @@ func (t *tallies) part(k routeKey) *atomic.Pointer[map[routeKey]*routeTally] {
 }
 
 // of returns the tally of a release on a route, made anew where there is none.
-func (t *tallies) of(k routeKey, r releaseKey) *tally {
+func (t *tallies) of(k routeKey, r cloud.ReleaseRef) *tally {
 	if found := t.find(k, r); found != nil {
 		return found
 	}
@@ -67,7 +68,7 @@ func (t *tallies) of(k routeKey, r releaseKey) *tally {
 	if found := t.find(k, r); found != nil {
 		return found
 	}
-	made := &tally{releaseKey: r}
+	made := &tally{release: r}
 	part := t.part(k)
 	routes := map[routeKey]*routeTally{}
 	if old := part.Load(); old != nil {
@@ -86,9 +87,9 @@ func (t *tallies) of(k routeKey, r releaseKey) *tally {
 	return made
 }
 
-func (t *tallies) find(k routeKey, r releaseKey) *tally {
+func (t *tallies) find(k routeKey, r cloud.ReleaseRef) *tally {
 	for _, one := range t.list(k) {
-		if one.releaseKey == r {
+		if one.release == r {
 			return one
 		}
 	}
@@ -108,7 +109,7 @@ func (t *tallies) list(k routeKey) []*tally {
 }
 
 // forget drops the routes and releases that keep says no to.
-func (t *tallies) forget(keep func(routeKey, releaseKey) bool) {
+func (t *tallies) forget(keep func(routeKey, cloud.ReleaseRef) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.parts {
@@ -118,7 +119,7 @@ func (t *tallies) forget(keep func(routeKey, releaseKey) bool) {
 		}
 		routes := maps.Clone(*old)
 		for k, route := range routes {
-			list := slices.DeleteFunc(slices.Clone(*route.releases.Load()), func(one *tally) bool { return !keep(k, one.releaseKey) })
+			list := slices.DeleteFunc(slices.Clone(*route.releases.Load()), func(one *tally) bool { return !keep(k, one.release) })
 			route.releases.Store(&list)
 			if len(list) == 0 {
 				delete(routes, k)
@@ -149,9 +150,9 @@ func (c Counts) Merge(o Counts) Counts {
 
 // RouteSeries is what a release did on a route of a mapped host.
 type RouteSeries struct {
-	App, Release string // as in Exchange
-	Total        Counts
-	Judged       Counts // without each instance's first requests, and those that chose their release
+	Release cloud.ReleaseRef // as in Exchange
+	Total   Counts
+	Judged  Counts // without each instance's first requests, and those that chose their release
 }
 
 // Route returns what was counted on a route so far, by app and release.
@@ -160,7 +161,7 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 	out := make([]RouteSeries, 0, len(list))
 	for _, t := range list {
 		judged := t.judged.counts()
-		out = append(out, RouteSeries{t.app, t.release, judged.Merge(t.unjudged.counts()), judged})
+		out = append(out, RouteSeries{t.release, judged.Merge(t.unjudged.counts()), judged})
 	}
 	slices.SortFunc(out, RouteSeries.Compare)
 	return out
@@ -168,5 +169,5 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 
 // Compare orders series by app and release number.
 func (s RouteSeries) Compare(o RouteSeries) int {
-	return cmp.Or(cmp.Compare(s.App, o.App), cmp.Compare(len(s.Release), len(o.Release)), cmp.Compare(s.Release, o.Release))
+	return compareReleases(s.Release, o.Release)
 }

@@ -2,10 +2,8 @@ package accesslog
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime/logs"
 )
@@ -17,21 +15,12 @@ var _ router.Recorder = Recorder{}
 
 // Record implements router.Recorder.
 func (r Recorder) Record(x *router.Exchange) {
-	if x.App == "" {
+	if x.Release.App == "" {
 		return
 	}
-	release, _ := strconv.Atoi(strings.TrimPrefix(x.Release, "r"))
-	r.Logs.Append(appRef(x.App), logs.Line{
-		Time: x.Start.Add(x.Duration), Stream: logs.Router, Release: release, Instance: cloud.InstanceID(x.Instance),
+	r.Logs.Append(x.Release.AppRef, logs.Line{
+		Time: x.Start.Add(x.Duration), Stream: logs.Router, Release: x.Release.N, Instance: x.Instance,
 	}, func(b []byte) []byte { return appendAccess(b, x) })
-}
-
-// appRef reads an app's name as the router writes it: "shop", "qa/shop".
-func appRef(name string) cloud.AppRef {
-	if group, app, ok := strings.Cut(name, "/"); ok {
-		return cloud.AppRef{Group: cloud.GroupName(group), App: cloud.AppName(app)}
-	}
-	return cloud.AppRef{Group: cloud.DefaultGroup, App: cloud.AppName(name)}
 }
 
 // appendAccess adds one request in the order in which people look at it. It allocates nothing.

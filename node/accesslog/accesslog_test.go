@@ -15,7 +15,7 @@ import (
 var exchange = router.Exchange{
 	Start: time.Unix(1700000000, 0), Duration: 12345 * time.Microsecond, Client: netip.MustParseAddrPort("10.0.0.9:4711"),
 	Method: []byte("GET"), Host: []byte("shop.micro.test"), Target: []byte("/a?b=c"), RequestID: []byte("f00d"),
-	App: "qa/shop", Release: "r7", Instance: "qa-shop-r7-web-0-k3x9", Status: 200, In: 1, Out: 23,
+	Release: cloud.AppRef{Group: "qa", App: "shop"}.Release(7), Instance: "qa-shop-r7-web-0-k3x9", Status: 200, In: 1, Out: 23,
 }
 
 func accessLog(t *testing.T) Recorder {
@@ -47,7 +47,7 @@ func TestAccessLine(t *testing.T) {
 		lines = append(lines, l)
 	}
 	if len(lines) != 1 || lines[0].Text != want || lines[0].Release != 7 || lines[0].Stream != logs.Router ||
-		string(lines[0].Instance) != exchange.Instance || !lines[0].Time.Equal(exchange.Start.Add(exchange.Duration)) {
+		lines[0].Instance != exchange.Instance || !lines[0].Time.Equal(exchange.Start.Add(exchange.Duration)) {
 		t.Errorf("%+v", lines)
 	}
 }

@@ -40,30 +40,36 @@ func (f Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.Co
 // withTargets adds the releases that are to have requests and have had none yet, in the order of figures.
 func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []router.RouteSeries {
 	for _, t := range shares {
-		one := router.RouteSeries{App: t.AppRef.String(), Release: fmt.Sprintf("r%d", t.N)}
-		if !slices.ContainsFunc(series, func(s router.RouteSeries) bool { return s.App == one.App && s.Release == one.Release }) {
-			series = append(series, one)
+		if !slices.ContainsFunc(series, func(s router.RouteSeries) bool { return s.Release == t.ReleaseRef }) {
+			series = append(series, router.RouteSeries{Release: t.ReleaseRef})
 		}
 	}
 	slices.SortFunc(series, router.RouteSeries.Compare)
 	return series
 }
 
+// releaseName is "r7", and "" for requests that no release was found for.
+func releaseName(r cloud.ReleaseRef) string {
+	if r.N == 0 {
+		return ""
+	}
+	return fmt.Sprintf("r%d", r.N)
+}
+
 // compared is one release's part.
 func (f Figures) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, passed time.Duration) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
-		App: s.App, Release: s.Release, Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
+		App: s.Release.AppRef.String(), Release: releaseName(s.Release), Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
 		Rate: float64(s.Total.Requests) / max(passed.Seconds(), 0.001),
 		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
 	}
-	ref := releaseOf(s.App, s.Release)
 	for _, t := range shares {
-		if t.ReleaseRef == ref {
+		if t.ReleaseRef == s.Release {
 			c.Share = t.Percent
 		}
 	}
-	for _, i := range v.Pool(ref) {
+	for _, i := range v.Pool(s.Release) {
 		c.Ready++
 		if st, err := f.Usage.Stats(ctx, i.ID); err == nil {
 			c.CPU += st.CPU.Seconds()
@@ -78,7 +84,7 @@ func copied(m router.MirrorCounts) api.Mirrored {
 	_, was, _ := m.Original.Quantiles()
 	_, is, _ := m.Copy.Quantiles()
 	return api.Mirrored{
-		App: m.App, Release: m.Release, Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
+		App: m.Release.AppRef.String(), Release: releaseName(m.Release), Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
 		OriginalP95: milliseconds(was), P95: milliseconds(is),
 	}
 }

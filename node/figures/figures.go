@@ -2,8 +2,6 @@ package figures
 
 import (
 	"context"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -42,14 +40,13 @@ type Figures struct{ Config }
 func (f Figures) Figures() (list []api.ReleaseFigures) {
 	inFlight := f.Router.Stats().InFlight
 	for _, s := range f.Counted.All() {
-		if s.App == "" || s.Release == "" {
+		if s.Release.N == 0 {
 			continue
 		}
-		ref := releaseOf(s.App, s.Release)
 		p50, p95, p99 := s.Latency.Snapshot().Quantiles()
 		list = append(list, api.ReleaseFigures{
-			Group: ref.Group, App: ref.App, Release: ref.N, Since: f.Started.UTC(), Requests: s.Requests.Load(), Errors: s.Errors.Load(),
-			InFlight: inFlight[s.App+"@"+s.Release], P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
+			Group: s.Release.Group, App: s.Release.App, Release: s.Release.N, Since: f.Started.UTC(), Requests: s.Requests.Load(), Errors: s.Errors.Load(),
+			InFlight: inFlight[s.Release], P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
 		})
 	}
 	return list
@@ -59,7 +56,7 @@ func (f Figures) Figures() (list []api.ReleaseFigures) {
 func (f Figures) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
 	all := map[cloud.InstanceID]handler.InstanceRequests{}
 	for id, s := range f.Router.Stats().Instances {
-		all[cloud.InstanceID(id)] = handler.InstanceRequests{Total: s.Requests, InFlight: s.InFlight}
+		all[id] = handler.InstanceRequests{Total: s.Requests, InFlight: s.InFlight}
 	}
 	return all
 }
@@ -79,7 +76,7 @@ func (f Figures) Forget(ctx context.Context) error {
 		case <-tick.C:
 		}
 		state := f.Views.View().State
-		f.Counted.Forget(func(app, release string) bool { return known(state, app, release) }, func(host, path string) bool {
+		f.Counted.Forget(func(r cloud.ReleaseRef) bool { return known(state, r) }, func(host, path string) bool {
 			vhost, ok := state.VirtualHost(cloud.Host(host))
 			if ok {
 				_, ok = vhost.Route(path)
@@ -89,17 +86,15 @@ func (f Figures) Forget(ctx context.Context) error {
 	}
 }
 
-// known says whether there is a release of the names that the router uses. Requests that no app or no
-// release was found for are counted too.
-func known(s *cloud.State, app, release string) bool {
-	if app == "" {
+// known tells whether a release that the router counted for exists. Requests that no app or no release was found
+// for are counted too.
+func known(s *cloud.State, r cloud.ReleaseRef) bool {
+	if r.App == "" {
 		return true
 	}
-	_, ok := s.App(AppRef(app))
-	if number, named := strings.CutPrefix(release, "r"); named && ok {
-		n, err := strconv.Atoi(number)
-		_, ok = s.Release(AppRef(app).Release(n))
-		ok = ok && err == nil
+	_, ok := s.App(r.AppRef)
+	if ok && r.N != 0 {
+		_, ok = s.Release(r)
 	}
 	return ok
 }

@@ -7,14 +7,14 @@ import (
 )
 
 func TestKnownFigures(t *testing.T) {
-	shop := cloud.AppRef{Group: "qa", App: "shop"}
+	shop, other := cloud.AppRef{Group: "qa", App: "shop"}, cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	s := cloud.NewState().Apply(1, []cloud.Change{cloud.Put(&cloud.App{AppRef: shop}), cloud.Put(&cloud.Release{ReleaseRef: shop.Release(2)})})
 	for _, c := range []struct {
-		app, release string
-		want         bool
-	}{{"", "", true}, {"qa/shop", "", true}, {"qa/shop", "r2", true}, {"qa/shop", "r1", false}, {"shop", "r2", false}, {"shop", "", false}} {
-		if got := known(s, c.app, c.release); got != c.want {
-			t.Errorf("%s@%s: %v", c.app, c.release, got)
+		release cloud.ReleaseRef
+		want    bool
+	}{{cloud.ReleaseRef{}, true}, {shop.Release(0), true}, {shop.Release(2), true}, {shop.Release(1), false}, {other.Release(2), false}, {other.Release(0), false}} {
+		if got := known(s, c.release); got != c.want {
+			t.Errorf("%s: %v", c.release, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router"
 )
 
@@ -44,21 +45,32 @@ func (c httpCollector) Collect(to chan<- prometheus.Metric) {
 	to <- gauge(connections, int(stats.Connections))
 	for _, s := range c.figures.All() {
 		for _, code := range s.Codes() {
-			to <- counter(requests, code.N.Load(), s.App, s.Release, strconv.Itoa(code.Status), code.Method)
+			to <- counter(requests, code.N.Load(), app(s.Release), release(s.Release), strconv.Itoa(code.Status), code.Method)
 		}
-		if s.App != "" {
-			to <- histogram(s.Latency.Snapshot(), s.App, s.Release)
+		if s.Release.App != "" {
+			to <- histogram(s.Latency.Snapshot(), app(s.Release), release(s.Release))
 		}
-		if s.Release != "" {
-			to <- gauge(inFlight, int(stats.InFlight[s.App+"@"+s.Release]), s.App, s.Release)
+		if s.Release.N != 0 {
+			to <- gauge(inFlight, int(stats.InFlight[s.Release]), app(s.Release), release(s.Release))
 		}
 	}
 	for _, m := range c.figures.AllMirrors() {
-		to <- counter(mirrored, m.Answered-m.Differ, m.App, m.Release, "same")
-		to <- counter(mirrored, m.Differ, m.App, m.Release, "differs")
-		to <- counter(mirrored, m.Failed, m.App, m.Release, "failed")
-		to <- counter(mirrored, m.Dropped, m.App, m.Release, "dropped")
+		app, release := app(m.Release), release(m.Release)
+		to <- counter(mirrored, m.Answered-m.Differ, app, release, "same")
+		to <- counter(mirrored, m.Differ, app, release, "differs")
+		to <- counter(mirrored, m.Failed, app, release, "failed")
+		to <- counter(mirrored, m.Dropped, app, release, "dropped")
 	}
+}
+
+// app and release return the labels of a release, "" where there is none.
+func app(r cloud.ReleaseRef) string { return r.AppRef.String() }
+
+func release(r cloud.ReleaseRef) string {
+	if r.N == 0 {
+		return ""
+	}
+	return "r" + strconv.Itoa(r.N)
 }
 
 func histogram(s router.Snapshot, labels ...string) prometheus.Metric {

@@ -1,8 +1,6 @@
 package metrics
 
 import (
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/protoduction/micro/cloud"
@@ -29,7 +27,7 @@ func (c instanceCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	for ref, phases := range count {
 		for _, phase := range cloud.InstancePhases() {
-			to <- gauge(instances, phases[phase], ref.AppRef.String(), "r"+strconv.Itoa(ref.N), string(phase))
+			to <- gauge(instances, phases[phase], app(ref), release(ref), string(phase))
 		}
 	}
 }

@@ -18,22 +18,22 @@ import (
 // counted are metrics of a node that has counted a little of everything, and runs nothing.
 func counted(t *testing.T) *Metrics {
 	t.Helper()
+	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	figures, queries, snapshots := router.NewFigures(router.DefaultWarmup), &Queries{}, cloud.NewCell()
 	for _, x := range []router.Exchange{
-		{App: "shop", Release: "r7", Method: []byte("GET"), Status: 200, First: 3 * time.Millisecond},
-		{App: "shop", Release: "r7", Method: []byte("GET"), Status: 200, First: 40 * time.Millisecond},
-		{App: "shop", Release: "r7", Method: []byte("POST"), Status: 502, Error: "endpoint_failure"},
-		{App: "qa/shop", Release: "r1", Method: []byte("BREW\"\n"), Status: 418, First: 20 * time.Second},
+		{Release: shop.Release(7), Method: []byte("GET"), Status: 200, First: 3 * time.Millisecond},
+		{Release: shop.Release(7), Method: []byte("GET"), Status: 200, First: 40 * time.Millisecond},
+		{Release: shop.Release(7), Method: []byte("POST"), Status: 502, Error: "endpoint_failure"},
+		{Release: cloud.AppRef{Group: "qa", App: "shop"}.Release(1), Method: []byte("BREW\"\n"), Status: 418, First: 20 * time.Second},
 		{Method: []byte("GET"), Status: 404, Error: "unknown_route"},
 	} {
 		figures.Record(&x)
 	}
-	figures.RecordMirror(&router.Mirrored{App: "shop", Release: "r8", Original: 200, Status: 500})
+	figures.RecordMirror(&router.Mirrored{Release: shop.Release(8), Original: 200, Status: 500})
 	queries.Query(dns.RcodeSuccess, dns.TypeA)
 	queries.Query(dns.RcodeSuccess, dns.TypeA)
 	queries.Query(dns.RcodeNameError, 65_280)
 	queries.Query(dns.RcodeNameError, 0)
-	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	for i, phase := range []cloud.InstancePhase{cloud.InstanceReady, cloud.InstanceReady, cloud.InstanceStarting} {
 		snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
 			return o.With(&cloud.Instance{

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/node/addresses"
-	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/router"
 )
 
@@ -65,14 +62,10 @@ func (t Tracer) routing(internal bool, v handler.Probe) handler.Routing {
 }
 
 func shareOf(s router.Share) handler.Share {
-	n, err := strconv.Atoi(strings.TrimPrefix(s.Release, "r"))
-	if err != nil {
-		n = 0 // a part of micro's own
-	}
-	out := handler.Share{ReleaseRef: figures.AppRef(s.App).Release(n), Part: s.Part}
+	out := handler.Share{ReleaseRef: s.Release, Part: s.Part}
 	for _, i := range s.Instances {
 		if i.Ejected {
-			out.Ejected = append(out.Ejected, i.ID)
+			out.Ejected = append(out.Ejected, string(i.ID))
 		}
 	}
 	return out
