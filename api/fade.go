@@ -47,17 +47,18 @@ type Compared struct {
 	App     string `json:"app"`
 	Release string `json:"release" doc:"r7"`
 	// Share is a fraction of percent too: of weights 2 and 1 the latter is 33.3 %.
-	Share    *float64 `json:"share,omitempty" doc:"Percent of the requests that it is to have; missing: as its ready instances come to, or none any more"`
-	Ready    int      `json:"ready" doc:"Instances that requests may go to"`
-	Requests uint64   `json:"requests"`
-	Rate     float64  `json:"rate" doc:"Requests a second since counting began"`
-	Gone     uint64   `json:"gone,omitempty" doc:"Of the requests: their clients went away before they had their answer"`
-	Errors   uint64   `json:"errors" doc:"Of the requests: answered with 5xx, or not properly"`
-	P50      float64  `json:"p50_ms" doc:"Milliseconds until the answer's head that 50 % did not exceed"`
-	P95      float64  `json:"p95_ms"`
-	P99      float64  `json:"p99_ms"`
-	CPU      float64  `json:"cpu" doc:"Seconds of processor time of its running instances since they started"`
-	Memory   int64    `json:"memory" doc:"Bytes that its running instances use"`
+	Share    *float64    `json:"share,omitempty" doc:"Percent of the requests that it is to have; missing: as its ready instances come to, or none any more"`
+	Ready    int         `json:"ready" doc:"Instances that requests may go to"`
+	Requests uint64      `json:"requests"`
+	Rate     float64     `json:"rate" doc:"Requests a second since counting began"`
+	Gone     uint64      `json:"gone,omitempty" doc:"Of the requests: their clients went away before they had their answer"`
+	Errors   uint64      `json:"errors" doc:"Of the requests: answered with 5xx, or not properly"`
+	P50      float64     `json:"p50_ms" doc:"Milliseconds until the answer's head that 50 % did not exceed"`
+	P95      float64     `json:"p95_ms"`
+	P99      float64     `json:"p99_ms"`
+	Minute   *LastMinute `json:"last_minute,omitempty" doc:"Of the requests: what came in the last minute"`
+	CPU      float64     `json:"cpu" doc:"Seconds of processor time of its running instances since they started"`
+	Memory   int64       `json:"memory" doc:"Bytes that its running instances use"`
 }
 
 // Mirrored is what became of the copies that a release got.

@@ -20,6 +20,18 @@ type ReleaseFigures struct {
 	P50      float64         `json:"p50_ms" doc:"Milliseconds until the answer's head that 50 % did not exceed"`
 	P95      float64         `json:"p95_ms"`
 	P99      float64         `json:"p99_ms"`
+	Minute   *LastMinute     `json:"last_minute,omitempty" doc:"Of all these: what came in the last minute"`
+}
+
+// LastMinute is what a release did in the last minute, or since the node started where that is less.
+type LastMinute struct {
+	Seconds  float64 `json:"seconds" doc:"How long it was: 45 to 60, and less after the node's start"`
+	Requests uint64  `json:"requests"`
+	Rate     float64 `json:"rate" doc:"Requests a second"`
+	Errors   uint64  `json:"errors" doc:"Of the requests: answered with 5xx, or not properly"`
+	P50      float64 `json:"p50_ms" doc:"Milliseconds until the answer's head that 50 % did not exceed"`
+	P95      float64 `json:"p95_ms"`
+	P99      float64 `json:"p99_ms"`
 }
 
 // Figures lists the releases of a group that got requests; app is "" for those of all apps.

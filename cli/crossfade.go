@@ -211,13 +211,14 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		if r.Gone > 0 {
 			errors += fmt.Sprintf(", %d gave up", r.Gone)
 		}
+		m := lastMinute(r.Minute)
 		rows = append(rows, []string{
-			r.App + "@" + r.Release, share, strconv.Itoa(r.Ready), strconv.FormatUint(r.Requests, 10), fmt.Sprintf("%.1f/s", r.Rate), errors,
-			ms(r.P50), ms(r.P95), ms(r.P99), fmt.Sprintf("%.1fs", r.CPU), sizeOf(r.Memory),
+			r.App + "@" + r.Release, share, strconv.Itoa(r.Ready), strconv.FormatUint(r.Requests, 10), m.rate, errors,
+			ms(r.P50), ms(r.P95), ms(r.P99), m.errors, m.p95, fmt.Sprintf("%.1fs", r.CPU), sizeOf(r.Memory),
 		})
 	}
-	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "CPU", "MEMORY"}, rows,
-		"MEMORY", "CPU", "P50", "READY", "RATE", "P99"); err != nil {
+	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "1M ERRORS", "1M P95", "CPU", "MEMORY"}, rows,
+		"MEMORY", "CPU", "P50", "READY", "P99", "1M P95", "1M ERRORS"); err != nil {
 		return err
 	}
 	for _, m := range cmp.Mirrors {

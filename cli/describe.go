@@ -22,10 +22,12 @@ new one is ready, and if that never comes up nothing changes (exit code 7).
 	case "ps":
 		return `Those of all apps, of an app, or of one release.`
 	case "stats":
-		return `Those of all apps, of an app, or of one release. A terminal that is too narrow for all columns shows
-those that matter most.`
+		return `Those of all apps, of an app, or of one release. RATE and the columns with 1M are of the last minute, the
+others count from the node's start. A terminal that is too narrow for all columns shows those that
+matter most.`
 	case "compare":
-		return `A terminal that is too narrow for all columns shows those that matter most.`
+		return `RATE and the columns with 1M are of the last minute, the others count from the node's start. A
+terminal that is too narrow for all columns shows those that matter most.`
 	case "logs":
 		return `Lines of the streams app (what instances print), router (requests), build and api.`
 	case "scale":

@@ -39,7 +39,6 @@ func (c *command) stats() *urfave.Command {
 	return c.new("stats", "[APP[@rN]]", "show what instances use, and the requests of their releases", 0, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			var before usage
-			var counted []api.ReleaseFigures
 			return c.follow(ctx, u, func(c *command) error {
 				list, err := c.instances(ctx, u, client)
 				if err != nil || u.Bool("json") {
@@ -52,49 +51,52 @@ func (c *command) stats() *urfave.Command {
 				if err := c.table([]string{"INSTANCE", "PHASE", "CPU", "MEMORY", "PROCESSES", "RESTARTS", "REQUESTS"}, rows, "PROCESSES", "RESTARTS"); err != nil {
 					return err
 				}
-				passed := time.Since(before.at).Seconds()
 				before = usageOf(list)
-				counted, err = c.figures(ctx, u, client, counted, passed)
-				return err
+				return c.figures(ctx, u, client)
 			})
 		}))
 }
 
-// figures prints what was asked of the releases that the command's argument names, at the rate since it
-// was asked last, else since the node counts. It returns what it had to count from.
-func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Client, before []api.ReleaseFigures, passed float64) ([]api.ReleaseFigures, error) {
+// figures prints the requests of the releases that the command's argument names.
+func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Client) error {
 	ref := cloud.ReleaseRef{AppRef: cloud.AppRef{Group: c.group(u)}}
 	if arg := u.Args().First(); arg != "" {
 		var err error
 		if ref, err = c.ref(u, arg); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	list, err := client.Figures(ctx, ref.Group, ref.App)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var rows [][]string
 	for _, f := range list {
 		if ref.N != 0 && f.Release != ref.N {
 			continue
 		}
-		was, seconds := uint64(0), time.Since(f.Since).Seconds()
-		for _, b := range before {
-			if b.App == f.App && b.Release == f.Release && b.Since.Equal(f.Since) {
-				was, seconds = b.Requests, passed
-			}
-		}
+		m := lastMinute(f.Minute)
 		rows = append(rows, []string{
-			cloud.AppRef{Group: f.Group, App: f.App}.Release(f.Release).String(), fmt.Sprintf("%.1f/s", float64(f.Requests-was)/max(seconds, 0.001)),
+			cloud.AppRef{Group: f.Group, App: f.App}.Release(f.Release).String(), m.rate,
 			strconv.FormatUint(f.Requests, 10), strconv.FormatUint(f.Errors, 10), strconv.FormatInt(f.InFlight, 10), ms(f.P50), ms(f.P95), ms(f.P99),
+			m.errors, m.p95,
 		})
 	}
 	if len(rows) == 0 {
-		return list, nil
+		return nil
 	}
 	c.print("")
-	return list, c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99"}, rows, "P50", "IN FLIGHT", "P99")
+	return c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99", "1M ERRORS", "1M P95"}, rows, "P50", "IN FLIGHT", "P99")
+}
+
+// minute is what tables show of the last minute.
+type minute struct{ rate, errors, p95 string }
+
+func lastMinute(m *api.LastMinute) minute {
+	if m == nil { // of a node that does not say
+		return minute{"-", "-", "-"}
+	}
+	return minute{fmt.Sprintf("%.1f/s", m.Rate), strconv.FormatUint(m.Errors, 10), ms(m.P95)}
 }
 
 // instances reads what the command's argument names, and prints it where JSON is asked for.

@@ -105,7 +105,7 @@ type front struct {
 type services struct {
 	duties   []leader.Duty
 	janitor  *janitor.Janitor
-	figures  figures.Figures
+	figures  *figures.Figures
 	deployer *deploy.Deployer
 	api      *handler.Handler
 	socket   net.Listener // the API's
@@ -193,7 +193,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
 	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })
 	p.start(ctx, "memory", time.Second, memory.ReturnUnused)
-	p.start(ctx, "figures", time.Second, n.figures.Forget)
+	p.start(ctx, "figures", time.Second, n.figures.Run)
 	for _, ln := range n.addresses.HTTP {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
 			return n.router.Serve(ctx, ln, router.Listener{Internal: true})

@@ -35,9 +35,9 @@ func (n *Node) openServices(context.Context) (err error) {
 		Held: n.deployer.HeldImages, Log: n.log,
 	})
 	run := commands{n.driver, n.agent}
-	n.figures = figures.Figures{Config: figures.Config{
+	n.figures = figures.New(figures.Config{
 		Counted: n.counted, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Started: n.started, Now: now,
-	}}
+	})
 	n.status = n.newStatus()
 	n.status.wait("the store")
 	n.api, err = handler.New(handler.Config{

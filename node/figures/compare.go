@@ -12,7 +12,7 @@ import (
 )
 
 // Compare implements the API's handler.Comparer.
-func (f Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
+func (f *Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.Comparison, error) {
 	view := f.Views.View()
 	vhost, ok := view.State.VirtualHost(h)
 	if !ok {
@@ -29,7 +29,7 @@ func (f Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.Co
 	series := f.Counted.Route(string(h), path)
 	shares := view.State.Shares(route)
 	for _, s := range withTargets(series, shares) {
-		c.Releases = append(c.Releases, f.compared(ctx, view, shares, s, c.Until.Sub(c.Since)))
+		c.Releases = append(c.Releases, f.compared(ctx, view, shares, s, routeName{string(h), path}, c.Until))
 	}
 	for _, m := range f.Counted.Mirrors(string(h), path) {
 		c.Mirrors = append(c.Mirrors, copied(m))
@@ -57,12 +57,13 @@ func releaseName(r cloud.ReleaseRef) string {
 }
 
 // compared is one release's part.
-func (f Figures) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, passed time.Duration) api.Compared {
+func (f *Figures) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, at routeName, now time.Time) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
 		App: s.Release.AppRef.String(), Release: releaseName(s.Release), Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
-		Rate: float64(s.Total.Requests) / max(passed.Seconds(), 0.001),
+		Rate: float64(s.Total.Requests) / max(now.Sub(f.Started).Seconds(), 0.001),
 		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
+		Minute: f.recent.minute(seriesName{at, s.Release}, s.Total.Requests, s.Total.Errors, s.Total.Latency, now),
 	}
 	for _, t := range shares {
 		if t.ReleaseRef == s.Release {
@@ -94,7 +95,7 @@ func milliseconds(d time.Duration) float64 {
 }
 
 // step is the judgement of what is compared on a route, nil where nothing is.
-func (f Figures) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
+func (f *Figures) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 	j, ok := f.Judge.Judge(v, h, path)
 	if !ok {
 		return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud"
@@ -34,26 +36,42 @@ type Config struct {
 }
 
 // Figures shows what the router counted.
-type Figures struct{ Config }
+type Figures struct {
+	Config
+	recent *recent
+}
+
+// New returns the figures of a node.
+func New(cfg Config) *Figures { return &Figures{cfg, newRecent(cfg.Started)} }
+
+// Run remembers what had been counted a minute ago, and drops the figures of what no longer exists, until ctx ends.
+func (f *Figures) Run(ctx context.Context) error {
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return f.recent.keep(ctx, f.Counted) })
+	both.Go(func() error { return f.forget(ctx) })
+	return both.Wait()
+}
 
 // Figures implements the API's handler.Requests.
-func (f Figures) Figures() (list []api.ReleaseFigures) {
+func (f *Figures) Figures() (list []api.ReleaseFigures) {
 	inFlight := f.Router.Stats().InFlight
 	for _, s := range f.Counted.All() {
 		if s.Release.N == 0 {
 			continue
 		}
-		p50, p95, p99 := s.Latency.Snapshot().Quantiles()
+		requests, errors, latency := s.Requests.Load(), s.Errors.Load(), s.Latency.Snapshot()
+		p50, p95, p99 := latency.Quantiles()
 		list = append(list, api.ReleaseFigures{
-			Group: s.Release.Group, App: s.Release.App, Release: s.Release.N, Since: f.Started.UTC(), Requests: s.Requests.Load(), Errors: s.Errors.Load(),
+			Group: s.Release.Group, App: s.Release.App, Release: s.Release.N, Since: f.Started.UTC(), Requests: requests, Errors: errors,
 			InFlight: inFlight[s.Release], P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
+			Minute: f.recent.minute(seriesName{release: s.Release}, requests, errors, latency, f.Now()),
 		})
 	}
 	return list
 }
 
 // OfInstances implements the API's handler.Requests.
-func (f Figures) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
+func (f *Figures) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
 	all := map[cloud.InstanceID]handler.InstanceRequests{}
 	for id, s := range f.Router.Stats().Instances {
 		all[id] = handler.InstanceRequests{Total: s.Requests, InFlight: s.InFlight}
@@ -64,9 +82,9 @@ func (f Figures) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
 // forgetEvery is how often figures are dropped that nobody will ask for.
 const forgetEvery = time.Minute
 
-// Forget drops the figures of releases and hosts that no longer exist, until ctx ends: what is counted is bounded
+// forget drops the figures of releases and hosts that no longer exist, until ctx ends: what is counted is bounded
 // by what exists.
-func (f Figures) Forget(ctx context.Context) error {
+func (f *Figures) forget(ctx context.Context) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
 	for {

@@ -1,0 +1,90 @@
+package figures
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router"
+)
+
+// The last minute is told apart from what was before, on a route and of a release as a whole, and what nobody asks
+// for any more fades out of it.
+func TestLastMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted := router.NewFigures(0)
+		record := func(app cloud.AppName, n, status int, took time.Duration) {
+			x := router.Exchange{
+				Release: release(app), RouteHost: string(app) + ".example.com", RoutePath: "/", Method: []byte("GET"), Status: status,
+				First: took, Duration: took,
+			}
+			for range n {
+				counted.Record(&x)
+			}
+		}
+		r := newRecent(time.Now())
+		stop := make(chan struct{})
+		go func() { _ = r.keep(t.Context(), counted); close(stop) }()
+		expect := func(what string, name seriesName, seconds float64, requests, errors uint64, p95 float64) {
+			t.Helper()
+			synctest.Wait()
+			s := counted.Get(name.release)
+			latency := s.Latency.Snapshot()
+			all, failed := s.Requests.Load(), s.Errors.Load()
+			if name.host != "" {
+				for _, one := range counted.Route(name.host, name.path) {
+					all, failed, latency = one.Total.Requests, one.Total.Errors, one.Total.Latency
+				}
+			}
+			m := r.minute(name, all, failed, latency, time.Now())
+			if m.Seconds != seconds || m.Requests != requests || m.Errors != errors || m.P95 < .97*p95 || m.P95 > 1.03*p95 || m.Rate != float64(requests)/seconds {
+				t.Errorf("%s: %+v, want %d requests, %d errors and a p95 of %g ms in %g s", what, *m, requests, errors, p95, seconds)
+			}
+		}
+		shop := seriesName{release: release("shop")}
+		route := seriesName{routeName{"shop.example.com", "/"}, release("shop")}
+		time.Sleep(10 * time.Second)
+		record("shop", 100, 200, 10*time.Millisecond)
+		expect("at the begin", shop, 10, 100, 0, 10)
+		expect("at the begin", route, 10, 100, 0, 10)
+		time.Sleep(80 * time.Second) // points are of 45, 60, 75 and 90 s
+		record("shop", 10, 503, 100*time.Millisecond)
+		record("blog", 7, 200, 20*time.Millisecond)
+		for _, name := range []seriesName{shop, route} {
+			expect("of late", name, 45, 10, 10, 100)
+		}
+		expect("begun of late", seriesName{release: release("blog")}, 45, 7, 0, 20)
+		time.Sleep(50 * time.Second) // points are of 90, 105, 120 and 135 s
+		for _, name := range []seriesName{shop, route} {
+			expect("a little later", name, 50, 10, 10, 100)
+		}
+		time.Sleep(30 * time.Second)
+		for _, name := range []seriesName{shop, route} {
+			expect("quiet", name, 50, 0, 0, 0)
+		}
+		if same := r.series[route]; same[0] != same[points-1] {
+			t.Error("a quiet route has a point of its own for each time")
+		}
+		counted.Forget(func(cloud.ReleaseRef) bool { return false }, func(string, string) bool { return false })
+		time.Sleep(pointEvery)
+		synctest.Wait()
+		if len(r.series) > 0 {
+			t.Errorf("of releases that no longer exist are left: %v", r.series)
+		}
+	})
+}
+
+func release(app cloud.AppName) cloud.ReleaseRef {
+	return cloud.AppRef{Group: cloud.DefaultGroup, App: app}.Release(1)
+}
+
+func BenchmarkTakePoint(b *testing.B) {
+	counted := router.NewFigures(0)
+	x := router.Exchange{Release: release("shop"), RouteHost: "www.example.com", RoutePath: "/", Method: []byte("GET"), Status: 200, First: time.Millisecond}
+	r := newRecent(time.Now())
+	for b.Loop() {
+		counted.Record(&x)
+		r.take(counted, time.Now())
+	}
+}
