@@ -48,20 +48,20 @@ func TestLastMinute(t *testing.T) {
 		record("shop", 100, 200, 10*time.Millisecond)
 		expect("at the begin", shop, 10, 100, 0, 10)
 		expect("at the begin", route, 10, 100, 0, 10)
-		time.Sleep(80 * time.Second) // points are of 45, 60, 75 and 90 s
+		time.Sleep(81 * time.Second) // points are of 45, 60, 75 and 90 s
 		record("shop", 10, 503, 100*time.Millisecond)
 		record("blog", 7, 200, 20*time.Millisecond)
 		for _, name := range []seriesName{shop, route} {
-			expect("of late", name, 45, 10, 10, 100)
+			expect("of late", name, 46, 10, 10, 100)
 		}
-		expect("begun of late", seriesName{release: release("blog")}, 45, 7, 0, 20)
+		expect("begun of late", seriesName{release: release("blog")}, 46, 7, 0, 20)
 		time.Sleep(50 * time.Second) // points are of 90, 105, 120 and 135 s
 		for _, name := range []seriesName{shop, route} {
-			expect("a little later", name, 50, 10, 10, 100)
+			expect("a little later", name, 51, 10, 10, 100)
 		}
 		time.Sleep(30 * time.Second)
 		for _, name := range []seriesName{shop, route} {
-			expect("quiet", name, 50, 0, 0, 0)
+			expect("quiet", name, 51, 0, 0, 0)
 		}
 		if same := r.series[route]; same[0] != same[points-1] {
 			t.Error("a quiet route has a point of its own for each time")
