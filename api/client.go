@@ -150,7 +150,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	known, ok := errors.AsType[*cloud.Error](err)
 	switch {
 	case ok:
-		return cloud.Errorf(known.Code, "cannot reach %s: %s", c.target, known.Error()).WithHint("%s", known.Hint)
+		return cloud.Errorf(known.Code, "cannot reach %s: %s", c.target, known.Error()).WithHintOf(known)
 	case errors.Is(err, context.Canceled):
 		return cloud.Errorf(cloud.Interrupted, "interrupted: %w", err)
 	case ctx.Err() != nil:

@@ -20,7 +20,9 @@ type Problem struct {
 	Status int        `json:"status" doc:"The HTTP status that the code stands for"`
 	Detail string     `json:"detail" doc:"What was tried and what was found, for a person; several faults are a line each"`
 	Code   cloud.Code `json:"code" doc:"What kind of problem, for programs" enum:"internal,invalid,not_found,denied,conflict,unavailable,deploy_failed,interrupted"`
-	Hint   string     `json:"hint,omitempty" doc:"What to try next"`
+	Hint   string     `json:"hint,omitempty" doc:"What to try next, for a person"`
+	// Command is the hint once more, where it is a command line.
+	Command []string `json:"command,omitempty" doc:"The hint as a program and its arguments, where it is a command line; what is in capital letters is to be filled in"`
 	// Lines are what an app logged before it failed.
 	Lines     []string `json:"lines,omitempty" doc:"What the app logged last, where it failed to start"`
 	RequestID string   `json:"request_id,omitempty" doc:"Finds the request in the node's log"`
@@ -29,7 +31,7 @@ type Problem struct {
 // ProblemOf describes an error. What a fault of micro's own says stays in the node's log.
 func ProblemOf(err error) *Problem {
 	code := cloud.CodeOf(err)
-	p := &Problem{Title: title(code), Status: code.Status(), Code: code, Hint: Printable(cloud.HintOf(err))}
+	p := &Problem{Title: title(code), Status: code.Status(), Code: code, Hint: Printable(cloud.HintOf(err)), Command: printable(cloud.CommandOf(err))}
 	p.Detail = Printable(err.Error())
 	var e *cloud.Error
 	if code == cloud.Internal && !errors.As(err, &e) {
@@ -37,11 +39,16 @@ func ProblemOf(err error) *Problem {
 	}
 	var lines interface{ LogLines() []string }
 	if errors.As(err, &lines) {
-		for _, l := range lines.LogLines() {
-			p.Lines = append(p.Lines, Printable(l))
-		}
+		p.Lines = printable(lines.LogLines())
 	}
 	return p
+}
+
+func printable(texts []string) (safe []string) {
+	for _, text := range texts {
+		safe = append(safe, Printable(text))
+	}
+	return safe
 }
 
 func title(c cloud.Code) string {
@@ -90,18 +97,14 @@ func (p *Problem) Err() error {
 	if msg == "" {
 		msg = p.Title
 	}
-	e := &cloud.Error{Code: code, Msg: Printable(msg), Hint: Printable(p.Hint)}
+	e := &cloud.Error{Code: code, Msg: Printable(msg), Hint: Printable(p.Hint), Command: printable(p.Command)}
 	if code == cloud.Internal && p.RequestID != "" && e.Hint == "" {
 		e.Hint = "look for request " + Printable(p.RequestID) + " in the node's log"
 	}
 	if len(p.Lines) == 0 {
 		return e
 	}
-	f := &Failed{Err: e}
-	for _, l := range p.Lines {
-		f.Lines = append(f.Lines, Printable(l))
-	}
-	return f
+	return &Failed{Err: e, Lines: printable(p.Lines)}
 }
 
 func known(c cloud.Code) bool {

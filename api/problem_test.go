@@ -14,7 +14,7 @@ import (
 // Every code survives the way to the client, with message and hint.
 func TestProblemCodec(t *testing.T) {
 	for _, code := range cloud.Codes() {
-		in := cloud.Errorf(code, "cannot push %q", "shop").WithHint("micro apps")
+		in := cloud.Errorf(code, "cannot push %q", "shop").WithCommand("micro logs %s", "a\x1bb")
 		w := httptest.NewRecorder()
 		WriteProblem(w, ProblemOf(fmt.Errorf("in passing: %w", in)))
 		resp := w.Result()
@@ -23,7 +23,7 @@ func TestProblemCodec(t *testing.T) {
 		}
 		err := ReadProblem(resp)
 		var out *cloud.Error
-		if !errors.As(err, &out) || out.Code != code || out.Hint != "micro apps" || out.Msg != `in passing: cannot push "shop"` {
+		if !errors.As(err, &out) || out.Code != code || out.Hint != `micro logs 'a\x1bb'` || !slices.Equal(out.Command, []string{"micro", "logs", `a\x1bb`}) || out.Msg != `in passing: cannot push "shop"` {
 			t.Errorf("%s: came back as %#v", code, err)
 		}
 	}

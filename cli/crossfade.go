@@ -87,7 +87,7 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 // noZero refuses a time of nothing, which the API would take for none given.
 func noZero(u *urfave.Context, name string) error {
 	if u.IsSet(name) && u.Duration(name) == 0 {
-		return cloud.Errorf(cloud.Invalid, "--%s 0 is no time", name).WithHint("micro %s --help", u.Command.Name)
+		return cloud.Errorf(cloud.Invalid, "--%s 0 is no time", name).WithCommand("micro %s --help", u.Command.Name)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (c *command) fade(ctx context.Context, u *urfave.Context, client *api.Clien
 		return err
 	}
 	if u.String("to") == "" {
-		return cloud.Errorf(cloud.Invalid, "to which release is %s to go?", host).WithHint("micro %s %s --to APP@rN", u.Command.Name, host)
+		return cloud.Errorf(cloud.Invalid, "to which release is %s to go?", host).WithCommand("micro %s %s --to APP@rN", u.Command.Name, host)
 	}
 	to, err := c.ref(u, u.String("to"))
 	if err != nil {
@@ -168,9 +168,9 @@ func (c *command) faded(u *urfave.Context, cmp api.Comparison) error {
 	}
 	switch {
 	case cmp.Faded == nil:
-		return cloud.Errorf(cloud.Conflict, "the cross-fade of %s was ended by another change", cmp.Host).WithHint("micro routes")
+		return cloud.Errorf(cloud.Conflict, "the cross-fade of %s was ended by another change", cmp.Host).WithCommand("micro routes")
 	case !cmp.Faded.Finished:
-		return cloud.Errorf(cloud.DeployFailed, "%s is back at %s: %s", cmp.Host, cmp.Faded.From, cmp.Faded.Reason).WithHint("micro compare %s", cmp.Host)
+		return cloud.Errorf(cloud.DeployFailed, "%s is back at %s: %s", cmp.Host, cmp.Faded.From, cmp.Faded.Reason).WithCommand("micro compare %s", cmp.Host)
 	}
 	c.say("%s leads to %s", cmp.Host, cmp.Faded.To)
 	return nil
@@ -266,7 +266,7 @@ func (c *command) pass() *urfave.Command {
 				return err
 			}
 			if ref.N == 0 {
-				return cloud.Errorf(cloud.Invalid, "a pass to which release of %s?", ref.AppRef).WithHint("micro releases %s", ref.AppRef)
+				return cloud.Errorf(cloud.Invalid, "a pass to which release of %s?", ref.AppRef).WithCommand("micro releases %s", ref.AppRef)
 			}
 			if err := noZero(u, "for"); err != nil {
 				return err

@@ -50,7 +50,7 @@ func (c *command) inApp(ctx context.Context, u *urfave.Context, run func(context
 		return err
 	}
 	if len(c.child) == 0 {
-		return cloud.Errorf(cloud.Invalid, "micro %s: no command", u.Command.Name).WithHint("micro %s %s -- ls -l", u.Command.Name, ref)
+		return cloud.Errorf(cloud.Invalid, "micro %s: no command", u.Command.Name).WithCommand("micro %s %s -- ls -l", u.Command.Name, ref)
 	}
 	cmd := api.Command{
 		Release: ref.N, Process: cloud.ProcessName(u.String("process")), Args: c.child,

@@ -232,7 +232,7 @@ func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.
 				failed = ctx.Err()
 			case cloud.CodeOf(failed) == cloud.NotFound:
 				// It was there: the node went down before it had made a release.
-				failed = cloud.Errorf(cloud.Unavailable, "%w", failed).WithHint("%s", cloud.HintOf(failed))
+				failed = cloud.Errorf(cloud.Unavailable, "%w", failed).WithHintOf(failed)
 			}
 			return api.Outcome{}, failed
 		}
@@ -241,7 +241,7 @@ func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.
 		}
 		if time.Since(lost) > reconnectFor {
 			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "the node is out of reach, and what became of push %s is unknown: %w", push.ID, failed).
-				WithHint("micro releases %s", push.App)
+				WithCommand("micro releases %s", push.App)
 		}
 		select {
 		case <-time.After(reconnectIn):

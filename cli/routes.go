@@ -101,7 +101,7 @@ func (c *command) unmap() *urfave.Command {
 				}
 				group, m.App, m.Release = ref.Group, ref.App, ref.N
 			default:
-				return cloud.Errorf(cloud.Invalid, "unmap wants APP and HOST, or HOST with --release-host").WithHint("micro unmap shop www.example.com")
+				return cloud.Errorf(cloud.Invalid, "unmap wants APP and HOST, or HOST with --release-host").WithCommand("micro unmap shop www.example.com")
 			}
 			return c.done(u)(client.Unmap(ctx, group, m))
 		}))

@@ -108,7 +108,7 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 		return cloud.Errorf(cloud.Internal, "cannot find micro's own program: %w", err)
 	}
 	if os.Geteuid() != 0 {
-		return cloud.Errorf(cloud.Denied, "micro up must be run as root: it makes containers and networks").WithHint("sudo micro up --detach")
+		return cloud.Errorf(cloud.Denied, "micro up must be run as root: it makes containers and networks").WithCommand("sudo micro up --detach")
 	}
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil {
 		return cloud.Errorf(cloud.Invalid, "cannot make the data folder: %w", err).WithHint("choose another with --data")

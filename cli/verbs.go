@@ -53,7 +53,7 @@ func (c *command) await(ctx context.Context, u *urfave.Context, client *api.Clie
 			}
 		}
 	}
-	return cloud.Errorf(cloud.Unavailable, "the node ended the wait for %s", app.Release(changed.Release)).WithHint("micro ps %s", app)
+	return cloud.Errorf(cloud.Unavailable, "the node ended the wait for %s", app.Release(changed.Release)).WithCommand("micro ps %s", app)
 }
 
 func rollout(r api.Rollout) string {
@@ -103,7 +103,7 @@ func (c *command) promote() *urfave.Command {
 	return c.verb("promote", "make a release the app's current one", []urfave.Flag{yesFlag},
 		func(ctx context.Context, u *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
 			if r.N == 0 {
-				return api.Changed{}, cloud.Errorf(cloud.Invalid, "promote which release of %s?", r.AppRef).WithHint("micro releases %s", r.AppRef)
+				return api.Changed{}, cloud.Errorf(cloud.Invalid, "promote which release of %s?", r.AppRef).WithCommand("micro releases %s", r.AppRef)
 			}
 			return client.Promote(ctx, r, u.Bool("yes"))
 		})
@@ -138,14 +138,14 @@ func (c *command) delete() *urfave.Command {
 				return err
 			}
 			if ref.N != 0 && u.Bool("volumes") {
-				return cloud.Errorf(cloud.Invalid, "volumes are the app's, not those of one release").WithHint("micro delete %s --volumes", ref.AppRef)
+				return cloud.Errorf(cloud.Invalid, "volumes are the app's, not those of one release").WithCommand("micro delete %s --volumes", ref.AppRef)
 			}
 			if ref.N == 0 && !u.Bool("yes") {
 				if _, err := client.App(ctx, ref.AppRef); err != nil {
 					return err
 				}
 				if !c.confirm(fmt.Sprintf("Delete app %s with all its releases?", ref.AppRef)) {
-					return cloud.Errorf(cloud.Invalid, "deleting app %s needs a yes", ref.AppRef).WithHint("micro delete %s --yes", ref.AppRef)
+					return cloud.Errorf(cloud.Invalid, "deleting app %s needs a yes", ref.AppRef).WithCommand("micro delete %s --yes", ref.AppRef)
 				}
 			}
 			changed, err := client.Delete(ctx, ref, u.Bool("volumes"))

@@ -150,7 +150,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 		return nil, Errorf(Conflict, "%s%s leads to %s already", h, path, to)
 	}
 	if len(steps) > 1 && !(rel.Spec.Overlap && from.Spec.Overlap) {
-		return nil, Errorf(Conflict, "%s and %s must not serve side by side (overlap: false)", from.ReleaseRef, to).WithHint("micro cutover %s --to %s", h, to)
+		return nil, Errorf(Conflict, "%s and %s must not serve side by side (overlap: false)", from.ReleaseRef, to).WithCommand("micro cutover %s --to %s", h, to)
 	}
 	if from.AppRef == to.AppRef {
 		// Its end makes the release current, which nothing else may do meanwhile.
@@ -178,7 +178,7 @@ func (s *State) fadeAlone(to ReleaseRef) error {
 	case err != nil:
 		return err
 	case app.Rollout != nil:
-		return Errorf(Conflict, "app %s is being switched to %s", app.AppRef, app.Release(app.Rollout.To)).WithHint("micro releases %s", app.AppRef)
+		return Errorf(Conflict, "app %s is being switched to %s", app.AppRef, app.Release(app.Rollout.To)).WithCommand("micro releases %s", app.AppRef)
 	}
 	return s.appNotFadingBut(to)
 }
@@ -205,7 +205,7 @@ func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
 			continue
 		}
 		if from != nil {
-			return nil, Errorf(Conflict, "%s%s leads to several targets, and a cross-fade goes from one to another", h, route.Path).WithHint("micro traffic %s", h)
+			return nil, Errorf(Conflict, "%s%s leads to several targets, and a cross-fade goes from one to another", h, route.Path).WithCommand("micro traffic %s", h)
 		}
 		_, rel, err := s.MustRelease(t.ReleaseRef)
 		if err != nil {
@@ -214,7 +214,7 @@ func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
 		from = rel
 	}
 	if from == nil {
-		return nil, Errorf(Conflict, "%s%s leads nowhere yet", h, route.Path).WithHint("micro map APP %s", h)
+		return nil, Errorf(Conflict, "%s%s leads nowhere yet", h, route.Path).WithCommand("micro map APP %s", h)
 	}
 	return from, nil
 }
@@ -272,7 +272,7 @@ func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change,
 		return nil, noFade(h, path)
 	}
 	if rel, ok := s.Release(fade.From); fade.Step > 0 && (!ok || !s.Runs(rel)) {
-		return nil, Errorf(Conflict, "%s is stopped, and %s%s can't be led back to it", fade.From, h, path).WithHint("micro start %s", fade.From)
+		return nil, Errorf(Conflict, "%s is stopped, and %s%s can't be led back to it", fade.From, h, path).WithCommand("micro start %s", fade.From)
 	}
 	next := *route
 	next.Crossfade, next.Targets = nil, s.back(fade)
@@ -313,7 +313,7 @@ func (s *State) PauseCrossfade(h Host, path string, paused bool, at Stamp) ([]Ch
 }
 
 func noFade(h Host, path string) error {
-	return Errorf(Conflict, "%s%s is not being cross-faded", h, path).WithHint("micro routes")
+	return Errorf(Conflict, "%s%s is not being cross-faded", h, path).WithCommand("micro routes")
 }
 
 func (s *State) fade(h Host, path string) (*VirtualHost, *Route, *Crossfade) {
@@ -335,7 +335,7 @@ func (s *State) mustRoute(h Host, path string) (*VirtualHost, *Route, error) {
 	}
 	route, ok := vhost.Route(path)
 	if !ok {
-		return nil, nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+		return nil, nil, Errorf(NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	return vhost, route, nil
 }

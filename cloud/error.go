@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // Code says what kind of failure an error is. It travels in the API's answers, so that nobody need
@@ -55,25 +56,21 @@ func (c Code) Exit() int {
 }
 
 // Error is a failure as a person gets to see it: what was tried and what was found (Msg), and what to
-// do next (Hint, a command where there is one). Err is the cause, kept for errors.Is and for the log.
+// try next (Hint). Err is the cause, kept for errors.Is and for the log.
 type Error struct {
 	Code Code
 	Msg  string
 	Hint string
-	Err  error
+	// Command is the hint as a program and its arguments, where it is a command line, so that a page can
+	// offer it too. What is in capital letters, or "…", is for the person to fill in.
+	Command []string
+	Err     error
 }
 
 // Errorf makes an error of a code. A %w verb sets the cause.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Msg: err.Error(), Err: errors.Unwrap(err)}
-}
-
-// WithHint returns the error with the next thing to try.
-func (e *Error) WithHint(format string, args ...any) *Error {
-	hinted := *e
-	hinted.Hint = fmt.Sprintf(format, args...)
-	return &hinted
 }
 
 func (e *Error) Error() string { return e.Msg }
@@ -91,16 +88,14 @@ func CodeOf(err error) Code {
 	return Internal
 }
 
-// HintOf returns the hint of the first Error in err's chain that has one.
-func HintOf(err error) string {
-	for {
-		var e *Error
-		if !errors.As(err, &e) {
-			return ""
-		}
-		if e.Hint != "" {
-			return e.Hint
-		}
-		err = e.Err
+// Join makes one error of several, a line each, with the code and the hint of the first; nil of none.
+func Join(errs ...error) error {
+	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
 	}
+	return Errorf(CodeOf(errs[0]), "%w", errors.Join(errs...)).WithHintOf(errs[0])
 }

@@ -31,7 +31,7 @@ func TestCodesAreATable(t *testing.T) {
 }
 
 func TestErrorChain(t *testing.T) {
-	inner := Errorf(NotFound, "no app: %w", io.EOF).WithHint("micro apps")
+	inner := Errorf(NotFound, "no app: %w", io.EOF).WithCommand("micro apps")
 	outer := fmt.Errorf("push: %w", Errorf(Conflict, "cannot: %w", inner))
 	if CodeOf(outer) != Conflict || HintOf(outer) != "micro apps" || !errors.Is(outer, io.EOF) {
 		t.Errorf("code %s, hint %q", CodeOf(outer), HintOf(outer))

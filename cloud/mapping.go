@@ -34,18 +34,18 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	}
 	if rel != nil {
 		if newer := s.supersededBy(rel); newer != nil && !m.Force {
-			return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro map %s %s --yes", rel.ReleaseRef, m.Host)
+			return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithCommand("micro map %s %s --yes", rel.ReleaseRef, m.Host)
 		}
 	}
 	if m.Target.Weight < 0 || m.Target.Weight > 100 {
-		return nil, Errorf(Invalid, "weight %d is not between 0 and 100 percent", m.Target.Weight).WithHint("micro map %s %s --weight 10", m.Target.ReleaseRef, m.Host)
+		return nil, Errorf(Invalid, "weight %d is not between 0 and 100 percent", m.Target.Weight).WithCommand("micro map %s %s --weight 10", m.Target.ReleaseRef, m.Host)
 	}
 	vhost, ok := s.VirtualHost(m.Host)
 	switch {
 	case !ok:
 		vhost = &VirtualHost{Host: m.Host, Group: app.Group, Exposure: ExposedInternal, Created: at.At}
 	case vhost.Group != app.Group:
-		return nil, Errorf(Conflict, "host %s belongs to another group", m.Host).WithHint("micro routes")
+		return nil, Errorf(Conflict, "host %s belongs to another group", m.Host).WithCommand("micro routes")
 	}
 	route := Route{Path: m.Path}
 	if r, ok := vhost.Route(m.Path); ok {
@@ -55,7 +55,7 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		return nil, crossfading(m.Host, m.Path)
 	}
 	if route.Targets, err = route.join(m.Target); err != nil {
-		return nil, Errorf(Conflict, "%s%s: %w", m.Host, m.Path, err).WithHint("micro traffic %s %s=WEIGHT …", m.Host, m.Target.ReleaseRef)
+		return nil, Errorf(Conflict, "%s%s: %w", m.Host, m.Path, err).WithCommand("micro traffic %s %s=WEIGHT …", m.Host, m.Target.ReleaseRef)
 	}
 	switch {
 	case m.Sticky != nil && m.Sticky.By == "":
@@ -86,7 +86,7 @@ func (s *State) checkTarget(r ReleaseRef) (*Release, error) {
 	case rel.Pruned:
 		return nil, imageless(rel)
 	case rel.Stopped:
-		return nil, Errorf(Conflict, "release %s is stopped", r).WithHint("micro start %s", r)
+		return nil, Errorf(Conflict, "release %s is stopped", r).WithCommand("micro start %s", r)
 	case r.N != app.Current && !app.switchesTo(r.N):
 		return rel, s.oneWriter(rel, true)
 	}
@@ -157,7 +157,7 @@ func gcd(a, b int) int {
 }
 
 func crossfading(h Host, path string) error {
-	return Errorf(Conflict, "%s%s is being cross-faded", h, path).WithHint("micro crossfade abort %s", h)
+	return Errorf(Conflict, "%s%s is being cross-faded", h, path).WithCommand("micro crossfade abort %s", h)
 }
 
 // mapSpec maps an app to the routes of its manifest, as far as it is not already.
@@ -235,7 +235,7 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	}
 	route, ok := vhost.Route(path)
 	if !ok || !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.ReleaseRef == target }) {
-		return nil, Errorf(NotFound, "%s%s does not lead to %s", h, path, target).WithHint("micro routes")
+		return nil, Errorf(NotFound, "%s%s does not lead to %s", h, path, target).WithCommand("micro routes")
 	}
 	next := *route
 	next.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == target })
@@ -244,7 +244,7 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	}
 	serves := func(t Target) bool { return !t.Weighted || t.Weight > 0 }
 	if !slices.ContainsFunc(next.Targets, serves) && !force {
-		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithHint("micro unmap %s %s%s --yes", target, h, path)
+		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithCommand("micro unmap %s %s%s --yes", target, h, path)
 	}
 	if len(next.Targets) > 0 {
 		return []Change{Put(vhost.With(next))}, nil
@@ -260,7 +260,7 @@ func (s *State) ReleaseHost(h Host, force bool) ([]Change, error) {
 	}
 	for _, r := range vhost.Routes {
 		if len(r.Targets) > 0 && !force {
-			return nil, Errorf(Conflict, "%s%s leads to %s, and would be unknown", h, strings.TrimSuffix(r.Path, "/"), r.Targets[0].ReleaseRef).WithHint("micro unmap %s --release-host --yes", h)
+			return nil, Errorf(Conflict, "%s%s leads to %s, and would be unknown", h, strings.TrimSuffix(r.Path, "/"), r.Targets[0].ReleaseRef).WithCommand("micro unmap %s --release-host --yes", h)
 		}
 	}
 	return []Change{Delete(vhost)}, nil
@@ -274,7 +274,7 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 	}
 	route, ok := vhost.Route(path)
 	if !ok {
-		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	if route.Crossfade != nil {
 		return nil, crossfading(h, path)
@@ -285,19 +285,19 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 	for _, ref := range sortedRefs(weights) {
 		w := weights[ref]
 		if w < 0 || w > maxWeight {
-			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and %d", w, ref, maxWeight).WithHint("micro traffic %s %s=10 …", h, ref)
+			return nil, Errorf(Invalid, "weight %d of %s is not between 0 and %d", w, ref, maxWeight).WithCommand("micro traffic %s %s=10 …", h, ref)
 		}
 		if _, err := s.checkTarget(ref); err != nil {
 			return nil, err
 		}
 		if ref.Group != vhost.Group {
-			return nil, Errorf(Conflict, "%s is not of the group that owns %s", ref, h).WithHint("micro routes")
+			return nil, Errorf(Conflict, "%s is not of the group that owns %s", ref, h).WithCommand("micro routes")
 		}
 		sum += w
 		next.Targets = append(next.Targets, Target{ReleaseRef: ref, Weighted: true, Weight: w})
 	}
 	if sum == 0 {
-		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithHint("micro routes")
+		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithCommand("micro routes")
 	}
 	return []Change{Put(vhost.With(next))}, nil
 }
@@ -313,7 +313,7 @@ func (s *State) Swap(a, b Host) ([]Change, error) {
 		return nil, err
 	}
 	if a == b || x.Group != y.Group {
-		return nil, Errorf(Invalid, "%s and %s can't be swapped: two hosts of one group are needed", a, b).WithHint("micro routes")
+		return nil, Errorf(Invalid, "%s and %s can't be swapped: two hosts of one group are needed", a, b).WithCommand("micro routes")
 	}
 	for _, vhost := range []*VirtualHost{x, y} {
 		for _, route := range vhost.Routes {
@@ -330,7 +330,7 @@ func (s *State) Swap(a, b Host) ([]Change, error) {
 func (s *State) mustVirtualHost(h Host) (*VirtualHost, error) {
 	vhost, ok := s.VirtualHost(h)
 	if !ok {
-		return nil, Errorf(NotFound, "no host %q is mapped", h).WithHint("micro routes")
+		return nil, Errorf(NotFound, "no host %q is mapped", h).WithCommand("micro routes")
 	}
 	return vhost, nil
 }

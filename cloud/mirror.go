@@ -9,7 +9,7 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 	}
 	route, ok := vhost.Route(path)
 	if !ok {
-		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	next := *route
 	if percent == 0 {
@@ -20,13 +20,13 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 		return []Change{Put(vhost.With(next))}, nil
 	}
 	if percent < 0 || percent > 100 {
-		return nil, Errorf(Invalid, "%d is no percentage between 0 and 100", percent).WithHint("micro traffic %s --mirror %s=10%%", h, to)
+		return nil, Errorf(Invalid, "%d is no percentage between 0 and 100", percent).WithCommand("micro traffic %s --mirror %s=10%%", h, to)
 	}
 	if _, err := s.checkTarget(to); err != nil {
 		return nil, err
 	}
 	if to.Group != vhost.Group {
-		return nil, Errorf(Conflict, "%s is not of the group that owns %s", to, h).WithHint("micro routes")
+		return nil, Errorf(Conflict, "%s is not of the group that owns %s", to, h).WithCommand("micro routes")
 	}
 	mirror := Mirror{To: to, Percent: percent}
 	if next.Mirror != nil && *next.Mirror == mirror {

@@ -72,7 +72,7 @@ func (s *State) checkNewApp(r AppRef) error {
 		return err
 	}
 	if _, ok := s.Group(r.Group); !ok {
-		return Errorf(NotFound, "no group %q", r.Group).WithHint("micro group list")
+		return Errorf(NotFound, "no group %q", r.Group).WithCommand("micro apps")
 	}
 	if r.Group == DefaultGroup {
 		if _, ok := s.Group(GroupName(r.App)); ok && GroupName(r.App) != DefaultGroup {

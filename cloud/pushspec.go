@@ -91,7 +91,7 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	maps.Copy(spec.Env, d.Env)
 	for _, name := range d.EnvRequired {
 		if _, ok := spec.Env[name]; !ok {
-			return spec, nil, Errorf(Invalid, "environment variable %s is required and has no value", name).WithHint("micro push --env %s=VALUE", name)
+			return spec, nil, Errorf(Invalid, "environment variable %s is required and has no value", name).WithCommand("micro push --env %s=VALUE", name)
 		}
 	}
 	spec.Labels, spec.Annotations, spec.Routes, spec.NoRoute = d.Labels, d.Annotations, d.Routes, d.NoRoute

@@ -10,7 +10,7 @@ import (
 // that of the release it replaces.
 func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	if r.N == 0 {
-		return nil, Errorf(Invalid, "promote what? %s has no release number", r).WithHint("micro releases %s", r)
+		return nil, Errorf(Invalid, "promote what? %s has no release number", r).WithCommand("micro releases %s", r)
 	}
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
@@ -22,14 +22,14 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	case rel.Pruned:
 		return nil, imageless(rel)
 	case app.Current == rel.N && rel.Stopped:
-		return nil, Errorf(Conflict, "release %s is current already, and stopped", rel.ReleaseRef).WithHint("micro start %s", r.AppRef)
+		return nil, Errorf(Conflict, "release %s is current already, and stopped", rel.ReleaseRef).WithCommand("micro start %s", r.AppRef)
 	case app.Current == rel.N:
-		return nil, Errorf(Conflict, "release %s is current already", rel.ReleaseRef).WithHint("micro releases %s", r.AppRef)
+		return nil, Errorf(Conflict, "release %s is current already", rel.ReleaseRef).WithCommand("micro releases %s", r.AppRef)
 	case app.switchesTo(rel.N):
 		return nil, nil
 	}
 	if newer := s.supersededBy(rel); newer != nil && !force {
-		return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithHint("micro promote %s --yes", rel.ReleaseRef)
+		return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithCommand("micro promote %s --yes", rel.ReleaseRef)
 	}
 	if err := s.appNotFading(r.AppRef); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (r *Release) raisedTo(replaced *Release) *Release {
 }
 
 func failed(r *Release) error {
-	return Errorf(Conflict, "release %s failed: %s", r.ReleaseRef, r.Failure.Reason).WithHint("micro releases %s", r.AppRef)
+	return Errorf(Conflict, "release %s failed: %s", r.ReleaseRef, r.Failure.Reason).WithCommand("micro releases %s", r.AppRef)
 }
 
 func (a *App) switchesTo(n int) bool { return a.Rollout != nil && a.Rollout.To == n }
@@ -118,11 +118,11 @@ func (s *State) oneWriter(r *Release, beside bool) error {
 		_, made := s.Release(r.ReleaseRef)
 		switch {
 		case other.N != app.Current && !app.switchesTo(other.N):
-			return e.WithHint("micro stop %s", other.ReleaseRef)
+			return e.WithCommand("micro stop %s", other.ReleaseRef)
 		case made:
-			return e.WithHint("micro promote %s", r.ReleaseRef)
+			return e.WithCommand("micro promote %s", r.ReleaseRef)
 		}
-		return e.WithHint("micro push --app %s", r.App) // not staged: the one before ends first
+		return e.WithCommand("micro push --app %s", r.App) // not staged: the one before ends first
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 			if app.Rollout != nil && app.Current != 0 {
 				return nil, ReleaseRef{}, e.WithHint("micro rollback %s r%d stays with what is current, and gives up r%d", r, app.Current, app.Rollout.To)
 			}
-			return nil, ReleaseRef{}, e.WithHint("micro releases %s", r)
+			return nil, ReleaseRef{}, e.WithCommand("micro releases %s", r)
 		}
 	}
 	_, rel, err := s.MustRelease(r.Release(n))
@@ -164,7 +164,7 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 	case err != nil:
 		return nil, ReleaseRef{}, err
 	case rel.Failure != nil || !rel.Up:
-		return nil, ReleaseRef{}, Errorf(Conflict, "release %s was never up", rel.ReleaseRef).WithHint("micro releases %s", r)
+		return nil, ReleaseRef{}, Errorf(Conflict, "release %s was never up", rel.ReleaseRef).WithCommand("micro releases %s", r)
 	case rel.Pruned:
 		return nil, ReleaseRef{}, imageless(rel)
 	case app.Current == n && app.Rollout != nil:
@@ -172,7 +172,7 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 		next.Rollout = nil
 		return []Change{Put(&next)}, rel.ReleaseRef, nil
 	case app.Current == n:
-		return nil, ReleaseRef{}, Errorf(Conflict, "release %s is current already", rel.ReleaseRef).WithHint("micro releases %s", r)
+		return nil, ReleaseRef{}, Errorf(Conflict, "release %s is current already", rel.ReleaseRef).WithCommand("micro releases %s", r)
 	case app.switchesTo(n):
 		return nil, rel.ReleaseRef, nil
 	}
@@ -191,11 +191,11 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 // are no changes, and the name is that of the release that has it.
 func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stamp) ([]Change, ReleaseRef, error) {
 	if len(set) == 0 && len(unset) == 0 {
-		return nil, ReleaseRef{}, Errorf(Invalid, "nothing to set or unset").WithHint("micro env %s KEY=VALUE OTHER-", r)
+		return nil, ReleaseRef{}, Errorf(Invalid, "nothing to set or unset").WithCommand("micro env %s KEY=VALUE OTHER-", r)
 	}
 	for _, k := range unset {
 		if _, both := set[k]; both {
-			return nil, ReleaseRef{}, Errorf(Invalid, "%s is both set and unset", k).WithHint("micro env %s", r)
+			return nil, ReleaseRef{}, Errorf(Invalid, "%s is both set and unset", k).WithCommand("micro env %s", r)
 		}
 	}
 	app, rel, err := s.MustRelease(r)
@@ -237,7 +237,7 @@ func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stam
 func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]Process, error) {
 	n, err := strconv.Atoi(port)
 	if err != nil {
-		return nil, Errorf(Invalid, "PORT %q is no number from 1 to 65535", port).WithHint("micro env APP PORT=8080")
+		return nil, Errorf(Invalid, "PORT %q is no number from 1 to 65535", port).WithCommand("micro env APP PORT=8080")
 	}
 	processes = maps.Clone(processes)
 	if web, ok := processes[Web]; ok {
@@ -284,7 +284,7 @@ func scale(rel *Release, want map[ProcessName]ProcessSpec) ([]Change, error) {
 	for name, p := range want {
 		was, ok := rel.Formation[name]
 		if !ok {
-			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithHint("micro app %s", rel.AppRef)
+			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithCommand("micro app %s", rel.AppRef)
 		}
 		now := p.scale(name, rel.Formation, false)
 		if now.Memory != was.Memory || now.CPU != was.CPU {
@@ -292,7 +292,7 @@ func scale(rel *Release, want map[ProcessName]ProcessSpec) ([]Change, error) {
 		}
 		next.Formation[name] = now
 	}
-	if err := joinInvalid([]error{next.Formation.Validate(), rel.Spec.crowded(next.Formation)}); err != nil {
+	if err := Join(next.Formation.Validate(), rel.Spec.crowded(next.Formation)); err != nil {
 		return nil, err
 	}
 	if maps.Equal(next.Formation, rel.Formation) {
@@ -308,7 +308,7 @@ func (s *State) Restart(r ReleaseRef) ([]Change, error) {
 		return nil, err
 	}
 	if !s.Runs(rel) {
-		return nil, Errorf(Conflict, "release %s does not run", rel.ReleaseRef).WithHint("micro start %s", rel.ReleaseRef)
+		return nil, Errorf(Conflict, "release %s does not run", rel.ReleaseRef).WithCommand("micro start %s", rel.ReleaseRef)
 	}
 	next := *rel
 	next.Generation++
@@ -385,9 +385,9 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 		case p == PhaseCurrent || app.Current == r.N:
 			return nil, Errorf(Conflict, "release %s is current", rel.ReleaseRef).WithHint("micro rollback %s, or micro delete %s for the whole app", r.AppRef, r.AppRef)
 		case s.routed(rel.ReleaseRef):
-			return nil, Errorf(Conflict, "release %s has routes", rel.ReleaseRef).WithHint("micro routes")
+			return nil, Errorf(Conflict, "release %s has routes", rel.ReleaseRef).WithCommand("micro routes")
 		case app.Rollout != nil && app.Rollout.To == r.N:
-			return nil, Errorf(Conflict, "release %s is being switched to", rel.ReleaseRef).WithHint("micro stop %s", rel.ReleaseRef)
+			return nil, Errorf(Conflict, "release %s is being switched to", rel.ReleaseRef).WithCommand("micro stop %s", rel.ReleaseRef)
 		}
 		next := *app
 		next.History = withoutRelease(app.History, r.N)

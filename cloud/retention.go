@@ -68,5 +68,5 @@ func (s *State) needed(app *App, r *Release) bool {
 // imageless refuses a release whose image is not kept any more.
 func imageless(r *Release) error {
 	return Errorf(Conflict, "release %s has no image any more: the last %d that were current keep theirs", r.ReleaseRef, KeptReleases).
-		WithHint("micro releases %s", r.AppRef)
+		WithCommand("micro releases %s", r.AppRef)
 }

@@ -150,7 +150,7 @@ func (s *State) HostsOf(r AppRef) iter.Seq[*VirtualHost] {
 func (s *State) MustApp(r AppRef) (*App, error) {
 	app, ok := s.App(r)
 	if !ok {
-		return nil, Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithHint("micro apps")
+		return nil, Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithCommand("micro apps")
 	}
 	return app, nil
 }
@@ -162,11 +162,11 @@ func (s *State) MustRelease(r ReleaseRef) (*App, *Release, error) {
 		return nil, nil, err
 	}
 	if r.N == 0 && app.Current == 0 {
-		return app, nil, Errorf(NotFound, "app %s has no current release yet", r.AppRef).WithHint("micro releases %s", r.AppRef)
+		return app, nil, Errorf(NotFound, "app %s has no current release yet", r.AppRef).WithCommand("micro releases %s", r.AppRef)
 	}
 	rel, ok := s.Release(r)
 	if !ok {
-		return app, nil, Errorf(NotFound, "no release r%d of app %s", r.N, r.AppRef).WithHint("micro releases %s", r.AppRef)
+		return app, nil, Errorf(NotFound, "no release r%d of app %s", r.N, r.AppRef).WithCommand("micro releases %s", r.AppRef)
 	}
 	return app, rel, nil
 }

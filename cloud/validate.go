@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -101,7 +100,7 @@ func errorsOf(s Spec, f Formation) error {
 			bad("strategy recreate has no surge: an instance ends before the next starts in its place")
 		}
 	}
-	return joinInvalid(errs)
+	return Join(errs...)
 }
 
 // Validate reports everything that is wrong with a formation.
@@ -122,20 +121,5 @@ func (f Formation) Validate() error {
 			errs = append(errs, Errorf(Invalid, "process %s: a disk quota of %s is less than %s", name, FormatSize(s.Disk), FormatSize(MinDisk)))
 		}
 	}
-	return joinInvalid(errs)
-}
-
-// joinInvalid makes one error of many, a line each; nil of none.
-func joinInvalid(errs []error) error {
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	switch len(errs) {
-	case 0:
-		return nil
-	case 1:
-		return errs[0]
-	}
-	err := errors.Join(errs...)
-	joined := Errorf(Invalid, "%w", err)
-	joined.Hint = HintOf(errs[0])
-	return joined
+	return Join(errs...)
 }

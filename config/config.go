@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -89,12 +88,7 @@ func Load(sources ...Source) (Node, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, n.twice()...)
-	if err := errors.Join(errs...); err != nil {
-		joined := cloud.Errorf(cloud.Invalid, "%w", err)
-		joined.Hint = cloud.HintOf(errs[0])
-		return n, joined
-	}
-	return n, nil
+	return n, cloud.Join(errs...)
 }
 
 // twice finds addresses that two listeners would take; the DNS server listens over TCP as well.
@@ -120,9 +114,7 @@ func (n *Node) twice() (errs []error) {
 
 // in says where a wrong value stands.
 func in(from string, err error) error {
-	wrapped := cloud.Errorf(cloud.Invalid, "%s: %w", from, err)
-	wrapped.Hint = cloud.HintOf(err)
-	return wrapped
+	return cloud.Errorf(cloud.Invalid, "%s: %w", from, err).WithHintOf(err)
 }
 
 func (n *Node) set(key string, values []string) error {

@@ -64,10 +64,8 @@ func File(path string) (Source, error) {
 		}
 		settings[key.Value] = setting{many, key.Line}
 	}
-	if err := errors.Join(errs...); err != nil {
-		joined := cloud.Errorf(cloud.Invalid, "%w", err)
-		joined.Hint = cloud.HintOf(errs[0])
-		return none, joined
+	if err := cloud.Join(errs...); err != nil {
+		return none, err
 	}
 	return func(key string) ([]string, string) {
 		s, ok := settings[key]

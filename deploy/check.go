@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"errors"
 	"path/filepath"
 
 	"github.com/protoduction/micro/api"
@@ -25,24 +24,5 @@ func checkRequest(s *cloud.State, app cloud.AppRef, r api.PushRequest) error {
 		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", r.Source.Dockerfile))
 	}
 	errs = append(errs, s.CheckPush(app, r.Spec, r.Stage))
-	return join(errs)
-}
-
-// join returns one error for several; its code and hint are those of the first one.
-func join(errs []error) error {
-	var first error
-	n := 0
-	for _, err := range errs {
-		if err != nil {
-			if n++; first == nil {
-				first = err
-			}
-		}
-	}
-	if n < 2 {
-		return first
-	}
-	all := cloud.Errorf(cloud.CodeOf(first), "%w", errors.Join(errs...))
-	all.Hint = cloud.HintOf(first)
-	return all
+	return cloud.Join(errs...)
 }

@@ -11,9 +11,9 @@ import (
 // errFailed says why a release never came up.
 func errFailed(rel *cloud.Release) error {
 	f := rel.Failure
-	e := cloud.Errorf(cloud.DeployFailed, "release %s failed: %s", rel.ReleaseRef, f.Reason)
-	if e.Hint = f.Hint; e.Hint == "" {
-		e.Hint = fmt.Sprintf("micro logs %s", rel.ReleaseRef)
+	e := cloud.Errorf(cloud.DeployFailed, "release %s failed: %s", rel.ReleaseRef, f.Reason).WithCommand("micro logs %s", rel.ReleaseRef)
+	if f.Hint != "" {
+		e = e.WithHint("%s", f.Hint)
 	}
 	if len(f.Lines) == 0 {
 		return e
@@ -31,9 +31,9 @@ func errOvertaken(app *cloud.App, rel *cloud.Release) error {
 		by = app.Current
 	case by == rel.N: // somebody rolled back meanwhile
 		return cloud.Errorf(cloud.Conflict, "release %s was given up: app %s was rolled back to r%d", rel.ReleaseRef, app.AppRef, app.Current).
-			WithHint("micro releases %s", app.AppRef)
+			WithCommand("micro releases %s", app.AppRef)
 	}
-	return cloud.Errorf(cloud.Conflict, "release %s was superseded by r%d", rel.ReleaseRef, by).WithHint("micro releases %s", app.AppRef)
+	return cloud.Errorf(cloud.Conflict, "release %s was superseded by r%d", rel.ReleaseRef, by).WithCommand("micro releases %s", app.AppRef)
 }
 
 // errGivenUp says why a release that was up before did not become current again.
@@ -44,7 +44,7 @@ func errGivenUp(v cloud.View, rel *cloud.Release) error {
 			why = fmt.Sprintf("%s.%d %s", c.Process, c.Index, c.Reason)
 		}
 	}
-	return cloud.Errorf(cloud.DeployFailed, "release %s did not become current: %s", rel.ReleaseRef, why).WithHint("micro logs %s", rel.ReleaseRef)
+	return cloud.Errorf(cloud.DeployFailed, "release %s did not become current: %s", rel.ReleaseRef, why).WithCommand("micro logs %s", rel.ReleaseRef)
 }
 
 // checkCrashes reports an instance that has kept crashing since began.
@@ -61,7 +61,7 @@ func checkCrashes(v cloud.View, rel *cloud.Release, began time.Time) error {
 				why = fmt.Sprintf("exited with code %d", c.Last.Code)
 			}
 			return cloud.Errorf(cloud.DeployFailed, "%s.%d of release %s keeps crashing: %s", name, index, rel.ReleaseRef, why).
-				WithHint("micro logs %s --process %s", rel.ReleaseRef, name)
+				WithCommand("micro logs %s --process %s", rel.ReleaseRef, name)
 		}
 	}
 	return nil

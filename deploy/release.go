@@ -57,7 +57,7 @@ func (d *Deployer) writeRelease(p *push, image runtime.Image) (cloud.ReleaseRef,
 }
 
 func errSuperseded(ref cloud.ReleaseRef) error {
-	return cloud.Errorf(cloud.Conflict, "superseded by r%d: a newer push of %s was made", ref.N, ref.AppRef).WithHint("micro releases %s", ref.AppRef)
+	return cloud.Errorf(cloud.Conflict, "superseded by r%d: a newer push of %s was made", ref.N, ref.AppRef).WithCommand("micro releases %s", ref.AppRef)
 }
 
 // rivals returns the other pushes of the app. Pushes that stage a release and pushes that make it current
@@ -109,7 +109,7 @@ func (d *Deployer) cancel(ctx context.Context, p *push, by cloud.Actor) error {
 				return nil, err
 			}
 			if app.Current == ref.N || rel.Up {
-				return nil, cloud.Errorf(cloud.Conflict, "release %s is up already", ref).WithHint("micro rollback %s", ref.AppRef)
+				return nil, cloud.Errorf(cloud.Conflict, "release %s is up already", ref).WithCommand("micro rollback %s", ref.AppRef)
 			}
 			return st.Fail(ref, cloud.Failure{At: d.cfg.Now().UTC(), Reason: "cancelled by " + by.Name, Hint: "push again"}), nil
 		})

@@ -80,7 +80,7 @@ func (d *Deployer) awaitRollout(ctx context.Context, ref cloud.ReleaseRef, tell 
 		}
 		if err != nil {
 			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "release %s is not ready, and nothing about it has changed for %s", ref, limitOf(rel)).
-				WithHint("micro ps %s", ref.AppRef)
+				WithCommand("micro ps %s", ref.AppRef)
 		}
 	}
 }
@@ -138,7 +138,7 @@ func limitOf(rel *cloud.Release) time.Duration {
 func rollout(v cloud.View, ref cloud.ReleaseRef, began time.Time, switched bool) (r api.Rollout, done bool, err error) {
 	app, rel, err := v.State.MustRelease(ref)
 	if err != nil {
-		return r, false, cloud.Errorf(cloud.Conflict, "release %s was deleted meanwhile", ref).WithHint("micro releases %s", ref.AppRef)
+		return r, false, cloud.Errorf(cloud.Conflict, "release %s was deleted meanwhile", ref).WithCommand("micro releases %s", ref.AppRef)
 	}
 	r = api.Rollout{Release: rel.N, Phase: v.State.PhaseOf(rel)}
 	stale, left, formation := 0, 0, v.State.Wanted(rel)

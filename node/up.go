@@ -23,7 +23,7 @@ func Up(ctx context.Context, cfg Config, ready func(api.Node)) error {
 // it, its network and its folders in memory. The data stays.
 func Down(ctx context.Context, cfg Config) error {
 	if os.Geteuid() != 0 {
-		return cloud.Errorf(cloud.Denied, "micro down must be run as root").WithHint("sudo micro down")
+		return cloud.Errorf(cloud.Denied, "micro down must be run as root").WithCommand("sudo micro down")
 	}
 	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
 		return cloud.Errorf(cloud.NotFound, "no node has its data in %s", cfg.Data).WithHint("name the folder with --data")

@@ -63,7 +63,7 @@ func (a *Agent) once(ctx context.Context, what string, r cloud.ReleaseRef, proce
 		return Container{}, nil, cloud.Errorf(cloud.NotFound, "no group %q", rel.Group)
 	}
 	if _, ok := rel.Spec.Processes[process]; !ok {
-		return Container{}, nil, cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, process).WithHint("micro app %s", rel.AppRef)
+		return Container{}, nil, cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, process).WithCommand("micro app %s", rel.AppRef)
 	}
 	image, err := a.Images.Get(ctx, rel.Spec.Image.Digest)
 	if err != nil {

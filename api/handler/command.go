@@ -65,7 +65,7 @@ func (h *Handler) serveCommands() {
 			}
 			one := OneOff{Release: rel.ReleaseRef, Process: cmp.Or(c.Process, cloud.Web), Memory: c.Memory, By: requestOf(ctx).actor}
 			if _, ok := rel.Spec.Processes[one.Process]; !ok {
-				return nil, "", cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, one.Process).WithHint("micro app %s", app)
+				return nil, "", cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, one.Process).WithCommand("micro app %s", app)
 			}
 			if c.Memory != 0 && c.Memory < cloud.MinMemory {
 				return nil, "", cloud.Errorf(cloud.Invalid, "memory %s is less than %s", cloud.FormatSize(c.Memory), cloud.FormatSize(cloud.MinMemory))

@@ -119,7 +119,7 @@ func TestExecErrors(t *testing.T) {
 		}
 	}
 	s.f.exec = func(context.Context, cloud.InstanceID, runtime.Command) (int, error) {
-		return 0, cloud.Errorf(cloud.Invalid, "no command %q in the container", "lss").WithHint("micro exec shop -- ls")
+		return 0, cloud.Errorf(cloud.Invalid, "no command %q in the container", "lss").WithCommand("micro exec shop -- ls")
 	}
 	_, err := s.Exec(t.Context(), ref("shop"), api.Command{Args: []string{"lss"}}, api.Streams{})
 	wantCode(t, err, cloud.Invalid, "lss", "micro exec")

@@ -103,10 +103,10 @@ func (h *Handler) servePasses() {
 				return api.Pass{}, err
 			}
 			if !s.Runs(rel) {
-				return api.Pass{}, cloud.Errorf(cloud.Conflict, "release %s does not run", rel.ReleaseRef).WithHint("micro start %s", rel.ReleaseRef)
+				return api.Pass{}, cloud.Errorf(cloud.Conflict, "release %s does not run", rel.ReleaseRef).WithCommand("micro start %s", rel.ReleaseRef)
 			}
 			if !slices.ContainsFunc(slices.Collect(s.HostsOf(app)), func(vhost *cloud.VirtualHost) bool { return vhost.Host == host }) {
-				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not lead to app %s", host, app).WithHint("micro map %s %s", app.App, host)
+				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not lead to app %s", host, app).WithCommand("micro map %s %s", app.App, host)
 			}
 			until := h.Now().Add(good).UTC().Truncate(time.Second)
 			return api.Pass{Header: "X-Micro-Release", Value: h.Passes.Pass(host, rel.ReleaseRef, until), Until: until}, nil

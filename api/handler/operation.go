@@ -75,7 +75,7 @@ func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		if n := h.Status.Info(); !r.early && !n.Ready {
-			h.refuse(q, cloud.Errorf(cloud.Unavailable, "node %s is not ready: %s", n.Name, n.Waiting).WithHint("micro doctor"))
+			h.refuse(q, cloud.Errorf(cloud.Unavailable, "node %s is not ready: %s", n.Name, n.Waiting).WithCommand("micro doctor"))
 			return
 		}
 		next(tabled{hc})

@@ -65,7 +65,7 @@ func (h *Handler) serveRoutes() {
 				return nil, "", err
 			}
 			if len(w.Targets) == 0 && w.Mirror == nil {
-				return nil, "", cloud.Errorf(cloud.Invalid, "neither weights nor a mirror are given").WithHint("micro traffic %s shop@r6=95 shop@r7=5", host)
+				return nil, "", cloud.Errorf(cloud.Invalid, "neither weights nor a mirror are given").WithCommand("micro traffic %s shop@r6=95 shop@r7=5", host)
 			}
 			weights := map[cloud.ReleaseRef]int{}
 			for _, t := range w.Targets {
@@ -153,7 +153,7 @@ func readRoute(host, path string) (cloud.Host, string, error) {
 // owned says that a host of another group's is not there.
 func owned(s *cloud.State, g cloud.GroupName, host cloud.Host) error {
 	if vhost, ok := s.VirtualHost(host); !ok || vhost.Group != g {
-		return cloud.Errorf(cloud.NotFound, "no host %q is mapped", host).WithHint("micro routes")
+		return cloud.Errorf(cloud.NotFound, "no host %q is mapped", host).WithCommand("micro routes")
 	}
 	return nil
 }

@@ -260,7 +260,7 @@ func logsProcess(s *cloud.State, r cloud.ReleaseRef, name cloud.ProcessName) err
 	if r.N != 0 {
 		what = "release " + r.String()
 	}
-	return cloud.Errorf(cloud.NotFound, "%s has no process %q, only %v", what, name, slices.Sorted(maps.Keys(all))).WithHint("micro app %s", r.AppRef)
+	return cloud.Errorf(cloud.NotFound, "%s has no process %q, only %v", what, name, slices.Sorted(maps.Keys(all))).WithCommand("micro app %s", r.AppRef)
 }
 
 // logs reads the streams that q asks for.

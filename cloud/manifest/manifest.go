@@ -192,7 +192,7 @@ func Parse(f Files, o Options) (*Manifest, error) {
 	if m.App == "" {
 		m.App = cloud.AppName(strings.ToLower(f.Folder))
 		if err := m.App.Validate(); err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, "the app has no name, and the folder's name cannot be one: %w", err).WithHint("micro push --app NAME")
+			return nil, cloud.Errorf(cloud.Invalid, "the app has no name, and the folder's name cannot be one: %w", err).WithCommand("micro push --app NAME")
 		}
 	}
 	return m, nil

@@ -16,11 +16,11 @@ func (f *Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.C
 	view := f.Views.View()
 	vhost, ok := view.State.VirtualHost(h)
 	if !ok {
-		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "no host %q is mapped", h).WithHint("micro routes")
+		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "no host %q is mapped", h).WithCommand("micro routes")
 	}
 	route, ok := vhost.Route(path)
 	if !ok {
-		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "host %s has no route %s", h, path).WithHint("micro routes")
+		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	c := api.Comparison{
 		Host: h, Path: path, Since: f.Started.UTC(), Until: f.Now(), Releases: []api.Compared{},

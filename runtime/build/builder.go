@@ -255,7 +255,7 @@ func (b *Builder) acquire() (*process, error) {
 	if b.child == nil || b.child.ended() {
 		p, err := b.start()
 		if err != nil {
-			return nil, cloud.Errorf(cloud.Unavailable, "build: start the build process: %w", err).WithHint("micro doctor")
+			return nil, cloud.Errorf(cloud.Unavailable, "build: start the build process: %w", err).WithCommand("micro doctor")
 		}
 		b.child, b.using = p, 0
 	}

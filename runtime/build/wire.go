@@ -63,13 +63,14 @@ type Event struct {
 
 // Failure is a *cloud.Error on the wire.
 type Failure struct {
-	Code cloud.Code `json:"code"`
-	Msg  string     `json:"msg"`
-	Hint string     `json:"hint,omitempty"`
+	Code    cloud.Code `json:"code"`
+	Msg     string     `json:"msg"`
+	Hint    string     `json:"hint,omitempty"`
+	Command []string   `json:"command,omitempty"`
 }
 
 func (f *Failure) err() error {
-	return &cloud.Error{Code: f.Code, Msg: f.Msg, Hint: f.Hint}
+	return &cloud.Error{Code: f.Code, Msg: f.Msg, Hint: f.Hint, Command: f.Command}
 }
 
 // network is what the node says about a network that it made: the namespaces' descriptors travel beside it.

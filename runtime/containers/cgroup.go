@@ -195,7 +195,7 @@ func (d *Driver) verifyLimits(pid uint32, c runtime.Container) error {
 	quota := strconv.FormatInt(c.CPU*cpuPeriod/1000, 10)
 	check("cpu", "cpu.cfs_quota_us", "cpu.max", quota, quota+" "+strconv.Itoa(cpuPeriod))
 	if err := errors.Join(errs...); err != nil {
-		return cloud.Errorf(cloud.Unavailable, "its limits can't be applied: %w", err).WithHint("micro doctor")
+		return cloud.Errorf(cloud.Unavailable, "its limits can't be applied: %w", err).WithCommand("micro doctor")
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func (d *Driver) lookup(id string) (*instance, error) {
 	if in := d.instances[id]; in != nil {
 		return in, nil
 	}
-	return nil, cloud.Errorf(cloud.NotFound, "container %q", id).WithHint("micro ps")
+	return nil, cloud.Errorf(cloud.NotFound, "container %q", id).WithCommand("micro ps")
 }
 
 // running finds a container that has a process.
@@ -123,7 +123,7 @@ func (d *Driver) running(id string) (*instance, client.Task, error) {
 		return nil, nil, err
 	}
 	if in.exited() != nil || in.task == nil {
-		return nil, nil, cloud.Errorf(cloud.Unavailable, "container %q does not run any more", id).WithHint("micro ps")
+		return nil, nil, cloud.Errorf(cloud.Unavailable, "container %q does not run any more", id).WithCommand("micro ps")
 	}
 	return in, in.task, nil
 }

@@ -28,12 +28,12 @@ func Check(dir string, free int64) error {
 	}
 	if left := int64(fs.Bavail) * fs.Bsize; left < free {
 		return cloud.Errorf(cloud.Unavailable, "the disk of %s is full: %d MiB are free, and %d MiB must stay so", dir, left>>20, free>>20).
-			WithHint("micro prune")
+			WithCommand("micro prune")
 	}
 	// A file system that makes inodes as it needs them says that it has none at all.
 	if must := min(freeFiles, fs.Files/20); fs.Files > 0 && fs.Ffree < must {
 		return cloud.Errorf(cloud.Unavailable, "the disk of %s is full: %d more files fit, and %d must", dir, fs.Ffree, must).
-			WithHint("micro prune")
+			WithCommand("micro prune")
 	}
 	return nil
 }

@@ -221,7 +221,7 @@ func (c Config) validate() error {
 		return cloud.Errorf(cloud.Invalid, "container engine: %w", err)
 	}
 	if os.Geteuid() != 0 {
-		return cloud.Errorf(cloud.Denied, "container engine: running containers takes root").WithHint("sudo micro up")
+		return cloud.Errorf(cloud.Denied, "container engine: running containers takes root").WithCommand("sudo micro up")
 	}
 	return nil
 }

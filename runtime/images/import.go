@@ -213,11 +213,9 @@ func importError(ctx context.Context, err error) error {
 	}
 	switch {
 	case known != nil || errors.As(err, &known):
-		e := cloud.Errorf(known.Code, "import: %w", known)
-		e.Hint = known.Hint
-		return e
+		return cloud.Errorf(known.Code, "import: %w", known).WithHintOf(known)
 	case errors.Is(err, syscall.ENOSPC):
-		return cloud.Errorf(cloud.Unavailable, "import: the disk is full").WithHint("micro prune")
+		return cloud.Errorf(cloud.Unavailable, "import: the disk is full").WithCommand("micro prune")
 	}
 	return cloud.Errorf(cloud.Invalid, "import: %w", err).
 		WithHint("want an OCI layout or what `docker save IMAGE` writes, as a tar, gzip or zstd")

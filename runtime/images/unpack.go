@@ -99,7 +99,7 @@ func unpackError(ctx context.Context, name string, layer int, err error) error {
 	case ctx.Err() != nil:
 		return cloud.Errorf(cloud.Interrupted, "image %s: given up", name)
 	case errors.Is(err, syscall.ENOSPC):
-		return cloud.Errorf(cloud.Unavailable, "image %s: layer %d: the disk is full", name, layer+1).WithHint("micro prune")
+		return cloud.Errorf(cloud.Unavailable, "image %s: layer %d: the disk is full", name, layer+1).WithCommand("micro prune")
 	}
 	return cloud.Errorf(cloud.Invalid, "image %s: layer %d does not unpack: %w", name, layer+1, err).
 		WithHint("build the image again")

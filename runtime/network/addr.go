@@ -72,7 +72,7 @@ func (n *Network) choose(want netip.Prefix) (netip.Prefix, error) {
 		return p, nil
 	}
 	return want, cloud.Errorf(cloud.Conflict, "no free /20 in 10.88.0.0/16, 10.188.0.0/16 and 172.28.0.0/14").
-		WithHint("micro up --subnet CIDR")
+		WithCommand("micro up --subnet CIDR")
 }
 
 // suggest is the network in use already, when a restart finds one, or else the first that is free.

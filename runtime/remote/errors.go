@@ -74,7 +74,7 @@ func Explain(ctx context.Context, image, host string, err error) error {
 		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s shows a certificate that this node does not trust: %w", image, host, err).
 			WithHint("put its CA into /etc/containerd/certs.d/%s/ca.crt", host)
 	case errors.Is(err, syscall.ENOSPC):
-		return cloud.Errorf(cloud.Unavailable, "image %s: the disk is full", image).WithHint("micro prune")
+		return cloud.Errorf(cloud.Unavailable, "image %s: the disk is full", image).WithCommand("micro prune")
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrStalled):
 		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s can't be reached: %w", image, host, err).
 			WithHint("check that %s is up, and this node's network and proxy settings (HTTPS_PROXY)", host)

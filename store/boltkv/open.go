@@ -121,7 +121,7 @@ func prepare(dir string) error {
 		return cloud.Errorf(cloud.Unavailable, "look at the store's folder: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return cloud.Errorf(cloud.Invalid, "the store's folder %s is open to others (mode %04o)", dir, mode).WithHint("chmod 700 %s", dir)
+		return cloud.Errorf(cloud.Invalid, "the store's folder %s is open to others (mode %04o)", dir, mode).WithCommand("chmod 700 %s", dir)
 	}
 	return nil
 }

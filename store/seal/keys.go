@@ -65,7 +65,7 @@ func checkMode(f *os.File) error {
 		return nil
 	}
 	if int(owner.Uid) != os.Geteuid() && owner.Uid != 0 || info.Mode().Perm()&0o077 != 0 {
-		return cloud.Errorf(cloud.Invalid, "the key file %s is open to others (owner %d, mode %04o)", f.Name(), owner.Uid, info.Mode().Perm()).WithHint("chmod 600 %s", f.Name())
+		return cloud.Errorf(cloud.Invalid, "the key file %s is open to others (owner %d, mode %04o)", f.Name(), owner.Uid, info.Mode().Perm()).WithCommand("chmod 600 %s", f.Name())
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func (t *track) explain(ctx context.Context, err error) error {
 	}
 	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
 	if strings.Contains(text, "no space left on device") {
-		return cloud.Errorf(cloud.Unavailable, "build%s: the disk is full", t.where()).WithHint("micro prune")
+		return cloud.Errorf(cloud.Unavailable, "build%s: the disk is full", t.where()).WithCommand("micro prune")
 	}
 	if exit, ok := errors.AsType[*gatewayapi.ExitError](err); ok {
 		how := fmt.Sprintf("exited with code %d", exit.ExitCode)
@@ -80,5 +80,5 @@ func failure(err error) *build.Failure {
 	if !errors.As(err, &e) {
 		e = cloud.Errorf(cloud.Internal, "build: %w", err)
 	}
-	return &build.Failure{Code: e.Code, Msg: e.Msg, Hint: e.Hint}
+	return &build.Failure{Code: e.Code, Msg: e.Msg, Hint: e.Hint, Command: e.Command}
 }
