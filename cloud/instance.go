@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"syscall"
 	"time"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
@@ -23,6 +24,9 @@ func (s Slot) String() string { return fmt.Sprintf("%s/%s.%d@r%d", s.AppRef, s.P
 func (s Slot) key() string {
 	return fmt.Sprintf("%s/%s/%08d/%s/%06d/", s.Group, s.App, s.N, s.Process, s.Index)
 }
+
+// DrainLimit is how long requests in flight to an instance may take to end when it is to end.
+const DrainLimit = 30 * time.Second
 
 // InstancePhase is where an instance stands.
 type InstancePhase string
@@ -61,6 +65,7 @@ type Instance struct {
 	// Of is when its release was made: an app that was deleted and made anew has the same numbers again.
 	// Zero where that is not known.
 	Of      time.Time      `json:"of"`
+	Token   Revision       `json:"token,omitempty"` // of the place that it runs by
 	Node    NodeName       `json:"node"`
 	Phase   InstancePhase  `json:"phase"`
 	Since   time.Time      `json:"since"`            // when the phase began
@@ -82,6 +87,21 @@ type Exit struct {
 // instance starts at once.
 const Flapping = 3
 
+// Describe says in words how an instance ended; reason is what is known beyond its exit.
+func (e Exit) Describe(reason string) string {
+	switch {
+	case e.OOM:
+		return "ran out of memory: it has been killed at its limit"
+	case reason != "":
+		return reason
+	case e.Code < 0 || e.Code > 255:
+		return "ended in an unknown way"
+	case e.Code > 128 && e.Code <= 128+64:
+		return fmt.Sprintf("was ended by signal %d (%v)", e.Code-128, syscall.Signal(e.Code-128))
+	}
+	return fmt.Sprintf("exited with code %d", e.Code)
+}
+
 // Crashes is what is known of a slot whose instances ended by themselves.
 type Crashes struct {
 	Slot
@@ -101,12 +121,17 @@ type Instances struct {
 	byKey     *iradix.Tree[*Instance] // slot key + ID
 	byID      *iradix.Tree[*Instance]
 	crashes   *iradix.Tree[*Crashes] // slot key
+	left      *iradix.Tree[*Left]    // slot key + node
+	nodes     *iradix.Tree[*NodeStatus]
 	changeLog changeLog[AppRef]
 }
 
 // NewInstances has seen nothing.
 func NewInstances() *Instances {
-	return &Instances{byKey: iradix.New[*Instance](), byID: iradix.New[*Instance](), crashes: iradix.New[*Crashes]()}
+	return &Instances{
+		byKey: iradix.New[*Instance](), byID: iradix.New[*Instance](), crashes: iradix.New[*Crashes](),
+		left: iradix.New[*Left](), nodes: iradix.New[*NodeStatus](),
+	}
 }
 
 // With returns the instances with i in the place of what was known of its ID.
@@ -143,10 +168,10 @@ func (o *Instances) WithoutCrashes(s Slot) *Instances {
 	return n
 }
 
-func (o *Instances) next(app AppRef) *Instances {
+func (o *Instances) next(apps ...AppRef) *Instances {
 	n := *o
 	n.seq++
-	n.changeLog = o.changeLog.add(o.seq, n.seq, []AppRef{app})
+	n.changeLog = o.changeLog.add(o.seq, n.seq, apps)
 	return &n
 }
 
@@ -170,6 +195,11 @@ func (o *Instances) Crashes(s Slot) (*Crashes, bool) { return o.crashes.Get([]by
 
 // AllCrashes yields all that is known of crashes, by slot.
 func (o *Instances) AllCrashes() iter.Seq[*Crashes] { return prefixed(o.crashes, "") }
+
+// CrashesOf yields what is known of the crashes of an app, by slot.
+func (o *Instances) CrashesOf(r AppRef) iter.Seq[*Crashes] {
+	return prefixed(o.crashes, string(r.Group)+"/"+string(r.App)+"/")
+}
 
 // All yields every instance, by slot and ID.
 func (o *Instances) All() iter.Seq[*Instance] { return prefixed(o.byKey, "") }

@@ -20,11 +20,14 @@ type Object interface {
 // kinds are the kinds of objects that this version knows: the first part of their keys, and an empty
 // object to decode into.
 var kinds = map[string]func() Object{
-	"apps":     func() Object { return new(App) },
-	"groups":   func() Object { return new(Group) },
-	"hosts":    func() Object { return new(VirtualHost) },
-	"releases": func() Object { return new(Release) },
-	"settings": func() Object { return new(Settings) },
+	"apps":        func() Object { return new(App) },
+	"assignments": func() Object { return new(Assignment) },
+	"groups":      func() Object { return new(Group) },
+	"homes":       func() Object { return new(Home) },
+	"hosts":       func() Object { return new(VirtualHost) },
+	"nodes":       func() Object { return new(Node) },
+	"releases":    func() Object { return new(Release) },
+	"settings":    func() Object { return new(Settings) },
 }
 
 // Kind is the first part of the key, which says what is kept there: "apps".

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/runtime"
 )
 
 // LastLines returns the lines that a release logged last.
@@ -36,25 +35,28 @@ func (*Rollouts) Name() string { return "roll-outs" }
 
 // Run implements Duty.
 func (r *Rollouts) Run(ctx context.Context) error {
+	var work cloud.Worklist
 	view := r.Views.View()
 	for {
-		decisions, again := runtime.Advance(view, r.Now())
-		wait := retryAfter
-		if err := r.write(ctx, decisions); err != nil {
-			r.Log.Error("cannot write what became of a release", "err", err)
-		} else {
-			wait = until(again, r.Now())
+		now := r.Now()
+		for _, app := range work.Next(view, now) {
+			decisions, again := Advance(view, app, now)
+			if err := r.write(ctx, decisions); err != nil {
+				r.Log.Error("cannot write what became of a release", "err", err)
+				again = now.Add(retryAfter)
+			}
+			work.Due(app, again)
 		}
 		var err error
-		if view, err = changedWithin(ctx, r.Views, view, wait); err != nil {
+		if view, err = changedWithin(ctx, r.Views, view, until(work.Earliest(), r.Now())); err != nil {
 			return nil
 		}
 	}
 }
 
-func (r *Rollouts) write(ctx context.Context, decisions []runtime.Decision) error {
+func (r *Rollouts) write(ctx context.Context, decisions []Decision) error {
 	for _, d := range decisions {
-		if d.Verdict == runtime.Failed {
+		if d.Verdict == Failed {
 			d.Failure.Lines = r.Logs.Tail(d.Release, failureLines)
 		}
 		err := r.Writer.Write(ctx, string(d.Verdict), d.Release.String(), func(s *cloud.State) ([]cloud.Change, error) {

@@ -40,19 +40,22 @@ func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
 	return d.router.Drain(ctx, id)
 }
 
-// writer lets the leader write, in micro's own name.
-type writer struct{ store *store.Store }
+// writer lets the leader write, in micro's own name. Where instances run in consequence is written with it.
+type writer struct {
+	store *store.Store
+	views *cloud.Cell
+}
 
 func (w writer) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
-	_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, change)
+	_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, leader.WithPlaces(w.views.View, change))
 	return err
 }
 
 // truth lets the API write in the name of whoever asks. What is written is in the router's table when
-// Update returns.
+// Update returns, and where instances run in consequence is written with it.
 type truth struct {
-	store     *store.Store
-	published *cloud.Cell
+	store            *store.Store
+	views, published *cloud.Cell
 }
 
 // longestWait is how long a change may wait for the router: it is written, whatever comes of that.
@@ -61,7 +64,7 @@ const longestWait = 5 * time.Second
 func (t truth) State() *cloud.State { return t.store.State() }
 
 func (t truth) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
-	s, err := t.store.Update(ctx, by, verb, object, fn)
+	s, err := t.store.Update(ctx, by, verb, object, leader.WithPlaces(t.views.View, fn))
 	if err != nil {
 		return s, err
 	}

@@ -75,6 +75,9 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.setUp(ctx); err != nil {
 		return err
 	}
+	if err := n.enroll(ctx); err != nil {
+		return err
+	}
 	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Log: n.log, Now: time.Now})
 	return err
 }

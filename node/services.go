@@ -22,7 +22,7 @@ const socketFile = "micro.sock"
 // openServices makes the programs that stand on the parts, and binds the API's socket.
 func (n *Node) openServices(context.Context) (err error) {
 	crossfades, retention := n.openLeader()
-	writer := truth{n.store, n.published}
+	writer := truth{n.store, n.snapshots, n.published}
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: unpack, Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
@@ -64,12 +64,13 @@ func (n *Node) openServices(context.Context) (err error) {
 
 // openLeader prepares what only one node of a cloud may do.
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
-	write := writer{n.store}
+	write := writer{n.store, n.snapshots}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
 		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Events: note{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{
+		&leader.Places{Views: n.snapshots, Writer: write, Log: n.log, Now: now},
 		retention,
 		&leader.Backups{Store: n.db, Log: n.log},
 		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},

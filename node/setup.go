@@ -11,6 +11,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
+	"github.com/protoduction/micro/store/kv"
 	"github.com/protoduction/micro/store/seal"
 )
 
@@ -54,6 +55,22 @@ func (n *Node) setUp(ctx context.Context) error {
 	n.cfg.Domain, n.addresses.Domain = settings.Domain, settings.Domain
 	n.secret, err = keys.Open(secretPlace, settings.RoutingSecret)
 	return err
+}
+
+// enroll writes that this node is all of the cloud. Under another name it has what it had under the one before.
+func (n *Node) enroll(ctx context.Context) error {
+	const atOnce = kv.MaxOps / 4
+	for done := false; !done; {
+		_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
+			changes := s.SoleNode(cloud.Node{Name: n.cfg.Name}, atOnce)
+			done = len(changes) < atOnce
+			return changes, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openKeys reads the key to the cloud's secrets, and makes one where nothing is sealed yet.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -93,15 +94,20 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
+	var work cloud.Worklist
 	view := a.Views.View()
 	for {
-		steps, again := Plan(view, a.Node, a.Now())
-		for _, s := range steps {
-			a.do(ctx, s)
+		now := a.Now()
+		for _, app := range work.Next(view, now) {
+			steps, again := Plan(view, a.Node, app, now)
+			work.Due(app, again)
+			for _, s := range steps {
+				a.do(ctx, s)
+			}
+			a.forget(ctx, view, app)
 		}
-		a.forget(ctx, view)
 		var err error
-		if view, err = changedWithin(ctx, a.Views, view, until(again, a.Now())); err != nil {
+		if view, err = changedWithin(ctx, a.Views, view, until(work.Earliest(), a.Now())); err != nil {
 			return nil
 		}
 	}
@@ -112,12 +118,16 @@ func (a *Agent) do(ctx context.Context, s Step) {
 	switch s.Do {
 	case Start:
 		i := &cloud.Instance{
-			ID: a.newID(s.Slot), Slot: s.Slot, Generation: s.Generation, Of: s.Of, Node: a.Node,
+			ID: a.newID(s.Slot), Slot: s.Slot, Generation: s.Generation, Of: s.Of, Token: s.Token, Node: a.Node,
 			Phase: cloud.InstanceStarting, Since: a.Now(),
 		}
 		a.see(i)
 		w := newWorker(a, i)
 		a.work(w, func() { w.run(ctx, false) })
+	case Leave:
+		a.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
+			return o.WithLeft(&cloud.Left{Slot: s.Slot, Node: a.Node, Token: s.Token})
+		})
 	case Drain, Remove:
 		a.mu.Lock()
 		w := a.workers[s.ID]
@@ -186,6 +196,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 		return err
 	}
 	a.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
+		o = o.WithNode(&cloud.NodeStatus{Name: a.Node, Alive: true})
 		for _, c := range crashes {
 			o = o.WithCrashes(c)
 		}
@@ -238,9 +249,9 @@ func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	a.work(w, func() { w.run(ctx, true) })
 }
 
-// forget drops what is known of the crashes of slots that are no more.
-func (a *Agent) forget(ctx context.Context, v cloud.View) {
-	for c := range v.Instances.AllCrashes() {
+// forget drops what is known of slots of an app that are no more: their crashes, and that they were left.
+func (a *Agent) forget(ctx context.Context, v cloud.View, app cloud.AppRef) {
+	for c := range v.Instances.CrashesOf(app) {
 		rel, ok := v.State.Release(c.ReleaseRef)
 		if ok && c.Generation == rel.Generation && c.Index < rel.Formation[c.Process].Instances {
 			continue
@@ -251,4 +262,17 @@ func (a *Agent) forget(ctx context.Context, v cloud.View) {
 		}
 		a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithoutCrashes(c.Slot) })
 	}
+	for l := range v.Instances.LeftOf(app) {
+		if l.Node == a.Node && !isLeaving(v.State, l) {
+			a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithoutLeft(l.Slot, l.Node) })
+		}
+	}
+}
+
+// isLeaving says whether whoever gives places still waits to hear that a slot was left.
+func isLeaving(s *cloud.State, l *cloud.Left) bool {
+	a, ok := s.Assignment(l.ReleaseRef)
+	return ok && slices.ContainsFunc(a.Places, func(p cloud.Place) bool {
+		return p.Leaving && p.Process == l.Process && p.Index == l.Index && p.Node == l.Node
+	})
 }

@@ -25,7 +25,8 @@ const (
 	labelIndex      = "micro.index"
 	labelGeneration = "micro.generation"
 	labelPort       = "micro.port"
-	labelOf         = "micro.of" // when the release was made, in nanoseconds
+	labelOf         = "micro.of"    // when the release was made, in nanoseconds
+	labelToken      = "micro.token" // of the instance's place
 )
 
 // site is what a node adds to every container.
@@ -44,6 +45,7 @@ func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instanc
 			labelGroup: string(rel.Group), labelApp: string(rel.App), labelRelease: strconv.Itoa(rel.N),
 			labelProcess: string(i.Process), labelIndex: strconv.Itoa(i.Index), labelGeneration: strconv.Itoa(i.Generation),
 			labelPort: strconv.Itoa(p.Port), labelOf: strconv.FormatInt(rel.Created.UnixNano(), 10),
+			labelToken: strconv.FormatUint(uint64(i.Token), 10),
 		},
 		Image:    rel.Spec.Image.Digest,
 		Shim:     fmt.Sprintf("%s.%s.r%d", rel.Group, rel.App, rel.N),
@@ -172,6 +174,10 @@ func adopted(r Running, node cloud.NodeName) (i *cloud.Instance, ok bool) {
 	}
 	if made, err := strconv.ParseInt(r.Labels[labelOf], 10, 64); err == nil {
 		i.Of = time.Unix(0, made).UTC()
+	}
+	// One of before there were places has none: its token is 0.
+	if token, err := strconv.ParseUint(r.Labels[labelToken], 10, 64); err == nil {
+		i.Token = cloud.Revision(token)
 	}
 	return i, ok
 }

@@ -15,5 +15,4 @@ var (
 	Probe     = probe
 	Elsewhere = elsewhere
 	Until     = until
-	Describe  = describe
 )

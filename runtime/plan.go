@@ -11,293 +11,215 @@ import (
 // Action is what a Step does.
 type Action string
 
-// The actions. Start fills a slot with a new instance. Drain takes an instance out of routing, waits
-// for what it has in flight and ends it. Remove clears away what is left of one that has ended.
+// The actions. Start gives a place its instance. Drain takes an instance out of routing, waits for the
+// requests that it has and ends it. Remove clears away what is left of one that has ended. Leave says that
+// nothing runs any more by a place that was taken back.
 const (
 	Start  Action = "start"
 	Drain  Action = "drain"
 	Remove Action = "remove"
+	Leave  Action = "leave"
 )
 
-// Step is one thing to do on the way from what is to what is desired.
+// Step is one thing to do on the way from what runs to what is to run.
 type Step struct {
 	Do         Action
 	Slot       cloud.Slot
 	Generation int              // of the instance to start
 	Of         time.Time        // when the release of the instance to start was made
+	Token      cloud.Revision   // of the place to start an instance for, or to leave
 	ID         cloud.InstanceID // of the instance to drain or remove
 	// Linger says that others serve on while this instance drains, so that it must wait until nobody
 	// holds its address any more.
 	Linger bool
 }
 
-// Plan returns what a node has to do for the instances on it to become those that the state asks for,
-// in an order that does not matter, and when to look again although nothing changes (zero: never).
-// Instances that are being started or ended are left to whoever is at it, so a second plan of the same
-// view with the first one's steps under way is empty.
-func Plan(v cloud.View, node cloud.NodeName, now time.Time) (steps []Step, again time.Time) {
-	p := planner{View: v, node: node, now: now}
-	for app := range v.State.Apps("") {
-		p.app(app)
+// Plan returns what a node has to do for its instances of an app to become those that have places on it, in
+// an order that does not matter, and when to look again although nothing changes (zero: never). Which
+// instances are to run, and where, has been decided: Plan compares that with what runs here.
+//
+// Instances that are being started or ended are left to their workers, so a second plan of the same view
+// with the first one's steps under way is empty.
+func Plan(v cloud.View, node cloud.NodeName, app cloud.AppRef, now time.Time) (steps []Step, again time.Time) {
+	p := &planner{View: v, node: node, now: now}
+	for a := range v.State.Assignments(app) {
+		p.assignments = append(p.assignments, a)
 	}
-	for i := range v.Instances.All() {
-		if rel, ok := v.State.Release(i.ReleaseRef); !ok || i.N == 0 || !of(i, rel) {
-			p.end(i, false)
+	for i := range v.Instances.OfApp(app) {
+		if i.Node == node {
+			p.here = append(p.here, i)
+		}
+	}
+	for _, a := range p.assignments {
+		for _, place := range a.Places {
+			if place.Node == node {
+				p.place(a, place)
+			}
+		}
+	}
+	for _, i := range p.here {
+		if !p.stays(i) {
+			p.end(i)
 		}
 	}
 	slices.SortFunc(p.steps, Step.compare)
 	return p.steps, p.again
 }
 
-// of says whether i is an instance of this very release, and not of one of the same name before it.
-func of(i *cloud.Instance, rel *cloud.Release) bool { return i.Of.IsZero() || i.Of.Equal(rel.Created) }
+// sameRelease says whether i is an instance of this very release, and not of one of the same name before it.
+func sameRelease(i *cloud.Instance, rel *cloud.Release) bool {
+	return i.Of.IsZero() || i.Of.Equal(rel.Created)
+}
 
 type planner struct {
 	cloud.View
-	node  cloud.NodeName
-	now   time.Time
-	steps []Step
-	again time.Time
+	node        cloud.NodeName
+	now         time.Time
+	assignments []*cloud.Assignment
+	here        []*cloud.Instance // of the app, on this node
+	steps       []Step
+	again       time.Time
 }
 
-func (p *planner) app(app *cloud.App) {
-	exclusive := p.exclusive(app)
-	for rel := range p.State.Releases(app.AppRef) {
-		runs := p.State.Runs(rel)
+// place sees to it that a place of this node has one instance, or none where it is taken back.
+func (p *planner) place(a *cloud.Assignment, place cloud.Place) {
+	slot := a.Slot(place)
+	if place.Leaving {
+		token, said := p.Instances.Left(slot, p.node)
+		if !p.occupied(slot, place.Token) && (!said || token < place.Token) {
+			p.steps = append(p.steps, Step{Do: Leave, Slot: slot, Token: place.Token})
+		}
+		return
+	}
+	rel, ok := p.State.Release(a.ReleaseRef)
+	if !ok || !rel.Created.Equal(a.Of) || p.fenced() && runsOnce(place) {
+		return // what runs by it is to end, and nothing is to start
+	}
+	if p.keeper(a, place) != nil {
+		return
+	}
+	switch {
+	case place.Process == cloud.ReleaseCommand:
+		if slices.ContainsFunc(p.here, func(i *cloud.Instance) bool { return a.Holds(place, i) }) {
+			return // it runs once
+		}
+	case place.Generation < rel.Generation:
+		return // only what serves yet is kept of it
+	}
+	if !place.Alone || p.alone(slot) {
+		p.start(rel, slot, place)
+	}
+}
+
+// keeper returns the instance that a place keeps: a live one that runs by it, a ready one first.
+func (p *planner) keeper(a *cloud.Assignment, place cloud.Place) (keep *cloud.Instance) {
+	for _, i := range p.here {
+		if a.Holds(place, i) && i.Phase.Live() && (keep == nil || !ready(keep) && ready(i)) {
+			keep = i
+		}
+	}
+	return keep
+}
+
+func ready(i *cloud.Instance) bool { return i.Phase == cloud.InstanceReady }
+
+// occupied says whether something of a slot runs here by a place with this token or an older one, be it on
+// its way to its end.
+func (p *planner) occupied(slot cloud.Slot, token cloud.Revision) bool {
+	return slices.ContainsFunc(p.here, func(i *cloud.Instance) bool {
+		return i.Slot == slot && i.Token <= token && i.Phase != cloud.InstanceExited
+	})
+}
+
+// alone says whether all has ended here that must not run beside a new instance of the slot: what was in the
+// slot before, and what has no place any more.
+func (p *planner) alone(slot cloud.Slot) bool {
+	return !slices.ContainsFunc(p.here, func(i *cloud.Instance) bool {
+		return i.Phase != cloud.InstanceExited && (i.Slot == slot || i.ReleaseRef != slot.ReleaseRef && !p.stays(i))
+	})
+}
+
+// fenced says whether this node has lost its lease, so that another may run what must not run twice.
+func (p *planner) fenced() bool {
+	status, ok := p.Instances.NodeStatus(p.node)
+	return ok && !status.Alive
+}
+
+// runsOnce says whether two instances must not run by two places of the slot at a time, whichever nodes they
+// are on.
+func runsOnce(p cloud.Place) bool { return p.Alone || p.Process == cloud.ReleaseCommand }
+
+// stays says whether an instance of this node is to go on, or to be left as it is: nobody has decided about
+// its release yet.
+func (p *planner) stays(i *cloud.Instance) bool {
+	rel, ok := p.State.Release(i.ReleaseRef)
+	if !ok || i.N == 0 || !sameRelease(i, rel) {
+		return false
+	}
+	k := slices.IndexFunc(p.assignments, func(a *cloud.Assignment) bool { return a.N == i.N })
+	if k < 0 {
+		return p.State.Runs(rel) && i.Phase != cloud.InstanceExited
+	}
+	a := p.assignments[k]
+	for _, place := range a.Places {
 		switch {
-		case exclusive && rel.N == app.Current:
-			p.endAll(rel.ReleaseRef, false)
-		case !runs:
-			p.endAll(rel.ReleaseRef, true)
-		case p.waits(app, rel, exclusive):
-			// Others are being ended; this one may start when they have.
+		case !a.Holds(place, i) || !rel.Created.Equal(a.Of):
+		case i.Process == cloud.ReleaseCommand:
+			return true // also when it has ended: how, the leader has yet to read
 		default:
-			p.release(app, rel)
-		}
-	}
-}
-
-// exclusive says whether the current release must have ended before the one that is being switched to
-// starts. A release command runs before that, unless it would write to the same volumes.
-func (p *planner) exclusive(app *cloud.App) bool {
-	r := app.Rollout
-	if r == nil || r.Strategy.Kind != cloud.Recreate || r.To == app.Current {
-		return false
-	}
-	to, ok := p.State.Release(app.Release(r.To))
-	return ok && (r.Released || len(to.Spec.Volumes) > 0)
-}
-
-// waits says whether instances that must not run beside those of the release are still there: of
-// releases that are being ended, where one of the two wants to be alone.
-func (p *planner) waits(app *cloud.App, rel *cloud.Release, exclusive bool) bool {
-	if rel.N != app.Current && (app.Rollout == nil || app.Rollout.To != rel.N) {
-		return false
-	}
-	for i := range p.Instances.OfApp(app.AppRef) {
-		if i.Phase == cloud.InstanceExited || i.N == rel.N && of(i, rel) {
-			continue
-		}
-		other, ok := p.State.Release(i.ReleaseRef)
-		ok = ok && of(i, other)
-		ends := !ok || !p.State.Runs(other) || exclusive && i.N == app.Current
-		if ends && (rel.Spec.Strategy.Kind == cloud.Recreate || ok && other.Spec.Strategy.Kind == cloud.Recreate) {
-			return true
+			return p.keeper(a, place) == i && !(place.Alone && p.fenced())
 		}
 	}
 	return false
 }
 
-func (p *planner) release(app *cloud.App, rel *cloud.Release) {
-	rollout := app.Rollout
-	if rollout != nil && rollout.To != rel.N {
-		rollout = nil
-	}
-	_, hasCommand := rel.Spec.Processes[cloud.ReleaseCommand]
-	before := hasCommand && rollout != nil && !rollout.Released
-	wanted := cloud.Formation{}
-	for name, scale := range p.State.Wanted(rel) {
-		switch {
-		case name == cloud.ReleaseCommand:
-			if before {
-				wanted[name] = cloud.Scale{Instances: 1}
-			}
-		case !before || rel.Up || rel.Staged:
-			wanted[name] = scale
-		}
-	}
-	surplus := map[cloud.ProcessName][]*cloud.Instance{}
-	bySlot := map[cloud.Slot][]*cloud.Instance{}
-	for i := range p.Instances.OfRelease(rel.ReleaseRef) {
-		if !of(i, rel) {
-			continue
-		}
-		if i.Index < wanted[i.Process].Instances {
-			bySlot[i.Slot] = append(bySlot[i.Slot], i)
-		} else {
-			surplus[i.Process] = append(surplus[i.Process], i)
-		}
-	}
-	for name, scale := range wanted {
-		if name == cloud.ReleaseCommand {
-			p.once(rel, bySlot)
-			continue
-		}
-		p.process(rel, name, scale.Instances, bySlot)
-	}
-	for name, list := range surplus {
-		p.shrink(list, wanted[name].Instances, bySlot)
-	}
-}
-
-// shrink ends the instances of a process beyond its count, but those that serve only as far as others do.
-func (p *planner) shrink(surplus []*cloud.Instance, count int, bySlot map[cloud.Slot][]*cloud.Instance) {
-	short := count
-	for slot, list := range bySlot {
-		if slot.Process == surplus[0].Process && slices.ContainsFunc(list, ready) {
-			short--
-		}
-	}
-	for _, i := range surplus {
-		if ready(i) && short > 0 {
-			short--
-			continue
-		}
-		p.end(i, true)
-	}
-}
-
-func ready(i *cloud.Instance) bool { return i.Phase == cloud.InstanceReady }
-
-// once starts the release command where it has not run.
-func (p *planner) once(rel *cloud.Release, bySlot map[cloud.Slot][]*cloud.Instance) {
-	slot := cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: cloud.ReleaseCommand}
-	if len(bySlot[slot]) == 0 {
-		p.start(rel, slot)
-	}
-}
-
-// process fills the slots of one process, and replaces the instances of an older generation: a new one
-// first and the old one after it, or the other way round where two must not run at once, or no more than
-// the formation may.
-func (p *planner) process(rel *cloud.Release, name cloud.ProcessName, count int, bySlot map[cloud.Slot][]*cloud.Instance) {
-	alone := rel.Spec.Strategy.Kind == cloud.Recreate
-	pace := paceOf(rel, name, count, bySlot)
-	for index := range count {
-		slot := slotOf(rel, name, index)
-		keep, old, gone := sortOut(bySlot[slot], rel.Generation)
-		for _, i := range gone {
-			p.end(i, true)
-		}
-		switch {
-		case keep != nil && (ready(keep) || len(old) == 0):
-			// What comes after is up; what was before may go.
-			for _, i := range old {
-				p.end(i, true)
-			}
-		case keep != nil:
-		case alone && len(old) > 0:
-			for _, i := range old {
-				p.end(i, false)
-			}
-		case len(old) == 0:
-			if pace.mayFill() && !(alone && occupied(bySlot[slot])) && p.start(rel, slot) {
-				pace.started()
-			}
-		case pace.downFirst:
-			if pace.mayTakeDown(old) {
-				for _, i := range old {
-					p.end(i, true)
-				}
-				pace.takenDown(old)
-			}
-		case pace.mayReplace() && p.start(rel, slot):
-			pace.started()
-		}
-	}
-}
-
-func slotOf(rel *cloud.Release, name cloud.ProcessName, index int) cloud.Slot {
-	return cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: name, Index: index}
-}
-
-// sortOut finds the instance of a slot to keep, the live ones of older generations, and those that are
-// there for nothing: doubles, and what has ended.
-func sortOut(list []*cloud.Instance, generation int) (keep *cloud.Instance, old, gone []*cloud.Instance) {
-	for _, i := range list {
-		switch {
-		case i.Phase == cloud.InstanceExited:
-			gone = append(gone, i)
-		case !i.Phase.Live():
-		case i.Generation < generation && i.Phase == cloud.InstanceStarting:
-			gone = append(gone, i) // nobody needs it, and it may hang
-		case i.Generation < generation:
-			old = append(old, i)
-		case keep == nil:
-			keep = i
-		case !ready(keep) && ready(i):
-			gone = append(gone, keep)
-			keep = i
-		default:
-			gone = append(gone, i)
-		}
-	}
-	return keep, old, gone
-}
-
-// occupied says whether something of a slot still runs, be it on its way to its end.
-func occupied(list []*cloud.Instance) bool {
-	return slices.ContainsFunc(list, func(i *cloud.Instance) bool { return i.Phase != cloud.InstanceExited })
-}
-
-// start plans a new instance of the slot unless it has crashed and must wait.
-func (p *planner) start(rel *cloud.Release, slot cloud.Slot) bool {
-	if c, ok := p.Instances.Crashes(slot); ok && c.Generation == rel.Generation && waits(c, p.now) {
+// start plans a new instance for a place unless the last one crashed and the next must wait.
+func (p *planner) start(rel *cloud.Release, slot cloud.Slot, place cloud.Place) {
+	if c, ok := p.Instances.Crashes(slot); ok && c.Generation == place.Generation && waits(c, p.now) {
 		if p.again.IsZero() || c.NextTry.Before(p.again) {
 			p.again = c.NextTry
 		}
-		return false
-	}
-	p.steps = append(p.steps, Step{Do: Start, Slot: slot, Generation: rel.Generation, Of: rel.Created})
-	return true
-}
-
-func (p *planner) endAll(r cloud.ReleaseRef, linger bool) {
-	for i := range p.Instances.OfRelease(r) {
-		p.end(i, linger)
-	}
-}
-
-// end plans the end of an instance of this node, unless somebody is at it.
-func (p *planner) end(i *cloud.Instance, linger bool) {
-	if i.Node != p.node {
 		return
 	}
+	p.steps = append(p.steps, Step{Do: Start, Slot: slot, Generation: place.Generation, Of: rel.Created, Token: place.Token})
+}
+
+// end plans the end of an instance, unless its worker is at it.
+func (p *planner) end(i *cloud.Instance) {
 	switch i.Phase {
 	case cloud.InstanceStarting, cloud.InstanceReady, cloud.InstanceUnready:
-		p.steps = append(p.steps, Step{Do: Drain, Slot: i.Slot, ID: i.ID, Linger: linger && p.othersServe(i)})
+		p.steps = append(p.steps, Step{Do: Drain, Slot: i.Slot, ID: i.ID, Linger: p.othersServe(i)})
 	case cloud.InstanceExited:
 		p.steps = append(p.steps, Step{Do: Remove, Slot: i.Slot, ID: i.ID})
 	case cloud.InstanceDraining, cloud.InstanceStopping:
 	}
 }
 
-// othersServe says whether another ready instance of the same app and process would be found by name.
+// othersServe says whether another instance of the same app and process stays, on any node, so that those
+// who ask for its name find one.
 func (p *planner) othersServe(i *cloud.Instance) bool {
 	if i.Phase != cloud.InstanceReady || i.Addr.Port() == 0 {
 		return false
 	}
 	for o := range p.Instances.OfApp(i.AppRef) {
-		if o.ID == i.ID || o.Process != i.Process || !ready(o) {
-			continue
-		}
-		if rel, ok := p.State.Release(o.ReleaseRef); ok && p.State.Runs(rel) {
+		if o.ID != i.ID && o.Process == i.Process && ready(o) && p.hasPlace(o) {
 			return true
 		}
 	}
 	return false
 }
 
+// hasPlace says whether an instance of any node has a place.
+func (p *planner) hasPlace(i *cloud.Instance) bool {
+	for _, a := range p.assignments {
+		if a.N == i.N {
+			return slices.ContainsFunc(a.Places, func(place cloud.Place) bool { return a.Holds(place, i) })
+		}
+	}
+	rel, ok := p.State.Release(i.ReleaseRef)
+	return ok && p.State.Runs(rel)
+}
+
 func (a Step) compare(b Step) int {
-	return cmp.Or(cmp.Compare(a.Do, b.Do), cmp.Compare(a.Slot.String(), b.Slot.String()), cmp.Compare(a.ID, b.ID))
+	return cmp.Or(cmp.Compare(a.Do, b.Do), cmp.Compare(a.Slot.String(), b.Slot.String()), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Token, b.Token))
 }

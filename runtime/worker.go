@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// drainLimit is how long requests in flight to an instance may take to end.
-	drainLimit = 30 * time.Second
 	// dnsTTL is how long others may hold the address of an instance that they asked for by name.
 	dnsTTL = 5 * time.Second
 	// livenessFailures is how many checks in a row must fail for an instance to be replaced.
@@ -323,7 +321,7 @@ func (w *worker) giveUp(ctx context.Context, p cloud.Process, exit <-chan Exit, 
 func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.i.Phase != cloud.InstanceStarting {
 		w.show(cloud.InstanceDraining, "")
-		limited, cancel := context.WithTimeout(ctx, drainLimit)
+		limited, cancel := context.WithTimeout(ctx, cloud.DrainLimit)
 		defer cancel()
 		var lingered <-chan time.Time
 		if w.linger {
@@ -397,7 +395,7 @@ func (w *worker) charge(ctx context.Context, e Exit, reason string, fatal bool) 
 	if e.Lost && end.Code == 0 {
 		end.Code = 128 // nobody knows: it must not pass for a good end
 	}
-	w.i.Phase, w.i.Since, w.i.Reason, w.i.Exit = cloud.InstanceStopping, w.Now(), describe(end, reason), &end
+	w.i.Phase, w.i.Since, w.i.Reason, w.i.Exit = cloud.InstanceStopping, w.Now(), end.Describe(reason), &end
 	i := w.i
 	if e.Lost || i.Process == cloud.ReleaseCommand {
 		w.see(&i)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ type world struct {
 	memory *runtimetest.Memory
 	images *runtimetest.Images
 
+	mu    sync.Mutex
 	state *cloud.State // as stored
 	ids   int
 	lives int
@@ -58,7 +60,7 @@ func newWorld(t *testing.T, app func(runtime.Container) runtimetest.App) *world 
 		memory: &runtimetest.Memory{Fault: f}, images: &runtimetest.Images{Fault: f}, state: cloud.NewState(),
 	}
 	w.driver.App = app
-	w.state = w.state.Apply(1, w.state.Init(w.stamp()))
+	w.state = w.state.Apply(1, append(w.state.Init(w.stamp()), cloud.Put(&cloud.Node{Name: "n1"})))
 	return w
 }
 
@@ -83,12 +85,13 @@ func (w *world) start() {
 	rollouts := &leader.Rollouts{Views: w.snapshots, Writer: w, Logs: w.logs, Log: slog.New(slog.DiscardHandler), Warm: leader.DefaultWarm, Now: time.Now}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.fault.Crash = cancel
+	places := &leader.Places{Views: w.snapshots, Writer: w, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 	ready, done := make(chan struct{}), make(chan error, 2)
 	go func() { done <- agent.Run(ctx, func() { close(ready) }) }()
 	go func() {
 		select {
 		case <-ready:
-			done <- rollouts.Run(ctx)
+			done <- leader.Lead(ctx, rollouts, places)
 		case <-ctx.Done():
 			done <- nil
 		}
@@ -117,7 +120,9 @@ func (w *world) restart() {
 // Write is the leader's writer.
 func (w *world) Write(_ context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
 	return w.fault.Do("write "+verb+" "+object, func() error {
-		changes, err := change(w.state)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		changes, err := leader.WithPlaces(w.snapshots.View, change)(w.state)
 		if err == nil && len(changes) > 0 {
 			w.state = w.state.Apply(w.state.Rev()+1, changes)
 			w.snapshots.SetState(w.state)
@@ -132,8 +137,11 @@ func (w *world) change(changes []cloud.Change, err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.state = w.state.Apply(w.state.Rev()+1, changes)
+	w.mu.Lock()
+	all, _ := leader.WithPlaces(w.snapshots.View, func(*cloud.State) ([]cloud.Change, error) { return changes, nil })(w.state)
+	w.state = w.state.Apply(w.state.Rev()+1, all)
 	w.snapshots.SetState(w.state)
+	w.mu.Unlock()
 	synctest.Wait()
 }
 

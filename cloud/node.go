@@ -1,0 +1,68 @@
+package cloud
+
+import "iter"
+
+// Node is a machine of the cloud, as its owner wants it to be used. Whether it is alive is observed: NodeStatus.
+type Node struct {
+	Name NodeName `json:"name"`
+	// Labels are the owner's. Instances of a release are spread over the values of ZoneLabel.
+	Labels   map[string]string `json:"labels,omitempty"`
+	Capacity Capacity          `json:"capacity,omitzero"`
+	// Drain moves the node's instances to other nodes, and gives it no new ones.
+	Drain bool `json:"drain,omitempty"`
+}
+
+// ZoneLabel is the label that says which nodes fail together.
+const ZoneLabel = "zone"
+
+// Capacity is what all instances of a node together may be allowed to use. 0 sets no bound: limits are
+// ceilings, and a node that is the whole cloud has nobody to send an instance to.
+type Capacity struct {
+	Memory int64 `json:"memory,omitempty"` // bytes
+	CPU    int64 `json:"cpu,omitempty"`    // thousandths of a core
+}
+
+// Key is "nodes/NAME".
+func (n *Node) Key() Key { return nodeKey(n.Name) }
+
+func (n *Node) touch(t *touched)  { t.nodes[n.Name] = true }
+func (n *Node) indexes() []string { return nil }
+
+func nodeKey(n NodeName) Key { return Key("nodes/" + string(n)) }
+
+// Node returns the node of the name.
+func (s *State) Node(n NodeName) (*Node, bool) { return get[*Node](s, nodeKey(n)) }
+
+// Nodes yields all nodes by name.
+func (s *State) Nodes() iter.Seq[*Node] { return all[*Node](s, "nodes/") }
+
+// SoleNode returns the changes that make n the one node of the cloud, at most as many as asked for: it is
+// called again until there are none. What another node had, n has: it is the same machine under another name.
+func (s *State) SoleNode(n Node, most int) []Change {
+	var others []Change
+	_, known := s.Node(n.Name)
+	for other := range s.Nodes() {
+		if other.Name != n.Name {
+			others = append(others, Delete(other))
+		}
+	}
+	if known && len(others) == 0 {
+		return nil
+	}
+	var changes []Change
+	for a := range s.AllAssignments() {
+		if moved, ok := a.allOn(n.Name); ok {
+			changes = append(changes, Put(moved))
+		}
+	}
+	for h := range s.Homes() {
+		if h.Node != n.Name {
+			changes = append(changes, Put(&Home{AppRef: h.AppRef, Node: n.Name}))
+		}
+	}
+	if !known { // else its labels and limits are its owner's
+		changes = append(changes, Put(&n))
+	}
+	changes = append(changes, others...) // last, so that what was cut off goes on
+	return changes[:min(most, len(changes))]
+}
