@@ -44,7 +44,7 @@ var depends = []struct {
 }{
 	{"cloud", []string{"cloud"}, "the words stand on nothing: everything else is said in them"},
 	{"traffic", []string{"traffic", "cloud"}, "deciding is pure"},
-	{"leader", []string{"leader", "cloud", "traffic", "runtime$"}, "what one node of a cloud does is decided from the state, and says by small interfaces what it needs of a node"},
+	{"leader", []string{"leader", "cloud", "traffic"}, "what one node of a cloud does is decided from the state, and says by small interfaces what it needs of a node"},
 	{"api$", []string{"cloud"}, "the contract is what a client needs, and a client is not a node"},
 	{"api/handler", []string{"api", "cloud", "runtime$"}, "the server is told what to serve: it sees contracts, and no part that carries them out"},
 	{"deploy", []string{"deploy", "api$", "cloud", "runtime$"}, "a push is carried out by whatever builds, stores and runs, behind interfaces: so it can be tested without any of them, and be begun by others than the HTTP server"},
