@@ -21,6 +21,8 @@ func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {
 	case q.Version != 0: // RFC 6891, section 6.1.3
 		m.rcode = dns.RcodeBadVers
 		return m.finish(), true
+	case q.asksForCookie():
+		return m.finish(), true
 	case v.Class == Outside:
 		return m.refuse(dns.ExtendedErrorCodeProhibited), true
 	case q.Class != dns.ClassINET, q.Type == dns.TypeAXFR, q.Type == dns.TypeIXFR:

@@ -34,6 +34,9 @@ func newMessage(b []byte, q *Query) message {
 	if q.EDNS {
 		limit -= optLen
 	}
+	if len(q.answerCookie) > 0 {
+		limit -= 4 + len(q.answerCookie)
+	}
 	m := message{b: append(b[:0], q.msg[:q.end]...), q: q, limit: limit, info: -1, rcode: q.rcode}
 	m.flags = flagQR | q.Flags&(maskOpcode|flagRD|flagCD)
 	return m
@@ -48,14 +51,23 @@ func (m *message) finish() []byte {
 		if m.q.DO {
 			do = 1 << 15
 		}
-		m.b = append(m.b, 0, 0, byte(dns.TypeOPT), maxUDP>>8, maxUDP&0xff, byte(m.rcode>>4), 0, byte(do>>8), 0)
-		if m.info < 0 {
-			m.b = append(m.b, 0, 0)
-		} else {
-			m.b = append(m.b, 0, 6, 0, byte(dns.EDNS0EDE), 0, 2, byte(m.info>>8), byte(m.info))
+		length := 0
+		if m.info >= 0 {
+			length += 6
+		}
+		if len(m.q.answerCookie) > 0 {
+			length += 4 + len(m.q.answerCookie)
+		}
+		m.b = append(m.b, 0, 0, byte(dns.TypeOPT), maxUDP>>8, maxUDP&0xff, byte(m.rcode>>4), 0, byte(do>>8), 0, 0, byte(length))
+		if m.info >= 0 {
+			m.b = append(m.b, 0, byte(dns.EDNS0EDE), 0, 2, byte(m.info>>8), byte(m.info))
+		}
+		if len(m.q.answerCookie) > 0 {
+			m.b = append(append(m.b, 0, optionCookie, 0, byte(len(m.q.answerCookie))), m.q.answerCookie...)
 		}
 		m.additional++
 	}
+	m.q.sent = m.rcode
 	h := m.b[:headerLen]
 	binary.BigEndian.PutUint16(h, m.q.ID)
 	binary.BigEndian.PutUint16(h[2:], m.flags|uint16(m.rcode&0xf))

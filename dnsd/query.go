@@ -40,7 +40,12 @@ type Query struct {
 	Stream bool   // came by TCP: set by the caller; the answer may have 65,535 bytes
 	Turn   uint32 // which address of several stands first: set by the caller, counting or random
 
+	cookie       []byte // as it came: the client's 8 bytes, and what it last got from a server
+	answerCookie []byte // for the answer: set by the caller, nil for none
+	cookieRoom   [clientCookieLen + serverCookieLen]byte
+
 	rcode   int // what Parse found wrong, or dns.RcodeSuccess
+	sent    int // the answer's rcode, once it is written
 	msg     []byte
 	end     int // of the question in msg; headerLen where none could be read
 	nameLen int
@@ -63,7 +68,7 @@ func (q *Query) Parse(msg []byte) bool {
 	q.msg, q.end, q.nameLen, q.rcode = msg, headerLen, 0, dns.RcodeSuccess
 	q.ID, q.Flags = binary.BigEndian.Uint16(msg), binary.BigEndian.Uint16(msg[2:])
 	q.Type, q.Class = 0, 0
-	q.EDNS, q.Version, q.Size, q.DO = false, 0, minUDP, false
+	q.EDNS, q.Version, q.Size, q.DO, q.cookie, q.answerCookie = false, 0, minUDP, false, nil, nil
 	if q.Flags&flagQR != 0 {
 		return false
 	}
@@ -72,12 +77,18 @@ func (q *Query) Parse(msg []byte) bool {
 		q.rcode = dns.RcodeNotImplemented
 		q.records(skipQuestions(msg)) // an OPT record there is answered with one, whatever the rest means
 	case binary.BigEndian.Uint16(msg[4:]) != 1:
-		q.rcode = dns.RcodeFormatError
-		q.records(skipQuestions(msg))
+		if wellFormed := q.records(skipQuestions(msg)); !wellFormed || !q.asksForCookie() {
+			q.rcode = dns.RcodeFormatError
+		}
 	case !q.question() || !q.records(q.end):
 		q.rcode = dns.RcodeFormatError
 	}
 	return true
+}
+
+// asksForCookie reports whether the message has no question and wants a cookie alone (RFC 7873, section 5.4).
+func (q *Query) asksForCookie() bool {
+	return binary.BigEndian.Uint16(q.msg[4:]) == 0 && len(q.cookie) > 0
 }
 
 // question reads the one question. A compressed name can't stand there: it would point into the header.
@@ -129,7 +140,7 @@ func (q *Query) records(i int) bool {
 			return false
 		}
 		if binary.BigEndian.Uint16(msg[i:]) == dns.TypeOPT {
-			if q.EDNS || n < answers+authorities || msg[owner] != 0 || !wellFormedOptions(msg[i+10:i+10+length]) {
+			if q.EDNS || n < answers+authorities || msg[owner] != 0 || !q.options(msg[i+10:i+10+length]) {
 				return false
 			}
 			q.EDNS = true
@@ -171,7 +182,8 @@ func skipName(msg []byte, i int) int {
 	return -1
 }
 
-func wellFormedOptions(options []byte) bool {
+// options reads the options of the OPT record, and keeps the first cookie.
+func (q *Query) options(options []byte) bool {
 	for len(options) > 0 {
 		if len(options) < 4 {
 			return false
@@ -179,6 +191,13 @@ func wellFormedOptions(options []byte) bool {
 		n := 4 + int(binary.BigEndian.Uint16(options[2:]))
 		if n > len(options) {
 			return false
+		}
+		if binary.BigEndian.Uint16(options) == optionCookie && len(q.cookie) == 0 {
+			q.cookie = options[4:n]
+			if length := len(q.cookie); length != clientCookieLen && (length < clientCookieLen+8 || length > clientCookieLen+32) {
+				q.cookie = nil
+				return false // RFC 7873, section 5.2.2
+			}
 		}
 		options = options[n:]
 	}

@@ -66,6 +66,7 @@ func (s *Server) forwardUDP(u *udpSocket, b *batch, i int, q *Query) {
 	msg, from := b.message(i)
 	own, back := &Query{}, b.wayBack(i)
 	own.Parse(append([]byte(nil), msg...))
+	s.checkCookie(own, from.Addr())
 	w := s.cfg.Forward.begin(own, from.Addr())
 	if w == nil {
 		b.reply(i, s.record(q, failed(room, q, dns.ExtendedErrorCodeOther)))

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/protoduction/micro/cloud"
 )
 
@@ -65,12 +67,13 @@ func (c *Config) validate() error {
 
 // Server answers queries on its addresses.
 type Server struct {
-	cfg   Config
-	views Views
-	limit *limiter
-	zone  atomic.Pointer[Zone]
-	udp   []*udpSocket
-	tcp   []*net.TCPListener
+	cfg     Config
+	views   Views
+	limit   *limiter
+	cookies *cookies
+	zone    atomic.Pointer[Zone]
+	udp     []*udpSocket
+	tcp     []*net.TCPListener
 
 	closing atomic.Bool
 	conns   connections
@@ -86,7 +89,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, views: NewViews(cfg.Networks), limit: newLimiter(cfg.Rate, time.Now)}
+	s := &Server{cfg: cfg, views: NewViews(cfg.Networks), limit: newLimiter(cfg.Rate, time.Now), cookies: newCookies()}
 	s.conns.open, s.conns.of = map[*net.TCPConn]bool{}, map[netip.Addr]int{}
 	s.zone.Store(cfg.Zone)
 	if cfg.Sockets == nil {
@@ -196,11 +199,12 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 		return nil, dropped
 	}
 	v := s.view(client)
-	if !q.Stream && (v.Class == Outside || v.Class == Local) {
+	proved := s.checkCookie(q, client)
+	if !q.Stream && !proved && (v.Class == Outside || v.Class == Local) {
 		switch s.limit.take(client) {
 		case spend:
 		case slip:
-			return s.record(q, truncated(b, q)), answered
+			return s.record(q, comeAgain(b, q)), answered
 		case drop:
 			return nil, dropped
 		}
@@ -229,18 +233,19 @@ func (s *Server) view(client netip.Addr) View {
 // record counts an answer that is about to be sent.
 func (s *Server) record(q *Query, b []byte) []byte {
 	if s.cfg.Recorder != nil {
-		rcode := int(b[3] & 0xf)
-		if q.rcode == 0 && q.Version != 0 {
-			rcode = 16 // the OPT record has the upper bits
-		}
-		s.cfg.Recorder.Query(rcode, q.Type)
+		s.cfg.Recorder.Query(q.sent, q.Type)
 	}
 	return b
 }
 
-// truncated tells a client to come by TCP, which proves its address.
-func truncated(b []byte, q *Query) []byte {
+// comeAgain tells a client to ask once more in a way that proves its address: with the cookie that it gets
+// here, or by TCP.
+func comeAgain(b []byte, q *Query) []byte {
 	m := newMessage(b, q)
-	m.flags |= flagTC
+	if len(q.answerCookie) > 0 {
+		m.rcode = dns.RcodeBadCookie
+	} else {
+		m.flags |= flagTC
+	}
 	return m.finish()
 }

@@ -13,10 +13,10 @@ type Queries struct {
 	n [maxRcode + 1][maxType + 1]atomic.Uint64
 }
 
-// What is counted one by one: rcodes up to BADVERS, and types up to CAA. All above it is counted as the last
+// What is counted one by one: rcodes up to BADCOOKIE, and types up to CAA. All above it is counted as the last
 // rcode, and as type 0, which is none.
 const (
-	maxRcode = 16
+	maxRcode = 23
 	maxType  = 257
 )
 
