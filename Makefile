@@ -53,6 +53,10 @@ fuzz: ## every fuzz test for FUZZTIME (30s) each
 bench: build deps-test deps-bench images ## the figures, as a table
 	scripts/bench.sh
 
+.PHONY: sim
+sim: ## thousands of simulated cross-fades, as the tables of docs/verdict.md (some ten minutes)
+	go run ./bench/verdict
+
 .PHONY: lint
 lint: ## go vet, gofmt and golangci-lint (which it downloads)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }

@@ -12,13 +12,14 @@ type Crossfading struct {
 	Path    string             `json:"path,omitempty" maxLength:"2048"`
 	App     cloud.AppName      `json:"app"`
 	Release int                `json:"release,omitempty" doc:"Missing: whatever is current"`
-	Steps   []int              `json:"steps,omitempty" maxItems:"100" doc:"Percent, rising to 100; missing: 1, 5, 20, 50, 100"`
-	Over    cloud.Duration     `json:"over,omitempty" doc:"From the first step to the end, for example 10m; missing: 10m"`
+	Steps   []int              `json:"steps,omitempty" maxItems:"100" doc:"Percent, rising to 100; missing: micro chooses them by the host's traffic"`
+	Budget  *int               `json:"budget,omitempty" doc:"How many requests a bad release may harm before the traffic is back; missing: 20"`
+	Over    cloud.Duration     `json:"over,omitempty" doc:"From the first step to the end, at least, for example 10m; missing: 5m, and 10m with steps"`
 	Guards  []string           `json:"guards,omitempty" doc:"errors, latency, or none alone; missing: both"`
 	Errors  *float64           `json:"errors_margin,omitempty" doc:"How much larger the share of errors may be, 0 to 1; missing: 0.005"`
 	Latency *float64           `json:"latency_margin,omitempty" doc:"How much longer the 95th percentile may be; missing: 0.2, a fifth"`
-	Max     cloud.Duration     `json:"max,omitempty" doc:"How long to wait for traffic enough to judge by; missing: 24h"`
-	Then    cloud.Inconclusive `json:"on_inconclusive,omitempty" enum:"hold,abort,go" doc:"What comes after that; missing: hold"`
+	Max     cloud.Duration     `json:"max,omitempty" doc:"How long to wait for evidence at most; missing: 30m"`
+	Then    cloud.Inconclusive `json:"on_inconclusive,omitempty" enum:"hold,abort,go" doc:"What comes after that where there is some sign of harm; missing: abort"`
 	Cutover bool               `json:"cutover,omitempty" doc:"Everything at once, as soon as the instances are ready"`
 	Force   bool               `json:"force,omitempty" doc:"Also to a release that was superseded"`
 }
@@ -73,24 +74,32 @@ type Mirrored struct {
 	P95         float64 `json:"p95_ms" doc:"The same of the copies"`
 }
 
-// FadeStep is the judgement of a cross-fade's present step, or of two targets since they have the weights
-// that they have. Each instance's first requests are left out.
+// FadeStep is the judgement of a cross-fade so far, or of two targets since they have the weights that they have.
 type FadeStep struct {
-	From     string        `json:"from" doc:"The release that was there first"`
-	To       string        `json:"to" doc:"The one that is compared with it"`
-	Since    time.Time     `json:"since"`
-	Old      uint64        `json:"old_requests"`
-	New      uint64        `json:"new_requests"`
-	Verdict  string        `json:"verdict" enum:"worse,no worse,inconclusive"`
-	Findings []FadeFinding `json:"findings" nullable:"false"`
-	Move     string        `json:"move" enum:"stay,hold,advance,abort" doc:"What comes of it now"`
-	Why      string        `json:"why"`
+	From    string    `json:"from" doc:"The release that was there first"`
+	To      string    `json:"to" doc:"The one that is compared with it"`
+	Since   time.Time `json:"since"`
+	Old     uint64    `json:"old_requests"`
+	New     uint64    `json:"new_requests"`
+	Verdict string    `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
+	// Odds are the evidence of harm.
+	Odds       float64       `json:"odds" doc:"Evidence of harm as odds against chance: at 200 the traffic goes back"`
+	MoreErrors float64       `json:"more_errors" doc:"How much larger the share of errors may be at most, with 95 % probability; 1: not known"`
+	MoreSlow   float64       `json:"more_slow" doc:"The same for slow requests"`
+	Cost       float64       `json:"cost" doc:"Requests that failed or were slow because of the new release, about"`
+	Budget     int           `json:"budget,omitempty" doc:"How many of them there may be"`
+	Rate       float64       `json:"rate" doc:"Requests a second of the host; 0: not known yet"`
+	Through    float64       `json:"through,omitempty" doc:"Seconds until the cross-fade is through if the new release is good, about"`
+	Caught     int           `json:"caught,omitempty" doc:"How many requests a release that fails 5 % would harm until the traffic is back, about"`
+	Findings   []FadeFinding `json:"findings" nullable:"false"`
+	Move       string        `json:"move" enum:"stay,hold,advance,abort" doc:"What comes of it now"`
+	Why        string        `json:"why"`
 }
 
 // FadeFinding is the verdict of one guard.
 type FadeFinding struct {
-	Guard   string `json:"guard" enum:"errors,latency"`
-	Verdict string `json:"verdict" enum:"worse,no worse,inconclusive"`
+	Guard   string `json:"guard" enum:"errors,latency,answers"`
+	Verdict string `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
 	Text    string `json:"text"`
 }
 

@@ -21,19 +21,20 @@ func toFlag() *urfave.StringFlag {
 func (c *command) crossfade() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag, yesFlag, detach, toFlag(),
-		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first step to the end (default 10m)"},
-		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default 1,5,20,50,100)"},
+		&urfave.IntFlag{Name: "budget", Usage: "how many `REQUESTS` a bad release may harm (default 20)"},
+		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first share to the end at least (default 5m, with --steps 10m)"},
+		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default: as the budget allows)"},
 		&urfave.StringFlag{Name: "guard", Usage: "`WHAT` may not become worse: errors, latency, or none (default errors,latency)"},
 		&urfave.Float64Flag{Name: "errors-margin", Usage: "how many `POINTS` more errors are no worse (default 0.5)"},
 		&urfave.Float64Flag{Name: "latency-margin", Usage: "how many `PERCENT` longer the 95th percentile may be (default 20)"},
-		&urfave.DurationFlag{Name: "max", Usage: "`TIME` to wait at most for traffic enough to judge by (default 24h)"},
-		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what to `DO` after that: hold, abort or go (default hold)"},
+		&urfave.DurationFlag{Name: "max", Usage: "`TIME` to wait at most for evidence (default 30m)"},
+		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what to `DO` then with some sign of harm: abort, hold or go (default abort)"},
 	}
 	begin := c.new("crossfade", "HOST[/PATH]", "move a host to another release in steps, and back if that is worse", 1, 1, flags, c.with(c.beginCrossfade))
 	for _, verb := range []struct{ name, usage string }{
 		{"pause", "hold a cross-fade at its step"},
-		{"resume", "let it go on"},
-		{"abort", "lead the host back to where it led before"},
+		{"resume", "resume the cross-fade"},
+		{"abort", "route the host back to the old release"},
 	} {
 		begin.Subcommands = append(begin.Subcommands, c.new(verb.name, "HOST[/PATH]", verb.usage, 1, 1, []urfave.Flag{groupFlag, jsonFlag},
 			c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
@@ -70,6 +71,10 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 			return cloud.Errorf(cloud.Invalid, "step %q is no percentage", s).WithHint("for example --steps 1,5,20,50,100")
 		}
 		f.Steps = append(f.Steps, n)
+	}
+	if u.IsSet("budget") {
+		budget := u.Int("budget")
+		f.Budget = &budget
 	}
 	if g := u.String("guard"); g != "" {
 		f.Guards = strings.Split(g, ",")
@@ -118,7 +123,7 @@ func (c *command) fade(ctx context.Context, u *urfave.Context, client *api.Clien
 
 // watchFade prints every step of a fade, and how it ended. Ctrl-C leaves it to itself.
 func (c *command) watchFade(ctx context.Context, u *urfave.Context, client *api.Client, host cloud.Host, path string) error {
-	said := ""
+	said, foretold := "", false
 	for {
 		cmp, err := client.Compare(ctx, c.group(u), string(host), path)
 		switch {
@@ -131,6 +136,10 @@ func (c *command) watchFade(ctx context.Context, u *urfave.Context, client *api.
 		case cmp.Fade == nil:
 			return c.faded(u, cmp)
 		default:
+			if text := outlook(cmp.Step); text != "" && !foretold && !u.Bool("json") {
+				foretold = true
+				c.say("%s", text)
+			}
 			if now := fadeLine(cmp); now != said && !u.Bool("json") {
 				said = now
 				c.say("%s", now)
@@ -143,8 +152,44 @@ func (c *command) watchFade(ctx context.Context, u *urfave.Context, client *api.
 	}
 }
 
+// percentage shows a share: "25 %", "0.3 %".
+func percentage(share float64) string {
+	return strconv.FormatFloat(math.Round(share*100)/100, 'f', -1, 64) + " %"
+}
+
+// outlook says how a cross-fade is expected to go, "" while nothing is known.
+func outlook(s *api.FadeStep) string {
+	if s == nil || s.Rate <= 0 {
+		return ""
+	}
+	text := fmt.Sprintf("about %.3g requests a second", s.Rate)
+	if s.Through > 0 {
+		text += fmt.Sprintf(": through in some %s if the release is good", about(s.Through))
+	}
+	if s.Caught > 0 {
+		text += fmt.Sprintf("; one that fails 5 %% is caught after about %d harmed requests", s.Caught)
+	}
+	return text
+}
+
+// about shows seconds without false precision.
+func about(seconds float64) string {
+	if seconds < 90 {
+		return fmt.Sprintf("%.0f s", seconds)
+	}
+	return fmt.Sprintf("%.0f min", seconds/60)
+}
+
+// printOutlook shows the evidence for and against a release, and what a cross-fade has cost so far.
+func (c *command) printOutlook(s *api.FadeStep) {
+	c.print("  evidence of harm: %.3g to 1, at 200 to 1 the traffic goes back; harmed so far: about %.0f of %d requests", s.Odds, s.Cost, s.Budget)
+	if text := outlook(s); text != "" {
+		c.print("  %s", text)
+	}
+}
+
 func fadeLine(cmp api.Comparison) string {
-	line := fmt.Sprintf("%s %d %%", cmp.Fade.To, cmp.Fade.Share())
+	line := fmt.Sprintf("%s %s", cmp.Fade.To, percentage(cmp.Fade.Share()))
 	if cmp.Step == nil {
 		return line
 	}
@@ -170,7 +215,7 @@ func (c *command) faded(u *urfave.Context, cmp api.Comparison) error {
 	case cmp.Faded == nil:
 		return cloud.Errorf(cloud.Conflict, "the cross-fade of %s was ended by another change", cmp.Host).WithCommand("micro routes")
 	case !cmp.Faded.Finished:
-		return cloud.Errorf(cloud.DeployFailed, "%s is back at %s: %s", cmp.Host, cmp.Faded.From, cmp.Faded.Reason).WithCommand("micro compare %s", cmp.Host)
+		return cloud.Errorf(cloud.DeployFailed, "%s was rolled back to %s: %s", cmp.Host, cmp.Faded.From, cmp.Faded.Reason).WithCommand("micro compare %s", cmp.Host)
 	}
 	c.say("%s leads to %s", cmp.Host, cmp.Faded.To)
 	return nil
@@ -227,7 +272,8 @@ func (c *command) printComparison(cmp api.Comparison) error {
 	}
 	if s := cmp.Step; s != nil {
 		if cmp.Fade != nil {
-			c.print("cross-fade to %s at %d %%: %s (%s: %s)", cmp.Fade.To, cmp.Fade.Share(), s.Verdict, s.Move, s.Why)
+			c.print("cross-fade to %s at %s: %s (%s: %s)", cmp.Fade.To, percentage(cmp.Fade.Share()), s.Verdict, s.Move, s.Why)
+			c.printOutlook(s)
 		} else {
 			c.print("%s beside %s, since %s: %s", s.To, s.From, s.Since.Format("15:04:05"), s.Verdict)
 		}
@@ -238,7 +284,7 @@ func (c *command) printComparison(cmp api.Comparison) error {
 	if f := cmp.Faded; f != nil {
 		how := "led to " + f.To.String()
 		if !f.Finished {
-			how = fmt.Sprintf("went back to %s from %d %%: %s", f.From, f.Share, f.Reason)
+			how = fmt.Sprintf("went back to %s from %s: %s", f.From, percentage(f.Share), f.Reason)
 		}
 		c.print("the last cross-fade ended %s ago and %s", ago(f.Ended), how)
 	}

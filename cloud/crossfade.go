@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -9,12 +10,14 @@ import (
 type Crossfade struct {
 	From ReleaseRef `json:"from"`
 	To   ReleaseRef `json:"to"`
-	// Steps are shares of To in percent, rising to 100, which is the end.
-	Steps []int `json:"steps"`
-	// Step is how many of them have been taken. At 0 the instances of To are made ready, and get nothing.
+	// Steps are shares of To in percent, rising to 100, which is the end. Without steps micro chooses them.
+	Steps []int `json:"steps,omitempty"`
+	// Step is how many steps have been taken. At 0 the instances of To are made ready, and get nothing.
 	Step    int       `json:"step"`
+	Percent float64   `json:"percent"` // the share of To now
 	Started time.Time `json:"started"`
-	Since   time.Time `json:"since"` // when Step began
+	First   time.Time `json:"first,omitzero"` // when To got its first share
+	Since   time.Time `json:"since"`          // when Step began
 	Paused  bool      `json:"paused,omitempty"`
 	By      string    `json:"by,omitempty"`       // who began it
 	MovedBy string    `json:"moved_by,omitempty"` // who moved it last: took its step, paused or resumed it
@@ -27,6 +30,8 @@ type Crossfade struct {
 // FadePlan is how a cross-fade is to go.
 type FadePlan struct {
 	Over Duration `json:"over"` // from the first step to the end, where nothing has to be waited for
+	// Budget is how many requests a bad release may harm before the traffic is back.
+	Budget int `json:"budget,omitempty"`
 	// Guards are what the new release may not be worse at: "errors", "latency".
 	Guards  []string `json:"guards,omitempty"`
 	Errors  float64  `json:"errors_margin"`  // how much larger the share of errors may be, 0 to 1
@@ -38,22 +43,26 @@ type FadePlan struct {
 
 // Defaults of a cross-fade.
 const (
-	DefaultOver    = Duration(10 * time.Minute)
+	// DefaultBudget is how many requests a bad release may harm.
+	DefaultBudget = 20
+	// DefaultOver is the least time from the first share to the end: some harm needs a while to show.
+	DefaultOver = Duration(5 * time.Minute)
+	// DefaultStepsOver is the same where the steps are given.
+	DefaultStepsOver = Duration(10 * time.Minute)
+	// DefaultMax is how long evidence is waited for.
+	DefaultMax = Duration(30 * time.Minute)
+	// DefaultErrors and DefaultLatency are the margins.
 	DefaultErrors  = 0.005
 	DefaultLatency = 0.2
-	DefaultMax     = Duration(24 * time.Hour)
 	// DefaultCutoverMax is how long a cutover waits for its target's instances.
 	DefaultCutoverMax = Duration(15 * time.Minute)
 )
 
-// DefaultSteps are the steps of a cross-fade.
-func DefaultSteps() []int { return []int{1, 5, 20, 50, 100} }
-
-// DefaultFade is the plan of a cross-fade of which nothing else is said.
+// DefaultFade is the plan of a cross-fade of which nothing else is said: micro chooses its steps.
 func DefaultFade() FadePlan {
 	return FadePlan{
-		Over: DefaultOver, Guards: []string{"errors", "latency"}, Errors: DefaultErrors, Latency: DefaultLatency,
-		Max: DefaultMax, OnInconclusive: InconclusiveHold,
+		Over: DefaultOver, Budget: DefaultBudget, Guards: []string{"errors", "latency"}, Errors: DefaultErrors, Latency: DefaultLatency,
+		Max: DefaultMax, OnInconclusive: InconclusiveAbort,
 	}
 }
 
@@ -81,29 +90,44 @@ type Faded struct {
 	Ended    time.Time  `json:"ended"`
 	Finished bool       `json:"finished"`         // false: the targets are those from before
 	Reason   string     `json:"reason,omitempty"` // why it went back, or why its last step was taken
-	Share    int        `json:"share"`            // percent that To had at the end
+	Share    float64    `json:"share"`            // percent that To had at the end
 	By       string     `json:"by"`               // who ended it, "micro" for a verdict
 }
 
 // Share is what To has now, in percent.
-func (f *Crossfade) Share() int {
-	if f.Step == 0 {
-		return 0
+func (f *Crossfade) Share() float64 {
+	if f.Percent == 0 && f.Step > 0 && f.Step <= len(f.Steps) {
+		return float64(f.Steps[f.Step-1]) // written before shares were kept
 	}
-	return f.Steps[f.Step-1]
+	return f.Percent
 }
 
-// Last says whether the next step is the end.
-func (f *Crossfade) Last() bool { return f.Step+1 >= len(f.Steps) }
+// Planned is the share that comes after the present step, 0 where micro chooses it.
+func (f *Crossfade) Planned() float64 {
+	if f.Step < len(f.Steps) {
+		return float64(f.Steps[f.Step])
+	}
+	return 0
+}
+
+// Began is when the new release got its first share.
+func (f *Crossfade) Began() time.Time {
+	if f.First.IsZero() {
+		return f.Started
+	}
+	return f.First
+}
 
 func (p FadePlan) validate(steps []int) error {
 	switch {
 	case p.Over < 0 || p.Over > Duration(30*24*time.Hour):
 		return Errorf(Invalid, "a cross-fade over %s is not between 0 and 30 days", p.Over)
-	case len(steps) == 0 || steps[len(steps)-1] != 100 || steps[0] < 1 || !slices.IsSorted(steps) || len(slices.Compact(slices.Clone(steps))) != len(steps):
+	case len(steps) > 0 && (steps[len(steps)-1] != 100 || steps[0] < 1 || !slices.IsSorted(steps) || len(slices.Compact(slices.Clone(steps))) != len(steps)):
 		return Errorf(Invalid, "steps %v do not rise from 1 or more to 100 percent", steps).WithHint("for example --steps 1,5,20,50,100")
 	case !(0 <= p.Errors && p.Errors <= 1 && 0 <= p.Latency && p.Latency <= 100): // NaN neither
 		return Errorf(Invalid, "margins of %g points for errors and %g %% for latency are not between 0 and 100 points, and 0 and 10000 %%", 100*p.Errors, 100*p.Latency)
+	case len(steps) == 0 && (p.Budget < 1 || p.Budget > 1_000_000):
+		return Errorf(Invalid, "a budget of %d requests is not between 1 and 1000000", p.Budget).WithHint("for example --budget 20")
 	case p.Max <= 0:
 		return Errorf(Invalid, "a cross-fade must be allowed some time to wait for traffic").WithHint("for example --max 24h")
 	}
@@ -149,7 +173,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	if from.ReleaseRef == to {
 		return nil, Errorf(Conflict, "%s%s leads to %s already", h, path, to)
 	}
-	if len(steps) > 1 && !(rel.Spec.Overlap && from.Spec.Overlap) {
+	if len(steps) != 1 && !(rel.Spec.Overlap && from.Spec.Overlap) {
 		return nil, Errorf(Conflict, "%s and %s must not serve side by side (overlap: false)", from.ReleaseRef, to).WithCommand("micro cutover %s --to %s", h, to)
 	}
 	if from.AppRef == to.AppRef {
@@ -221,10 +245,14 @@ func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
 
 // targets are the route's while the fade is at its step.
 func (f *Crossfade) targets() []Target {
-	share := f.Share()
+	whole, share := 100, f.Share()
+	if share != math.Trunc(share) {
+		whole = 10_000
+	}
+	weight := int(math.Round(share * float64(whole) / 100))
 	return []Target{
-		{ReleaseRef: f.From, Weighted: true, Weight: 100 - share},
-		{ReleaseRef: f.To, Weighted: true, Weight: share},
+		{ReleaseRef: f.From, Weighted: true, Weight: whole - weight},
+		{ReleaseRef: f.To, Weighted: true, Weight: weight},
 	}
 }
 
@@ -233,18 +261,21 @@ func (f *Crossfade) Is(o *Crossfade) bool {
 	return f != nil && f.Step == o.Step && f.To == o.To && f.Started.Equal(o.Started)
 }
 
-// StepCrossfade returns the changes that take a fade from the step that it was seen at to the next, or to
-// its end. They are none where it is not there any more.
-func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, warm time.Time, at Stamp) []Change {
+// StepCrossfade returns the changes that take a fade from the step that it was seen at to a share in percent, of
+// which 100 is its end. They are none where it is not there any more.
+func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float64, warm time.Time, at Stamp) []Change {
 	vhost, route, fade := s.fade(h, path)
 	if !fade.Is(seen) || fade.Paused {
 		return nil
 	}
-	if !fade.Last() {
+	if share < 100 {
 		next := *route
 		moved := *fade
-		moved.Step, moved.Since = fade.Step+1, at.At
+		moved.Step, moved.Percent, moved.Since = fade.Step+1, share, at.At
 		moved.MovedBy, moved.Reason = at.By, at.Why
+		if fade.Step == 0 {
+			moved.First = at.At
+		}
 		next.Crossfade, next.Targets = &moved, moved.targets()
 		return []Change{Put(vhost.With(next))}
 	}

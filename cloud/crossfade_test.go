@@ -34,7 +34,7 @@ func (y *story) step(h Host) {
 	if r.Crossfade == nil {
 		y.Fatalf("%s is not being cross-faded", h)
 	}
-	y.do(y.s.StepCrossfade(h, "/", r.Crossfade, noon.Add(10*time.Minute), ann), nil)
+	y.do(y.s.StepCrossfade(h, "/", r.Crossfade, r.Crossfade.Planned(), noon.Add(10*time.Minute), ann), nil)
 }
 
 // What was decided about a fade is not done to another one, nor to it twice, nor while it is held.
@@ -45,7 +45,7 @@ func TestStepOfTheFadeThatWasSeen(t *testing.T) {
 	seen := vhost.Routes[0].Crossfade
 	none := func(what string) {
 		t.Helper()
-		if changes := y.s.StepCrossfade(www, "/", seen, noon, ann); changes != nil {
+		if changes := y.s.StepCrossfade(www, "/", seen, 20, noon, ann); changes != nil {
 			t.Errorf("%s: %d changes", what, len(changes))
 		}
 	}

@@ -3,7 +3,6 @@ package leader
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"github.com/protoduction/micro/traffic"
 )
 
-// Counts says what a release did on a route so far, each instance's warm-up left out.
+// Counts says what a release did on a route so far.
 type Counts interface {
 	Sample(host cloud.Host, path string, release cloud.ReleaseRef) traffic.Sample
 }
@@ -22,6 +21,7 @@ type CrossfadeConfig struct {
 	Writer Writer
 	Counts Counts
 	Events Events
+	Notes  Notes
 	Log    *slog.Logger
 	// Warm is how long a release runs on after a cross-fade has replaced it.
 	Warm time.Duration
@@ -35,25 +35,12 @@ type Crossfades struct {
 
 	mu    sync.Mutex
 	pairs map[route]*pair
-}
-
-// route names a route.
-type route struct {
-	host cloud.Host
-	path string
-}
-
-// pair is two releases that are compared: the present step of a cross-fade, or two targets since they have
-// the weights that they have. Their shares do not change meanwhile, so neither does who is compared with whom.
-type pair struct {
-	fade   *cloud.Crossfade
-	course *traffic.Course
-	told   map[string]bool // what events have said of the step
+	saved map[route]record // trials of earlier leaders, and which ones this leader has saved
 }
 
 // NewCrossfades returns the duty; no cross-fade is moved until it runs.
 func NewCrossfades(cfg CrossfadeConfig) *Crossfades {
-	return &Crossfades{CrossfadeConfig: cfg, pairs: map[route]*pair{}}
+	return &Crossfades{CrossfadeConfig: cfg, pairs: map[route]*pair{}, saved: map[route]record{}}
 }
 
 // Name implements Duty.
@@ -62,18 +49,23 @@ func (*Crossfades) Name() string { return "cross-fades" }
 const (
 	// judgeEvery is how often a cross-fade is judged.
 	judgeEvery = time.Second
-	// renewEvery is how often the later comparisons of targets that nobody fades are looked after.
-	renewEvery = 15 * time.Second
+	// forecastEvery is how often it is foreseen how a cross-fade goes on.
+	forecastEvery = 15 * time.Second
+	// observeEvery is how often targets that nobody fades are compared.
+	observeEvery = 5 * time.Second
 )
 
 // Run implements Duty.
 func (c *Crossfades) Run(ctx context.Context) error {
+	c.loadTrials()
+	defer c.saveTrials(true)
 	old := cloud.View{}
 	view := c.Views.View()
 	for {
 		c.follow(old, view)
-		wait := c.renew()
+		wait := c.observe()
 		c.move(ctx, view)
+		c.saveTrials(false)
 		next, err := changedWithin(ctx, c.Views, view, wait)
 		if err != nil {
 			return nil
@@ -114,12 +106,11 @@ func (c *Crossfades) followHost(v cloud.View, vhost *cloud.VirtualHost, seen map
 		}
 		at := route{vhost.Host, vhost.Routes[i].Path}
 		seen[at] = true
-		if p := c.pairs[at]; p != nil && sameStep(p.fade, fade) {
+		if p := c.pairs[at]; p != nil && sameTrial(p.fade, fade) {
 			p.fade = fade
 			continue
 		}
-		from, to := c.samples(at, fade)
-		c.pairs[at] = &pair{fade: fade, course: traffic.Begin(from, to, c.Now()), told: map[string]bool{}}
+		c.pairs[at] = c.begin(at, fade)
 	}
 }
 
@@ -143,27 +134,23 @@ func fadeOf(s *cloud.State, r *cloud.Route) *cloud.Crossfade {
 	}
 }
 
-// begun says whether somebody began the fade: other pairs are compared and no more.
-func begun(f *cloud.Crossfade) bool { return !f.Started.IsZero() }
-
-// sameStep says whether what was counted for a may be compared together with what is counted for b.
-func sameStep(a, b *cloud.Crossfade) bool {
-	return a.Step == b.Step && a.From == b.From && a.To == b.To && a.Started.Equal(b.Started) && slices.Equal(a.Before, b.Before)
-}
-
-// renew keeps the later comparisons of all pairs up to date, and returns how long that holds.
-func (c *Crossfades) renew() (wait time.Duration) {
+// observe adds what has been counted since the last time to all trials whose turn it is, and returns how long
+// until the next.
+func (c *Crossfades) observe() (wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wait = never
+	now := c.Now()
 	for at, p := range c.pairs {
-		from, to := c.samples(at, p.fade)
-		p.course.Renew(from, to, c.Now())
+		every := observeEvery
 		if begun(p.fade) {
-			wait = judgeEvery
-		} else {
-			wait = min(wait, renewEvery)
+			every = judgeEvery
 		}
+		if p.trial.Since(now) >= every {
+			old, fresh := c.samples(at, p.fade)
+			p.trial.Observe(old, fresh, now)
+		}
+		wait = min(wait, every)
 	}
 	return wait
 }
@@ -174,11 +161,13 @@ func (c *Crossfades) samples(at route, f *cloud.Crossfade) (from, to traffic.Sam
 
 // Judgement is what two releases of a route did at the same time, and what comes of it.
 type Judgement struct {
+	traffic.Judgement
 	Fade     *cloud.Crossfade
-	Whole    traffic.Stretch // since the step began
-	Verdict  traffic.Verdict
-	Findings []traffic.Finding
+	Began    time.Time // when the comparison began
+	Old, New traffic.Tally
+	Rate     float64 // requests a second of the host
 	Decision traffic.Decision
+	traffic.Forecast
 }
 
 // Judge returns the present judgement of a route's two releases; false where it has not two. It changes
@@ -191,16 +180,25 @@ func (c *Crossfades) Judge(v cloud.View, host cloud.Host, path string) (Judgemen
 	if p == nil {
 		return Judgement{}, false
 	}
-	return c.judge(v, at, p), true
+	return c.judge(v, p), true
 }
 
 // judge compares the releases of a pair. mu is held.
-func (c *Crossfades) judge(v cloud.View, at route, p *pair) Judgement {
-	windows := p.course.Windows(c.samples(at, p.fade))
+func (c *Crossfades) judge(v cloud.View, p *pair) Judgement {
 	now := c.Now()
-	j := Judgement{Fade: p.fade, Whole: windows[0]}
-	j.Verdict, j.Findings = traffic.JudgeStep(p.fade, windows, now)
-	j.Decision = traffic.Next(p.fade, traffic.Stand(v, p.fade, now), j.Verdict, j.Findings, now)
+	guards := make([]traffic.Guard, len(p.fade.Guards))
+	for i, g := range p.fade.Guards {
+		guards[i] = traffic.Guard(g)
+	}
+	j := Judgement{
+		Judgement: p.trial.Judge(guards), Fade: p.fade, Began: p.trial.Began,
+		Old: p.trial.Totals.Old, New: p.trial.Totals.New, Rate: p.trial.Rate(),
+	}
+	j.Decision = traffic.Next(p.fade, traffic.Inspect(v, p.fade, now), j.Judgement, j.Rate, now)
+	if begun(p.fade) && now.Sub(p.foreseen) >= forecastEvery && j.Rate > 0 {
+		p.forecast, p.foreseen = p.trial.Forecast(p.fade, guards, j.Rate, now), now
+	}
+	j.Forecast = p.forecast
 	return j
 }
 
@@ -221,7 +219,7 @@ func (c *Crossfades) judgements(v cloud.View) map[route]Judgement {
 	all := map[route]Judgement{}
 	for at, p := range c.pairs {
 		if begun(p.fade) {
-			all[at] = c.judge(v, at, p)
+			all[at] = c.judge(v, p)
 		}
 	}
 	return all
@@ -233,9 +231,9 @@ func (c *Crossfades) carryOut(ctx context.Context, at route, j Judgement) error 
 	fade, object := j.Fade, string(at.host)+at.path
 	switch j.Decision.Move {
 	case traffic.Advance:
-		c.Log.Info("cross-fade steps", "host", string(at.host), "path", at.path, "step", fade.Step+1, "reason", j.Decision.Why)
+		c.Log.Info("cross-fade steps", "host", string(at.host), "path", at.path, "percent", j.Decision.Share, "reason", j.Decision.Why)
 		return c.Writer.Write(ctx, "crossfade-step", object, func(s *cloud.State) ([]cloud.Change, error) {
-			return s.StepCrossfade(at.host, at.path, fade, stamp.At.Add(c.Warm), stamp), nil
+			return s.StepCrossfade(at.host, at.path, fade, j.Decision.Share, stamp.At.Add(c.Warm), stamp), nil
 		})
 	case traffic.Abort:
 		c.Log.Warn("cross-fade goes back", "host", string(at.host), "path", at.path, "reason", j.Decision.Why)

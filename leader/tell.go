@@ -20,13 +20,13 @@ func (c *Crossfades) tell(at route, j Judgement) {
 		e.Kind, e.Text = "crossfade.verdict", fmt.Sprintf("%s is %s than %s on %s: %s", j.Fade.To, j.Verdict, j.Fade.From, object, strings.Join(findings, "; "))
 		c.Events.Note(e)
 	}
-	if j.Decision.Move == traffic.Hold && c.first(at, j.Decision.Why) {
+	if j.Decision.Move == traffic.Hold && c.first(at, fmt.Sprintf("%d held %s", j.Fade.Step, j.Verdict)) {
 		e.Kind, e.Text = "crossfade.held", fmt.Sprintf("cross-fade of %s waits at %v %%: %s", object, j.Fade.Share(), j.Decision.Why)
 		c.Events.Note(e)
 	}
 }
 
-// first says whether it is the first time that what is told of a route's step.
+// first says whether it is the first time that what is told of a route's cross-fade.
 func (c *Crossfades) first(at route, what string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

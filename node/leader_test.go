@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -28,8 +29,20 @@ func TestHangingIsWorse(t *testing.T) {
 	if old.Requests != 4000 || fresh.Requests != 3600 || fresh.Errors != 0 {
 		t.Errorf("of r1 %d requests are judged, of r2 %d and %d errors", old.Requests, fresh.Requests, fresh.Errors)
 	}
-	guards := []traffic.Guard{traffic.Errors, traffic.Latency}
-	if v, findings := traffic.Judge(old, fresh, guards, traffic.DefaultMargins, traffic.DefaultAlpha); v != traffic.Worse || findings[1].Verdict != traffic.Worse {
-		t.Errorf("%s: %v", v, findings)
+	trial := traffic.Begin(old, traffic.Sample{}, traffic.DefaultMargins, time.Unix(0, 0))
+	for i := range uint64(10) { // what r2 did, in ten seconds
+		old.Requests += 400
+		for k := range old.Counts {
+			old.Counts[k] += old.Counts[k] / 10
+		}
+		part := fresh
+		part.Requests, part.Counts = fresh.Requests*(i+1)/10, slices.Clone(fresh.Counts)
+		for k := range part.Counts {
+			part.Counts[k] = part.Counts[k] * (i + 1) / 10
+		}
+		trial.Observe(old, part, time.Unix(int64(i)+1, 0))
+	}
+	if j := trial.Judge([]traffic.Guard{traffic.Errors, traffic.Latency}); j.Verdict != traffic.Worse || j.Findings[1].Verdict != traffic.Worse {
+		t.Errorf("%+v", j)
 	}
 }

@@ -66,7 +66,7 @@ func (n *Node) openServices(context.Context) (err error) {
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	write := writer{n.store, n.snapshots}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Events: note{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Notes: notes{n.db.Local()}, Events: note{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{

@@ -68,11 +68,7 @@ func (f *Figures) Record(x *Exchange) {
 	s.record(x)
 	if x.RouteHost != "" && x.Release.App != "" {
 		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
-		if x.Pinned || x.Nth-1 < f.warmup { // 0 is far above any
-			t.unjudged.record(x)
-		} else {
-			t.judged.record(x)
-		}
+		t.record(x, x.Nth-1 < f.warmup) // 0 is far above any
 	}
 }
 

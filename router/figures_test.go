@@ -107,7 +107,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// TestRouteFigures: a route's releases are counted apart, with each instance's first requests not judged.
+// TestRouteFigures: a route's releases are counted apart, with the latency of each instance's first requests not judged, and their errors judged.
 func TestRouteFigures(t *testing.T) {
 	f := NewFigures(50)
 	record := func(host, path string, release, instances, each int, x Exchange) {
@@ -141,7 +141,7 @@ func TestRouteFigures(t *testing.T) {
 	if c := fresh.Total; c.Requests != 1090 || c.Errors != 90 || c.Latency.Count != 1090 {
 		t.Errorf("r10: %d requests, %d errors, %d timed", c.Requests, c.Errors, c.Latency.Count)
 	}
-	if c := fresh.Judged; c.Requests != 900 || c.Latency.Count != 900 {
+	if c := fresh.Judged; c.Requests != 1000 || c.Latency.Count != 900 || c.Classes[2] != 1000 {
 		t.Errorf("r10: %d of 1090 judged, %d timed", c.Requests, c.Latency.Count)
 	}
 	if c := old.Total; c.Requests != 131 || c.Errors != 61 || c.Gone != 70 || c.Latency.Count != 0 {
@@ -150,8 +150,7 @@ func TestRouteFigures(t *testing.T) {
 	if n := old.Total.Given.Count; n != 70 || old.Total.Given.Quantile(.5).Round(time.Second) != 7*time.Second {
 		t.Errorf("r9: %d gave up, after %v", n, old.Total.Given.Quantile(.5))
 	}
-	// What no instance took is judged: nobody was warming up.
-	if c := old.Judged; c.Requests != 31 || c.Errors != 11 || c.Gone != 20 {
+	if c := old.Judged; c.Requests != 131 || c.Errors != 61 || c.Gone != 70 || c.Classes[5] != 61 {
 		t.Errorf("r9: judged %d requests, %d errors, %d gone", c.Requests, c.Errors, c.Gone)
 	}
 	record("www.example.com", "/", 10, 1, 150, fine)

@@ -21,20 +21,43 @@ type routeKey struct{ host, path string }
 // routeTally is a route's releases: a few, looked through in turn.
 type routeTally struct{ releases atomic.Pointer[[]*tally] }
 
-// tally is what a release did on a route: either judged or not. What warms an instance up is not, nor what
-// clients chose the release for: who tests a new one asks it other things than its users do.
+// tally is what a release did on a route. Requests whose clients chose the release are counted apart: who tests a
+// new one asks it other things than its users do. The latency of an instance's first requests is kept apart too,
+// their errors are not: a cold cache is slow, it does not fail.
 type tally struct {
-	release          cloud.ReleaseRef
-	unjudged, judged counter
+	release        cloud.ReleaseRef
+	chosen, judged counter
+	warming        Histogram
+}
+
+func (t *tally) record(x *Exchange, warming bool) {
+	switch {
+	case x.Pinned:
+		t.chosen.record(x, &t.chosen.latency)
+	case warming:
+		t.judged.record(x, &t.warming)
+	default:
+		t.judged.record(x, &t.judged.latency)
+	}
+}
+
+// all returns everything that was counted.
+func (t *tally) all() Counts {
+	sum := t.judged.counts().Merge(t.chosen.counts())
+	sum.Latency = sum.Latency.Merge(t.warming.Snapshot())
+	return sum
 }
 
 type counter struct {
 	requests, errors, gone atomic.Uint64
+	classes                [6]atomic.Uint64
 	latency, given         Histogram
 }
 
-func (c *counter) record(x *Exchange) {
+// record counts an exchange, and the time that its answer took in latency.
+func (c *counter) record(x *Exchange, latency *Histogram) {
 	c.requests.Add(1)
+	c.classes[min(max(x.Status/100, 0), 5)].Add(1)
 	switch {
 	case x.gone():
 		c.gone.Add(1)
@@ -45,12 +68,16 @@ func (c *counter) record(x *Exchange) {
 		c.errors.Add(1)
 	}
 	if x.timed() {
-		c.latency.Add(x.First)
+		latency.Add(x.First)
 	}
 }
 
 func (c *counter) counts() Counts {
-	return Counts{c.requests.Load(), c.errors.Load(), c.gone.Load(), c.latency.Snapshot(), c.given.Snapshot()}
+	out := Counts{Requests: c.requests.Load(), Errors: c.errors.Load(), Gone: c.gone.Load(), Latency: c.latency.Snapshot(), Given: c.given.Snapshot()}
+	for i := range c.classes {
+		out.Classes[i] = c.classes[i].Load()
+	}
+	return out
 }
 
 // part returns the map that has the route, if any has.
@@ -133,8 +160,9 @@ func (t *tallies) forget(keep func(routeKey, cloud.ReleaseRef) bool) {
 type Counts struct {
 	Requests uint64
 	// Errors are answers of 5xx, the app's and our own, and those that broke off for the app's fault.
-	Errors uint64
-	Gone   uint64 // clients that went away before they had their answer
+	Errors  uint64
+	Gone    uint64    // clients that went away before they had their answer
+	Classes [6]uint64 // by the answer's status: 2 is 2xx
 	// Latency has the time until the answer's head was there. Fewer than Requests have one: those that the
 	// app did not answer, and upgraded ones, have none.
 	Latency Snapshot
@@ -145,14 +173,19 @@ type Counts struct {
 
 // Merge returns the sum of both.
 func (c Counts) Merge(o Counts) Counts {
-	return Counts{c.Requests + o.Requests, c.Errors + o.Errors, c.Gone + o.Gone, c.Latency.Merge(o.Latency), c.Given.Merge(o.Given)}
+	c.Requests, c.Errors, c.Gone = c.Requests+o.Requests, c.Errors+o.Errors, c.Gone+o.Gone
+	for i, n := range o.Classes {
+		c.Classes[i] += n
+	}
+	c.Latency, c.Given = c.Latency.Merge(o.Latency), c.Given.Merge(o.Given)
+	return c
 }
 
 // RouteSeries is what a release did on a route of a mapped host.
 type RouteSeries struct {
 	Release cloud.ReleaseRef // as in Exchange
 	Total   Counts
-	Judged  Counts // without each instance's first requests, and those that chose their release
+	Judged  Counts // without requests that chose their release, and without the latency of each instance's first ones
 }
 
 // Route returns what was counted on a route so far, by app and release.
@@ -160,8 +193,7 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 	list := f.byRoute.list(routeKey{host, path})
 	out := make([]RouteSeries, 0, len(list))
 	for _, t := range list {
-		judged := t.judged.counts()
-		out = append(out, RouteSeries{t.release, judged.Merge(t.unjudged.counts()), judged})
+		out = append(out, RouteSeries{t.release, t.all(), t.judged.counts()})
 	}
 	slices.SortFunc(out, RouteSeries.Compare)
 	return out

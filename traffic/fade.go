@@ -14,103 +14,137 @@ type Move string
 const (
 	Stay    Move = "stay"    // the time at this step is not over
 	Hold    Move = "hold"    // it is, and there is not enough to judge by
-	Advance Move = "advance" // to the next step, or to the end
+	Advance Move = "advance" // to the next share, or to the end
 	Abort   Move = "abort"   // back to where the route led before
 )
 
 // Decision is a move and why.
 type Decision struct {
-	Move Move
-	Why  string
+	Move  Move
+	Share float64 // of the new release in percent after Advance; 100 is the end
+	Why   string
 }
 
-// Next decides how a cross-fade goes on. v and findings are Judge's on what both releases did since the
-// step began.
+// Next decides how a cross-fade goes on. rate is the host's requests a second.
 //
 // It goes on only while every instance of the new release is ready: a share that nobody can take would
 // fall to the old one, and look well. And it goes back only to a release that can take the requests.
-func Next(f *cloud.Crossfade, s Standing, v Verdict, findings []Finding, now time.Time) Decision {
-	waited := now.Sub(f.Since) - f.Dwell() // beyond the step's own time
-	if f.Step == 0 {
-		waited = now.Sub(f.Started)
-	}
+func Next(f *cloud.Crossfade, r Readiness, j Judgement, rate float64, now time.Time) Decision {
 	switch {
-	case s.Gone != "":
-		return goBack(f, s, s.Gone)
-	case v == Worse && f.Step > 0:
-		return goBack(f, s, worst(findings))
+	case r.Gone != "":
+		return goBack(f, r, r.Gone)
+	case j.Verdict == Worse && f.Step > 0:
+		return goBack(f, r, worst(j.Findings))
+	case f.Step > 0 && len(f.Guards) > 0 && f.Budget > 0 && j.Cost >= float64(f.Budget) && j.Odds >= budgetOdds:
+		return goBack(f, r, fmt.Sprintf("the budget of %d requests is spent: %s", f.Budget, worst(j.Findings)))
 	case f.Paused:
-		return Decision{Stay, "paused"}
-	case f.Step == 0 && s.Up:
-		return Decision{Advance, "all instances are ready"}
-	case f.Step == 0 && waited > time.Duration(f.Max):
-		return Decision{Abort, fmt.Sprintf("the instances of %s were not ready within %s", f.To, f.Max)}
+		return Decision{Move: Stay, Why: "paused"}
 	case f.Step == 0:
-		return Decision{Stay, "its instances are not ready yet"}
-	case waited < 0:
-		return Decision{Stay, fmt.Sprintf("%s of this step are left", (-waited).Round(time.Second))}
-	case s.Up && v == NoWorse:
-		return Decision{Advance, "no worse"}
+		return first(f, r, j, rate, now)
 	}
-	lacking, short := "too little traffic to judge by", waited < time.Duration(f.Max)
-	switch {
-	case !s.Up:
-		lacking = fmt.Sprintf("not all instances of %s are ready", f.To)
-	case !s.Back:
-		lacking = fmt.Sprintf("no instance of %s is ready to compare with", f.From)
+	left := f.Dwell() - now.Sub(f.Since)
+	share, allowed := nextShare(f, j, rate)
+	if len(f.Steps) == 0 {
+		left = leftOf(f, share, now)
 	}
 	switch {
-	case short || f.OnInconclusive == cloud.InconclusiveHold || f.OnInconclusive == cloud.InconclusiveGo && !s.Up:
-		return Decision{Hold, lacking}
+	case left > 0:
+		return Decision{Move: Stay, Why: fmt.Sprintf("%s of this step are left", left.Round(time.Second))}
+	case r.Up && len(f.Guards) == 0:
+		return Decision{Advance, share, "nothing was to be compared"}
+	case r.Up && allowed && j.Verdict != Inconclusive:
+		return Decision{Advance, share, allowedBy(j, share)}
+	}
+	return wait(f, r, j, share, now)
+}
+
+// leftOf is how long a share that micro chose must hold yet before the next.
+func leftOf(f *cloud.Crossfade, next float64, now time.Time) time.Duration {
+	switch {
+	case next == 100:
+		return lastDwell - now.Sub(f.Since)
+	case next == lastShare:
+		return time.Duration(f.Over) - lastDwell - now.Sub(f.Began())
+	}
+	return leastDwell - now.Sub(f.Since)
+}
+
+// first decides when a fade leaves its step 0, at which the instances are made ready.
+func first(f *cloud.Crossfade, r Readiness, j Judgement, rate float64, now time.Time) Decision {
+	share, _ := nextShare(f, j, rate)
+	switch {
+	case r.Up && len(f.Steps) == 0 && rate == 0:
+		return Decision{Move: Stay, Why: "the host's requests are being counted"}
+	case r.Up:
+		return Decision{Advance, share, "all instances are ready"}
+	case now.Sub(f.Started) > time.Duration(f.Max):
+		return Decision{Move: Abort, Why: fmt.Sprintf("the instances of %s were not ready within %s", f.To, f.Max)}
+	}
+	return Decision{Move: Stay, Why: "its instances are not ready yet"}
+}
+
+// wait decides what to do where the time is over and the evidence does not allow the next step: to hold for
+// as long as the fade may wait, then to go on where nothing speaks against it, else what its owner wants.
+func wait(f *cloud.Crossfade, r Readiness, j Judgement, share float64, now time.Time) Decision {
+	waited := now.Sub(f.Since) - f.Dwell()
+	if len(f.Steps) == 0 {
+		waited = now.Sub(f.Began())
+	}
+	why := "not enough traffic to judge yet"
+	switch {
+	case !r.Up:
+		why = fmt.Sprintf("not all instances of %s are ready", f.To)
+	case !r.Back:
+		why = fmt.Sprintf("no instance of %s is ready to compare with", f.From)
+	case j.Verdict == Inconclusive:
+		why = "there is some sign of harm: " + worst(j.Findings)
+	}
+	switch {
+	case waited <= time.Duration(f.Max):
+		return Decision{Move: Hold, Why: why}
+	case r.Up && r.Back && (j.Verdict == NoHarm || j.Verdict == NoWorse):
+		return Decision{Advance, share, j.noHarm()}
+	case f.OnInconclusive == cloud.InconclusiveHold || f.OnInconclusive == cloud.InconclusiveGo && !r.Up:
+		return Decision{Move: Hold, Why: why}
 	case f.OnInconclusive == cloud.InconclusiveGo:
-		return Decision{Advance, fmt.Sprintf("%s within %s, and it is to go on then", lacking, f.Max)}
+		return Decision{Advance, share, fmt.Sprintf("%s within %s, and it was to go on then", why, f.Max)}
 	}
-	return goBack(f, s, fmt.Sprintf("%s within %s", lacking, f.Max))
+	return goBack(f, r, fmt.Sprintf("%s within %s", why, f.Max))
 }
 
 // goBack leads the route back, unless nobody is there to take it.
-func goBack(f *cloud.Crossfade, s Standing, why string) Decision {
-	if !s.Back && f.Step > 0 {
-		return Decision{Hold, fmt.Sprintf("%s, and no instance of %s is ready to go back to", why, f.From)}
+func goBack(f *cloud.Crossfade, r Readiness, why string) Decision {
+	if !r.Back && f.Step > 0 {
+		return Decision{Move: Hold, Why: fmt.Sprintf("%s, and no instance of %s is ready to go back to", why, f.From)}
 	}
-	return Decision{Abort, why}
+	return Decision{Move: Abort, Why: why}
 }
 
 // worst is the evidence of the guard that failed.
 func worst(findings []Finding) string {
 	for _, f := range findings {
-		if f.Verdict == Worse {
-			return fmt.Sprintf("worse at %s: %s", f.Guard, f.Text)
+		if f.Verdict == Worse || f.Verdict == Inconclusive {
+			return fmt.Sprintf("%s got worse: %s", f.Guard, f.Text)
 		}
 	}
-	return "worse"
+	return "it got worse"
 }
 
-// JudgeStep judges what both releases of a fade did in its present step: as a whole, and of late, where worse
-// is worse whatever was before. The fade's alpha is shared between its steps: each begins its own
-// comparison, at a share that does not change while it runs.
-func JudgeStep(f *cloud.Crossfade, course []Stretch, now time.Time) (Verdict, []Finding) {
-	guards := make([]Guard, len(f.Guards))
-	for i, g := range f.Guards {
-		guards[i] = Guard(g)
+// allowedBy says what a step stands on.
+func allowedBy(j Judgement, share float64) string {
+	if j.Verdict == NoWorse || share == 100 {
+		return string(NoWorse)
 	}
-	steps := max(1, len(f.Steps)-1) // at the last one there is nothing left to compare with
-	margins := Margins{Errors: f.Errors, Latency: f.Latency, Floor: DefaultFloor}
-	overall, findings := Inconclusive, []Finding(nil)
-	for _, s := range course {
-		v, found := Judge(s.Old, s.Fresh, guards, margins, s.alpha(DefaultAlpha/float64(steps)))
-		switch {
-		case s.Nth == 0:
-			overall, findings = v, found
-		case v == Worse:
-			for i := range found {
-				found[i].Text = fmt.Sprintf("in the last %s %s", now.Sub(s.Began).Round(time.Second), found[i].Text)
-			}
-			return v, found
-		}
-		if overall == Worse {
-			break
-		}
+	return j.noHarm()
+}
+
+// noHarm says how much is known where nothing speaks against the release.
+func (j Judgement) noHarm() string {
+	switch {
+	case j.Requests == 0:
+		return "no request came to judge by: its instances stayed healthy, and that is all that is known"
+	case j.MoreErrors >= 1:
+		return fmt.Sprintf("no sign of harm in %d requests, which are too few to say more: its instances stayed healthy", j.Requests)
 	}
-	return overall, findings
+	return fmt.Sprintf("no sign of harm, and at most %s more failed requests of 1,000 possible", perThousand(j.MoreErrors))
 }

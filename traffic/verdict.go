@@ -2,66 +2,23 @@ package traffic
 
 import (
 	"fmt"
+	"math"
 	"slices"
-	"sort"
-	"time"
 )
-
-// Sample is what one release did in a window of time.
-type Sample struct {
-	Requests uint64 `json:"requests"`
-	Errors   uint64 `json:"errors"` // of them: answers with 5xx, and none at all
-	// Counts are the requests that the app answered, by how long that took: Counts[i] took at most
-	// Bounds[i] and more than Bounds[i-1]. Two samples that are compared have the same bounds.
-	Bounds []time.Duration `json:"-"`
-	Counts []uint64        `json:"-"`
-}
-
-// Guard is something that the new release may not be worse at.
-type Guard string
-
-// The guards.
-const (
-	Errors  Guard = "errors"  // the share of requests that fail
-	Latency Guard = "latency" // the 95th percentile of the time to answer
-)
-
-// Margins are how much worse still counts as no worse.
-type Margins struct {
-	Errors  float64 `json:"errors"`  // difference of shares, 0 to 1
-	Latency float64 `json:"latency"` // ratio above 1: 0.2 is 20 % longer
-	// Floor is a difference in latency that is no worse whatever its ratio: nobody notices it, and a
-	// release that gets few requests answers each from colder caches.
-	Floor time.Duration `json:"floor"`
-}
-
-// before is how long the old release's quantile must be at least for one of x to be no worse: the
-// inverse of max(y·(1+Latency), y+Floor).
-func (m Margins) before(x time.Duration) time.Duration {
-	return min(time.Duration(float64(x)/(1+m.Latency)), x-m.Floor)
-}
-
-// DefaultFloor is the floor of every comparison of latencies.
-const DefaultFloor = 5 * time.Millisecond
-
-// DefaultMargins are half a point of errors and a fifth of the latency, or 5 ms.
-var DefaultMargins = Margins{Errors: 0.005, Latency: 0.2, Floor: DefaultFloor}
-
-// DefaultAlpha is the probability of ever calling a release worse that is not, over all guards and steps
-// of one cross-fade.
-const DefaultAlpha = 0.005
-
-// quantile is the one that latency is judged by.
-const quantile = 0.95
 
 // Verdict is what can be said of the new release.
 type Verdict string
 
 // The verdicts.
 const (
-	Worse        Verdict = "worse"
-	NoWorse      Verdict = "no worse"
-	Inconclusive Verdict = "inconclusive" // too little traffic to say either
+	// Worse is proven: it is wrong in at most DefaultAlpha of all cross-fades.
+	Worse Verdict = "worse"
+	// NoWorse is proven too: the harm that is still possible is within the margins.
+	NoWorse Verdict = "no worse"
+	// NoHarm says that nothing speaks against the release so far, and how much harm is possible nevertheless.
+	NoHarm Verdict = "no sign of harm"
+	// Inconclusive is some sign of harm, and no proof.
+	Inconclusive Verdict = "inconclusive"
 )
 
 // Finding is the verdict of one guard, and what it stands on.
@@ -71,168 +28,114 @@ type Finding struct {
 	Text    string  `json:"text"`
 }
 
-// Judge compares the new release with the old one by all guards. alpha bounds the probability that any
-// of them ever says Worse of a release that is not, however often Judge is called on growing samples of
-// one comparison; equally that any says NoWorse of one that is worse.
-func Judge(old, fresh Sample, guards []Guard, m Margins, alpha float64) (Verdict, []Finding) {
-	overall := NoWorse
-	findings := make([]Finding, 0, len(guards))
+// Judgement is what a trial says now.
+type Judgement struct {
+	Verdict  Verdict
+	Findings []Finding
+	// Odds are the evidence of harm, as odds against chance: 1/DefaultAlpha of them are Worse.
+	Odds float64
+	// MoreErrors and MoreSlow are how much larger the shares of failed and of slow requests may be at most, with 95 %
+	// probability. 1 is nothing known.
+	MoreErrors, MoreSlow float64
+	// Cost is how many requests failed or were slow because of the new release, as far as can be told.
+	Cost float64
+	// Requests are those that the new release answered.
+	Requests uint64
+}
+
+// suspiciousOdds are odds from which a cross-fade takes no further step: they come up by chance in one of ten.
+const suspiciousOdds = 10
+
+// budgetOdds are odds that send the traffic back once the budget is spent.
+const budgetOdds = 40
+
+// slowMargin is how many more requests may be slower than the old release's 95th percentile plus the margin for a
+// release to be no worse at latency.
+const slowMargin = 0.01
+
+// Judge says what the trial has found for the guards.
+func (t *Trial) Judge(guards []Guard) Judgement {
+	what, odds := t.worst(guards)
+	j := Judgement{
+		Odds: odds, MoreErrors: t.ErrorsLimit.bound(), MoreSlow: t.SlowLimit.bound(), Cost: t.Cost(), Requests: t.Totals.New.Requests,
+	}
+	j.Verdict = NoWorse
 	for _, g := range guards {
-		var f Finding
-		switch each := alpha / float64(len(guards)); g {
+		f := Finding{Guard: g}
+		switch g {
 		case Errors:
-			f = judgeErrors(old, fresh, m.Errors, each)
+			f.Verdict, f.Text = limited(j.MoreErrors, t.margins.Errors), t.errorsText()
 		case Latency:
-			f = judgeLatency(old, fresh, m, each)
-		default:
+			f.Verdict, f.Text = limited(j.MoreSlow, slowMargin), t.slowText()
+		case Answers:
 			continue
 		}
-		findings = append(findings, f)
-		switch {
-		case f.Verdict == Worse:
-			overall = Worse
-		case f.Verdict == Inconclusive && overall != Worse:
-			overall = Inconclusive
+		j.Findings = append(j.Findings, f)
+		if f.Verdict != NoWorse {
+			j.Verdict = NoHarm
 		}
 	}
-	return overall, findings
+	if odds < suspiciousOdds && !t.striking() {
+		return j
+	}
+	sign := Finding{what.guard, Inconclusive, what.text}
+	if odds >= 1/DefaultAlpha {
+		sign.Verdict = Worse
+	}
+	j.Verdict = sign.Verdict
+	if i := slices.IndexFunc(j.Findings, func(f Finding) bool { return f.Guard == what.guard }); i >= 0 {
+		j.Findings[i] = sign
+	} else {
+		j.Findings = append(j.Findings, sign)
+	}
+	return j
 }
 
-// judgeErrors bounds both shares, each with half of alpha, and compares the bounds.
-func judgeErrors(old, fresh Sample, margin, alpha float64) Finding {
-	oldLow, oldHigh := Bounds(old.Errors, old.Requests, alpha/2)
-	newLow, newHigh := Bounds(fresh.Errors, fresh.Requests, alpha/2)
-	text := fmt.Sprintf("%s of %d requests failed, before %s of %d; the difference is between %+.2f and %+.2f points",
-		percent(fresh.Errors, fresh.Requests), fresh.Requests, percent(old.Errors, old.Requests), old.Requests,
-		100*(newLow-oldHigh), 100*(newHigh-oldLow))
-	if old.Requests == 0 || fresh.Requests == 0 {
-		text = fmt.Sprintf("%d requests to judge by, before %d", fresh.Requests, old.Requests)
+// striking says that too many of the new release's requests failed to go on, however few they are.
+func (t *Trial) striking() bool {
+	old, new := t.Totals.Old, t.Totals.New
+	more := func(a, b uint64) bool {
+		return float64(b)/float64(max(new.Requests, 1)) > float64(a)/float64(max(old.Requests, 1))+grossTolerance
 	}
-	f := Finding{Guard: Errors, Verdict: Inconclusive, Text: text}
-	switch {
-	case newLow-oldHigh > margin:
-		f.Verdict = Worse
-	case newHigh-oldLow <= margin:
-		f.Verdict = NoWorse
-	}
-	return f
+	return more(old.Errors, new.Errors) || more(old.Classes[4], new.Classes[4]) || more(old.Late, new.Late)
 }
 
-// judgeLatency looks for an x of which the samples show that it separates the quantiles: that the new
-// one's is above x and the old one's at most what x is no worse than, which is worse, or the other way
-// round.
-//
-// Looking at all x costs nothing: were the new quantile no worse, then at an x at or above it the first
-// claim would be false, and hold at the quantile itself too, since fewer requests exceed x; and at any
-// other x the second, by the same argument. So one of two claims about fixed points would be false.
-//
-// The bounds rise with x. So the largest x that the new quantile is surely above is the one where the
-// claim about the old one is most likely to hold, and no other need be tried.
-func judgeLatency(old, fresh Sample, m Margins, alpha float64) Finding {
-	f := Finding{Guard: Latency, Verdict: Inconclusive}
-	oldUpTo, newUpTo := cumulate(old), cumulate(fresh)
-	oldAll, newAll := last(oldUpTo), last(newUpTo)
-	if oldAll == 0 || newAll == 0 {
-		f.Text = fmt.Sprintf("%d answers to judge by, before %d", newAll, oldAll)
-		return f
+// limited is the verdict of a guard that nothing speaks against.
+func limited(bound, margin float64) Verdict {
+	if bound <= margin {
+		return NoWorse
 	}
-	above, within := around(newUpTo, alpha/2)
-	f.Text = fmt.Sprintf("95 %% were answered within %s, before within %s%s", atQuantile(fresh, newUpTo), atQuantile(old, oldUpTo),
-		difference(old, fresh, above, within, oldUpTo, alpha/2))
-	scaled := func(i int) (at int, exact bool) {
-		return slices.BinarySearch(old.Bounds, m.before(fresh.Bounds[i]))
-	}
-	if above >= 0 {
-		at, exact := scaled(above)
-		if !exact {
-			at--
-		}
-		if at >= 0 {
-			if low, _ := Bounds(oldUpTo[at], oldAll, alpha/2); low >= quantile {
-				f.Verdict = Worse
-				return f
-			}
-		}
-	}
-	if within < len(newUpTo) {
-		if at, _ := scaled(within); at < len(oldUpTo) {
-			if _, high := Bounds(oldUpTo[at], oldAll, alpha/2); high < quantile {
-				f.Verdict = NoWorse
-			}
-		}
-	}
-	return f
+	return NoHarm
 }
 
-// around returns the bounds between which the quantile surely is: the last one that it is above, -1 for
-// none, and the first that it is not, their number where that is not known.
-func around(upTo []uint64, alpha float64) (above, within int) {
-	all := last(upTo)
-	above = sort.Search(len(upTo), func(i int) bool {
-		_, high := Bounds(upTo[i], all, alpha)
-		return high >= quantile
-	}) - 1
-	within = sort.Search(len(upTo), func(i int) bool {
-		low, _ := Bounds(upTo[i], all, alpha)
-		return low >= quantile
-	})
-	return above, within
+func (t *Trial) errorsText() string {
+	old, new := t.Totals.Old, t.Totals.New
+	return fmt.Sprintf("%s of %d requests failed, before %s of %d; %s", percent(float64(new.Errors), float64(new.Requests)), new.Requests,
+		percent(float64(old.Errors), float64(old.Requests)), old.Requests, possible(t.ErrorsLimit.bound(), "failed"))
 }
 
-// difference says by how much the new quantile is longer, as far as that is known.
-func difference(old, fresh Sample, above, within int, oldUpTo []uint64, alpha float64) string {
-	oldAbove, oldWithin := around(oldUpTo, alpha)
-	if oldWithin >= len(old.Bounds) {
-		return ""
+func (t *Trial) slowText() string {
+	old, new := t.Totals.Old, t.Totals.New
+	if t.Times == nil || new.Answers == 0 {
+		return fmt.Sprintf("%d answers to judge by, before %d", new.Answers, old.Answers)
 	}
-	from := func(s Sample, i int) time.Duration {
-		if i < 0 {
-			return 0
-		}
-		return s.Bounds[i]
-	}
-	signed := func(d time.Duration) string {
-		if d = d.Round(10 * time.Microsecond); d < 0 {
-			return d.String()
-		}
-		return "+" + d.String()
-	}
-	least := from(fresh, above) - old.Bounds[oldWithin]
-	if within >= len(fresh.Bounds) {
-		return fmt.Sprintf("; the difference is at least %s", signed(least))
-	}
-	return fmt.Sprintf("; the difference is between %s and %s", signed(least), signed(fresh.Bounds[within]-from(old, oldAbove)))
+	return fmt.Sprintf("%s of %d answers took longer than %s, before %s of %d longer than %s; %s",
+		percent(float64(new.Slow), float64(new.Answers)), new.Answers, t.lastNew.Bounds[t.Times.New[p95]],
+		percent(float64(old.Slow), float64(old.Answers)), old.Answers, t.lastOld.Bounds[t.Times.Old[p95]],
+		possible(t.SlowLimit.bound(), "slow"))
 }
 
-func last(upTo []uint64) uint64 {
-	if len(upTo) == 0 {
-		return 0
+// possible says how much harm is possible.
+func possible(bound float64, what string) string {
+	if bound >= 1 {
+		return "too few to say how many more are possible"
 	}
-	return upTo[len(upTo)-1]
+	return fmt.Sprintf("at most %s more %s of 1,000", perThousand(bound), what)
 }
 
-// cumulate counts the requests up to each bound.
-func cumulate(s Sample) []uint64 {
-	sum, out := uint64(0), make([]uint64, len(s.Counts))
-	for i, n := range s.Counts {
-		sum += n
-		out[i] = sum
+func perThousand(bound float64) string {
+	if n := 1000 * bound; n != math.Trunc(n) {
+		return fmt.Sprintf("%.1f", n)
 	}
-	return out
-}
-
-func atQuantile(s Sample, upTo []uint64) time.Duration {
-	for i, n := range upTo {
-		if float64(n) >= quantile*float64(last(upTo)) {
-			return s.Bounds[i].Round(10 * time.Microsecond)
-		}
-	}
-	return 0
-}
-
-func percent(part, whole uint64) string {
-	if whole == 0 {
-		return "none"
-	}
-	return fmt.Sprintf("%.2f %%", 100*float64(part)/float64(whole))
+	return fmt.Sprintf("%.0f", 1000*bound)
 }

@@ -115,13 +115,16 @@ func (h *Handler) servePasses() {
 
 // readFade returns the steps and the plan that a request asks for, with defaults where it says nothing.
 func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
-	steps, plan = cloud.DefaultSteps(), cloud.DefaultFade()
+	plan = cloud.DefaultFade()
 	if f.Cutover {
 		steps, plan = cloud.CutoverFade()
 	}
 	plan.Max, plan.OnInconclusive = cmp.Or(f.Max, plan.Max), cmp.Or(f.Then, plan.OnInconclusive)
 	if f.Cutover {
 		return steps, plan
+	}
+	if len(f.Steps) > 0 {
+		plan.Over = cloud.DefaultStepsOver
 	}
 	plan.Over = cmp.Or(f.Over, plan.Over)
 	switch {
@@ -130,14 +133,13 @@ func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
 	case f.Guards != nil:
 		plan.Guards = f.Guards
 	}
-	if f.Errors != nil {
-		plan.Errors = *f.Errors
+	for given, field := range map[*float64]*float64{f.Errors: &plan.Errors, f.Latency: &plan.Latency} {
+		if given != nil {
+			*field = *given
+		}
 	}
-	if f.Latency != nil {
-		plan.Latency = *f.Latency
+	if f.Budget != nil {
+		plan.Budget = *f.Budget
 	}
-	if f.Steps != nil {
-		steps = f.Steps
-	}
-	return steps, plan
+	return f.Steps, plan
 }

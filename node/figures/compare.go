@@ -3,6 +3,7 @@ package figures
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -101,8 +102,10 @@ func (f *Figures) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 		return nil
 	}
 	s := &api.FadeStep{
-		From: j.Fade.From.String(), To: j.Fade.To.String(), Since: j.Whole.Began, Old: j.Whole.Old.Requests, New: j.Whole.Fresh.Requests,
-		Verdict: string(j.Verdict), Findings: []api.FadeFinding{}, Move: string(j.Decision.Move), Why: j.Decision.Why,
+		From: j.Fade.From.String(), To: j.Fade.To.String(), Since: j.Began, Old: j.Old.Requests, New: j.New.Requests,
+		Verdict: string(j.Verdict), Odds: math.Round(j.Odds*100) / 100, MoreErrors: j.MoreErrors, MoreSlow: j.MoreSlow,
+		Cost: math.Round(j.Cost*10) / 10, Budget: j.Fade.Budget, Rate: math.Round(j.Rate*100) / 100, Through: math.Round(j.Through.Seconds()), Caught: j.Caught,
+		Findings: []api.FadeFinding{}, Move: string(j.Decision.Move), Why: j.Decision.Why,
 	}
 	for _, g := range j.Findings {
 		s.Findings = append(s.Findings, api.FadeFinding{Guard: string(g.Guard), Verdict: string(g.Verdict), Text: g.Text})

@@ -8,7 +8,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-func TestStand(t *testing.T) {
+func TestInspect(t *testing.T) {
 	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	at := cloud.Stamp{At: noon, By: "ann"}
 	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
@@ -50,27 +50,27 @@ func TestStand(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		o    *cloud.Instances
-		want Standing
+		want Readiness
 	}{
-		{"nothing is seen yet", cloud.NewInstances(), Standing{}},
-		{"only the old one is there", old, Standing{Back: true}},
-		{"one of two is ready", half, Standing{Back: true}},
-		{"both are", seen(half, 2, 1, cloud.InstanceReady, 0), Standing{Up: true, Back: true}},
-		{"both are, one to be replaced", seen(half, 2, 1, cloud.InstanceReady, -1), Standing{Back: true}},
-		{"one starts", seen(old, 2, 1, cloud.InstanceStarting, 0), Standing{Back: true}},
-		{"one crashes and the other is ready", crashed(half, 1, time.Minute), Standing{Back: true}},
-		{"one crashes and the other starts", crashed(seen(old, 2, 0, cloud.InstanceStarting, 0), 1, time.Minute), Standing{Back: true}},
-		{"one crashes and the other is to be started", crashed(old, 1, time.Minute), Standing{Back: true}},
-		{"both crashed, one is tried again now", crashed(crashed(old, 0, time.Minute), 1, 0), Standing{Back: true}},
-		{"both crash", crashed(crashed(old, 0, time.Minute), 1, time.Minute), Standing{Back: true, Gone: crashes}},
-		{"both crash, one ends still", crashed(crashed(seen(old, 2, 0, cloud.InstanceStopping, 0), 0, time.Minute), 1, time.Minute), Standing{Back: true, Gone: crashes}},
+		{"nothing is seen yet", cloud.NewInstances(), Readiness{}},
+		{"only the old one is there", old, Readiness{Back: true}},
+		{"one of two is ready", half, Readiness{Back: true}},
+		{"both are", seen(half, 2, 1, cloud.InstanceReady, 0), Readiness{Up: true, Back: true}},
+		{"both are, one to be replaced", seen(half, 2, 1, cloud.InstanceReady, -1), Readiness{Back: true}},
+		{"one starts", seen(old, 2, 1, cloud.InstanceStarting, 0), Readiness{Back: true}},
+		{"one crashes and the other is ready", crashed(half, 1, time.Minute), Readiness{Back: true}},
+		{"one crashes and the other starts", crashed(seen(old, 2, 0, cloud.InstanceStarting, 0), 1, time.Minute), Readiness{Back: true}},
+		{"one crashes and the other is to be started", crashed(old, 1, time.Minute), Readiness{Back: true}},
+		{"both crashed, one is tried again now", crashed(crashed(old, 0, time.Minute), 1, 0), Readiness{Back: true}},
+		{"both crash", crashed(crashed(old, 0, time.Minute), 1, time.Minute), Readiness{Back: true, Gone: crashes}},
+		{"both crash, one ends still", crashed(crashed(seen(old, 2, 0, cloud.InstanceStopping, 0), 0, time.Minute), 1, time.Minute), Readiness{Back: true, Gone: crashes}},
 	} {
-		if got := Stand(cloud.View{State: s, Instances: c.o}, fade, noon); got != c.want {
+		if got := Inspect(cloud.View{State: s, Instances: c.o}, fade, noon); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
 	do(s.Stop(shop.Release(2)))
-	if got := Stand(cloud.View{State: s, Instances: old}, fade, noon); got.Gone != "shop@r2 does not run" || got.Up {
+	if got := Inspect(cloud.View{State: s, Instances: old}, fade, noon); got.Gone != "shop@r2 does not run" || got.Up {
 		t.Errorf("stopped: %+v", got)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Standing is how the releases of a cross-fade are there.
-type Standing struct {
+// Readiness says whether the releases of a cross-fade can take requests.
+type Readiness struct {
 	// Up says that every web instance of the new release is ready, as its formation is by now.
 	Up bool
 	// Gone is why the new release serves nothing and is not about to; "" for one that may come up.
@@ -17,9 +17,9 @@ type Standing struct {
 	Back bool
 }
 
-// Stand sees how the releases of a fade are there.
-func Stand(v cloud.View, f *cloud.Crossfade, now time.Time) Standing {
-	s := Standing{Back: len(v.Pool(f.From)) > 0}
+// Inspect returns the readiness of a cross-fade's releases.
+func Inspect(v cloud.View, f *cloud.Crossfade, now time.Time) Readiness {
+	s := Readiness{Back: len(v.Pool(f.From)) > 0}
 	rel, ok := v.State.Release(f.To)
 	if !ok || !v.State.Runs(rel) {
 		s.Gone = fmt.Sprintf("%s does not run", f.To)

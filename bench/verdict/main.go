@@ -1,0 +1,132 @@
+// Command verdict plays thousands of cross-fades of made-up traffic and prints what became of them, as the tables
+// of docs/verdict.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/traffic"
+	"github.com/protoduction/micro/traffic/simulate"
+)
+
+var (
+	runs   = flag.Int("runs", 100, "fades of each release at each rate up to 10 requests a second; fewer above")
+	alarms = flag.Int("alarms", 10_000, "fades between releases that are alike, in all")
+)
+
+func main() {
+	flag.Parse()
+	good := simulate.Release{Failing: .001}
+	fmt.Println("| the new release | requests a second | through / back | minutes, half of them and 95 % | harmed, half and 95 % | within the budget |\n|---|---|---|---|---|---|")
+	for _, c := range []struct {
+		name string
+		new  simulate.Release
+	}{
+		{"like the old one", good}, {"0.5 % errors", simulate.Release{Failing: .005}}, {"1 % errors", simulate.Release{Failing: .01}},
+		{"2 % errors", simulate.Release{Failing: .02}}, {"5 % errors", simulate.Release{Failing: .05}}, {"50 % errors", simulate.Release{Failing: .5}},
+		{"100 % errors", simulate.Release{Failing: 1}}, {"404 for everything", simulate.Release{NotFound: 1}}, {"hangs", simulate.Release{Hangs: true}},
+		{"1.3 times as slow", simulate.Release{Failing: .001, Slower: 1.3}}, {"1.5 times as slow", simulate.Release{Failing: .001, Slower: 1.5}},
+		{"twice as slow", simulate.Release{Failing: .001, Slower: 2}},
+	} {
+		for _, rate := range []float64{.01, .1, 1, 10, 100, 1000} {
+			n := *runs
+			if rate > 10 {
+				n = max(1, n/2)
+			}
+			if rate > 100 {
+				n = max(1, n/5)
+			}
+			row(c.name, n, simulate.World{Rate: rate, Old: good, New: c.new})
+		}
+	}
+	fmt.Println("\n| alike, and | fades | called worse |\n|---|---|---|")
+	for _, c := range alike() {
+		n := max(1, *alarms*c.percent/100)
+		back := 0
+		for _, r := range many(n, c.World) {
+			if r.Move == traffic.Abort {
+				back++
+			}
+		}
+		fmt.Printf("| %s | %d | %d |\n", c.name, n, back)
+	}
+}
+
+// many plays fades with seeds of their own, on all processors.
+func many(n int, w simulate.World) []simulate.Result {
+	results := make([]simulate.Result, n)
+	var all sync.WaitGroup
+	for part := range 2 {
+		all.Go(func() {
+			for seed := part; seed < n; seed += 2 {
+				results[seed] = simulate.Fade(uint64(seed), w, cloud.DefaultFade(), nil, 2*time.Hour)
+			}
+		})
+	}
+	all.Wait()
+	return results
+}
+
+func row(name string, n int, w simulate.World) {
+	var minutes, harmed []float64
+	through, back, within := 0, 0, 0
+	for _, r := range many(n, w) {
+		minutes, harmed = append(minutes, r.Took.Minutes()), append(harmed, float64(r.Harmed))
+		switch {
+		case r.Move == traffic.Advance:
+			through++
+		case r.Move == traffic.Abort:
+			back++
+		}
+		if r.Harmed <= cloud.DefaultBudget {
+			within++
+		}
+	}
+	at := func(x []float64, q float64) float64 {
+		slices.Sort(x)
+		return x[int(math.Ceil(q*float64(len(x))))-1]
+	}
+	fmt.Printf("| %s | %g | %d / %d | %.1f, %.1f | %.0f, %.0f | %d %% |\n", name, w.Rate, through, back, at(minutes, .5), at(minutes, .95), at(harmed, .5), at(harmed, .95), 100*within/n)
+}
+
+type sameRelease struct {
+	name    string
+	percent int // of all fades
+	simulate.World
+}
+
+// alike are worlds in which the releases do not differ.
+func alike() []sameRelease {
+	world := func(rate float64, r simulate.Release) simulate.World { return simulate.World{Rate: rate, Old: r, New: r} }
+	good := simulate.Release{Failing: .001}
+	pareto, cliff, drift, bursts := world(20, good), world(20, good), world(20, good), world(20, good)
+	pareto.Latency, cliff.Latency = simulate.Pareto, simulate.Cliff
+	drift.Change = func(now time.Duration) simulate.Weather {
+		x := math.Sin(now.Minutes() / 3)
+		return simulate.Weather{Rate: 1 + .8*x, Failing: 1 + 3*max(0, x), Slower: 1 + .5*x}
+	}
+	bursts.Change = func(now time.Duration) simulate.Weather {
+		if int(now.Seconds())%97 < 5 {
+			return simulate.Weather{Rate: 8, Failing: 20, Slower: 3}
+		}
+		return simulate.Weather{Rate: .7, Failing: 1, Slower: 1}
+	}
+	outage := func(every time.Duration) simulate.Release {
+		return simulate.Release{Failing: .001, Outage: 2 * time.Second, Every: every}
+	}
+	return []sameRelease{
+		{"log-normal latency, 0.1 % errors, 20 requests a second", 25, world(20, good)},
+		{"1 % errors, 50 a second", 10, world(50, simulate.Release{Failing: .01})},
+		{"5 % errors, 5 a second", 15, world(5, simulate.Release{Failing: .05})},
+		{"Pareto latency (1.1)", 10, pareto}, {"exactly 5 % slow answers", 10, cliff},
+		{"rate, errors and latency that drift", 10, drift}, {"bursts of requests, errors and slow answers", 10, bursts},
+		{"an outage of 2 s every hour each, 20 a second", 8, world(20, outage(time.Hour))},
+		{"an outage of 2 s every 10 minutes each, 100 a second", 2, world(100, outage(10*time.Minute))},
+	}
+}

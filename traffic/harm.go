@@ -1,0 +1,52 @@
+package traffic
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// harm is one comparison of a trial.
+type harm struct {
+	guard    Guard
+	part     float64 // of alpha
+	evidence float64 // logarithm of the suspicion's wealth
+	text     string
+}
+
+// harms returns the comparisons that a fade with these guards goes by.
+func (t *Trial) harms(guards []Guard) []harm {
+	old, new := t.Totals.Old, t.Totals.New
+	share := func(what string, a, b uint64) string {
+		return fmt.Sprintf("%s %s of %d, before %s of %d", percent(float64(b), float64(new.Requests)), what, new.Requests,
+			percent(float64(a), float64(old.Requests)), old.Requests)
+	}
+	failed := share("failed", old.Errors, new.Errors)
+	all := []harm{
+		{Errors, failPart, t.FailHarm.log(), failed},
+		{Answers, classPart, t.ClassHarm[0].log(), share("answered with 3xx", old.Classes[3], new.Classes[3])},
+		{Answers, classPart, t.ClassHarm[1].log(), share("answered with 4xx", old.Classes[4], new.Classes[4])},
+		{Latency, latePart, t.LateHarm.log(), fmt.Sprintf("%d requests took or are taking longer than nearly all took before, there %d", new.Late, old.Late)},
+	}
+	if slices.Contains(guards, Errors) {
+		all = append(all, harm{Errors, errorsPart, t.ErrorsHarm.log(), failed})
+	}
+	if slices.Contains(guards, Latency) && t.Times != nil {
+		all = append(all,
+			harm{Latency, shiftPart, t.ShiftHarm.log(), t.slowText()},
+			harm{Latency, tailPart, t.TailHarm.log(), t.slowText()})
+	}
+	return all
+}
+
+// worst returns the comparison with the strongest evidence of harm, and the odds of it: by chance alone they ever
+// exceed 1/DefaultAlpha with a probability of at most DefaultAlpha.
+func (t *Trial) worst(guards []Guard) (what harm, odds float64) {
+	best := math.Inf(-1)
+	for _, h := range t.harms(guards) {
+		if x := math.Log(h.part) + h.evidence; x > best {
+			best, what = x, h
+		}
+	}
+	return what, math.Exp(best)
+}

@@ -1,0 +1,89 @@
+package traffic
+
+import (
+	"slices"
+	"sort"
+	"time"
+)
+
+// Sample is what one release did on a route so far. All counts only rise; where one falls, counting began anew.
+type Sample struct {
+	Requests uint64 // answered, or ended without an answer for the app's fault
+	Errors   uint64 // of Requests: answers with 5xx, and none at all
+	Classes  [6]uint64
+	// Started counts the requests that were sent to the release, and Ended those of them whose answer has begun, or
+	// that came to nothing. Those under way are between the two.
+	Started, Ended uint64
+	// Counts are the answers by how long they took: Counts[i] took at most Bounds[i] and more than Bounds[i-1].
+	// Each instance's first requests are not in it. Two samples that are compared have the same bounds.
+	Bounds []time.Duration
+	Counts []uint64
+}
+
+// since returns what was counted after an earlier sample of the same release; nothing where counting began anew.
+func (s Sample) since(earlier Sample) Sample {
+	out := Sample{
+		Requests: less(s.Requests, earlier.Requests), Errors: less(s.Errors, earlier.Errors),
+		Started: less(s.Started, earlier.Started), Ended: less(s.Ended, earlier.Ended), Bounds: s.Bounds, Counts: slices.Clone(s.Counts),
+	}
+	for i := range s.Classes {
+		out.Classes[i] = less(s.Classes[i], earlier.Classes[i])
+	}
+	for i := range min(len(s.Counts), len(earlier.Counts)) {
+		out.Counts[i] = less(s.Counts[i], earlier.Counts[i])
+	}
+	return out
+}
+
+func less(a, b uint64) uint64 { return a - min(a, b) }
+
+// clone returns a sample that shares nothing with s.
+func (s Sample) clone() Sample {
+	s.Counts = slices.Clone(s.Counts)
+	return s
+}
+
+// answers is how many answers were timed.
+func (s Sample) answers() (n uint64) {
+	for _, c := range s.Counts {
+		n += c
+	}
+	return n
+}
+
+// above returns how many answers took longer than the bound of index i.
+func (s Sample) above(i int) (n uint64) {
+	for _, c := range s.Counts[min(i+1, len(s.Counts)):] {
+		n += c
+	}
+	return n
+}
+
+// bins returns how many answers took up to each limit, an index of bounds, and more than the one before. The last
+// bin has those above all.
+func (s Sample) bins(limits [len(quantiles)]int) (n [len(quantiles) + 1]float64) {
+	bin := 0
+	for i, c := range s.Counts {
+		for bin < len(limits) && i > limits[bin] {
+			bin++
+		}
+		n[bin] += float64(c)
+	}
+	return n
+}
+
+// quantile returns the index of the bound that a share q of the answers did not exceed.
+func (s Sample) quantile(q float64) int {
+	want, sum := q*float64(s.answers()), 0.0
+	for i, c := range s.Counts {
+		if sum += float64(c); sum >= want {
+			return i
+		}
+	}
+	return len(s.Counts) - 1
+}
+
+// atOrAbove returns the index of the first bound that is at least d.
+func (s Sample) atOrAbove(d time.Duration) int {
+	return min(sort.Search(len(s.Bounds), func(i int) bool { return s.Bounds[i] >= d }), len(s.Bounds)-1)
+}

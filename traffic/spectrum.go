@@ -1,0 +1,60 @@
+package traffic
+
+import "math"
+
+// spectrum counts the answers of both releases by how long they took, in one block of time: bin i holds those above
+// quantile i-1 of the old release and up to quantile i. The new release's have the margin added to the limits.
+type spectrum struct {
+	old, new [len(quantiles) + 1]float64
+}
+
+func (s spectrum) plus(o spectrum) spectrum {
+	for i := range s.old {
+		s.old[i] += o.old[i]
+		s.new[i] += o.new[i]
+	}
+	return s
+}
+
+// above returns the pair of the answers above quantile i.
+func (s spectrum) above(i int) (p pair) {
+	for k := range s.old {
+		p.oldN += s.old[k]
+		p.newN += s.new[k]
+		if k > i {
+			p.oldK += s.old[k]
+			p.newK += s.new[k]
+		}
+	}
+	return p
+}
+
+// tilts are the shifts of the whole distribution that are bet on: each bin becomes likelier by exp(tilt) than the one
+// before. l.by is the tilt.
+var tilts = []lift{{0.12, 3, 1}, {0.3, 3, 1}, {0.7, 3, 1}, {1.5, 3, 1}}
+
+// shifted is the logarithm of how much likelier the counts are if the new release's answers are tilted towards the
+// long ones than if both releases are alike. The pooled distribution is the nearest of all under which the
+// new release is stochastically no slower, since the likelihood ratio rises with the bin (docs/verdict.md).
+func (s spectrum) shifted(old [len(quantiles) + 1]float64, tilt float64) float64 {
+	var tilted [len(quantiles) + 1]float64
+	sum, oldN, newN := 0.0, 0.0, 0.0
+	for i, p := range old {
+		tilted[i] = p * math.Exp(tilt*float64(i))
+		sum += tilted[i]
+		oldN += s.old[i]
+		newN += s.new[i]
+	}
+	ratio := 0.0
+	for i, p := range old {
+		q := tilted[i] / sum
+		pooled := (oldN*p + newN*q) / (oldN + newN)
+		if s.old[i] > 0 {
+			ratio += s.old[i] * math.Log(p/pooled)
+		}
+		if s.new[i] > 0 {
+			ratio += s.new[i] * math.Log(q/pooled)
+		}
+	}
+	return ratio
+}

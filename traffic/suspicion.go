@@ -1,0 +1,88 @@
+package traffic
+
+import (
+	"math"
+	"time"
+)
+
+// lift is a harm that a suspicion bets on: how much likelier an outcome has become. An outage of a second or two must
+// not decide, so what one moment can prove is limited: a bet wins at most burst at once and perSecond in
+// the long run, as logarithms.
+type lift struct{ by, burst, perSecond float64 }
+
+var (
+	harmLifts = []lift{{0.003, 3, 1}, {0.012, 3, 1}, {0.05, 3, 1}, {0.2, 3, 1}}
+	// grossLifts are harm that nobody can bear: it is found in a few seconds.
+	grossLifts = []lift{{0.25, 4, 3}, {0.6, 4, 3}}
+)
+
+// suspicion is the evidence that an outcome has become likelier by more than a tolerance. Its wealth is that of
+// somebody who bets on it at fair odds: if it is not so, wealth ever reaches 1/α with a probability of at
+// most α (Ville's inequality), whatever is looked at and whenever.
+//
+// Half of the wealth is bet from the first request on, divided between the lifts. The rest is a reserve that is
+// staked little by little, so that a release that turns bad after hours is found by a bet that has not
+// been lost in the good time before.
+type suspicion struct {
+	Stakes []float64     `json:"stakes"` // logarithms, one a lift
+	Limits []float64     `json:"limits"` // what each may win now
+	Age    time.Duration `json:"age"`
+}
+
+func newSuspicion(lifts []lift) suspicion {
+	s := suspicion{Stakes: make([]float64, len(lifts)), Limits: make([]float64, len(lifts))}
+	for i, l := range lifts {
+		s.Stakes[i], s.Limits[i] = math.Log(0.5/float64(len(lifts))), l.burst
+	}
+	return s
+}
+
+// add bets on a block of counts that took so long. old is what was known of the old release's rate before.
+func (s *suspicion) add(lifts []lift, p pair, old, tolerance float64, took time.Duration) {
+	s.bet(lifts, took, func(l lift) float64 {
+		at := rates{clamp(old), min(clamp(old+tolerance+l.by), 0.98)}
+		if at.new <= at.old+tolerance {
+			return 0 // nothing worse is possible
+		}
+		return p.logRatio(at, p.nearest(at, tolerance))
+	})
+}
+
+// bet stakes some of the reserve, and then multiplies each stake by what its bet has won, a logarithm.
+func (s *suspicion) bet(lifts []lift, took time.Duration, won func(lift) float64) {
+	fresh := (staked(s.Age+took) - staked(s.Age)) / float64(len(lifts))
+	s.Age += took
+	seconds := took.Seconds()
+	for i, l := range lifts {
+		limit := min(s.Limits[i]+l.perSecond*seconds, l.burst+l.perSecond*min(seconds, 1))
+		gain := min(won(l), limit)
+		s.Limits[i] = min(limit-max(gain, 0), l.burst)
+		s.Stakes[i] = logAdd(s.Stakes[i], math.Log(fresh)) + gain
+	}
+}
+
+// staked is how much of the reserve of ½ has been staked by an age: half of it in the first hour, then less and
+// less, and never all.
+func staked(age time.Duration) float64 {
+	h := age.Hours()
+	return 0.5 * h / (h + 1)
+}
+
+// log is the logarithm of the wealth.
+func (s *suspicion) log() float64 {
+	sum := math.Log(0.5 - staked(s.Age))
+	for _, x := range s.Stakes {
+		sum = logAdd(sum, x)
+	}
+	return sum
+}
+
+func logAdd(a, b float64) float64 {
+	if a < b {
+		a, b = b, a
+	}
+	if math.IsInf(b, -1) {
+		return a
+	}
+	return a + math.Log1p(math.Exp(b-a))
+}

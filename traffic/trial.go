@@ -1,0 +1,270 @@
+package traffic
+
+import (
+	"math"
+	"time"
+)
+
+// DefaultAlpha is the probability of ever calling a release worse that is not, over all guards and steps of one
+// cross-fade.
+const DefaultAlpha = 0.005
+
+// boundAlpha is the probability that the harm exceeds the ceiling that is shown for it.
+const boundAlpha = 0.05
+
+// The parts of alpha that each comparison has. What a fade is not guarded against keeps its part.
+const (
+	errorsPart = 0.45
+	shiftPart  = 0.2  // of all answers
+	tailPart   = 0.15 // of the slowest twentieth
+	classPart  = 0.03 // of 3xx, and of 4xx
+	failPart   = 0.04 // errors by the dozen
+	latePart   = 0.1
+)
+
+// Trial is what a comparison of two releases on one route has found so far. It goes on over all steps of a
+// cross-fade: in each block of time both releases had the same traffic, and what a block shows counts whatever
+// the shares were. It is kept as JSON while a node restarts.
+type Trial struct {
+	Began  time.Time `json:"began"`
+	Totals struct {
+		Old Tally `json:"old"`
+		New Tally `json:"new"`
+	} `json:"totals"`
+	// Observed is how long requests have been counted, and Recent how many a second came of late.
+	Observed time.Duration `json:"observed"`
+	Recent   float64       `json:"recent"`
+	// Excess is how many requests failed or were slow beyond what the old release would have done.
+	ExcessErrors float64 `json:"excess_errors"`
+	ExcessSlow   float64 `json:"excess_slow"`
+
+	ErrorsHarm  suspicion    `json:"errors_harm"`
+	ErrorsLimit ceiling      `json:"errors_limit"`
+	ShiftHarm   suspicion    `json:"shift_harm"`
+	TailHarm    suspicion    `json:"tail_harm"`
+	SlowLimit   ceiling      `json:"slow_limit"`
+	FailHarm    suspicion    `json:"fail_harm"`
+	ClassHarm   [2]suspicion `json:"class_harm"` // 3xx and 4xx
+	LateHarm    suspicion    `json:"late_harm"`
+	Times       *times       `json:"times,omitempty"`
+	Known       history      `json:"known"`
+
+	margins Margins
+	blocks  struct {
+		errors, fail, late pair
+		classes            [2]pair
+		slow               spectrum
+		took               time.Duration // since the last block of answers
+		tookSlow, tookLate time.Duration
+	}
+	seen             bool
+	lastOld, lastNew Sample
+	at               time.Time
+	underway         underway
+}
+
+// Tally is what one release did in a trial.
+type Tally struct {
+	Requests uint64    `json:"requests"`
+	Errors   uint64    `json:"errors"`
+	Classes  [6]uint64 `json:"classes"`
+	Answers  uint64    `json:"answers"` // those that were timed
+	Slow     uint64    `json:"slow"`    // of them: slower than the old release's 95th percentile and the margin
+	Late     uint64    `json:"late"`    // under way for longer than nearly all of the old release's took
+}
+
+// history is what is known of the old release's rates, from before the trial too. It decides what is bet on, never
+// whether a bet is won: evidence from it would not be safe against drift.
+type history struct {
+	Errors, Late       frequency
+	Classes            [2]frequency
+	Slow               frequency
+	Spectrum           [len(quantiles) + 1]float64
+	NewErrors, NewSlow frequency
+}
+
+// frequency estimates a probability from k of n, with a prior of its own.
+type frequency struct{ N, K float64 }
+
+// usualErrors is the share of errors of a release of which nothing is known.
+const usualErrors = 0.001
+
+func (r frequency) estimate(prior float64) float64 {
+	const weight = 20
+	return (r.K + prior*weight) / (r.N + weight)
+}
+
+// add counts n more requests, k of them with the outcome. Old ones fade: what was yesterday is no measure of today.
+func (r *frequency) add(n, k float64) {
+	const most = 5000
+	r.N, r.K = r.N+n, r.K+k
+	if r.N > most {
+		r.N, r.K = most, r.K*most/r.N
+	}
+}
+
+// Begin begins to compare. old is what the old release has done on the route so far.
+func Begin(old, new Sample, m Margins, now time.Time) *Trial {
+	t := &Trial{Began: now, ErrorsHarm: newSuspicion(harmLifts), ErrorsLimit: newCeiling(), SlowLimit: newCeiling(),
+		ShiftHarm: newSuspicion(tilts), TailHarm: newSuspicion(harmLifts),
+		FailHarm: newSuspicion(grossLifts), LateHarm: newSuspicion(grossLifts),
+	}
+	for i := range t.ClassHarm {
+		t.ClassHarm[i] = newSuspicion(grossLifts)
+	}
+	// At most so many requests of the past: an old habit must not outweigh today's.
+	past := min(1, 2000/float64(max(old.Requests, 1)))
+	n := past * float64(old.Requests)
+	t.Known.Errors.add(n, past*float64(old.Errors))
+	for i := range t.Known.Classes {
+		t.Known.Classes[i].add(n, past*float64(old.Classes[i+3]))
+	}
+	t.Resume(old, new, m, now)
+	t.chooseTimes(old)
+	return t
+}
+
+// Resume goes on with a trial after a restart: what was counted until now is not compared.
+func (t *Trial) Resume(old, new Sample, m Margins, now time.Time) {
+	t.margins, t.lastOld, t.lastNew, t.at, t.seen = m, old.clone(), new.clone(), now, true
+	t.underway = underway{}
+}
+
+func (t *Trial) chooseTimes(old Sample) {
+	if old.answers() < leastAnswers {
+		return
+	}
+	chosen := chooseTimes(old, t.margins)
+	t.Times = &chosen
+	below := 0.0
+	for i, q := range quantiles {
+		t.Known.Spectrum[i], below = 100*(q-below), q
+	}
+	t.Known.Spectrum[len(quantiles)] = 100 * (1 - below)
+	t.Known.Slow = frequency{N: 100, K: 100 * (1 - quantiles[p95])}
+	t.Known.Late = frequency{N: 100, K: 1}
+}
+
+// Since is how long ago the trial observed last.
+func (t *Trial) Since(now time.Time) time.Duration { return now.Sub(t.at) }
+
+// Valid says whether a trial that was read has all of its parts: another version of micro may have other bets.
+func (t *Trial) Valid() bool {
+	ok := len(t.ErrorsHarm.Stakes) == len(harmLifts) && len(t.TailHarm.Stakes) == len(harmLifts) && len(t.ShiftHarm.Stakes) == len(tilts)
+	for _, s := range []*suspicion{&t.ErrorsHarm, &t.TailHarm, &t.ShiftHarm, &t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1]} {
+		ok = ok && len(s.Limits) == len(s.Stakes) && len(s.Stakes) > 0
+	}
+	for _, s := range []*suspicion{&t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1]} {
+		ok = ok && len(s.Stakes) == len(grossLifts)
+	}
+	return ok
+}
+
+// Rate is how many requests a second the host has had: as many as on average, or as of late where that is more. It is
+// 0 where the trial is too young to say.
+func (t *Trial) Rate() float64 {
+	n := t.Totals.Old.Requests + t.Totals.New.Requests
+	if t.Observed < leastObserved && n < 50 {
+		return 0
+	}
+	return max(float64(n+1)/t.Observed.Seconds(), t.Recent)
+}
+
+// leastObserved is how long a host's requests are counted before its rate is known.
+const leastObserved = 10 * time.Second
+
+// Observe adds what both releases did since the last time. Samples are as in Begin.
+func (t *Trial) Observe(old, new Sample, now time.Time) {
+	a, b, took := old.since(t.lastOld), new.since(t.lastNew), now.Sub(t.at)
+	if took <= 0 {
+		return
+	}
+	t.lastOld, t.lastNew, t.at = old.clone(), new.clone(), now
+	t.Totals.Old.add(a)
+	t.Totals.New.add(b)
+	t.Observed += took
+	fade := math.Exp(-took.Seconds() / 60)
+	t.Recent = fade*t.Recent + (1-fade)*float64(a.Requests+b.Requests)/took.Seconds()
+	bl := &t.blocks
+	bl.took, bl.tookSlow = bl.took+took, bl.tookSlow+took
+	n, m := float64(a.Requests), float64(b.Requests)
+	bl.errors = bl.errors.plus(pair{n, float64(a.Errors), m, float64(b.Errors)})
+	for i := range bl.classes {
+		bl.classes[i] = bl.classes[i].plus(pair{n, float64(a.Classes[i+3]), m, float64(b.Classes[i+3])})
+	}
+	if bl.errors.oldN > 0 && bl.errors.newN > 0 {
+		t.judgeBlock()
+	}
+	if t.Times == nil {
+		t.chooseTimes(old)
+		return
+	}
+	bl.slow = bl.slow.plus(spectrum{a.bins(t.Times.Old), b.bins(t.Times.New)})
+	t.Totals.Old.Slow += a.above(t.Times.Old[p95])
+	t.Totals.New.Slow += b.above(t.Times.New[p95])
+	if p := bl.slow.above(p95); p.oldN > 0 && p.newN > 0 {
+		t.judgeTimes()
+	}
+	t.observeLate(old, new, now, took)
+}
+
+func (t *Trial) judgeBlock() {
+	bl, k := &t.blocks, &t.Known
+	p := bl.errors
+	old := k.Errors.estimate(usualErrors)
+	t.ErrorsHarm.add(harmLifts, p, old, errorsTolerance, bl.took)
+	t.FailHarm.add(grossLifts, p, old, grossTolerance, bl.took)
+	t.ErrorsLimit.add(p, old, k.NewErrors.estimate(old), boundAlpha)
+	t.ExcessErrors += p.newK - p.newN*old
+	k.Errors.add(p.oldN, p.oldK)
+	k.NewErrors.add(p.newN, p.newK)
+	for i := range bl.classes {
+		p := bl.classes[i]
+		t.ClassHarm[i].add(grossLifts, p, k.Classes[i].estimate(0.01), grossTolerance, bl.took)
+		k.Classes[i].add(p.oldN, p.oldK)
+		bl.classes[i] = pair{}
+	}
+	bl.errors, bl.took = pair{}, 0
+}
+
+func (t *Trial) judgeTimes() {
+	bl, k := &t.blocks, &t.Known
+	p, usual := bl.slow.above(p95), k.spectrum()
+	old := k.Slow.estimate(1 - quantiles[p95])
+	t.ShiftHarm.bet(tilts, bl.tookSlow, func(l lift) float64 { return bl.slow.shifted(usual, l.by) })
+	t.TailHarm.add(harmLifts, p, old, slowTolerance, bl.tookSlow)
+	t.SlowLimit.add(p, old, k.NewSlow.estimate(old), boundAlpha)
+	t.ExcessSlow += p.newK - p.newN*old
+	k.NewSlow.add(p.newN, p.newK)
+	k.Slow.add(p.oldN, p.oldK)
+	for i, n := range bl.slow.old {
+		k.Spectrum[i] += n
+	}
+	bl.slow, bl.tookSlow = spectrum{}, 0
+}
+
+// spectrum is the old release's distribution, as far as it is known.
+func (h *history) spectrum() (p [len(quantiles) + 1]float64) {
+	sum := 0.0
+	for _, n := range h.Spectrum {
+		sum += n
+	}
+	for i, n := range h.Spectrum {
+		p[i] = n / sum
+	}
+	return p
+}
+
+func (t *Tally) add(s Sample) {
+	t.Requests += s.Requests
+	t.Errors += s.Errors
+	t.Answers += s.answers()
+	for i, n := range s.Classes {
+		t.Classes[i] += n
+	}
+}
+
+// Cost is how many requests failed or were slow because of the new release, as far as can be told.
+func (t *Trial) Cost() float64 {
+	return max(0, t.ExcessErrors) + max(0, t.ExcessSlow) + float64(t.underway.overdueNew)
+}
