@@ -215,7 +215,7 @@ func (f *Figures) EachRoute(visit func(host, path string, requests uint64)) {
 		for k, route := range *routes {
 			var n uint64
 			for _, t := range *route.releases.Load() {
-				n += t.judged.requests.Load() + t.unjudged.requests.Load()
+				n += t.judged.requests.Load() + t.chosen.requests.Load()
 			}
 			visit(k.host, k.path, n)
 		}

@@ -103,7 +103,9 @@ type sameRelease struct {
 
 // alike are worlds in which the releases do not differ.
 func alike() []sameRelease {
-	world := func(rate float64, r simulate.Release) simulate.World { return simulate.World{Rate: rate, Old: r, New: r} }
+	world := func(rate float64, r simulate.Release) simulate.World {
+		return simulate.World{Rate: rate, Old: r, New: r}
+	}
 	good := simulate.Release{Failing: .001}
 	pareto, cliff, drift, bursts := world(20, good), world(20, good), world(20, good), world(20, good)
 	pareto.Latency, cliff.Latency = simulate.Pareto, simulate.Cliff
