@@ -8,18 +8,19 @@ import (
 
 // App is an app with what there is to know at a glance.
 type App struct {
-	Group     cloud.GroupName `json:"group" doc:"The group that owns the app"`
-	Name      cloud.AppName   `json:"name" doc:"The app's name"`
-	Created   time.Time       `json:"created"`
-	Current   int             `json:"current" doc:"Number of the release that the app's address follows, 0 before there is one"`
-	Last      int             `json:"last" doc:"The highest release number so far"`
-	Phase     cloud.Phase     `json:"phase" doc:"Phase of the current release, or of the one being switched to before there is one"`
-	Rollout   int             `json:"rollout,omitempty" doc:"Number of the release that is being switched to"`
-	Ready     int             `json:"ready" doc:"Instances of the current release that are ready"`
-	Instances int             `json:"instances" doc:"Instances that the current release is to have"`
-	Image     string          `json:"image,omitempty" doc:"What the current release's image was made from"`
-	Addresses []string        `json:"addresses" nullable:"false" doc:"URLs of the app; the first one opens without any set-up"`
-	Hosts     []string        `json:"hosts" nullable:"false" doc:"Mapped hosts with their paths"`
+	Group     cloud.GroupName     `json:"group" doc:"The group that owns the app"`
+	Name      cloud.AppName       `json:"name" doc:"The app's name"`
+	Created   time.Time           `json:"created"`
+	Current   int                 `json:"current" doc:"Number of the release that the app's address follows, 0 before there is one"`
+	Last      int                 `json:"last" doc:"The highest release number so far"`
+	Phase     cloud.Phase         `json:"phase" doc:"Phase of the current release, or of the one being switched to before there is one"`
+	Rollout   int                 `json:"rollout,omitempty" doc:"Number of the release that is being switched to"`
+	Ready     int                 `json:"ready" doc:"Instances of the current release that are ready"`
+	Instances int                 `json:"instances" doc:"Instances that the current release is to have"`
+	Image     string              `json:"image,omitempty" doc:"What the current release's image was made from"`
+	Addresses []string            `json:"addresses" nullable:"false" doc:"URLs of the app; the first one opens without any set-up"`
+	Idle      []cloud.ProcessName `json:"idle,omitempty" doc:"Processes that have no instance, as the formation has it"`
+	Hosts     []string            `json:"hosts" nullable:"false" doc:"Mapped hosts with their paths"`
 }
 
 // Release is one release of an app.

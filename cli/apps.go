@@ -55,6 +55,9 @@ func (c *command) appCommand() *urfave.Command {
 				c.print("switching  to %s", release(a.Rollout))
 			}
 			c.print("ready      %d of %d", a.Ready, a.Instances)
+			for _, name := range a.Idle {
+				c.print("idle       %s: micro scale %s %s=1", name, a.Name, name)
+			}
 			if a.Image != "" {
 				c.print("image      %s", a.Image)
 			}

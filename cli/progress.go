@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -14,7 +15,10 @@ import (
 // progress shows what happens to a push: as BuildKit does on a terminal, in plain lines elsewhere.
 type progress struct {
 	c     *command
-	quiet bool // JSON is asked for
+	quiet bool          // JSON is asked for
+	done  chan struct{} // closed by stop
+
+	mu    sync.Mutex // guards the fields below: time passes without events, too
 	steps map[string]*step
 	order []*step
 	live  bool // steps are drawn over what was drawn before
@@ -30,14 +34,62 @@ type step struct {
 	headed   bool // its name has been printed, in plain lines
 	ended    bool // that it has ended, too
 	tail     []string
-	unfinish string // output without an end of line
+	unfinish string    // output without an end of line
+	since    time.Time // when this process saw the step begin
+	spoke    time.Time // when a line of it was printed last, in plain lines
 }
 
 func (c *command) progress(u *urfave.Context) *progress {
-	return &progress{c: c, quiet: u.Bool("json"), steps: map[string]*step{}, live: c.interactive(), screen: screen{to: c.Stderr}}
+	p := &progress{c: c, quiet: u.Bool("json"), done: make(chan struct{}), steps: map[string]*step{}, live: c.interactive(), screen: screen{to: c.Stderr}}
+	go p.tick()
+	return p
+}
+
+// stop leaves what was drawn where it is, and shows no more.
+func (p *progress) stop() {
+	close(p.done)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end()
+}
+
+// sayEvery is how often a step that prints nothing is said to run still, in plain lines.
+const sayEvery = 30 * time.Second
+
+// tick shows how the time of a step passes that prints nothing.
+func (p *progress) tick() {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-second.C:
+			p.mu.Lock()
+			p.showTime(time.Now())
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *progress) showTime(now time.Time) {
+	switch {
+	case p.quiet:
+	case p.live && len(p.order) > 0:
+		p.draw(false)
+	case !p.live:
+		for _, s := range p.order {
+			if s.headed && s.Progress.Ended == nil && now.Sub(s.spoke) >= sayEvery {
+				s.spoke = now
+				p.c.say("#%d … runs for %s", s.number, now.Sub(s.since).Round(time.Second))
+			}
+		}
+	}
 }
 
 func (p *progress) event(e api.PushEvent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.quiet {
 		return
 	}
@@ -70,12 +122,18 @@ func (p *progress) step(now api.Progress) {
 	if s.Name == "" {
 		s.Name = name
 	}
+	if s.Started != nil && s.since.IsZero() {
+		s.since = time.Now()
+	}
 	lines := s.output()
 	if p.live {
 		s.tail = append(s.tail, lines...)
 		s.tail = s.tail[max(0, len(s.tail)-6):]
 		p.draw(false)
 		return
+	}
+	if len(lines) > 0 || !s.headed {
+		s.spoke = time.Now()
 	}
 	if !s.headed && s.Name != "" && (s.Started != nil || s.Ended != nil) {
 		s.headed = true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -48,6 +49,28 @@ current: 2 of 2 ready
 	if out.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
 	}
+}
+
+// A step that prints nothing for long is said to run still.
+func TestSilentStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		c := &command{System: System{Stderr: &out, Env: func(string) (string, bool) { return "", false }}}
+		p := &progress{c: c, done: make(chan struct{}), steps: map[string]*step{}}
+		go p.tick()
+		begun, ended := time.Now(), time.Now().Add(100*time.Second)
+		p.event(api.PushEvent{Progress: &api.Progress{ID: "a", Name: "RUN make", Started: &begun}})
+		time.Sleep(45 * time.Second)
+		p.event(api.PushEvent{Progress: &api.Progress{ID: "a", Name: "RUN make", Started: &begun, Log: []byte("half\n")}})
+		time.Sleep(55 * time.Second)
+		p.event(api.PushEvent{Progress: &api.Progress{ID: "a", Name: "RUN make", Started: &begun, Ended: &ended}})
+		time.Sleep(time.Minute)
+		p.stop()
+		want := "#1 RUN make\n#1 … runs for 30s\n#1 half\n#1 … runs for 1m15s\n#1 DONE 100.0s\n"
+		if out.String() != want {
+			t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+		}
+	})
 }
 
 // With --json nothing but JSON is printed.

@@ -30,9 +30,33 @@ func (c *command) ps() *urfave.Command {
 					})
 				}
 				before = usageOf(list)
-				return c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "CPU", "MEMORY", "PROCESSES", "REQUESTS", "SINCE", "WHY"}, rows)
+				err = c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "CPU", "MEMORY", "PROCESSES", "REQUESTS", "SINCE", "WHY"}, rows)
+				if err != nil || u.Bool("follow") {
+					return err
+				}
+				return c.sayIdle(ctx, u, client)
 			})
 		}))
+}
+
+// sayIdle names the processes of which the table has no instance because none is wanted.
+func (c *command) sayIdle(ctx context.Context, u *urfave.Context, client *api.Client) error {
+	var apps []api.App
+	var err error
+	if arg := u.Args().First(); arg == "" {
+		apps, err = client.Apps(ctx, c.group(u))
+	} else if ref, perr := c.ref(u, arg); perr == nil && ref.N == 0 {
+		apps = make([]api.App, 1)
+		apps[0], err = client.App(ctx, ref.AppRef)
+	}
+	for _, a := range apps {
+		for _, name := range a.Idle {
+			if a.Phase != cloud.PhaseStopped {
+				c.say("process %s of %s has 0 instances: micro scale %s %s=1", name, a.Name, a.Name, name)
+			}
+		}
+	}
+	return err
 }
 
 func (c *command) stats() *urfave.Command {

@@ -142,23 +142,22 @@ func newSecret() string {
 
 // draftFlags puts what flags say over what the manifest does.
 func draftFlags(u *urfave.Context, d *cloud.PushSpec) error {
-	web := d.Processes[cloud.Web]
+	var flags cloud.ProcessSpec
 	if u.IsSet("instances") {
 		n := u.Int("instances")
-		web.Instances = &n
+		flags.Instances = &n
 	}
 	if u.IsSet("memory") {
 		n, err := cloud.ParseSize(u.String("memory"))
 		if err != nil {
 			return err
 		}
-		web.Memory = &n
+		flags.Memory = &n
 	}
-	if u.IsSet("instances") || u.IsSet("memory") {
-		if d.Processes == nil {
-			d.Processes = map[cloud.ProcessName]cloud.ProcessSpec{}
+	if flags != (cloud.ProcessSpec{}) {
+		if err := scaleDraft(d, flags); err != nil {
+			return err
 		}
-		d.Processes[cloud.Web] = web
 	}
 	for _, kv := range valuesOf(u, "env") {
 		k, v, ok := strings.Cut(kv, "=")
@@ -180,6 +179,37 @@ func draftFlags(u *urfave.Context, d *cloud.PushSpec) error {
 		}
 		d.Strategy = &strategy
 	}
+	return nil
+}
+
+// scaleDraft gives the process web what flags say of instances and memory; in an app without web, the only
+// process that it has.
+func scaleDraft(d *cloud.PushSpec, flags cloud.ProcessSpec) error {
+	name := cloud.Web
+	if d.NoWeb {
+		var all []cloud.ProcessName
+		for _, p := range sorted(d.Processes) {
+			if p != cloud.ReleaseCommand {
+				all = append(all, p)
+			}
+		}
+		if len(all) != 1 {
+			return cloud.Errorf(cloud.Invalid, "the app has no process web, and -i and -m do not say which of %v they are about", all).
+				WithHint("write instances and memory in micro.yml, or use micro scale APP PROCESS=N")
+		}
+		name = all[0]
+	}
+	if d.Processes == nil {
+		d.Processes = map[cloud.ProcessName]cloud.ProcessSpec{}
+	}
+	p := d.Processes[name]
+	if flags.Instances != nil {
+		p.Instances = flags.Instances
+	}
+	if flags.Memory != nil {
+		p.Memory = flags.Memory
+	}
+	d.Processes[name] = p
 	return nil
 }
 
@@ -207,7 +237,7 @@ var errUploadEnded = errors.New("the upload has ended")
 // watchPush shows what happens to a push until it has ended, over lost connections and restarts of the node.
 func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.Client, push api.Push) (api.Outcome, error) {
 	show := c.progress(u)
-	defer show.end()
+	defer show.stop()
 	next := 1
 	var lost time.Time
 	for {

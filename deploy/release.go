@@ -48,6 +48,11 @@ func (d *Deployer) writeRelease(p *push, image runtime.Image) (cloud.ReleaseRef,
 		d.log.Warn("the build's output is not kept", "app", p.app.String(), "release", ref.N, "err", err)
 	}
 	p.setRelease(ref.N)
+	if rel, ok := d.cfg.Store.State().Release(ref); ok {
+		for _, note := range notesOn(rel, image.Volumes) {
+			p.events.add(api.PushEvent{Note: note})
+		}
+	}
 	for _, other := range d.rivals(p) {
 		if other.seq < p.seq && !other.hasEnded() {
 			other.cancel(errSuperseded(ref))

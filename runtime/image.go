@@ -17,6 +17,7 @@ type Image struct {
 	Env        []string
 	User, Dir  string
 	Ports      []int             // exposed over TCP, ascending
+	Volumes    []string          // folders whose data the image's author wants to outlive a container, sorted
 	Labels     map[string]string // the config's labels and the manifest's annotations
 	StopSignal string
 }

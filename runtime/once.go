@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -18,9 +19,6 @@ const Cron cloud.ProcessName = "cron"
 // returns its exit code. memory overrides the process's limit where it is not 0. The container is gone
 // when RunOnce returns; it ends with ctx.
 func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.ProcessName, memory int64, c Command) (int, error) {
-	if process == "" {
-		process = cloud.Web
-	}
 	made, _, err := a.once(ctx, "run", r, process)
 	if err != nil {
 		return 0, err
@@ -37,7 +35,7 @@ func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.P
 
 // RunJob runs a job of a release like RunOnce. What it prints goes to the app's log.
 func (a *Agent) RunJob(ctx context.Context, r cloud.ReleaseRef, j cloud.Job) (Exit, error) {
-	made, i, err := a.once(ctx, "cron", r, cloud.Web)
+	made, i, err := a.once(ctx, "cron", r, "")
 	if err != nil {
 		return Exit{}, err
 	}
@@ -50,8 +48,8 @@ func (a *Agent) RunJob(ctx context.Context, r cloud.ReleaseRef, j cloud.Job) (Ex
 	return a.seeThrough(ctx, made)
 }
 
-// once is a container for one command, made like those of a release's process, and what it would be an
-// instance of.
+// once returns a container for one command, made like those of a release's process (its main one where none
+// is named), and what it would be an instance of.
 func (a *Agent) once(ctx context.Context, what string, r cloud.ReleaseRef, process cloud.ProcessName) (Container, *cloud.Instance, error) {
 	state := a.Views.View().State
 	_, rel, err := state.MustRelease(r)
@@ -62,6 +60,7 @@ func (a *Agent) once(ctx context.Context, what string, r cloud.ReleaseRef, proce
 	if !ok {
 		return Container{}, nil, cloud.Errorf(cloud.NotFound, "no group %q", rel.Group)
 	}
+	process = cmp.Or(process, rel.Spec.Main())
 	if _, ok := rel.Spec.Processes[process]; !ok {
 		return Container{}, nil, cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, process).WithCommand("micro app %s", rel.AppRef)
 	}

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/protoduction/micro/api"
@@ -132,6 +133,14 @@ func (h *Handler) app(v cloud.View, a *cloud.App) api.App {
 			out.Ready += ready[name]
 		}
 		out.Instances = rel.Formation.Instances()
+		for _, name := range slices.Sorted(maps.Keys(rel.Formation)) {
+			if name != cloud.ReleaseCommand && rel.Formation[name].Instances == 0 {
+				out.Idle = append(out.Idle, name)
+			}
+		}
+		if _, web := rel.Spec.Processes[cloud.Web]; !web {
+			out.Addresses = []string{}
+		}
 	}
 	for vhost := range v.State.HostsOf(a.AppRef) {
 		for _, r := range vhost.Routes {
@@ -159,6 +168,9 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 		Processes: map[cloud.ProcessName]api.Process{}, Instances: v.State.Wanted(r).Instances(), Staged: r.Staged, Warm: r.Warm,
 		Failure: r.Failure, Labels: r.Spec.Labels,
 		Addresses: h.URLs(h.Domain.Release(r.ReleaseRef, r.Created)),
+	}
+	if _, web := r.Spec.Processes[cloud.Web]; !web {
+		out.Addresses = []string{}
 	}
 	for name, p := range r.Spec.Processes {
 		s := r.Formation[name]

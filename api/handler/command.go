@@ -63,7 +63,7 @@ func (h *Handler) serveCommands() {
 			if err != nil {
 				return nil, "", err
 			}
-			one := OneOff{Release: rel.ReleaseRef, Process: cmp.Or(c.Process, cloud.Web), Memory: c.Memory, By: requestOf(ctx).actor}
+			one := OneOff{Release: rel.ReleaseRef, Process: cmp.Or(c.Process, rel.Spec.Main()), Memory: c.Memory, By: requestOf(ctx).actor}
 			if _, ok := rel.Spec.Processes[one.Process]; !ok {
 				return nil, "", cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, one.Process).WithCommand("micro app %s", app)
 			}

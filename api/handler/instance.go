@@ -230,7 +230,7 @@ func pick(v cloud.View, app cloud.AppRef, c api.Command) (*cloud.Instance, error
 	if err != nil {
 		return nil, err
 	}
-	process := cmp.Or(c.Process, cloud.Web)
+	process := cmp.Or(c.Process, rel.Spec.Main())
 	if _, ok := rel.Spec.Processes[process]; !ok {
 		return nil, cloud.Errorf(cloud.NotFound, "release %s has no process %q", rel.ReleaseRef, process).WithHint("%s", ps)
 	}

@@ -210,7 +210,8 @@ func (s *Store) describe(ctx context.Context, target ocispec.Descriptor) (runtim
 		Digest: target.Digest.String(), Name: target.Digest.String(),
 		Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd, Env: c.Config.Env,
 		User: c.Config.User, Dir: c.Config.WorkingDir, Ports: tcpPorts(c.Config.ExposedPorts),
-		Labels: map[string]string{}, StopSignal: c.Config.StopSignal,
+		Volumes: slices.Sorted(maps.Keys(c.Config.Volumes)),
+		Labels:  map[string]string{}, StopSignal: c.Config.StopSignal,
 		Size: target.Size + m.Config.Size,
 	}
 	maps.Copy(img.Labels, c.Config.Labels)
