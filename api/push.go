@@ -23,6 +23,7 @@ type Source struct {
 	Dockerfile string            `json:"dockerfile,omitempty" doc:"Path in the folder; missing: Dockerfile"`
 	Target     string            `json:"target,omitempty" doc:"Stage to stop at"`
 	Args       map[string]string `json:"args,omitempty"`
+	Secrets    map[string][]byte `json:"secrets,omitempty" doc:"By their IDs, in base64, for RUN --mount=type=secret; kept in memory until the image is made"`
 	NoCache    bool              `json:"no_cache,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty" doc:"OCI annotations to set, for example the revision"`
 	Apart      []string          `json:"apart,omitzero" doc:"Paths of the folder that COPY and ADD must not see, for example of an ignored Dockerfile. Missing: what NAME.dockerignore beside the Dockerfile or .dockerignore names"`
@@ -37,6 +38,24 @@ type File struct {
 	Digest string `json:"digest,omitempty" doc:"sha256:… of a regular file's content"`
 	Link   string `json:"link,omitempty" doc:"Target of a symbolic link"`
 	Dir    bool   `json:"dir,omitempty"`
+}
+
+// MaxSecrets bounds the secrets of a build, all together, in bytes.
+const MaxSecrets = 500 << 10
+
+// CheckSecrets reports secrets that no build can have.
+func (s *Source) CheckSecrets() error {
+	size := 0
+	for id, value := range s.Secrets {
+		if id == "" {
+			return cloud.Errorf(cloud.Invalid, "a build secret has no ID")
+		}
+		size += len(value)
+	}
+	if size > MaxSecrets {
+		return cloud.Errorf(cloud.Invalid, "the build secrets have more than %d KB", MaxSecrets>>10).WithHint("a secret is a password or a key; COPY other files")
+	}
+	return nil
 }
 
 // fits says whether the files are few enough for a draft: it is no use to list more than can be sent.

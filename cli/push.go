@@ -20,7 +20,7 @@ import (
 )
 
 func (c *command) push() *urfave.Command {
-	flags := []urfave.Flag{
+	flags := append([]urfave.Flag{
 		groupFlag, jsonFlag, detach,
 		&urfave.StringFlag{Name: "app", Aliases: []string{"a"}, Usage: "the app's `NAME`; else the manifest's, else the folder's"},
 		&urfave.StringFlag{Name: "image", Usage: "run this `IMAGE`: a reference, or an OCI or docker archive"},
@@ -31,8 +31,7 @@ func (c *command) push() *urfave.Command {
 		newRepeated("var", "", "`NAME=VALUE` of a ((variable)) of the manifest; may be repeated"),
 		newRepeated("vars-file", "", "YAML `FILE` of variables; may be repeated"),
 		&urfave.StringFlag{Name: "strategy", Usage: "how it takes over, `KIND` rolling, cutover or recreate"},
-		&urfave.BoolFlag{Name: "no-cache", Usage: "build every step again"},
-	}
+	}, buildFlags()...)
 	return c.new("push", "[PATH]", "build a folder, or take an image, and run it", 0, 1, flags, c.with(c.doPush))
 }
 
@@ -121,16 +120,16 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 	switch {
 	case image == "":
 		p.draft.Source = &api.Source{
-			Dockerfile: m.Build.Dockerfile, Target: m.Build.Target, Args: m.Build.Args, NoCache: u.Bool("no-cache"),
-			Labels: sourceLabels(p.dir),
+			Dockerfile: m.Build.Dockerfile, Target: m.Build.Target, Args: m.Build.Args, Labels: sourceLabels(p.dir),
 		}
 		p.draft.Name = filepath.Base(p.dir)
+		return p, c.readBuildFlags(u, p.draft.Source)
 	case isArchive(image):
 		p.archive, p.draft.Archive, p.draft.Name = image, true, filepath.Base(image)
 	default:
 		p.draft.Image, p.draft.Name = image, image
 	}
-	return p, nil
+	return p, onlyOfBuilds(u)
 }
 
 // newSecret is 64 random digits, as Heroku makes them.

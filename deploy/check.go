@@ -23,6 +23,9 @@ func checkRequest(s *cloud.State, app cloud.AppRef, r api.PushRequest) error {
 	if r.Source != nil && r.Source.Dockerfile != "" && !filepath.IsLocal(r.Source.Dockerfile) {
 		errs = append(errs, cloud.Errorf(cloud.Invalid, "the Dockerfile %q lies outside the folder", r.Source.Dockerfile))
 	}
+	if r.Source != nil {
+		errs = append(errs, r.Source.CheckSecrets())
+	}
 	errs = append(errs, s.CheckPush(app, r.Spec, r.Stage))
 	return cloud.Join(errs...)
 }

@@ -46,6 +46,7 @@ func (d *Deployer) makeImage(p *push) (runtime.Image, error) {
 		return runtime.Image{}, err
 	}
 	defer output.Close()
+	defer p.forgetSecrets()
 	image, err := d.bringImage(ctx, p, d.reportTo(p, newBuildLog(output, d.cfg.Now)))
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
@@ -61,7 +62,7 @@ func (d *Deployer) bringImage(ctx context.Context, p *push, progress func(runtim
 	case src != nil:
 		return d.cfg.Builder.Build(ctx, runtime.Build{
 			Name: p.app.String(), Source: p.uploadPath(), Dockerfile: src.Dockerfile, Apart: src.Apart, Target: src.Target, Args: src.Args,
-			NoCache: src.NoCache, Labels: src.Labels, Progress: progress,
+			Secrets: src.Secrets, NoCache: src.NoCache, Labels: src.Labels, Progress: progress,
 		})
 	}
 	archive, err := os.Open(p.uploadPath())

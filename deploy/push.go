@@ -66,6 +66,13 @@ func (p *push) files() []api.File {
 	return p.request.Source.Files
 }
 
+// forgetSecrets drops what only the build needs: the push itself is kept for longer.
+func (p *push) forgetSecrets() {
+	if p.request.Source != nil {
+		clear(p.request.Source.Secrets)
+	}
+}
+
 // enter begins a phase.
 func (p *push) enter(phase api.PushPhase) {
 	p.mu.Lock()

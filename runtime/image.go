@@ -48,9 +48,11 @@ type Build struct {
 	Dockerfile string // path inside Source; "" is "Dockerfile"
 	// Apart are paths inside Source that COPY and ADD must not see. Where it is nil, that is what
 	// NAME.dockerignore beside the Dockerfile says, else .dockerignore.
-	Apart    []string
-	Target   string
-	Args     map[string]string
+	Apart  []string
+	Target string
+	Args   map[string]string
+	// Secrets are for RUN --mount=type=secret, by their IDs. No layer, log or cache has them.
+	Secrets  map[string][]byte
 	NoCache  bool
 	Labels   map[string]string // OCI annotations and labels to set
 	Progress func(Progress)

@@ -78,6 +78,25 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// Secrets reach the steps that ask for them, and no layer.
+func TestSecrets(t *testing.T) {
+	r := newRig(t, nil)
+	src := r.source(t, map[string]string{"Dockerfile": base + `
+RUN --mount=type=secret,id=npm cat /run/secrets/npm
+RUN --mount=type=secret,id=npm,target=/x cat /x
+RUN --mount=type=secret,id=token,env=TOKEN echo env $TOKEN
+RUN test ! -e /run/secrets && test ! -e /x
+`})
+	var out output
+	secrets := map[string][]byte{"npm": []byte("hush,\n\x80"), "token": []byte("to ken")}
+	if _, err := r.Build(t.Context(), runtime.Build{Name: "shop", Source: src, Progress: out.add, Secrets: secrets}); err != nil {
+		t.Fatal(err)
+	}
+	if log := out.log.String(); strings.Count(log, "hush,\n\x80") != 2 || !strings.Contains(log, "env to ken") {
+		t.Errorf("%q", log)
+	}
+}
+
 // An argument that nothing takes is most often misspelt: it is warned of.
 func TestUnusedArguments(t *testing.T) {
 	r := newRig(t, nil)

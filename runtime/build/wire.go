@@ -48,6 +48,7 @@ type Request struct {
 	Target     string            `json:"target,omitempty"`
 	Args       map[string]string `json:"args,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
+	Secrets    map[string][]byte `json:"secrets,omitempty"`
 	NoCache    bool              `json:"no_cache,omitempty"`
 	Prune      bool              `json:"prune,omitempty"` // no build at all: empty the cache
 }

@@ -2,6 +2,7 @@ package child
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/snapshot"
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/network"
 )
@@ -104,8 +106,27 @@ func (r mappedRef) Mount() ([]mount.Mount, func() error, error) {
 	}
 	for i := range all {
 		all[i] = r.m.through(all[i])
+		if err := shiftOwner(all[i]); err != nil {
+			return nil, nil, errors.Join(err, release())
+		}
 	}
 	return r.m.shared.mount(all, release)
+}
+
+// shiftOwner gives the file of a secret, which BuildKit wrote for this mount alone, to the user whom the
+// step knows by its owner's number.
+func shiftOwner(one mount.Mount) error {
+	if one.Type != "bind" || !strings.HasPrefix(one.Source, filepath.Clean(os.TempDir())+"/") {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(one.Source, &st); err != nil {
+		return fmt.Errorf("give a step its secret: %w", err)
+	}
+	if st.Uid >= network.Range || st.Gid >= network.Range {
+		return fmt.Errorf("the owner of a secret, %d:%d, is beyond %d", st.Uid, st.Gid, network.Range-1)
+	}
+	return os.Lchown(one.Source, int(network.SandboxBase+st.Uid), int(network.SandboxBase+st.Gid))
 }
 
 // plain looks behind the wrapper in which BuildKit mounts what can be written to, so that all who write

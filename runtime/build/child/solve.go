@@ -11,6 +11,7 @@ import (
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/tonistiigi/fsutil"
 
 	"github.com/protoduction/micro/cloud"
@@ -54,7 +55,7 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 		FrontendAttrs: attrs,
 		LocalMounts:   map[string]fsutil.FS{"context": source, "dockerfile": definition},
 		SharedKey:     r.Name, // the next build of this app is sent only what changed
-		Session:       []session.Attachable{credentials{from: remoteConfig(s.settings)}},
+		Session:       []session.Attachable{credentials{from: remoteConfig(s.settings)}, secretsprovider.FromMap(r.Secrets)},
 		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs(r)}},
 	}, status)
 	<-done
