@@ -24,7 +24,7 @@ func TestRouterAndDNSAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiler := &router.Compiler{Domain: domain, Mounts: []router.Mount{{
+	compiler := &router.Compiler{Mounts: []router.Mount{{
 		Host: domain.API(), Name: "api", Dial: func(context.Context) (net.Conn, error) { return nil, net.ErrClosed },
 	}}}
 	client := dnsd.View{Class: dnsd.Loopback, A: netip.MustParseAddr("127.0.0.1")}
@@ -35,7 +35,7 @@ func TestRouterAndDNSAgree(t *testing.T) {
 			return strings.Join(append(rapid.SliceOfN(labels, 0, 4).Draw(t, what), string(domain)), ".")
 		}
 		v := cloud.NewView()
-		changes := []cloud.Change{cloud.Put(&cloud.Group{Name: cloud.DefaultGroup}), cloud.Put(&cloud.Group{Name: "qa"})}
+		changes := []cloud.Change{cloud.Put(&cloud.Settings{Domain: domain}), cloud.Put(&cloud.Group{Name: cloud.DefaultGroup}), cloud.Put(&cloud.Group{Name: "qa"})}
 		for _, ref := range []cloud.AppRef{{Group: cloud.DefaultGroup, App: "a"}, {Group: "qa", App: "b"}} {
 			if rapid.Bool().Draw(t, ref.String()) {
 				changes = append(changes, cloud.Put(&cloud.App{AppRef: ref, Created: born, Last: 1, Current: 1}),

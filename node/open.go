@@ -135,7 +135,7 @@ func (n *Node) openNames(context.Context) error {
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Mirrors: n.counted,
 		Local: n.addresses.IsLocal, PassKey: n.secret,
 	})
-	n.compiler = &router.Compiler{Domain: n.cfg.Domain, Seed: binary.NativeEndian.Uint64(n.secret)}
+	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret)}
 	n.chosen = datadir.Choices{
 		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
 	}

@@ -306,7 +306,7 @@ func (x *exchange) giveBack() {
 	x.c.w.up.Store(nil)
 	now := r.now()
 	if x.reuse == byNobody || x.res.Close {
-		x.ep.part(w, now)
+		x.endpoint.part(w, now)
 		return
 	}
 	idle := r.limits.UpstreamIdle
@@ -314,14 +314,14 @@ func (x *exchange) giveBack() {
 		idle = min(idle, keepAliveTimeout(v))
 	}
 	if x.reuse == byAnyone {
-		x.ep.give(w, now, now+int64(idle))
+		x.endpoint.give(w, now, now+int64(idle))
 		return
 	}
 	if x.c.own != w {
 		x.c.disown()
 		x.c.own = w
 	}
-	x.ep.giveToOwner(w, now, now+int64(idle))
+	x.endpoint.giveToOwner(w, now, now+int64(idle))
 }
 
 // keepAliveTimeout is how long an upstream that says "timeout=5" may be kept: less, so that we are never

@@ -18,7 +18,11 @@ type world struct {
 
 var birth = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func newWorld() *world { return &world{view: cloud.NewView()} }
+func newWorld() *world {
+	w := &world{view: cloud.NewView()}
+	w.put(&cloud.Settings{Domain: "micro.test"})
+	return w
+}
 
 func (w *world) put(objects ...cloud.Object) {
 	var changes []cloud.Change

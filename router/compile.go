@@ -14,7 +14,6 @@ import (
 
 // Compiler makes tables.
 type Compiler struct {
-	Domain cloud.Domain
 	Mounts []Mount
 	// Seed is secret and the same on all nodes: where rounds of explicit weights begin, and which
 	// clients a sticky route leads where.
@@ -37,12 +36,12 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 		prev = emptyTable()
 	}
 	j := &compilation{
-		Compiler: c, prev: prev, now: now,
+		Compiler: c, prev: prev, now: now, domain: now.State.Settings().Domain,
 		public: prev.public.edit(), internal: prev.internal.edit(),
 		pools: prev.pools.edit(), endpoints: prev.endpoints.edit(),
 	}
 	apps, vhosts, ok := now.Touched(prev.view)
-	if !ok || prev.domain != string(c.Domain) {
+	if !ok {
 		apps, vhosts = j.everything()
 	}
 	hosts := vhosts
@@ -56,7 +55,7 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 		j.mount(m)
 	}
 	return &Table{
-		view: now, domain: string(c.Domain),
+		view: now, domain: string(j.domain),
 		public: j.public.next, internal: j.internal.next, pools: j.pools.next, endpoints: j.endpoints.next,
 		base: prev, gone: j.gone,
 	}
@@ -78,6 +77,7 @@ type compilation struct {
 	*Compiler
 	prev             *Table
 	now              cloud.View
+	domain           cloud.Domain
 	public, internal *edit[*vhost]
 	pools            *edit[*Pool]
 	endpoints        *edit[*Endpoint]
@@ -104,11 +104,11 @@ func (j *compilation) everything() (map[cloud.AppRef]bool, map[cloud.Host]bool) 
 
 // app makes the pools of an app anew and adds its own addresses, of before and of now, to hosts.
 func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
-	hosts[j.Domain.App(app)] = true
+	hosts[j.domain.App(app)] = true
 	// Endpoints that are used no more leave: of those that stay, no request may see two.
 	before := map[cloud.InstanceID]*Endpoint{}
 	for r := range j.prev.view.State.Releases(app) {
-		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
+		hosts[j.domain.Release(r.ReleaseRef, r.Created)] = true
 		if p, ok := j.prev.pools.lookup(r.ReleaseRef.String()); ok {
 			for _, e := range p.Endpoints {
 				before[e.ID] = e
@@ -117,7 +117,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 		}
 	}
 	for r := range j.now.State.Releases(app) {
-		hosts[j.Domain.Release(r.ReleaseRef, r.Created)] = true
+		hosts[j.domain.Release(r.ReleaseRef, r.Created)] = true
 		pool := &Pool{Release: r.ReleaseRef, hash: fnv(r.ReleaseRef.String())}
 		for _, i := range j.now.Pool(r.ReleaseRef) {
 			e := before[i.ID]
@@ -145,7 +145,7 @@ func (j *compilation) host(h cloud.Host) {
 	s, ok := j.now.State.VirtualHost(h)
 	if !ok {
 		j.public.delete(key)
-		if target, ok := j.own(h); ok {
+		if target, ok := j.now.State.OwnerOf(h); ok {
 			route := cloud.Route{Path: "/", Targets: []cloud.Target{{ReleaseRef: target}}}
 			j.internal.set(key, j.vhost(h, []cloud.Route{route}))
 		} else {
@@ -164,23 +164,6 @@ func (j *compilation) host(h cloud.Host) {
 	case cloud.ExposedInternal:
 		j.public.delete(key)
 	}
-}
-
-// own returns what a host of the private domain leads to by its name: an app or one of its releases.
-func (j *compilation) own(h cloud.Host) (cloud.ReleaseRef, bool) {
-	for _, ref := range j.Domain.Parse(h) {
-		if ref.N == 0 {
-			if _, ok := j.now.State.App(ref.AppRef); ok {
-				return ref, true
-			}
-			continue
-		}
-		// The address has the day that the release was made on.
-		if r, ok := j.now.State.Release(ref); ok && j.Domain.Release(ref, r.Created) == h {
-			return ref, true
-		}
-	}
-	return cloud.ReleaseRef{}, false
 }
 
 func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {

@@ -2,7 +2,7 @@ package router
 
 import (
 	"errors"
-	"net/netip"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -10,20 +10,10 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// conn is a client's connection. One goroutine serves it, a request at a time.
+// conn is a client's connection that speaks HTTP/1. One goroutine serves it, a request at a time.
 type conn struct {
-	r      *Router
-	w      *wire
-	peer   netip.AddrPort
-	client []byte // the peer's address as text
-	// "for=" of Forwarded: an IPv6 address in brackets and quotes.
-	forwardedFor []byte
-	scheme       string
-	internal     bool // the internal table is the one to ask
-	denied       bool // on an internal address, from a peer that has no business there
-	loopback     bool
-	trusted      bool // a proxy whose forwarding fields are believed
-
+	*session
+	w *wire
 	// own is the upstream connection that has carried the client's last body, if that is left to it (see reuse).
 	own *wire
 
@@ -34,9 +24,29 @@ type conn struct {
 	idle  atomic.Bool
 }
 
+var _ speaker = (*conn)(nil)
+
+func newConn(s *session, nc net.Conn) *conn {
+	w := newWire(nc, &s.r.bufs, &s.r.watch, nil)
+	w.within(s.accepted)
+	return &conn{session: s, w: w}
+}
+
+func (c *conn) endIdle() {
+	if c.idle.Load() {
+		c.w.cancelRead()
+	}
+}
+
+func (c *conn) kill() {
+	_ = c.w.Conn.Close()
+	if up := c.w.up.Load(); up != nil {
+		_ = up.Conn.Close()
+	}
+}
+
 // serve answers requests until the connection ends.
 func (c *conn) serve() {
-	defer c.r.conns.remove(c)
 	defer c.disown()
 	for {
 		head, err := c.head()

@@ -2,13 +2,13 @@ package router
 
 import "sync"
 
-// conns are the listeners' ends and the clients' connections.
+// conns are the listeners and the clients' connections.
 type conns struct {
 	mu      sync.Mutex
 	stopped bool     // no listener accepts
 	stops   []func() // of the listeners
 	closed  bool
-	all     map[*conn]struct{}
+	all     map[*session]struct{}
 	none    chan struct{} // closed when the last connection has ended after close
 }
 
@@ -35,26 +35,33 @@ func (s *conns) stop() {
 }
 
 // add notes a connection; false after a shutdown.
-func (s *conns) add(c *conn) bool {
+func (s *conns) add(c *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
 	if s.all == nil {
-		s.all = map[*conn]struct{}{}
+		s.all = map[*session]struct{}{}
 	}
 	s.all[c] = struct{}{}
 	return true
 }
 
-func (s *conns) remove(c *conn) {
+func (s *conns) remove(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, c)
 	if s.closed && len(s.all) == 0 {
 		s.ended()
 	}
+}
+
+// speaks notes what a connection speaks, after its handshake.
+func (s *conns) speaks(c *session, as speaker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.speaker = as
 }
 
 func (s *conns) ended() {
@@ -84,13 +91,15 @@ func (s *conns) close() (none <-chan struct{}) {
 	return s.none
 }
 
-// closeIdle ends connections between two requests.
+// closeIdle ends connections between two requests, and those whose handshake is not over.
 func (s *conns) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
-		if c.idle.Load() {
-			c.w.cancelRead()
+		if c.speaker != nil {
+			c.speaker.endIdle()
+		} else {
+			_ = c.accepted.Close()
 		}
 	}
 }
@@ -100,9 +109,9 @@ func (s *conns) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
-		_ = c.w.Conn.Close()
-		if up := c.w.up.Load(); up != nil {
-			_ = up.Conn.Close()
+		_ = c.accepted.Close()
+		if c.speaker != nil {
+			c.speaker.kill()
 		}
 	}
 }

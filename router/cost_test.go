@@ -103,7 +103,7 @@ func BenchmarkProxy(b *testing.B) {
 // BenchmarkRequestHead writes a head for the upstream.
 func BenchmarkRequestHead(b *testing.B) {
 	f := newFront(b, Config{})
-	c := &conn{r: f.Router, client: []byte("127.0.0.1"), forwardedFor: []byte("for=127.0.0.1"), scheme: "http"}
+	c := &conn{session: &session{r: f.Router, origin: origin{client: []byte("127.0.0.1"), forwardedFor: []byte("for=127.0.0.1"), scheme: "http"}}}
 	x := f.exchange(c)
 	head := []byte(get("/products/42?ref=home", shopHost, "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
 		"Accept: text/html,application/xhtml+xml", "Accept-Language: en-GB", "Accept-Encoding: gzip, deflate", "Connection: keep-alive", "Cookie: session=0123456789abcdef"))

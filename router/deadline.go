@@ -112,12 +112,12 @@ func (w *wire) checkWrite(now int64) {
 // progress returns a number that changes when the peer takes something of what was written, and whether there
 // is anything that it has not taken yet.
 func (w *wire) progress() (taken uint64, pending bool) {
-	if w.raw == nil {
+	if w.socket == nil {
 		return 0, true
 	}
 	pending = true
-	_ = w.raw.Control(func(fd uintptr) {
-		if w.tcp == nil {
+	_ = w.socket.Control(func(fd uintptr) {
+		if !w.inet {
 			if n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
 				taken, pending = uint64(n), n > 0
 			}

@@ -48,40 +48,62 @@ type Recorder interface{ Record(*Exchange) }
 // exchange is an Exchange under way.
 type exchange struct {
 	Exchange
+	choice
 	c   *conn
 	req h1.Request
 	res h1.Response
 
-	begun   int64  // on the router's clock
-	sent    int64  // when the upstream got the head, or sent its last interim answer
-	head    []byte // the request's head; req, Method, Host, Target and RequestID point into it
-	buf     []byte // the head being sent, with what of the body is sent along
-	scratch []byte
-	copied  []byte // the request's head as a mirror gets it; empty for no copy
-	host    [maxHostKey + 1]byte
-	id      [2 * 16]byte
-	cookie  [2 * 16]byte // the client's new one
-	chunks  h1.Chunks    // of the answer
-	tried   []*Endpoint
+	begun  int64  // on the router's clock
+	sent   int64  // when the upstream got the head, or sent its last interim answer
+	head   []byte // the request's head; req, Method, Host, Target and RequestID point into it
+	buf    []byte // the head being sent, with what of the body is sent along
+	copied []byte // the request's head as a mirror gets it; empty for no copy
+	id     [2 * 16]byte
+	chunks h1.Chunks // of the answer
 
-	table     *Table
-	route     *Route
-	copyOf    *Route // whose mirror gets the copy
-	pool      *Pool
-	ep        *Endpoint
-	up        *wire
-	upload    *upload // of a body that is sent while the answer is awaited
-	newCookie bool
-	upgrade   bool // it asks for another protocol
-	extra     bool // the upstream sent more than its answer
-	reuse     reuse
-	answered  bool // the answer's head has been written
+	copyOf   *Route // whose mirror gets the copy
+	up       *wire
+	upload   *upload // of a body that is sent while the answer is awaited
+	upgrade  bool    // it asks for another protocol
+	extra    bool    // the upstream sent more than its answer
+	reuse    reuse
+	answered bool // the answer's head has been written
 }
 
+var _ fields = (*exchange)(nil)
+
+func (x *exchange) field(name string, nth int) []byte { return x.req.Lookup(name, nth) }
+
 func (x *exchange) reset(c *conn) {
-	clear(x.tried)
 	x.Exchange = Exchange{}
-	x.c, x.head, x.buf, x.copied, x.tried = c, x.head[:0], x.buf[:0], x.copied[:0], x.tried[:0]
-	x.route, x.copyOf, x.pool, x.ep, x.up, x.upload = nil, nil, nil, nil, nil, nil
-	x.table, x.newCookie, x.upgrade, x.extra, x.answered, x.reuse = nil, false, false, false, false, byAnyone
+	x.choice.reset(c.r, &c.origin, x)
+	x.c, x.head, x.buf, x.copied = c, x.head[:0], x.buf[:0], x.copied[:0]
+	x.copyOf, x.up, x.upload = nil, nil, nil
+	x.upgrade, x.extra, x.answered, x.reuse = false, false, false, byAnyone
+}
+
+// find looks up the request's route.
+func (x *exchange) find() fault {
+	x.host, x.target = x.req.Host, x.req.Target
+	f := x.choice.find()
+	x.note()
+	return f
+}
+
+// claim counts the request in at an endpoint.
+func (x *exchange) claim() fault {
+	f := x.choice.claim()
+	x.note()
+	return f
+}
+
+// note records what has been chosen.
+func (x *exchange) note() {
+	x.Release, x.Pinned = x.release, x.pinned
+	if x.route != nil && x.route.mapped {
+		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
+	}
+	if x.endpoint != nil {
+		x.Instance, x.Nth = x.endpoint.ID, x.nth
+	}
 }

@@ -60,7 +60,7 @@ func (s *seen) next(t testing.TB) Exchange {
 
 func newFront(t testing.TB, cfg Config) *front {
 	t.Helper()
-	f := &front{t: t, world: newWorld(), compiler: Compiler{Domain: "micro.test"}, seen: &seen{}}
+	f := &front{t: t, world: newWorld(), seen: &seen{}}
 	if cfg.Recorder == nil {
 		cfg.Recorder = f.seen
 	}

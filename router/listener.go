@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -15,6 +14,9 @@ import (
 type Listener struct {
 	Internal bool   // asks the internal table, for local peers only; otherwise the public one
 	Scheme   string // "http" or "https"; "" is "http"
+	// Handshake prepares an accepted connection, for example by TLS. It returns what to speak on, and the
+	// protocol that was agreed on (ALPN). nil is for cleartext, which needs none.
+	Handshake func(context.Context, net.Conn) (c net.Conn, protocol string, err error)
 	// Inside are local addresses of a public listener on which local peers get the internal table.
 	// The connection's own local address decides, nothing that the client says.
 	Inside []netip.Addr
@@ -25,6 +27,9 @@ type Listener struct {
 func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
 	if l.Scheme == "" {
 		l.Scheme = "http"
+	}
+	if l.Handshake == nil {
+		l.Handshake = cleartext
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -58,43 +63,13 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
 		default:
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		}
-		c := r.newConn(nc, &l)
-		if c == nil {
+		s := &session{origin: r.origin(nc, &l), r: r, listener: &l, accepted: nc}
+		if !r.conns.add(s) {
 			_ = nc.Close()
 			continue
 		}
-		go c.serve()
+		go s.run()
 	}
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
-}
-
-func (r *Router) newConn(nc net.Conn, l *Listener) *conn {
-	c := &conn{r: r, scheme: l.Scheme, peer: addrPort(nc.RemoteAddr())}
-	peer, local := c.peer.Addr(), addrPort(nc.LocalAddr()).Addr()
-	c.loopback = peer.IsLoopback()
-	known := c.loopback || r.local(peer)
-	c.internal = l.Internal || known && slices.Contains(l.Inside, local)
-	c.denied = c.internal && !known
-	c.trusted = slices.ContainsFunc(r.proxies, func(p netip.Prefix) bool { return p.Contains(peer) })
-	c.client = peer.AppendTo(nil)
-	if peer.Is4() {
-		c.forwardedFor = append([]byte("for="), c.client...)
-	} else {
-		c.forwardedFor = fmt.Appendf(nil, "for=\"[%s]\"", c.client)
-	}
-	c.w = newWire(nc, &r.bufs, &r.watch, nil)
-	if !r.conns.add(c) {
-		c.w.close()
-		return nil
-	}
-	return c
 }
 
 // lastRequests is how long a shutdown lets clients that are sending one request after the other find out

@@ -377,18 +377,13 @@ func TestPeers(t *testing.T) {
 		t.Errorf("at a public address of a shared listener: %d", res.StatusCode)
 	}
 	// Not loopback: a connection from an address of the machine's that Local does not know.
-	c := f.newConn(fakeConn{remote: "192.0.2.1:1", local: "192.0.2.2:80"}, &Listener{Internal: true})
-	if !c.denied {
+	if o := f.origin(fakeConn{remote: "192.0.2.1:1", local: "192.0.2.2:80"}, &Listener{Internal: true}); !o.denied {
 		t.Error("a stranger is let in")
 	}
-	c.w.close()
-	f.conns.remove(c)
-	c = f.newConn(fakeConn{remote: "[::ffff:127.0.0.1]:1", local: "127.0.0.1:80"}, &Listener{Internal: true})
-	if c.denied || !c.loopback || string(c.client) != "127.0.0.1" {
-		t.Errorf("a mapped address: denied %v, loopback %v, %s", c.denied, c.loopback, c.client)
+	o := f.origin(fakeConn{remote: "[::ffff:127.0.0.1]:1", local: "127.0.0.1:80"}, &Listener{Internal: true})
+	if o.denied || !o.loopback || string(o.client) != "127.0.0.1" {
+		t.Errorf("a mapped address: denied %v, loopback %v, %s", o.denied, o.loopback, o.client)
 	}
-	c.w.close()
-	f.conns.remove(c)
 }
 
 type fakeConn struct {

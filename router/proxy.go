@@ -21,7 +21,6 @@ const resends = 2
 
 // run answers the request whose head is in x.head.
 func (x *exchange) run() ending {
-	c := x.c
 	if err := x.req.Parse(x.head); err != nil {
 		return x.refuse(badRequest(err))
 	}
@@ -29,10 +28,7 @@ func (x *exchange) run() ending {
 	if f := x.find(); f.status != 0 {
 		return x.refuse(f)
 	}
-	limit := c.r.limits.Body
-	if l := x.route.limits.Body; l > 0 {
-		limit = l
-	}
+	limit := x.bodyLimit()
 	if limit > 0 && x.req.Length > limit {
 		return x.refuse(faultTooLarge(limit))
 	}
@@ -92,7 +88,7 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		}
 		w, reused := x.connect(fresh)
 		if w == nil {
-			x.leave()
+			x.reject()
 			if last = faultConnect; x.c.r.now()-begun > int64(connectAll) {
 				return x.refuse(last)
 			}
@@ -104,14 +100,11 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		if err != nil && n == 0 {
 			// The kernel took none of it: to send it again is to send it once.
 			if reused {
-				x.ep.closed(w, x.c.r.now())
+				x.endpoint.closed(w, x.c.r.now())
 			}
 			x.abandon()
 			last, fresh = faultBroken, reused
-			if !reused {
-				x.tried = append(x.tried, x.ep)
-			}
-			x.unclaim()
+			x.leave(reused)
 			continue
 		}
 		if stream && err == nil {
@@ -131,7 +124,7 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		}
 		f := x.awaitFault(err)
 		if reused && f == faultBroken {
-			x.ep.closed(w, x.c.r.now())
+			x.endpoint.closed(w, x.c.r.now())
 		}
 		x.abandon()
 		if f != faultBroken || stream || !x.req.Idempotent || sent == resends {
@@ -143,10 +136,7 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		}
 		sent++
 		last, fresh = f, reused
-		if !reused {
-			x.tried = append(x.tried, x.ep)
-		}
-		x.unclaim()
+		x.leave(reused)
 	}
 }
 
@@ -161,31 +151,27 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool) {
 		if x.reuse == byItsOwner {
 			own = x.c.own
 		}
-		if w := x.ep.take(now, until, own, !x.req.Idempotent || x.req.Length > 0); w != nil {
+		if w := x.endpoint.take(now, until, own, !x.req.Idempotent || x.req.Length > 0); w != nil {
 			return w, true
 		}
 	}
-	c, err := x.ep.connect(context.Background())
+	c, err := x.endpoint.connect(context.Background())
 	if err != nil {
-		x.ep.failed(r.now())
+		x.endpoint.failed(r.now())
 		return nil, false
 	}
-	x.ep.connected()
-	w = newWire(c, &r.bufs, &r.watch, x.ep)
+	x.endpoint.connected()
+	w = newWire(c, &r.bufs, &r.watch, x.endpoint)
 	w.read.arm(until)
 	return w, false
 }
 
-// leave gives up an endpoint that can't be reached.
-func (x *exchange) leave() {
-	x.tried = append(x.tried, x.ep)
-	x.unclaim()
-}
-
-func (x *exchange) unclaim() {
-	if x.ep != nil {
-		x.ep.release()
-		x.ep = nil
+// leave gives up an endpoint that did not answer. One whose idle connection failed may be tried again.
+func (x *exchange) leave(reused bool) {
+	if reused {
+		x.unclaim()
+	} else {
+		x.reject()
 	}
 }
 

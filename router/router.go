@@ -32,6 +32,7 @@ type Config struct {
 
 // Timeouts of connections; a zero takes the default.
 type Timeouts struct {
+	Handshake    time.Duration // from the acceptance of a connection to what is spoken on it; 10 s
 	Head         time.Duration // from the first byte of a request's head to its last; 10 s
 	Idle         time.Duration // a client's connection between requests, and any stall in a transfer; 75 s
 	Answer       time.Duration // from the end of a request to the answer's head; 60 s
@@ -93,6 +94,7 @@ func New(cfg Config) *Router {
 		v *time.Duration
 		d time.Duration
 	}{
+		{&r.limits.Handshake, 10 * time.Second},
 		{&r.limits.Head, 10 * time.Second},
 		{&r.limits.Idle, 75 * time.Second},
 		{&r.limits.Answer, 60 * time.Second},
@@ -106,7 +108,7 @@ func New(cfg Config) *Router {
 	}
 	r.watch.now = r.now
 	r.exchanges.New = func() any {
-		return &exchange{head: make([]byte, 0, 1024), scratch: make([]byte, 0, 512), buf: make([]byte, 0, 2048)}
+		return &exchange{head: make([]byte, 0, 1024), buf: make([]byte, 0, 2048), choice: choice{scratch: make([]byte, 0, 512)}}
 	}
 	r.table.Store(emptyTable())
 	return r
@@ -217,13 +219,14 @@ func (x *exchange) end() {
 		x.forget()
 	}
 	x.Exchange = Exchange{}
-	x.c, x.route, x.copyOf, x.pool, x.table, x.upload = nil, nil, nil, nil, nil, nil
+	x.choice.reset(nil, nil, nil)
+	x.c, x.copyOf, x.upload = nil, nil, nil
 	r.exchanges.Put(x)
 }
 
 // forget overwrites the exchange's own buffers, for tests.
 func (x *exchange) forget() {
-	for _, b := range [][]byte{x.head[:cap(x.head)], x.buf[:cap(x.buf)], x.scratch[:cap(x.scratch)], x.id[:], x.cookie[:], x.host[:]} {
+	for _, b := range [][]byte{x.head[:cap(x.head)], x.buf[:cap(x.buf)], x.scratch[:cap(x.scratch)], x.id[:], x.cookie[:], x.key[:]} {
 		givenBack(b)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/router/h1"
 )
 
 // cookieName is the cookie that a client is known again by. Its value says nothing but who is who.
@@ -41,36 +40,46 @@ func (r *Route) held(client uint64) *Pool {
 	return best
 }
 
-// client tells who the request is from, as its route knows clients; false where that can't be told.
-// Who has no cookie gets one along with the answer.
-func (x *exchange) client() (uint64, bool) {
-	switch x.route.sticky.by {
+// client returns what the client is known by on its route; false where it has nothing of the kind. Who has no
+// cookie gets one along with the answer.
+func (c *choice) client() (uint64, bool) {
+	switch c.route.sticky.by {
 	case cloud.StickyCookie:
-		id := cookie(&x.req, cookieName)
-		if len(id) != len(x.cookie) {
-			random := x.c.r.random
-			id = appendHex(appendHex(x.cookie[:0], random()), random())
-			x.newCookie = true
+		id := c.cookieValue(cookieName)
+		if len(id) != len(c.cookie) {
+			id = appendHex(appendHex(c.cookie[:0], c.r.random()), c.r.random())
+			c.newCookie = true
 		}
-		return x.key(id), true
+		return c.hash(id), true
 	case cloud.StickyHeader:
-		v := x.req.Lookup(x.route.sticky.header)
-		return x.key(v), len(v) > 0
+		v := c.fields.field(c.route.sticky.header, 0)
+		return c.hash(v), len(v) > 0
 	case cloud.StickyClient:
-		if x.c.trusted {
-			// Whom the proxy has seen is what it said last.
-			if v := x.req.Get(h1.XForwardedFor); len(v) > 0 {
-				return x.key(bytes.TrimSpace(v[bytes.LastIndexByte(v, ',')+1:])), true
-			}
-		}
-		return x.key(x.c.client), true
+		return c.hash(c.clientAddr()), true
 	}
 	return 0, false
 }
 
-// key hashes what a client is known by. The seed is the cloud's own, so that nobody can choose a
-// client's release by choosing its name.
-func (x *exchange) key(b []byte) uint64 { return mix(x.route.turns.seed ^ fnv(b)) }
+// clientAddr returns the client's address: a trusted proxy's last word on it, or the peer's.
+func (c *choice) clientAddr() []byte {
+	addr := c.from.client
+	if !c.from.trusted {
+		return addr
+	}
+	for n := 0; ; n++ {
+		v := c.fields.field("x-forwarded-for", n)
+		if v == nil {
+			return addr
+		}
+		if last := bytes.TrimSpace(v[bytes.LastIndexByte(v, ',')+1:]); len(last) > 0 {
+			addr = last
+		}
+	}
+}
+
+// hash hashes what a client is known by. The seed is the cloud's own, so that nobody can choose a client's
+// release by choosing its name.
+func (c *choice) hash(b []byte) uint64 { return mix(c.route.turns.seed ^ fnv(b)) }
 
 func fnv[T string | []byte](b T) uint64 {
 	h := uint64(14695981039346656037)
@@ -80,14 +89,14 @@ func fnv[T string | []byte](b T) uint64 {
 	return h
 }
 
-// cookie returns the value of a cookie, nil where there is none (RFC 6265, section 5.4).
-func cookie(q *h1.Request, name string) []byte {
-	fields := q.Fields()
-	for i := range fields {
-		if fields[i].Name != h1.Cookie {
-			continue
+// cookieValue returns the value of a cookie, nil where there is none (RFC 6265, section 5.4).
+func (c *choice) cookieValue(name string) []byte {
+	for n := 0; ; n++ {
+		rest := c.fields.field("cookie", n)
+		if rest == nil {
+			return nil
 		}
-		for rest := q.Value(&fields[i]); len(rest) > 0; {
+		for len(rest) > 0 {
 			var pair []byte
 			pair, rest, _ = bytes.Cut(rest, []byte(";"))
 			pair = bytes.TrimSpace(pair)
@@ -96,15 +105,14 @@ func cookie(q *h1.Request, name string) []byte {
 			}
 		}
 	}
-	return nil
 }
 
 // appendCookie adds the client's new cookie, for 30 days.
-func (x *exchange) appendCookie(b []byte) []byte {
+func (c *choice) appendCookie(b []byte) []byte {
 	b = append(b, "Set-Cookie: "+cookieName+"="...)
-	b = append(b, x.cookie[:]...)
+	b = append(b, c.cookie[:]...)
 	b = append(b, "; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"...)
-	if x.c.scheme == "https" {
+	if c.from.scheme == "https" {
 		b = append(b, "; Secure"...)
 	}
 	return append(b, "\r\n"...)

@@ -20,7 +20,7 @@ func TestCompile(t *testing.T) {
 	w.app("cart", 0, 1)
 	w.vhost(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop=95", "shop@r2=5"}, "/cart": {"cart@r1"}})
 	w.vhost(t, "qa.example.com", cloud.ExposedInternal, map[string][]string{"/": {"shop", "shop@r2"}})
-	c := Compiler{Domain: "micro.test"}
+	c := Compiler{}
 	want := strings.TrimPrefix(`
 endpoint shop-r1-1 10.0.0.1:80
 endpoint shop-r1-2 10.0.0.2:80
@@ -52,7 +52,7 @@ func TestFind(t *testing.T) {
 	w.vhost(t, "www.example.com", cloud.ExposedPublic, map[string][]string{"/": {"shop"}, "/cart": {"cart"}, "/cart/a/b": {"deep"}})
 	w.vhost(t, "api.example.com", cloud.ExposedPublic, map[string][]string{"/v1": {"shop"}})
 	w.vhost(t, "*.example.com", cloud.ExposedPublic, map[string][]string{"/": {"deep"}})
-	table := (&Compiler{Domain: "micro.test"}).Compile(nil, w.view)
+	table := (&Compiler{}).Compile(nil, w.view)
 	f := func(host, path, want string) {
 		t.Helper()
 		var key [maxHostKey + 1]byte
@@ -100,7 +100,7 @@ func TestCompileIncrementally(t *testing.T) {
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld()
-		c := Compiler{Domain: "micro.test"}
+		c := Compiler{}
 		table := c.Compile(nil, w.view)
 		var up []cloud.InstanceID
 		apps := []string{"a", "b", "c-20261122", "d"}
@@ -194,7 +194,7 @@ func crowd(n int) *world {
 func BenchmarkLookupAndPick(b *testing.B) {
 	for _, n := range []int{10, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			table := (&Compiler{Domain: "micro.test"}).Compile(nil, crowd(n).view)
+			table := (&Compiler{}).Compile(nil, crowd(n).view)
 			hosts := make([][]byte, 1024)
 			for i := range hosts {
 				hosts[i] = fmt.Appendf(nil, "app%d.micro.test:8080", i*7919%n)
@@ -222,7 +222,7 @@ func BenchmarkCompileOne(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := crowd(n)
 			r := New(Config{})
-			c := Compiler{Domain: "micro.test"}
+			c := Compiler{}
 			r.Swap(c.Compile(nil, w.view))
 			var id cloud.InstanceID
 			b.ReportAllocs()
@@ -244,7 +244,7 @@ func BenchmarkCompileOne(b *testing.B) {
 func TestManyRoutes(t *testing.T) {
 	const n = 20_000
 	w := crowd(n)
-	c := Compiler{Domain: "micro.test"}
+	c := Compiler{}
 	r := New(Config{})
 	r.Swap(c.Compile(nil, w.view))
 	table := r.Table()

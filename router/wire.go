@@ -16,13 +16,15 @@ import (
 // wire is a connection whose time limits cost no timer: the watch looks at all of them now and then.
 type wire struct {
 	net.Conn
-	raw   syscall.RawConn // nil for one that is no plain socket
-	tcp   *net.TCPConn    // nil for one that can't splice
-	bufs  *buffers
-	read  readLimit
-	write writeLimit
-	in    transfer
-	out   transfer
+	raw    syscall.RawConn // to read and write; nil for one that is no plain socket
+	tcp    *net.TCPConn    // to splice; nil for one that can't
+	socket syscall.RawConn // to look at: the same, or what the connection is spoken within
+	inet   bool            // the socket is TCP's
+	bufs   *buffers
+	read   readLimit
+	write  writeLimit
+	in     transfer
+	out    transfer
 
 	look      func(fd uintptr)
 	seen      int
@@ -55,15 +57,22 @@ type transfer struct {
 func newWire(c net.Conn, bufs *buffers, watch *watch, owner *Endpoint) *wire {
 	w := &wire{Conn: c, bufs: bufs, watch: watch, owner: owner}
 	w.tcp, _ = c.(*net.TCPConn)
-	switch c := c.(type) {
-	case *net.TCPConn:
-		w.raw, _ = c.SyscallConn()
-	case *net.UnixConn:
-		w.raw, _ = c.SyscallConn()
-	}
+	w.within(c)
+	w.raw = w.socket
 	w.in.try, w.out.try, w.look = w.tryRead, w.tryWrite, w.lookAt
 	watch.add(w)
 	return w
+}
+
+// within says which socket the connection is spoken within, for example under TLS.
+func (w *wire) within(c net.Conn) {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		w.socket, _ = c.SyscallConn()
+		w.inet = true
+	case *net.UnixConn:
+		w.socket, _ = c.SyscallConn()
+	}
 }
 
 func (w *wire) close() {
@@ -218,10 +227,10 @@ func (w *wire) pending() bool {
 // peek looks at what is there to read without waiting for it or taking it. n is -1 where there is
 // nothing, and 0 at the end.
 func (w *wire) peek() (n int, errno syscall.Errno) {
-	if w.raw == nil {
+	if w.socket == nil {
 		return -1, syscall.EAGAIN
 	}
-	if err := w.raw.Control(w.look); err != nil {
+	if err := w.socket.Control(w.look); err != nil {
 		return -1, syscall.EBADF
 	}
 	return w.seen, w.seenErrno
@@ -252,10 +261,10 @@ func (w *wire) grab() (*block, int) {
 
 // left tells how the peer has left: closed for good (an error or a reset), or for sending at least.
 func (w *wire) left() (reset, half bool) {
-	if w.raw == nil {
+	if w.socket == nil {
 		return false, false
 	}
-	_ = w.raw.Control(func(fd uintptr) {
+	_ = w.socket.Control(func(fd uintptr) {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		if n, err := unix.Poll(p, 0); n == 1 && err == nil {
 			reset = p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0

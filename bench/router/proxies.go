@@ -49,6 +49,7 @@ func serveRouter(ctx context.Context, listen string, backends []string, profile 
 	app := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	view := cloud.NewView()
 	view.State = view.State.Apply(1, []cloud.Change{
+		cloud.Put(&cloud.Settings{Domain: "micro.test"}),
 		cloud.Put(&cloud.App{AppRef: app, Current: 1, Last: 1}),
 		cloud.Put(&cloud.Release{ReleaseRef: app.Release(1)}),
 	})
@@ -64,7 +65,7 @@ func serveRouter(ctx context.Context, listen string, backends []string, profile 
 		})
 	}
 	r := router.New(router.Config{Recorder: router.NewFigures(router.DefaultWarmup)})
-	compiler := router.Compiler{Domain: "micro.test"}
+	compiler := router.Compiler{}
 	r.Swap(compiler.Compile(nil, view))
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {

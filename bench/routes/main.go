@@ -68,7 +68,7 @@ func run(routes, changes int) (err error) {
 		return err
 	}
 
-	r, compiler := router.New(router.Config{}), &router.Compiler{Domain: "micro.test"}
+	r, compiler := router.New(router.Config{}), &router.Compiler{}
 	first := snapshots.View()
 	r.Swap(compiler.Compile(nil, first))
 	tables := make(chan cloud.Revision, 16)

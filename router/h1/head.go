@@ -52,11 +52,14 @@ func (h *Head) Get(n Name) []byte {
 	return nil
 }
 
-// Lookup returns the value of the first field of that name, which is in lower case.
-func (h *Head) Lookup(name string) []byte {
+// Lookup returns the value of the nth field, from 0, of a name in lower case; nil where there are fewer.
+func (h *Head) Lookup(name string, nth int) []byte {
 	for i := range h.Fields() {
 		if f := &h.fields[i]; EqualFold(h.NameOf(f), name) {
-			return h.Value(f)
+			if nth == 0 {
+				return h.Value(f)
+			}
+			nth--
 		}
 	}
 	return nil
