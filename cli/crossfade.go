@@ -263,7 +263,7 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		})
 	}
 	if err := c.table([]string{"RELEASE", "SHARE", "READY", "REQUESTS", "RATE", "ERRORS", "P50", "P95", "P99", "1M ERRORS", "1M P95", "CPU", "MEMORY"}, rows,
-		"MEMORY", "CPU", "P50", "READY", "P99", "1M P95", "1M ERRORS"); err != nil {
+		"MEMORY", "CPU", "1M P95", "P50", "P99", "1M ERRORS", "READY"); err != nil {
 		return err
 	}
 	for _, m := range cmp.Mirrors {

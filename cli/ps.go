@@ -110,7 +110,7 @@ func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Cl
 		return nil
 	}
 	c.print("")
-	return c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99", "1M ERRORS", "1M P95"}, rows, "P50", "IN FLIGHT", "P99")
+	return c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99", "1M ERRORS", "1M P95"}, rows, "1M P95", "P50", "IN FLIGHT", "P99", "1M ERRORS")
 }
 
 // minute is what tables show of the last minute.

@@ -74,6 +74,7 @@ func (c *command) up() *urfave.Command {
 		}
 		return c.Up(u.Context, cfg, func(n api.Node) {
 			c.sayReady(n)
+			c.warn(n)
 			c.say("Ctrl-C ends the node; its apps run on")
 		})
 	})
@@ -87,6 +88,12 @@ func (c *command) sayReady(n api.Node) {
 	}
 	c.say("  dns      %s", strings.Join(n.DNS, ", "))
 	c.say("  data     %s", n.Data)
+}
+
+func (c *command) warn(n api.Node) {
+	for _, w := range n.Warnings {
+		c.say("warning: %s", w)
+	}
 }
 
 // port is ":8080" of the first address, nothing for 80.
@@ -150,6 +157,7 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 		if err == nil && node.Ready && node.PID == cmd.Process.Pid {
 			c.sayReady(node)
 			c.say("  log      %s", logPath)
+			c.warn(node)
 			c.say("micro down takes it off this machine")
 			return nil
 		}

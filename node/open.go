@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/node/accesslog"
 	"github.com/protoduction/micro/node/addresses"
@@ -68,6 +70,9 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	}
 	n.onRelease(func() { n.db.Close() })
 	n.events = events.New(n.started)
+	if loss, lost := n.db.Loss(); lost && !loss.At.Before(n.started) {
+		n.events.Add(api.Event{Time: loss.At, Kind: "store.damaged", Text: fmt.Sprintf("one of the store's two heads was damaged: the change after revision %d may be lost", loss.Rev)})
+	}
 	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, Show: n.snapshots.SetState})
 	if err != nil {
 		return err

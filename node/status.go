@@ -52,6 +52,9 @@ func (s *status) Info() api.Node {
 	for _, a := range s.cfg.DNS {
 		info.DNS = append(info.DNS, a.String())
 	}
+	if loss := s.doctor.StoreLoss(); loss != "" {
+		info.Warnings = append(info.Warnings, loss)
+	}
 	if w := s.waiting.Load(); w != nil {
 		info.Waiting = *w
 	} else {

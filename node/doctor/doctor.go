@@ -14,6 +14,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/memory"
+	"github.com/protoduction/micro/store/boltkv"
 )
 
 // Config is what there is to examine.
@@ -27,6 +28,7 @@ type Config struct {
 	GatewayTaken error        // why they don't reach the router; nil where they do
 
 	Limits func() (by string, err error) // by what containers are limited
+	Loss   func() (boltkv.Loss, bool)    // damage that the store was opened with in spite of it
 	Views  interface{ View() cloud.View }
 }
 
@@ -36,12 +38,32 @@ type Doctor struct{ Config }
 // Examine tries what apps and people need, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	return []api.Check{
-		d.checkDisk(), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkMemory(), d.checkApps(),
+		d.checkStore(), d.checkDisk(), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkMemory(), d.checkApps(),
 	}
 }
 
 func check(name string, status api.CheckStatus, hint, format string, args ...any) api.Check {
 	return api.Check{Name: name, Status: status, Text: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// lossShown is how long damage of the store is told of: by then whoever asked for the lost change has noticed.
+const lossShown = 30 * 24 * time.Hour
+
+// StoreLoss says that the store may have lost a change; "" where it has not, or that was long ago.
+func (d Doctor) StoreLoss() string {
+	loss, lost := d.Loss()
+	if !lost || time.Since(loss.At) > lossShown {
+		return ""
+	}
+	return fmt.Sprintf("one of the two heads of the store was damaged when micro started at %s: the change after revision %d may be lost, although it was acknowledged",
+		loss.At.Format(time.DateTime+" MST"), loss.Rev)
+}
+
+func (d Doctor) checkStore() api.Check {
+	if loss := d.StoreLoss(); loss != "" {
+		return check("store", api.Warn, "compare what runs with what was asked for last (micro apps, micro releases APP), ask for it again, and check the disk", "%s", loss)
+	}
+	return check("store", api.OK, "", "the store was sound when micro started")
 }
 
 func (d Doctor) checkDisk() api.Check {

@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
 )
 
 // sample is the file of a store with several pages of each kind.
@@ -148,5 +150,50 @@ func TestEveryDamagedPage(t *testing.T) {
 			}
 			_ = db.Close()
 		}
+	}
+}
+
+// TestLossIsRemembered damages the newer head: the last change is gone, which the store says from then on, also when
+// it is opened anew with a file that is sound again.
+func TestLossIsRemembered(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	fill(t, dir, 5)
+	path := filepath.Join(dir, "store.db")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := os.Getpagesize()
+	newer := 0
+	if at := pageHead + 48; binary.LittleEndian.Uint64(file[size+at:]) > binary.LittleEndian.Uint64(file[at:]) {
+		newer = size
+	}
+	file[newer+pageHead+20] ^= 1
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		db, err := Open(Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss, lost := db.Loss()
+		if !lost || loss.Rev != 4 || time.Since(loss.At) > time.Minute {
+			t.Errorf("%v %+v, want the loss of what came after revision 4", lost, loss)
+		}
+		if _, err := db.Commit(t.Context(), kv.Txn{Put: []kv.Put{{Key: "a", Value: []byte("b")}}}); err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	fresh, err := Open(Config{Dir: filepath.Join(t.TempDir(), "s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	if loss, lost := fresh.Loss(); lost {
+		t.Errorf("a new store has lost something: %+v", loss)
 	}
 }

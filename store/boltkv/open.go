@@ -2,6 +2,7 @@ package boltkv
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +32,7 @@ const (
 	metaFormat = "format"
 	metaEpoch  = "epoch"
 	metaRev    = "rev"
+	metaLoss   = "loss"
 )
 
 // Config says where a store is kept.
@@ -56,6 +58,7 @@ type DB struct {
 	mu        sync.RWMutex
 	bolt      *bbolt.DB // nil while the heads in the page cache are those of a failed commit
 	rev       int64
+	loss      *Loss
 	unsettled []byte // heads to put back before the next write; nil when disk and memory agree
 	closed    bool
 }
@@ -205,15 +208,25 @@ func (db *DB) load(single bool) error {
 	if err != nil {
 		return db.corrupt(err)
 	}
+	var loss []byte
 	if single {
-		// The lost head may have been the newer one: revisions could come twice.
-		db.log.Warn("one of the two heads of the store is damaged; its last change may be lost", "rev", db.rev)
+		db.loss = &Loss{At: time.Now().UTC(), Rev: db.rev}
+		db.log.Error("one of the two heads of the store is damaged: its last change may be lost", "rev", db.rev)
+		if loss, err = json.Marshal(db.loss); err != nil {
+			return err
+		}
 	}
 	if db.epoch != "" && !single {
 		return nil
 	}
+	// The lost head may have been the newer one: revisions could come twice.
 	db.epoch = newEpoch()
-	return db.write(func(tx *bbolt.Tx) error { return setMeta(tx, metaEpoch, db.epoch) })
+	return db.write(func(tx *bbolt.Tx) error {
+		if err := setMeta(tx, metaEpoch, db.epoch); err != nil || loss == nil {
+			return err
+		}
+		return setMeta(tx, metaLoss, string(loss))
+	})
 }
 
 func (db *DB) readMeta(tx *bbolt.Tx) error {
@@ -233,6 +246,12 @@ func (db *DB) readMeta(tx *bbolt.Tx) error {
 	}
 	if v := getMeta(tx, metaFormat); v != format {
 		return cloud.Errorf(cloud.Invalid, "the store %s has format %q, this micro reads format %s", db.path, v, format).WithHint("use the version of micro that wrote it, or a newer one")
+	}
+	if text := getMeta(tx, metaLoss); text != "" {
+		db.loss = new(Loss)
+		if err := json.Unmarshal([]byte(text), db.loss); err != nil {
+			return fmt.Errorf("what is known of its last damage is not readable: %w", err)
+		}
 	}
 	var err error
 	db.epoch = getMeta(tx, metaEpoch)
