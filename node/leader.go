@@ -63,7 +63,7 @@ func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic
 // least so long is known, or a release that hangs would look well.
 func sample(c router.Counts) traffic.Sample {
 	bounds, counts := c.Latency.Merge(c.Given).Buckets()
-	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Bounds: bounds, Counts: counts}
+	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Started: c.Started, Ended: c.Ended, Bounds: bounds, Counts: counts}
 }
 
 // note adds what the leader did to the events.

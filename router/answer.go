@@ -163,6 +163,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	c, s := x.c, &x.res
 	x.Status = s.Status
 	x.First = time.Duration(c.r.now() - x.begun)
+	x.waited()
 
 	from := frameNone
 	switch {

@@ -37,13 +37,23 @@ type Exchange struct {
 	In, Out  int64 // bytes of the bodies
 	Attempts int   // endpoints that were tried
 	Upgraded bool
-	Pinned   bool // the client asked for this very release
+	Pinned   bool   // the client asked for this very release
+	waits    *tally // counts it among those that wait for an answer
 	// Error is the code of the answer that micro gave itself, or why the answer broke off; "" is fine.
 	Error string
 }
 
 // Recorder is told of every exchange, by many goroutines at a time. It must be quick.
 type Recorder interface{ Record(*Exchange) }
+
+// WaitRecorder is told which exchanges wait for an answer, by many goroutines at a time. It must be quick.
+type WaitRecorder interface {
+	// Waits says that a request has been sent whole to x's release, which is to answer now. It may be called again
+	// for another release, where the first one broke off.
+	Waits(x *Exchange)
+	// Waited says that the answer's head is there, or that none will come. It may be called more than once.
+	Waited(x *Exchange)
+}
 
 // exchange is an Exchange under way.
 type exchange struct {

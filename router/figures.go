@@ -21,7 +21,10 @@ type Figures struct {
 	mu        sync.Mutex // for adding
 }
 
-var _ Recorder = (*Figures)(nil)
+var (
+	_ Recorder     = (*Figures)(nil)
+	_ WaitRecorder = (*Figures)(nil)
+)
 
 // Series are a release's counts. They only ever rise.
 type Series struct {
@@ -69,6 +72,24 @@ func (f *Figures) Record(x *Exchange) {
 	if x.RouteHost != "" && x.Release.App != "" {
 		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
 		t.record(x, x.Nth-1 < f.warmup) // 0 is far above any
+	}
+}
+
+// Waits implements WaitRecorder: it counts requests of mapped hosts whose clients have not chosen the release.
+func (f *Figures) Waits(x *Exchange) {
+	f.Waited(x)
+	if x.RouteHost == "" || x.Release.App == "" || x.Pinned {
+		return
+	}
+	x.waits = f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
+	x.waits.started.Add(1)
+}
+
+// Waited implements WaitRecorder.
+func (f *Figures) Waited(x *Exchange) {
+	if x.waits != nil {
+		x.waits.ended.Add(1)
+		x.waits = nil
 	}
 }
 

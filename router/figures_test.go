@@ -222,3 +222,37 @@ func TestRecordedRoutes(t *testing.T) {
 		t.Errorf("an app's own address: %q, %s", x.RouteHost, x.Release)
 	}
 }
+
+// A request waits from when it has been sent until its answer begins, once, also where it is sent again.
+func TestWaitingRequests(t *testing.T) {
+	f := NewFigures(0)
+	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
+	x := Exchange{RouteHost: "www.example.com", RoutePath: "/", Release: shop.Release(1)}
+	counts := func(release int) [2]uint64 {
+		for _, s := range f.Route("www.example.com", "/") {
+			if s.Release == shop.Release(release) {
+				return [2]uint64{s.Judged.Started, s.Judged.Ended}
+			}
+		}
+		return [2]uint64{}
+	}
+	f.Waits(&x)
+	if got := counts(1); got != [2]uint64{1, 0} {
+		t.Errorf("r1 while it is to answer: %v", got)
+	}
+	x.Release = shop.Release(2) // r1 broke off
+	f.Waits(&x)
+	if one, two := counts(1), counts(2); one != [2]uint64{1, 1} || two != [2]uint64{1, 0} {
+		t.Errorf("sent again: %v, %v", one, two)
+	}
+	f.Waited(&x)
+	f.Waited(&x)
+	if got := counts(2); got != [2]uint64{1, 1} {
+		t.Errorf("answered: %v", got)
+	}
+	f.Waits(&Exchange{RouteHost: "www.example.com", RoutePath: "/", Release: shop.Release(2), Pinned: true})
+	f.Waits(&Exchange{Release: shop.Release(2)})
+	if got := counts(2); got != [2]uint64{1, 1} {
+		t.Errorf("those that chose their release, or came to its own address, count: %v", got)
+	}
+}

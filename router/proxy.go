@@ -107,8 +107,11 @@ func (x *exchange) send(stream bool, limit int64) ending {
 			x.leave(reused)
 			continue
 		}
-		if stream && err == nil {
-			x.startUpload(limit)
+		switch {
+		case stream && err == nil:
+			x.startUpload(limit) // until its end it is up to the client
+		case err == nil && x.c.r.waits != nil:
+			x.c.r.waits.Waits(&x.Exchange)
 		}
 		b, n, err := x.await()
 		if err == nil {

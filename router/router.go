@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Logger   *slog.Logger   // nil: none
 	Recorder Recorder       // nil: none
+	Waits    WaitRecorder   // nil: none
 	Mirrors  MirrorRecorder // nil: none
 	// TrustedProxies are peers whose forwarding fields are believed.
 	TrustedProxies []netip.Prefix
@@ -50,6 +51,7 @@ type limits struct {
 type Router struct {
 	log      *slog.Logger
 	recorder Recorder
+	waits    WaitRecorder
 	mirrors  mirrors
 	proxies  []netip.Prefix
 	local    func(netip.Addr) bool
@@ -74,7 +76,7 @@ type Router struct {
 // New returns a router with an empty table.
 func New(cfg Config) *Router {
 	r := &Router{
-		log: cfg.Logger, recorder: cfg.Recorder, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies,
+		log: cfg.Logger, recorder: cfg.Recorder, waits: cfg.Waits, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies,
 		local: cfg.Local, random: cfg.Random,
 		limits: limits{cfg.Timeout, cfg.MaxBody}, passKey: cfg.PassKey,
 		epoch:   time.Now(),
@@ -198,6 +200,13 @@ func (r *Router) exchange(c *conn) *exchange {
 // maxKept is the largest head buffer that is kept for another request.
 const maxKept = 64 << 10
 
+// waited says that the exchange waits for no answer any more.
+func (x *exchange) waited() {
+	if x.c.r.waits != nil {
+		x.c.r.waits.Waited(&x.Exchange)
+	}
+}
+
 // end records the exchange and gives back what it holds.
 func (x *exchange) end() {
 	c := x.c
@@ -205,6 +214,7 @@ func (x *exchange) end() {
 	c.w.waiting.Store(0)
 	x.abandon()
 	x.Duration = time.Duration(r.now() - x.begun)
+	x.waited()
 	if r.recorder != nil {
 		r.recorder.Record(&x.Exchange)
 	}

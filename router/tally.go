@@ -28,6 +28,8 @@ type tally struct {
 	release        cloud.ReleaseRef
 	chosen, judged counter
 	warming        Histogram
+	// started counts the requests that the release was to answer, and ended those of them that wait no more.
+	started, ended atomic.Uint64
 }
 
 func (t *tally) record(x *Exchange, warming bool) {
@@ -39,6 +41,14 @@ func (t *tally) record(x *Exchange, warming bool) {
 	default:
 		t.judged.record(x, &t.judged.latency)
 	}
+}
+
+// judgedCounts returns what a verdict goes by.
+func (t *tally) judgedCounts() Counts {
+	c := t.judged.counts()
+	c.Ended = t.ended.Load() // first: what ends meanwhile must not be missing among what was started
+	c.Started = t.started.Load()
+	return c
 }
 
 // all returns everything that was counted.
@@ -163,6 +173,9 @@ type Counts struct {
 	Errors  uint64
 	Gone    uint64    // clients that went away before they had their answer
 	Classes [6]uint64 // by the answer's status: 2 is 2xx
+	// Started counts the requests that the release was to answer, and Ended those of them whose answer has begun, or
+	// that came to nothing. Requests with a long body are in neither: their time is up to the client.
+	Started, Ended uint64
 	// Latency has the time until the answer's head was there. Fewer than Requests have one: those that the
 	// app did not answer, and upgraded ones, have none.
 	Latency Snapshot
@@ -193,7 +206,7 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 	list := f.byRoute.list(routeKey{host, path})
 	out := make([]RouteSeries, 0, len(list))
 	for _, t := range list {
-		out = append(out, RouteSeries{t.release, t.all(), t.judged.counts()})
+		out = append(out, RouteSeries{t.release, t.all(), t.judgedCounts()})
 	}
 	slices.SortFunc(out, RouteSeries.Compare)
 	return out

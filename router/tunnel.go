@@ -15,6 +15,7 @@ func (x *exchange) tunnel(rest []byte) ending {
 	r := c.r
 	x.Status, x.Upgraded, x.answered = s.Status, true, true
 	x.First = time.Duration(r.now() - x.begun)
+	x.waited()
 	b := x.appendFields(x.appendStatus(x.buf[:0]))
 	b = append(b, "Connection: Upgrade\r\n"...)
 	b = appendField(b, []byte("Upgrade"), s.Get(h1.Upgrade))
