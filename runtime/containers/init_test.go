@@ -16,7 +16,7 @@ import (
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 6000 { // a minute: the machine may be busy
 		if holds() {
 			return
 		}

@@ -1,9 +1,10 @@
 // Package logs keeps what apps print, and what micro has to say about them.
 //
-// An instance writes to a file of its own (its raw file), which it can do whether micro runs or not: a
-// kill of micro neither blocks it nor costs a line. A collector copies whole lines from there to the
+// The shim of an instance writes its output to a file (its raw file), whether micro runs or not: a kill of
+// micro neither blocks the app nor costs a line. A collector copies whole lines from there to the
 // app's journal, a row of segments bounded in size, and gives the raw file's space back by punching
-// holes behind what is copied, so that offsets never shift under the writer.
+// holes behind what is copied, so that offsets never shift under the writer. Where no collector does so, the
+// shim itself gives back what is older than a journal would keep.
 //
 // Every record of a journal carries the offset in the raw file at which its line ended. A restarted
 // collector finds the highest one and goes on from there: no line is lost and none is doubled, and

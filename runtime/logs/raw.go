@@ -56,6 +56,10 @@ func (r *raw) copy(buf []byte, now time.Time, all bool) (more bool, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
+	// The shim gives back what is older than the journal's limit (shim.KeepLog): what was read may be a hole now.
+	if behind, err := r.behind(); err != nil || behind > r.journal.limit {
+		return err == nil, err
+	}
 	atEnd := errors.Is(err, io.EOF)
 	lines, taken := r.split(buf[:n], now, all && atEnd)
 	if err := r.journal.append(lines); err != nil {
@@ -71,25 +75,30 @@ func (r *raw) copy(buf []byte, now time.Time, all bool) (more bool, err error) {
 // skip passes over what the journal would drop again at once: who prints faster than it can be copied
 // gets no more of the disk than who does not.
 func (r *raw) skip(now time.Time) error {
-	info, err := r.file.Stat()
-	if err != nil {
+	behind, err := r.behind()
+	if err != nil || behind <= r.journal.limit {
 		return err
-	}
-	behind := info.Size() - r.copied
-	if behind <= r.journal.limit {
-		return nil
 	}
 	skipped := behind - r.journal.limit/2
 	if skipped, err = r.lineStart(skipped); err != nil {
 		return err
 	}
-	line := r.line(now, r.copied+skipped, fmt.Sprintf("[%d bytes were dropped: they came faster than they could be kept]", skipped))
+	line := r.line(now, r.copied+skipped, fmt.Sprintf("[%d bytes were dropped: more came than an app's log keeps]", skipped))
 	if err := r.journal.append([]Line{line}); err != nil {
 		return err
 	}
 	r.copied += skipped
 	r.punch()
 	return nil
+}
+
+// behind returns how many bytes are written and not copied.
+func (r *raw) behind() (int64, error) {
+	info, err := r.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size() - r.copied, nil
 }
 
 // lineStart moves a distance from what is copied on to the start of the next line, or at least character,

@@ -44,7 +44,7 @@ func TestFloodIsPassedOver(t *testing.T) {
 		t.Errorf("10 MB took %d turns", turns)
 	}
 	got := texts(t, l, Query{App: shop, Tail: -1})
-	if !strings.HasPrefix(got[0], "[94") || !strings.HasSuffix(got[0], "bytes were dropped: they came faster than they could be kept]") || got[len(got)-1] != "last" {
+	if !strings.HasPrefix(got[0], "[94") || !strings.HasSuffix(got[0], "bytes were dropped: more came than an app's log keeps]") || got[len(got)-1] != "last" {
 		t.Errorf("%q … %q", got[0], got[len(got)-1])
 	}
 }

@@ -1,5 +1,6 @@
-// Package shim is the process between micro and its containers: containerd's own shim for runc. micro
-// starts it by itself, before anything is to run in it, and what a start or an end would wait for in vain
-// is done without: one file each (start.go, ending.go, info.go). It outlives micro, holds the containers' exit codes until somebody asks, and is
-// shared by the instances of an app's release.
+// Package shim is the process between micro and its containers: containerd's own shim for runc, with changes that
+// have a file each. micro starts it before any container is to run in it, and what a start or an end would wait
+// for in vain is left out (start.go, ending.go, info.go). Containers inherit its resource limits (rlimit.go). It
+// writes their logs (service.go, logfile.go). It outlives micro, holds the containers' exit codes until micro asks
+// for them, and is shared by the instances of an app's release.
 package shim

@@ -46,9 +46,9 @@ func Main() {
 			if err != nil {
 				return nil, err
 			}
-			service, err := task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
+			tasks, err := task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 			runc.Monitor = starter{runc.Monitor} // which that has set
-			return service, err
+			return &service{TTRPCTaskService: tasks, logs: map[string]chan struct{}{}}, err
 		},
 	})
 	if state, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(state))) != tasks {

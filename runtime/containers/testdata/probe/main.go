@@ -70,6 +70,7 @@ var verbs = map[string]func([]string){
 	"chat":    chat,
 	"signals": signals,
 	"exhaust": exhaust,
+	"pour":    pour,
 	"die":     func([]string) { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
 }
 
@@ -102,6 +103,16 @@ func orphans(a []string) {
 			fmt.Println(err)
 			break
 		}
+	}
+	serve(nil)
+}
+
+// pour prints so many MiB of lines, and serves.
+func pour(a []string) {
+	n, _ := strconv.Atoi(a[0])
+	line := []byte(strings.Repeat("z", 1023) + "\n")
+	for range n << 10 {
+		_, _ = os.Stdout.Write(line)
 	}
 	serve(nil)
 }

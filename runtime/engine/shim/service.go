@@ -1,0 +1,88 @@
+package shim
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	ctdshim "github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/ttrpc"
+)
+
+// service is containerd's task service, but for the files that containers log to: the shim writes these itself,
+// so that it can bound them, and goes on where a disk is full. containerd's own copying would end with the first
+// error, and the app would wait for ever to write to a pipe that nobody reads.
+type service struct {
+	taskAPI.TTRPCTaskService
+
+	mu   sync.Mutex               // guards logs
+	logs map[string]chan struct{} // by container: closed when all of its output is written
+}
+
+var _ ctdshim.TTRPCService = (*service)(nil)
+
+// RegisterTTRPC makes this service the one that is served, in place of the one inside it.
+func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
+	taskAPI.RegisterTTRPCTaskService(server, s)
+	return nil
+}
+
+// Create has containerd's service copy the container's output to a pipe, and writes what comes out to the log.
+func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
+	u, err := url.Parse(r.Stdout)
+	if err != nil || u.Scheme != "file" || r.Terminal {
+		return s.TTRPCTaskService.Create(ctx, r)
+	}
+	log, err := openLogFile(u.Path)
+	if err != nil {
+		return nil, err
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		log.close()
+		return nil, fmt.Errorf("the container's log: %w", err)
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		defer out.Close()
+		log.copy(out)
+	}()
+	// The pipe by the name that it has in this process: containerd's service opens it anew, as it does FIFOs.
+	pipe := fmt.Sprintf("/proc/self/fd/%d", in.Fd())
+	r.Stdout, r.Stderr = pipe, pipe
+	response, err := s.TTRPCTaskService.Create(ctx, r)
+	in.Close()
+	if err == nil {
+		s.mu.Lock()
+		s.logs[r.ID] = written
+		s.mu.Unlock()
+	}
+	return response, err
+}
+
+// lastWords is how long the last of a container's output may take to be written once its processes are gone.
+const lastWords = 2 * time.Second
+
+// Delete returns when the container's output is written.
+func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
+	response, err := s.TTRPCTaskService.Delete(ctx, r)
+	if err != nil || r.ExecID != "" {
+		return response, err
+	}
+	s.mu.Lock()
+	written := s.logs[r.ID]
+	delete(s.logs, r.ID)
+	s.mu.Unlock()
+	if written != nil {
+		select {
+		case <-written:
+		case <-time.After(lastWords):
+		}
+	}
+	return response, nil
+}
