@@ -45,6 +45,10 @@ race: deps-build deps-test $(helpers)/bin images ## all tests with the race dete
 e2e: deps-build deps-test $(helpers)/bin images ## the end-to-end scripts alone; one of them: make e2e RUN=NAME
 	$(gotest) -count=1 -v -run 'TestScripts/$(RUN)' .
 
+.PHONY: quota
+quota: ## disk quotas on ext4 and XFS, in a kernel of their own
+	@scripts/quota.sh
+
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (30s) each
 	@scripts/fuzz.sh $(or $(FUZZTIME),30s)

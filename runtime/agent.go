@@ -67,6 +67,7 @@ type Agent struct {
 	ask     func(context.Context, cloud.Check, netip.AddrPort) error // probe, but in tests
 	slots   chan struct{}                                            // bounds how many containers start at a time
 	measure sync.Mutex                                               // held while an instance's files are looked at
+	growth  growth
 	mu      sync.Mutex
 	workers map[cloud.InstanceID]*worker
 	running sync.WaitGroup
@@ -82,6 +83,7 @@ func NewAgent(c Config) *Agent {
 		site:    site{domain: c.Domain, cores: int64(c.Cores) * 1000},
 		ask:     probe,
 		slots:   make(chan struct{}, startsAtOnce),
+		growth:  growth{seen: make(chan struct{})},
 		workers: map[cloud.InstanceID]*worker{},
 	}
 }
@@ -94,6 +96,7 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
+	a.running.Go(func() { a.watchDisk(ctx) })
 	var work cloud.Worklist
 	view := a.Views.View()
 	for {

@@ -331,7 +331,7 @@ func TestDiskQuota(t *testing.T) {
 		w.push("one", web(1))
 		w.after(time.Second)
 		first := w.driver.IDs()[0]
-		w.driver.Write(first, 5<<20)
+		w.driver.Write(first, runtime.Usage{Bytes: 5 << 20})
 		w.after(time.Minute)
 		if slices.Contains(w.fault.Calls(), "written "+first) {
 			t.Error("the files of one without a quota were measured")
@@ -339,12 +339,60 @@ func TestDiskQuota(t *testing.T) {
 		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(5 << 20))}}))
 		w.after(time.Minute)
 		w.is("runs as before", strings.Join(w.driver.IDs(), " "), first)
-		w.driver.Write(first, 5<<20+4096)
+		w.driver.Write(first, runtime.Usage{Bytes: 5<<20 + 4096})
 		w.after(20 * time.Second)
 		w.is("seen", w.seen(), "web.0@r1 ready")
 		c, ok := w.snapshots.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
 		if want := "has 6M of files of its own: its disk quota is 5M"; !ok || c.Reason != want || slices.Contains(w.driver.IDs(), first) {
 			t.Errorf("crashes are %+v, want the reason %q; %v run", c, want, w.driver.IDs())
+		}
+	})
+}
+
+// The disk is full of files, too; and where it fills up fast, nobody waits for the next time of measuring.
+func TestDiskQuotaOfFiles(t *testing.T) {
+	in(t, nil, func(w *world) {
+		d := web(1)
+		p := d.Processes[cloud.Web]
+		p.Disk = new(int64(8 << 20))
+		d.Processes[cloud.Web] = p
+		w.push("one", d)
+		w.after(time.Minute)
+		first := w.driver.IDs()[0]
+		w.driver.Write(first, runtime.Usage{Bytes: 4 << 20, Files: 2048})
+		w.after(time.Minute)
+		w.is("runs as before", strings.Join(w.driver.IDs(), " "), first)
+		w.driver.Write(first, runtime.Usage{Bytes: 4 << 20, Files: 20_000})
+		w.after(2 * time.Second)
+		c, ok := w.snapshots.View().Instances.Crashes(cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web})
+		if want := "has 20000 files of its own: its disk quota of 8M allows 2048"; !ok || c.Reason != want {
+			t.Errorf("crashes are %+v, want the reason %q", c, want)
+		}
+	})
+}
+
+// Where the file system keeps the limit it is told so, and nothing is measured.
+func TestDiskQuotaIsKept(t *testing.T) {
+	in(t, nil, func(w *world) {
+		w.driver.KeepDiskLimits = true
+		d := web(1)
+		p := d.Processes[cloud.Web]
+		p.Disk = new(int64(8 << 20))
+		d.Processes[cloud.Web] = p
+		w.push("one", d)
+		w.after(time.Second)
+		first := w.driver.IDs()[0]
+		if got := w.driver.DiskLimit(first); got != (runtime.Usage{Bytes: 8 << 20, Files: 2048}) {
+			t.Errorf("limit %+v", got)
+		}
+		w.driver.Write(first, runtime.Usage{Bytes: 9 << 20})
+		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(2 << 20))}}))
+		w.after(time.Minute)
+		if got := w.driver.DiskLimit(first); got != (runtime.Usage{Bytes: 2 << 20, Files: 1000}) {
+			t.Errorf("changed limit %+v", got)
+		}
+		if w.is("runs as before", strings.Join(w.driver.IDs(), " "), first); slices.Contains(w.fault.Calls(), "written "+first) {
+			t.Error("it was measured")
 		}
 	})
 }

@@ -57,6 +57,7 @@ func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instanc
 		Memory:   scale.Memory,
 		CPU:      scale.CPU,
 		Pids:     pids,
+		Disk:     diskLimit(scale.Disk),
 		Mounts:   volumes,
 		Log:      log,
 	}

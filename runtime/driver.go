@@ -29,6 +29,7 @@ type Container struct {
 	Memory int64   // limit in bytes, more than 0
 	CPU    int64   // limit in thousandths of a core, more than 0
 	Pids   int64   // more than 0
+	Disk   Usage   // limit on its own files, volumes left out; the driver keeps it where the file system can
 	Mounts []Mount // volumes
 	Log    string  // file that standard output and error are appended to
 	// Attach gives it the streams and the terminal of a command in place of Log; of its fields the
@@ -41,6 +42,9 @@ type Mount struct {
 	Source, Target string
 	ReadOnly       bool
 }
+
+// Usage is what files take on a disk. As a limit, 0 is none.
+type Usage struct{ Bytes, Files int64 }
 
 // Running is a container as the driver finds it. Exit is nil while it runs.
 type Running struct {
@@ -109,7 +113,13 @@ type Driver interface {
 	// Exec runs a process inside and returns its exit code.
 	Exec(ctx context.Context, id string, c Command) (int, error)
 	Stats(ctx context.Context, id string) (Stats, error)
-	// Written is how many bytes of disk the container's own files take, volumes left out. It looks at all of them.
-	Written(ctx context.Context, id string) (int64, error)
+	// Written is what the container's own files take, volumes left out, with those that are unlinked and still
+	// open. It may look at all of them.
+	Written(ctx context.Context, id string) (Usage, error)
+	// LimitDisk changes the limit on the container's own files. It reports false where the file system does not
+	// keep limits, so that the caller has to look at what is Written.
+	LimitDisk(ctx context.Context, id string, limit Usage) (kept bool, err error)
+	// DiskUsed is what is in use of the file system that containers' own files are on.
+	DiskUsed(ctx context.Context) (Usage, error)
 	Listening(ctx context.Context, id string) ([]Listener, error)
 }

@@ -37,6 +37,7 @@ type worker struct {
 	once     sync.Once
 	linger   bool // set before draining is closed
 	ended    bool // its container has: nothing more comes of it
+	disk     diskQuota
 }
 
 func newWorker(a *Agent, i *cloud.Instance) *worker {
@@ -187,6 +188,7 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 	lookAround := time.NewTicker(2 * time.Second)
 	defer lookAround.Stop()
 	pause, began := firstProbe, w.Now()
+	grown := w.growth.next()
 	for {
 		err := w.ask(ctx, p.Liveness, w.i.Addr)
 		if err == nil {
@@ -206,6 +208,13 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 			pause = min(pause*3/2, lastProbe)
 		case <-lookAround.C:
 			w.show(cloud.InstanceStarting, w.unwell(ctx, p, err))
+		case <-grown:
+			grown = w.growth.next()
+			if reason, over := w.overQuota(ctx); over {
+				again.Stop()
+				w.giveUp(ctx, p, exit, reason)
+				return false
+			}
 		case <-limit.C:
 			again.Stop()
 			w.giveUp(ctx, p, exit, fmt.Sprintf("was not well within %s: %s", p.Startup, w.unwell(ctx, p, err)))
@@ -260,13 +269,14 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	disk := time.NewTicker(spread(measureEvery))
 	defer disk.Stop()
 	failures := 0
+	grown := w.growth.next()
 	for {
+		measure := false
 		select {
 		case <-disk.C:
-			if reason, over := w.overQuota(ctx); over {
-				w.giveUp(ctx, p, exit, reason)
-				return
-			}
+			measure = true
+		case <-grown:
+			grown, measure = w.growth.next(), true
 		case <-live.C:
 			err := w.ask(ctx, p.Liveness, w.i.Addr)
 			if err == nil {
@@ -293,6 +303,13 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 			w.end(ctx, p, exit)
 			return
 		case <-ctx.Done():
+			return
+		}
+		if !measure {
+			continue
+		}
+		if reason, over := w.overQuota(ctx); over {
+			w.giveUp(ctx, p, exit, reason)
 			return
 		}
 	}

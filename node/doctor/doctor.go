@@ -28,6 +28,7 @@ type Config struct {
 	GatewayTaken error        // why they don't reach the router; nil where they do
 
 	Limits func() (by string, err error) // by what containers are limited
+	Quotas func() bool                   // the file system keeps disk quotas
 	Loss   func() (boltkv.Loss, bool)    // damage that the store was opened with in spite of it
 	Views  interface{ View() cloud.View }
 }
@@ -38,7 +39,7 @@ type Doctor struct{ Config }
 // Examine tries what apps and people need, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	return []api.Check{
-		d.checkStore(), d.checkDisk(), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkMemory(), d.checkApps(),
+		d.checkStore(), d.checkDisk(), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(),
 	}
 }
 
@@ -134,6 +135,14 @@ func (d Doctor) checkLimits() api.Check {
 		return check("limits", api.Fail, cloud.HintOf(err), "%v", err)
 	}
 	return check("limits", api.OK, "", "%s", by)
+}
+
+// checkQuotas says how disk quotas are enforced. Both ways are in order.
+func (d Doctor) checkQuotas() api.Check {
+	if d.Quotas() {
+		return check("quotas", api.OK, "", "the file system of %s keeps disk quotas: what is more cannot be written", d.Data.String())
+	}
+	return check("quotas", api.OK, "", "disk quotas are measured, and who has more is replaced: the file system of %s has no project quotas in use (ext4 and XFS have them, mounted with prjquota)", d.Data.String())
 }
 
 func (d Doctor) checkMemory() api.Check {

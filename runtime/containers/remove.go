@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 
+	"github.com/protoduction/micro/runtime/disk"
 	"github.com/protoduction/micro/runtime/engine"
 )
 
@@ -43,9 +44,7 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		{"task", func() error { return d.removeTask(ctx, id) }},
 		{"cgroup", func() error { return d.cgroupOf(id).remove() }},
 		{"network", func() error { return d.net.Detach(id) }},
-		{"snapshot", func() error {
-			return missing(d.engine.Client().SnapshotService(engine.Snapshotter).Remove(ctx, id))
-		}},
+		{"snapshot", func() error { return d.removeSnapshot(ctx, id) }},
 		{"files", func() error {
 			// runc's own note of it stays where the shim was gone before runc was through.
 			runc := filepath.Join(d.engine.State(), "runc", d.engine.Namespace(), id)
@@ -70,6 +69,18 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 	defer d.mu.Unlock()
 	delete(d.instances, id)
 	return nil
+}
+
+// removeSnapshot takes a container's own files away, and the limit on them.
+func (d *Driver) removeSnapshot(ctx context.Context, id string) error {
+	project, err := d.project(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := missing(d.engine.Client().SnapshotService(engine.Snapshotter).Remove(ctx, id)); err != nil || project == 0 {
+		return err
+	}
+	return disk.SetLimit(d.engine.Snapshots(), project, disk.Usage{})
 }
 
 // leaveShim takes a container out of its shim, and returns the shim if that was to end with it.

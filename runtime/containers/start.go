@@ -198,6 +198,9 @@ func (d *Driver) snapshot(ctx context.Context, c runtime.Container, chain string
 		d.images.forget(c.Image)
 		return noImage(c.Image)
 	}
+	if err == nil {
+		err = d.limitSnapshot(ctx, c.ID, c.Disk)
+	}
 	if err != nil {
 		return fmt.Errorf("its root file system: %w", err)
 	}

@@ -102,8 +102,28 @@ func TestWrittenIntoEtc(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.etc(c.ID), "hosts"), make([]byte, 2<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if after, err := r.Written(t.Context(), c.ID); err != nil || after < before+1<<20 {
-		t.Errorf("%d, then %d, %v", before, after, err)
+	if after, err := r.Written(t.Context(), c.ID); err != nil || after.Bytes < before.Bytes+1<<20 {
+		t.Errorf("%+v, then %+v, %v", before, after, err)
+	}
+}
+
+// Files without a name count as long as a process holds them, and files as such count too.
+func TestWrittenUnlinked(t *testing.T) {
+	r := newRig(t)
+	c := r.container("unlinked", "8", "300")
+	c.Mounts = []runtime.Mount{{Source: t.TempDir(), Target: "/vol"}}
+	r.start(c)
+	var u runtime.Usage
+	eventually(t, "all files are written", func() bool {
+		var err error
+		if u, err = r.Written(t.Context(), c.ID); err != nil {
+			t.Fatal(err)
+		}
+		return u.Files >= 300
+	})
+	// 8 MiB by an open file, as many by a mapping; what is on a volume and in memory is not its own.
+	if u.Bytes < 16<<20 || u.Bytes > 20<<20 || u.Files > 320 {
+		t.Errorf("%+v", u)
 	}
 }
 

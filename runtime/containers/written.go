@@ -6,34 +6,57 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/disk"
 	"github.com/protoduction/micro/runtime/engine"
 )
 
 // blockSize is the unit of st_blocks (stat(2)).
 const blockSize = 512
 
-// Written is how many bytes of disk the container's own layer takes, and its files of /etc that the
-// node gave it.
-func (d *Driver) Written(ctx context.Context, id string) (int64, error) {
-	if _, err := d.lookup(id); err != nil {
-		return 0, err
-	}
-	usage, err := d.engine.Client().SnapshotService(engine.Snapshotter).Usage(d.engine.Context(ctx), id)
+// Written returns what the container's own layer takes on disk, and its files of /etc that the node gave it.
+func (d *Driver) Written(ctx context.Context, id string) (runtime.Usage, error) {
+	u, err := d.written(d.engine.Context(ctx), id)
 	if err != nil {
-		return 0, fmt.Errorf("measure the files of container %s: %w", id, err)
+		return u, fmt.Errorf("measure the files of container %s: %w", id, err)
+	}
+	return u, nil
+}
+
+func (d *Driver) written(ctx context.Context, id string) (u runtime.Usage, err error) {
+	if _, err := d.lookup(id); err != nil {
+		return u, err
+	}
+	project, err := d.project(ctx, id)
+	switch {
+	case err != nil:
+		return u, err
+	case project != 0:
+		counted, _, err := disk.ProjectUsage(d.engine.Snapshots(), project)
+		if err != nil {
+			return u, err
+		}
+		u = runtime.Usage(counted)
+	default:
+		usage, err := d.engine.Client().SnapshotService(engine.Snapshotter).Usage(ctx, id)
+		if err != nil {
+			return u, err
+		}
+		unlinked := d.unlinkedFiles(id)
+		u = runtime.Usage{Bytes: usage.Size + unlinked.Bytes, Files: usage.Inodes + unlinked.Files}
 	}
 	files, err := os.ReadDir(d.etc(id))
 	if missing(err) != nil {
-		return 0, fmt.Errorf("measure the files of container %s: %w", id, err)
+		return u, err
 	}
 	for _, f := range files {
 		fi, err := f.Info()
 		if err != nil {
-			return 0, fmt.Errorf("measure the files of container %s: %w", id, err)
+			return u, err
 		}
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			usage.Size += st.Blocks * blockSize
+			u.Bytes += st.Blocks * blockSize
 		}
 	}
-	return usage.Size, nil
+	return u, nil
 }

@@ -16,6 +16,12 @@ func Size(dir string) (int64, error) {
 	return int64(fs.Blocks) * fs.Bsize, err
 }
 
+// Used returns what is in use of the file system that dir is on.
+func Used(dir string) (Usage, error) {
+	fs, err := stat(dir)
+	return Usage{Bytes: int64(fs.Blocks-fs.Bfree) * fs.Bsize, Files: int64(fs.Files - fs.Ffree)}, err
+}
+
 // freeFiles is how many more files must fit on a disk, or a twentieth of what fits on a smaller one.
 const freeFiles = 10_000
 

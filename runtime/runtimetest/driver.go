@@ -36,6 +36,8 @@ type Driver struct {
 	*Fault
 	// App says how a container behaves; nil is the zero App for all.
 	App func(runtime.Container) App
+	// KeepDiskLimits has LimitDisk report that limits hold.
+	KeepDiskLimits bool
 
 	mu    sync.Mutex
 	boxes map[string]*box
@@ -50,7 +52,8 @@ type box struct {
 	ended  chan struct{}
 	timers []*time.Timer
 
-	written int64
+	written runtime.Usage
+	limit   runtime.Usage
 }
 
 // NewDriver has no containers.
@@ -81,7 +84,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (r runtime.Runn
 		}
 		d.last++
 		ip := netip.AddrFrom4([4]byte{10, 0, 0, d.last})
-		b := &box{made: c, app: app, ended: make(chan struct{})}
+		b := &box{made: c, app: app, ended: make(chan struct{}), limit: c.Disk}
 		b.Running = runtime.Running{ID: c.ID, Labels: c.Labels, IP: ip, PID: uint32(1000 + int(d.last)), Started: time.Now()}
 		d.boxes[c.ID] = b
 		if app.Exits > 0 {
@@ -202,7 +205,7 @@ func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 }
 
 // Written is what the test says of the container, by Write.
-func (d *Driver) Written(_ context.Context, id string) (written int64, err error) {
+func (d *Driver) Written(_ context.Context, id string) (written runtime.Usage, err error) {
 	err = d.Do("written "+id, func() error {
 		b, err := d.get(id)
 		if err == nil {
@@ -213,11 +216,43 @@ func (d *Driver) Written(_ context.Context, id string) (written int64, err error
 	return written, err
 }
 
-// Write has a container written so many bytes.
-func (d *Driver) Write(id string, bytes int64) {
+// Write has a container written so much.
+func (d *Driver) Write(id string, u runtime.Usage) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.boxes[id].written = bytes
+	d.boxes[id].written = u
+}
+
+// LimitDisk takes note of the limit, and keeps it where the test says so, by KeepDiskLimits.
+func (d *Driver) LimitDisk(_ context.Context, id string, limit runtime.Usage) (kept bool, err error) {
+	err = d.Do("limit disk "+id, func() error {
+		b, err := d.get(id)
+		if err == nil {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			b.limit = limit
+		}
+		return err
+	})
+	return d.KeepDiskLimits, err
+}
+
+// DiskUsed is what all containers have written.
+func (d *Driver) DiskUsed(context.Context) (sum runtime.Usage, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range d.boxes {
+		sum.Bytes += b.written.Bytes
+		sum.Files += b.written.Files
+	}
+	return sum, nil
+}
+
+// DiskLimit is the limit that a container has by now.
+func (d *Driver) DiskLimit(id string) runtime.Usage {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.boxes[id].limit
 }
 
 // Listening is where the container listens by now.

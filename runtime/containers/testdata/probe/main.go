@@ -62,16 +62,17 @@ var verbs = map[string]func([]string){
 			fmt.Println("line", i)
 		}
 	},
-	"child":   child,
-	"orphans": orphans,
-	"leave":   leave,
-	"hold":    func(a []string) { start(append([]string{"sleep"}, a...)...); fmt.Println("held") },
-	"chatter": func([]string) { start("chat"); fmt.Println("chatters") },
-	"chat":    chat,
-	"signals": signals,
-	"exhaust": exhaust,
-	"pour":    pour,
-	"die":     func([]string) { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
+	"child":    child,
+	"orphans":  orphans,
+	"leave":    leave,
+	"hold":     func(a []string) { start(append([]string{"sleep"}, a...)...); fmt.Println("held") },
+	"chatter":  func([]string) { start("chat"); fmt.Println("chatters") },
+	"chat":     chat,
+	"signals":  signals,
+	"exhaust":  exhaust,
+	"pour":     pour,
+	"unlinked": unlinked,
+	"die":      func([]string) { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
 }
 
 // start starts this program again, with the same output, and does not wait for it.
@@ -116,6 +117,35 @@ func pour(a []string) {
 	}
 	serve(nil)
 }
+
+// unlinked writes so many MiB to each of some files that it removes and holds, makes so many others, and serves.
+func unlinked(a []string) {
+	size, _ := strconv.Atoi(a[0])
+	files, _ := strconv.Atoi(a[1])
+	for _, name := range []string{"/open", "/mapped", "/vol/open", "/dev/shm/open"} {
+		f, err := os.Create(name)
+		if err == nil {
+			_, err = f.Write(make([]byte, size<<20))
+		}
+		if err == nil {
+			err = os.Remove(name)
+		}
+		if name == "/mapped" {
+			_, err = syscall.Mmap(int(f.Fd()), 0, size<<20, syscall.PROT_READ, syscall.MAP_SHARED)
+			f.Close()
+		}
+		if err != nil {
+			fmt.Println(err)
+		}
+		held = append(held, f)
+	}
+	for i := range files {
+		_ = os.WriteFile("/tmp-"+strconv.Itoa(i), nil, 0o600)
+	}
+	serve(nil)
+}
+
+var held []*os.File
 
 // signals prints the signals that it gets, and ends by SIGTERM.
 func signals([]string) {
