@@ -429,7 +429,7 @@ func (s *VirtualHost) withoutApp(r AppRef) *VirtualHost {
 func (s *State) Cool(at Stamp) []Change {
 	var changes []Change
 	for rel := range s.AllReleases() {
-		if rel.Warm != nil && !at.At.Before(*rel.Warm) {
+		if len(changes) < SweepLimit && rel.Warm != nil && !at.At.Before(*rel.Warm) {
 			next := *rel
 			next.Warm = nil
 			changes = append(changes, Put(&next))

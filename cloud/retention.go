@@ -9,6 +9,10 @@ const (
 	keptRecords = 50
 )
 
+// SweepLimit is how many changes Prune and Cool return at most: they need not happen together, and a store
+// of any engine takes so many at once. Whoever gets as many asks again.
+const SweepLimit = 100
+
 // Prune returns the changes that give up the images of releases that nobody can want any more: those that
 // neither run nor are to, and were not current lately. Only once that is written may an image go; who
 // asks for such a release is then told so, and never finds half of it.
@@ -21,6 +25,9 @@ func (s *State) Prune() (changes []Change) {
 		wayBack := s.wayBack(app)
 		extra := len(all) - keptRecords
 		for _, rel := range all {
+			if len(changes) == SweepLimit {
+				return changes
+			}
 			switch {
 			case s.needed(app, rel) || slices.Contains(wayBack, rel.N):
 			case extra > 0:

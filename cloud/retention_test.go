@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -91,4 +92,36 @@ func TestPrune(t *testing.T) {
 	if _, ok := y.s.Release(staged.ReleaseRef); !ok {
 		t.Error("the staged release is gone")
 	}
+}
+
+// What is given up at a time is bounded, and all of it goes in the end.
+func TestSweepsAreBounded(t *testing.T) {
+	y := begin(t)
+	past := noon.Add(-time.Hour)
+	var all []Change
+	const apps, each = 30, 8
+	for i := range apps {
+		ref := AppRef{DefaultGroup, AppName(fmt.Sprintf("app-%02d", i))}
+		all = append(all, Put(&App{AppRef: ref, Last: each}))
+		for n := range each {
+			all = append(all, Put(&Release{ReleaseRef: ref.Release(n + 1), Up: true, Warm: &past}))
+		}
+	}
+	y.do(all, nil)
+	sweep := func(what string, next func() []Change) {
+		t.Helper()
+		n := 0
+		for changes := next(); len(changes) > 0; changes = next() {
+			if len(changes) > SweepLimit {
+				t.Fatalf("%s returns %d changes", what, len(changes))
+			}
+			n += len(changes)
+			y.do(changes, nil)
+		}
+		if n != apps*each {
+			t.Errorf("%s changed %d releases, want %d", what, n, apps*each)
+		}
+	}
+	sweep("cool", func() []Change { return y.s.Cool(ann) })
+	sweep("prune", func() []Change { return y.s.Prune() })
 }

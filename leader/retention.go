@@ -52,5 +52,15 @@ func (r *Retention) Run(ctx context.Context) error {
 
 // Prune gives up old releases now.
 func (r *Retention) Prune(ctx context.Context) error {
-	return r.Writer.Write(ctx, "prune", "releases", func(s *cloud.State) ([]cloud.Change, error) { return s.Prune(), nil })
+	for more := true; more; {
+		err := r.Writer.Write(ctx, "prune", "releases", func(s *cloud.State) ([]cloud.Change, error) {
+			changes := s.Prune()
+			more = len(changes) == cloud.SweepLimit
+			return changes, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -114,7 +114,7 @@ func TestAuditFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l.N != n+1 && l.N%auditBlock != 1 { // unless it was trimmed away
+		if l.N != n+1 && l.N%trimLines != 1 { // unless it was trimmed away
 			t.Fatalf("line %d after %d", l.N, n)
 		}
 		if n = l.N; n == 520 {
@@ -134,7 +134,7 @@ func TestAuditIsTrimmed(t *testing.T) {
 	s := newStore(t, Config{Engine: e, AuditLines: 150})
 	for i := range 700 {
 		update(t, s, count("a"))
-		if kept := s.head.Lines - s.head.Trimmed; kept > 150+auditBlock || i > 150 && kept < 150 {
+		if kept := s.head.Lines - s.head.Trimmed; kept > 150+trimLines || i > 150 && kept < 150 {
 			t.Fatalf("%d lines are kept after %d", kept, i+1)
 		}
 	}

@@ -8,10 +8,14 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// A transaction takes no more requests beyond half of what an engine allows.
+// Requests that wait together share a transaction up to half of what any engine takes. A request that needs
+// more in itself has one alone.
 const (
-	batchOps   = kv.MaxOps / 2
+	batchOps   = kv.UsualOps / 2
 	batchBytes = kv.MaxBytes / 2
+	// trimLines is how many old audit lines a transaction drops at most: with the head and a batch that is
+	// still what any engine takes.
+	trimLines = kv.UsualOps/2 - 1
 )
 
 // batch is a transaction in the making.
@@ -65,12 +69,14 @@ func (s *Store) batch(waiting []*request) *batch {
 	return d
 }
 
-// trim drops the oldest audit lines beyond those to keep, a block at a time.
+// trim drops the oldest audit lines beyond those to keep, several at a time. A transaction that is full by
+// itself leaves that to a later one.
 func (d *batch) trim(keep uint64) {
-	if d.head.Lines < d.head.Trimmed+keep+auditBlock {
+	if d.head.Lines < d.head.Trimmed+keep+trimLines || len(d.values)+len(d.lines) > batchOps {
 		return
 	}
-	for range auditBlock {
+	written := d.head.Lines - uint64(len(d.lines)) // before this transaction
+	for range min(trimLines, written-d.head.Trimmed) {
 		d.head.Trimmed++
 		d.values[lineKey(d.head.Trimmed)] = nil
 	}

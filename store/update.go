@@ -32,7 +32,7 @@ type request struct {
 // returns the state after, once that is durable. fn must be pure: it may be run again, on a newer state,
 // and by another goroutine. Where it returns no changes, all was as asked for, and nothing is written.
 // An error of fn's is returned as it is; Unavailable is the engine's, Conflict means that other nodes were
-// faster again and again.
+// faster again and again. After an error nothing was changed, unless it wraps kv.ErrUnknown.
 func (s *Store) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	return s.submit(&request{ctx: ctx, fn: fn, lines: []Line{{Actor: by, Verb: verb, Object: object, Result: ResultDone}}})
 }
@@ -101,7 +101,11 @@ func (s *Store) commit(d *batch) (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	rev, err := s.engine.Commit(ctx, txn)
-	if errors.Is(err, kv.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, kv.ErrUnknown):
+		// The engine takes nothing else until it knows. If the change was made the watch brings it.
+		err = cloud.Errorf(cloud.Unavailable, "the store did not answer within %s, and the change may have been made: %w", commitTimeout, err).WithHint("look before you try again")
+	case errors.Is(err, kv.ErrClosed) || errors.Is(err, context.DeadlineExceeded):
 		err = cloud.Errorf(cloud.Unavailable, "write the change: %w", err)
 	}
 	return rev, err

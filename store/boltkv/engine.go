@@ -73,6 +73,14 @@ func (db *DB) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	for _, p := range t.Put {
+		if p.Lease == 0 {
+			continue
+		}
+		if err := db.checkLease(p.Lease); err != nil {
+			return 0, err
+		}
+	}
 	batch := kv.Batch{Rev: db.rev + 1}
 	err := db.write(func(tx *bbolt.Tx) (err error) {
 		batch.Changes, err = apply(tx, t, batch.Rev)
@@ -105,13 +113,16 @@ func apply(tx *bbolt.Tx, t kv.Txn, rev int64) ([]kv.Change, error) {
 		if err := b.Put([]byte(p.Key), encodeRecord(p.Key, rev, p.Value)); err != nil {
 			return nil, err
 		}
+		if err := setLease(tx, p.Key, p.Lease); err != nil {
+			return nil, err
+		}
 		changes = append(changes, kv.Change{Key: p.Key, Value: append([]byte{}, p.Value...)})
 	}
 	for _, key := range t.Del {
 		if b.Get([]byte(key)) == nil {
 			continue
 		}
-		if err := b.Delete([]byte(key)); err != nil {
+		if err := errors.Join(b.Delete([]byte(key)), setLease(tx, key, 0)); err != nil {
 			return nil, err
 		}
 		changes = append(changes, kv.Change{Key: key})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
 )
 
 // format is the version of the file's own layout: buckets and records.
@@ -25,6 +27,8 @@ var (
 	pairsBucket = []byte("pairs")
 	localBucket = []byte("local")
 	metaBucket  = []byte("meta")
+	// leasedBucket has the lease of each key that is under one. A store that never had any is without it.
+	leasedBucket = []byte("leased")
 )
 
 // Keys of the meta bucket.
@@ -59,6 +63,7 @@ type DB struct {
 	bolt      *bbolt.DB // nil while the heads in the page cache are those of a failed commit
 	rev       int64
 	loss      *Loss
+	leases    map[kv.LeaseID]*lease
 	unsettled []byte // heads to put back before the next write; nil when disk and memory agree
 	closed    bool
 }
@@ -69,7 +74,7 @@ func Open(cfg Config) (_ *DB, err error) {
 	if err := prepare(cfg.Dir); err != nil {
 		return nil, err
 	}
-	db := &DB{dir: cfg.Dir, path: filepath.Join(cfg.Dir, "store.db"), log: cfg.Log}
+	db := &DB{dir: cfg.Dir, path: filepath.Join(cfg.Dir, "store.db"), log: cfg.Log, leases: map[kv.LeaseID]*lease{}}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
@@ -105,6 +110,7 @@ func Open(cfg Config) (_ *DB, err error) {
 		return nil, err
 	}
 	db.history = newHistory(db.rev)
+	db.endAll()
 	if made {
 		return db, nil
 	}
@@ -230,8 +236,11 @@ func (db *DB) load(single bool) error {
 }
 
 func (db *DB) readMeta(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{metaBucket, pairsBucket, localBucket} {
+	for _, name := range [][]byte{metaBucket, pairsBucket, localBucket, leasedBucket} {
 		b := tx.Bucket(name)
+		if b == nil && slices.Equal(name, leasedBucket) {
+			continue
+		}
 		if b == nil {
 			return fmt.Errorf("it has no bucket %q", name)
 		}
@@ -283,6 +292,9 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
+	for _, l := range db.leases {
+		l.timer.Stop()
+	}
 	return db.release()
 }
 

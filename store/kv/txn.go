@@ -2,8 +2,16 @@ package kv
 
 import "github.com/protoduction/micro/cloud"
 
-// MaxOps is how many keys a transaction may touch, and how many conditions it may have.
-const MaxOps = 4096
+const (
+	// MaxOps is how many keys a transaction may touch, and how many conditions it may have. etcd takes 128
+	// unless it is told otherwise: the embedded one is started with MaxTxnOps = MaxOps, and one that somebody
+	// else runs needs --max-txn-ops 4096.
+	MaxOps = 4096
+	// UsualOps is what any etcd takes. Whatever can be split without harm (what waits for one transaction
+	// together, a migration, giving up old releases) keeps to it. Only a verb that touches more in itself,
+	// such as deleting an app with a hundred hosts, goes beyond.
+	UsualOps = 128
+)
 
 // MaxBytes bounds the keys and values of one transaction: etcd takes no more in one request.
 const MaxBytes = 1 << 20
@@ -19,6 +27,7 @@ type Txn struct {
 type Put struct {
 	Key   string
 	Value []byte
+	Lease LeaseID // that the key is under; 0: none
 }
 
 // Cond is a condition on a key; make one with Absent, Present or Unchanged.

@@ -31,7 +31,7 @@ func (m *model) commit(txn kv.Txn) (int64, error) {
 	b := kv.Batch{Rev: rev}
 	for _, p := range txn.Put {
 		m.pairs[p.Key] = kv.Pair{Key: p.Key, Value: p.Value, Rev: rev}
-		b.Changes = append(b.Changes, kv.Change(p))
+		b.Changes = append(b.Changes, kv.Change{Key: p.Key, Value: p.Value})
 	}
 	for _, key := range txn.Del {
 		if _, ok := m.pairs[key]; ok {

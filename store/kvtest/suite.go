@@ -33,6 +33,11 @@ func Run(t *testing.T, open Open) {
 		{"many writers", testManyWriters},
 		{"model", testModel},
 		{"crash", testCrash},
+		{"outcome", testOutcome},
+		{"lease ends", testLeaseEnds},
+		{"lease is revoked", testLeaseRevoked},
+		{"lease and reopening", testLeaseReopened},
+		{"one leader", testOneLeader},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
