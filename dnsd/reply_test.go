@@ -129,3 +129,59 @@ func TestLifetime(t *testing.T) {
 	f(ok, "20s", "name.example. 60 IN CNAME a.example.", "example. 60 IN SOA a. b. 1 2 3 4 20")
 	f(ok, "0s", "name.example. 60 IN CNAME a.example.")
 }
+
+// FuzzUpstream takes whatever an upstream sends for an answer, and gives clients what miekg/dns can read.
+func FuzzUpstream(f *testing.F) {
+	q := question{name: "name.example.", qtype: dns.TypeA, class: dns.ClassINET}
+	query := q.message(true)
+	query.Id = 4711
+	for _, lines := range [][]string{
+		{"name.example. 60 IN A 192.0.2.1"}, {"name.example. 60 IN CNAME a.example.", "a.example. 60 IN A 10.0.0.1"},
+		{"name.example. 60 IN HTTPS 1 . alpn=h2 ipv4hint=192.168.1.1"}, {"name.example. 60 IN SRV 0 0 80 b.example.", "name.example. 60 IN TXT x"}, {},
+	} {
+		m := new(dns.Msg).SetReply(query)
+		for _, line := range lines {
+			rr, err := dns.NewRR(line)
+			if err != nil {
+				f.Fatal(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		m.Compress = true
+		wire, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+	}
+	forwarder, err := NewForwarder(ForwardConfig{ResolvConf: "/nonexistent"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	client := parsed(f, "NAME.example.", dns.TypeA)
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		answer, ok := readAnswer(wire, query)
+		if !ok || rcodeOf(answer) != dns.RcodeSuccess && rcodeOf(answer) != dns.RcodeNameError {
+			return
+		}
+		r, err := forwarder.newReply(q, answer)
+		if err != nil {
+			return
+		}
+		for _, client.Stream = range []bool{false, true} {
+			b := r.write(nil, client, -1, func(ttl uint32) uint32 { return ttl })
+			got := new(dns.Msg)
+			if err := got.Unpack(b); err != nil {
+				t.Fatalf("answer % x: %v", b, err)
+			}
+			if !client.Stream && len(b) > minUDP || got.Id != client.ID || len(got.Question) != 1 || got.Question[0].Name != "NAME.example." {
+				t.Fatalf("%d bytes, %v", len(b), got)
+			}
+			for _, rr := range got.Answer {
+				if a, ok := rr.(*dns.A); ok && a.A.IsPrivate() {
+					t.Fatalf("a private address: %v", got)
+				}
+			}
+		}
+	})
+}

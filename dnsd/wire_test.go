@@ -133,6 +133,12 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func withCookie(m *dns.Msg) *dns.Msg {
+	m.SetEdns0(1232, false)
+	m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: strings.Repeat("2464c4abcf10c957", 3)}}
+	return m
+}
+
 // FuzzQuery reads whatever comes as miekg/dns reads it, and answers with what miekg/dns can read.
 func FuzzQuery(f *testing.F) {
 	for _, m := range []*dns.Msg{
@@ -140,6 +146,9 @@ func FuzzQuery(f *testing.F) {
 		new(dns.Msg).SetQuestion("shop.default.internal.", dns.TypeSRV),
 		new(dns.Msg).SetQuestion("a.b.localhost.", dns.TypeAAAA).SetEdns0(1232, true),
 		new(dns.Msg).SetQuestion("WWW.example.com.", dns.TypeANY).SetEdns0(512, false),
+		new(dns.Msg).SetQuestion("5.0.77.10.in-addr.arpa.", dns.TypePTR), new(dns.Msg).SetQuestion("8.0.0.7.7.d.f.ip6.arpa.", dns.TypeSOA),
+		new(dns.Msg).SetQuestion("_http._tcp.shop.default.internal.", dns.TypeSRV), new(dns.Msg).SetQuestion("x.resolver.arpa.", dns.TypeSVCB),
+		new(dns.Msg).SetQuestion("b.dev.micro.test.", dns.TypeHTTPS), withCookie(new(dns.Msg).SetQuestion("any.dev.micro.test.", dns.TypeA)),
 		new(dns.Msg).SetUpdate("micro.test."), new(dns.Msg).SetAxfr("micro.test."), new(dns.Msg).SetNotify("micro.test."),
 	} {
 		wire, err := m.Pack()
@@ -163,14 +172,26 @@ func FuzzQuery(f *testing.F) {
 				t.Fatalf("read EDNS %v %d %d %v, miekg/dns %v", q.EDNS, q.Version, q.Size, q.DO, opt)
 			}
 		}
-		for _, v := range []View{loopback, inGroup, newborn, outside} {
+		site := loopback
+		site.Site = []netip.Prefix{netip.MustParsePrefix("10.64.0.0/10"), netip.MustParsePrefix("fd00::/8")}
+		q.answerCookie = q.cookie // as long as any can be
+		for _, v := range []View{loopback, site, lan, inGroup, newborn, outside} {
 			b, ours := z.Answer(nil, &q, v)
 			if !ours {
+				if v.Class == Outside {
+					t.Fatal("forwarded for an outside client")
+				}
 				continue
 			}
 			r := new(dns.Msg)
 			if err := r.Unpack(b); err != nil {
 				t.Fatalf("answer % x: %v", b, err)
+			}
+			if q.rcode == dns.RcodeSuccess && r.Authoritative && len(r.Answer) == 0 && len(r.Ns) != 1 {
+				t.Fatalf("a negative answer without an SOA record: %v", r)
+			}
+			if q.EDNS != (r.IsEdns0() != nil) {
+				t.Fatalf("EDNS in the query: %v, answer %v", q.EDNS, r)
 			}
 			if !r.Response || r.Id != q.ID || len(b) > maxUDP || v.Class == Outside && (len(r.Answer) > 0 || len(r.Ns) > 0) {
 				t.Fatalf("answer %v", r)
