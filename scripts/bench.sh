@@ -1,6 +1,7 @@
 #!/bin/sh
-# Measures, prints the tables and keeps them in docs/figures.md. Takes about five minutes.
+# Measures, prints the tables and keeps them in docs/figures.md. Takes about seven minutes.
 set -eu
+export PATH="$PATH:/usr/sbin:/sbin" # knotd
 cd "$(dirname "$0")/.."
 
 as_root=''
@@ -9,6 +10,7 @@ mkdir -p bin docs
 go build -o bin/bench-node ./bench/node
 go build -o bin/bench-router ./bench/router
 go build -o bin/bench-routes ./bench/routes
+go build -o bin/bench-dns ./bench/dns
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
@@ -32,6 +34,10 @@ tee -a $figures <$table
 printf '```\n' >>$figures
 printf '\n## The router beside HAProxy\n\nCPU time per request, in the same run.\n\n```\n' >>$figures
 $as_root bin/bench-router >$table
+tee -a $figures <$table
+printf '```\n' >>$figures
+printf '\n## The DNS server beside Knot\n\nCPU time per answer, in the same run.\n\n```\n' >>$figures
+bin/bench-dns >$table
 tee -a $figures <$table
 printf '```\n\nLoad after: %s\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)" >>$figures
 mv $figures docs/figures.md

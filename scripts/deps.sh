@@ -3,9 +3,14 @@
 # there. Groups: build, demo, test, bench.
 set -eu
 
-wanted=''
+wanted='' services=''
 want() { # want PACKAGE: it is missing
 	case " $wanted " in *" $1 "*) ;; *) wanted="$wanted $1" ;; esac
+}
+service_of() { # service_of COMMAND PACKAGE: its service is not to run, now and after the next boot
+	command -v "$1" >/dev/null && return
+	want "$2"
+	services="$services $2.service"
 }
 command_of() { # command_of COMMAND PACKAGE
 	command -v "$1" >/dev/null || want "$2"
@@ -32,11 +37,14 @@ for group in "$@"; do
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
 		command_of ssh openssh-client
-		command_of promtool prometheus
+		service_of promtool prometheus
 		;;
 	bench)
-		command_of haproxy haproxy
+		service_of haproxy haproxy
 		command_of wrk wrk
+		service_of knotd knot
+		command_of dnsperf dnsperf
+		command_of dig bind9-dnsutils
 		;;
 	*)
 		echo "deps.sh: no group $group (build, demo, test, bench)" >&2
@@ -68,6 +76,13 @@ install() {
 	# shellcheck disable=SC2086  # a list of packages
 	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null
 }
+# Debian starts a service that it installs, and those below would take ports 53 and 80.
+if [ -n "$services" ] && [ -d /run/systemd/system ]; then
+	# shellcheck disable=SC2086  # a list of units
+	$as_root systemctl mask --quiet --runtime $services
+	# shellcheck disable=SC2086
+	trap '$as_root systemctl unmask --quiet --runtime $services; $as_root systemctl disable --quiet $services || true' EXIT
+fi
 echo "installing with apt-get:$wanted" >&2
 # Package lists may be missing, or older than the mirror's packages.
 install 2>/dev/null || { $as_root apt-get update -qq && install; }
