@@ -38,6 +38,10 @@ for group in "$@"; do
 		command_of setpriv util-linux
 		command_of ssh openssh-client
 		service_of promtool prometheus
+		service_of unbound unbound
+		command_of dnsmasq dnsmasq-base
+		command_of busybox busybox
+		command_of musl-gcc musl-tools
 		;;
 	bench)
 		service_of haproxy haproxy
