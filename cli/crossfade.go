@@ -140,9 +140,10 @@ func (c *command) watchFade(ctx context.Context, u *urfave.Context, client *api.
 				foretold = true
 				c.say("%s", text)
 			}
-			if now := fadeLine(cmp); now != said && !u.Bool("json") {
+			// Once for each share and state: the figures of the reason change with every request.
+			if now := fadeState(cmp); now != said && !u.Bool("json") {
 				said = now
-				c.say("%s", now)
+				c.say("%s", fadeLine(cmp))
 			}
 		}
 		select {
@@ -186,6 +187,18 @@ func (c *command) printOutlook(s *api.FadeStep) {
 	if text := outlook(s); text != "" {
 		c.print("  %s", text)
 	}
+}
+
+// fadeState names what fadeLine shows, without figures that change all the time.
+func fadeState(cmp api.Comparison) string {
+	state := percentage(cmp.Fade.Share())
+	if s := cmp.Step; s != nil && (s.Move == "hold" || cmp.Fade.Step == 0 || cmp.Fade.Paused) {
+		state += " " + s.Move + " " + s.Verdict
+		if cmp.Fade.Step == 0 {
+			state += " " + s.Why
+		}
+	}
+	return state
 }
 
 func fadeLine(cmp api.Comparison) string {

@@ -117,7 +117,7 @@ func (t *Trial) errorsText() string {
 func (t *Trial) slowText() string {
 	old, new := t.Totals.Old, t.Totals.New
 	if t.Times == nil || new.Answers == 0 {
-		return fmt.Sprintf("%d answers to judge by, before %d", new.Answers, old.Answers)
+		return "no answers timed yet: the first 50 of each instance are left out"
 	}
 	return fmt.Sprintf("%s of %d answers took longer than %s, before %s of %d longer than %s; %s",
 		percent(float64(new.Slow), float64(new.Answers)), new.Answers, t.lastNew.Bounds[t.Times.New[p95]],
