@@ -428,7 +428,7 @@ func ttyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	var out strings.Builder
 	done := make(chan error, 1)
-	asked, ready := make(chan struct{}, len(acts)+100), regexp.MustCompile("ready")
+	asked, ready := make(chan struct{}, len(acts)+100), regexp.MustCompile(`ready|\[y/N\]`)
 	go func() {
 		buf, seen := make([]byte, 4096), 0
 		for {

@@ -125,6 +125,7 @@ type Rollout struct {
 	Instances int         `json:"instances" doc:"Instances that are to be ready"`
 	Draining  int         `json:"draining,omitempty" doc:"Instances of it that are on their way out"`
 	Waiting   string      `json:"waiting,omitempty" doc:"What an instance is waiting for, where one says so"`
+	Switching bool        `json:"switching,omitempty" doc:"The app is switching to the release, or was when waiting began"`
 }
 
 // WaitEvent is one event of waiting for a release: a Rollout as often as it changed, then exactly one

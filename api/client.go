@@ -163,6 +163,12 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	return cloud.Errorf(cloud.Unavailable, "cannot reach %s: %w", c.target, err)
 }
 
+// Lost reports that the connection broke after a request had been sent and before its answer came: whether
+// it was carried out is unknown.
+func Lost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // call sends body (nil for none) and reads the answer.
 func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any) (T, error) {
 	var v T

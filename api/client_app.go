@@ -95,12 +95,13 @@ func (c *Client) Scale(ctx context.Context, app cloud.AppRef, s ScaleChange) (Ch
 	return call[Changed](ctx, c, http.MethodPost, appPath(app, "scale"), nil, s)
 }
 
-// Wait yields how far a release has come, until what is desired of it is so: it is current, up, scaled,
-// restarted or stopped. The last event is the outcome; a release that fails ends it with the error.
-func (c *Client) Wait(ctx context.Context, r cloud.ReleaseRef) iter.Seq2[WaitEvent, error] {
+// Wait yields how far a release has come, until what is desired of it has come true: it is current, up,
+// scaled, restarted or stopped. The last event is the outcome; a release that fails ends it with the error.
+// After an Unavailable error without a Failure ask again, with the Switching of the last Rollout.
+func (c *Client) Wait(ctx context.Context, r cloud.ReleaseRef, switching bool) iter.Seq2[WaitEvent, error] {
 	return func(yield func(WaitEvent, error) bool) {
 		ended := false
-		for e, err := range stream[WaitEvent](ctx, c, http.MethodGet, releasePath(r, "wait"), nil, nil) {
+		for e, err := range stream[WaitEvent](ctx, c, http.MethodGet, releasePath(r, "wait"), url.Values(values{}.flag("switching", switching)), nil) {
 			if e.Failure != nil {
 				err = e.Failure.Err()
 			}
@@ -110,7 +111,7 @@ func (c *Client) Wait(ctx context.Context, r cloud.ReleaseRef) iter.Seq2[WaitEve
 			}
 		}
 		if !ended {
-			yield(WaitEvent{}, cloud.Errorf(cloud.Unavailable, "the stream broke off before release %s was there", r))
+			yield(WaitEvent{}, cloud.Errorf(cloud.Unavailable, "the stream broke off before release %s was ready", r))
 		}
 	}
 }

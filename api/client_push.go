@@ -23,9 +23,23 @@ func (c *Client) Push(ctx context.Context, app cloud.AppRef, d PushRequest) (Pus
 }
 
 // Upload sends what the push waits for: a tar stream of the folder, or the archive. It returns when all
-// has been received; Events tells the rest.
+// has been received; PushEvents tells the rest. After an error of code Interrupted it may be sent again.
 func (c *Client) Upload(ctx context.Context, id string, content io.Reader) (Push, error) {
-	return call[Push](ctx, c, http.MethodPut, pushPath(id, "/upload"), nil, struct{ io.Reader }{content})
+	p, err := call[Push](ctx, c, http.MethodPut, pushPath(id, "/upload"), nil, struct{ io.Reader }{content})
+	if cloud.CodeOf(err) != cloud.Unavailable || ctx.Err() != nil {
+		return p, err
+	}
+	// The connection broke, perhaps because the push had ended: its reason says more.
+	if now, serr := c.PushByID(ctx, id); serr == nil && now.Failure != nil {
+		return now, now.Failure.Err()
+	}
+	return p, err
+}
+
+// Pushes lists the pushes of a group that are under way, and those that ended in the last minutes, the
+// oldest first; app "" is all apps.
+func (c *Client) Pushes(ctx context.Context, group cloud.GroupName, app cloud.AppName) ([]Push, error) {
+	return all[Push](ctx, c, groupPath(group, "pushes"), url.Values(values{}.set("app", string(app))))
 }
 
 // PushByID shows a push.

@@ -91,6 +91,7 @@ type Push struct {
 	Phase   PushPhase       `json:"phase" enum:"uploading,image,starting,done,failed,cancelled"`
 	Created time.Time       `json:"created"`
 	By      string          `json:"by"`
+	Source  string          `json:"source,omitempty" doc:"What is pushed: the name of the folder, archive or image"`
 	Release int             `json:"release,omitempty" doc:"The release's number, once there is one"`
 	Events  int             `json:"events" doc:"How many events there have been"`
 	Missing []string        `json:"missing,omitzero" doc:"In the answer to a draft with files: those that have to be uploaded, the others are known. Missing: upload all"`

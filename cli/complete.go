@@ -106,6 +106,8 @@ func (p *completing) values(flag, begun string) []string {
 		return p.apps()
 	case "to":
 		return p.releases(begun)
+	case "attach", "cancel":
+		return p.pushes()
 	}
 	return nil
 }
@@ -162,6 +164,16 @@ func (p *completing) apps() (names []string) {
 		names = append(names, string(a.Name))
 	}
 	return names
+}
+
+// pushes returns the IDs of the pushes under way.
+func (p *completing) pushes() (ids []string) {
+	for _, push := range ask(p, func(c *api.Client) ([]api.Push, error) { return c.Pushes(p.ctx, p.group, "") }) {
+		if !push.Phase.Ended() {
+			ids = append(ids, push.ID)
+		}
+	}
+	return ids
 }
 
 // of are the releases of an app, the newest first.

@@ -24,7 +24,7 @@ func TestComplete(t *testing.T) {
 		words []string
 		want  string
 	}{
-		{[]string{"pus"}, "push"},
+		{[]string{"pus"}, "push pushes"},
 		{[]string{"ro"}, "rollback routes"},
 		{[]string{"push", "--ins"}, "--instances"},
 		{[]string{"up", "--d"}, "--data --domain --dns --dns-upstream --dns-private --dns-rate --detach"},

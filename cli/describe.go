@@ -18,7 +18,16 @@ new one is ready, and if that never comes up nothing changes (exit code 7).
   micro push shop -e LOG_LEVEL=debug    build folder shop
   micro push --app db --image redis:8   run an image of a registry
   micro push --app db --image db.tar    run an image of an archive
-  micro push --stage                    run at an address of its own, not yet current`
+  micro push --stage                    run at an address of its own, not yet current
+
+Ctrl-C asks whether to cancel the push, and a second one cancels it. Without a terminal the first one
+does. --detach leaves the push to the node; --attach follows it, --cancel ends it, both by its ID or
+the beginning of it (micro pushes).`
+	case "pushes":
+		return `A push goes on when the command that began it has gone.
+
+  micro push --attach 4f7kx    follow it to its end
+  micro push --cancel 4f7kx    cancel it: the app is as it was`
 	case "ps":
 		return `Those of all apps, of an app, or of one release.`
 	case "stats":

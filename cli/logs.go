@@ -48,7 +48,7 @@ func (c *command) logs() *urfave.Command {
 			}
 			read := client.Logs(ctx, q)
 			if q.Follow {
-				read = resumed(ctx, func(after string) iter.Seq2[api.LogLine, error] {
+				read = resumed(ctx, false, func(after string) iter.Seq2[api.LogLine, error] {
 					if q.After = after; after != "" {
 						q.Tail = -1
 					}

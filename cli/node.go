@@ -38,7 +38,7 @@ func (c *command) events() *urfave.Command {
 			}
 			read := client.Events(ctx, q)
 			if q.Follow {
-				read = resumed(ctx, func(after string) iter.Seq2[api.Event, error] {
+				read = resumed(ctx, false, func(after string) iter.Seq2[api.Event, error] {
 					if q.After = after; after != "" {
 						q.Tail = -1
 					}

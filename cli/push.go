@@ -6,11 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -31,11 +28,16 @@ func (c *command) push() *urfave.Command {
 		newRepeated("var", "", "`NAME=VALUE` of a ((variable)) of the manifest; may be repeated"),
 		newRepeated("vars-file", "", "YAML `FILE` of variables; may be repeated"),
 		&urfave.StringFlag{Name: "strategy", Usage: "how it takes over, `KIND` rolling, cutover or recreate"},
+		&urfave.StringFlag{Name: "attach", Usage: "push nothing, follow the push `ID`"},
+		&urfave.StringFlag{Name: "cancel", Usage: "push nothing, cancel the push `ID`"},
 	}, buildFlags()...)
 	return c.new("push", "[PATH]", "build a folder, or take an image, and run it", 0, 1, flags, c.with(c.doPush))
 }
 
 func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Client) error {
+	if u.IsSet("attach") || u.IsSet("cancel") {
+		return c.steerPush(ctx, u, client)
+	}
 	p, err := c.readPush(ctx, u, client)
 	if err != nil {
 		return err
@@ -51,7 +53,7 @@ func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Cli
 	}
 	if content.write != nil {
 		if err := c.upload(ctx, client, push, content); err != nil {
-			return c.interruptedPush(client, push, err)
+			return c.abandonPush(client, push, err)
 		}
 	}
 	if u.Bool("detach") {
@@ -61,11 +63,7 @@ func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Cli
 		c.print("%s", push.ID)
 		return nil
 	}
-	outcome, err := c.watchPush(ctx, u, client, push)
-	if err != nil {
-		return c.interruptedPush(client, push, err)
-	}
-	return c.outcome(u, outcome)
+	return c.followPush(ctx, u, client, push)
 }
 
 // readPush makes a draft of the manifest and the flags: a flag beats the manifest.
@@ -232,71 +230,3 @@ func (c *command) upload(ctx context.Context, client *api.Client, push api.Push,
 
 // errUploadEnded is what the sender meets where the node has answered before it had all.
 var errUploadEnded = errors.New("the upload has ended")
-
-// watchPush shows what happens to a push until it has ended, over lost connections and restarts of the node.
-func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.Client, push api.Push) (api.Outcome, error) {
-	show := c.progress(u)
-	defer show.stop()
-	next := 1
-	var lost time.Time
-	for {
-		var failed error
-		for e, err := range client.PushEvents(ctx, push.ID, next) {
-			if e.Failure != nil { // its code may be Unavailable too: a registry's, not the node's
-				return api.Outcome{}, err
-			}
-			if err != nil {
-				failed = err
-				break
-			}
-			lost, next = time.Time{}, e.Seq+1
-			if e.Outcome != nil {
-				return *e.Outcome, nil
-			}
-			show.event(e)
-		}
-		if cloud.CodeOf(failed) != cloud.Unavailable || ctx.Err() != nil {
-			switch {
-			case ctx.Err() != nil:
-				failed = ctx.Err()
-			case cloud.CodeOf(failed) == cloud.NotFound:
-				// It was there: the node went down before it had made a release.
-				failed = cloud.Errorf(cloud.Unavailable, "%w", failed).WithHintOf(failed)
-			}
-			return api.Outcome{}, failed
-		}
-		if lost.IsZero() {
-			lost = time.Now()
-		}
-		if time.Since(lost) > reconnectFor {
-			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "the node is out of reach, and what became of push %s is unknown: %w", push.ID, failed).
-				WithCommand("micro releases %s", push.App)
-		}
-		select {
-		case <-time.After(reconnectIn):
-		case <-ctx.Done():
-		}
-		// A node that was restarted has fewer events to tell of, perhaps only how it ended.
-		if now, err := client.PushByID(ctx, push.ID); err == nil && now.Events < next-1 {
-			next = 1
-		}
-	}
-}
-
-// interruptedPush gives a push up that its person gave up, and says so.
-func (c *command) interruptedPush(client *api.Client, push api.Push, err error) error {
-	if !errors.Is(err, context.Canceled) {
-		return err
-	}
-	signal.Reset(os.Interrupt) // the next Ctrl-C is no question any more
-	if c.interactive() && terminal(c.Stdin) && !c.confirm("\nCancel the push? Otherwise it goes on without you.") {
-		c.say("push %s goes on; micro releases %s shows what becomes of it", push.ID, push.App)
-		return exit(cloud.Interrupted.Exit())
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if _, cerr := client.CancelPush(ctx, push.ID); cerr != nil {
-		return cloud.Errorf(cloud.Interrupted, "interrupted, and push %s goes on: %w", push.ID, cerr)
-	}
-	return cloud.Errorf(cloud.Interrupted, "push %s is cancelled, app %s is as it was", push.ID, push.App)
-}

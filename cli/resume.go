@@ -15,12 +15,15 @@ const (
 )
 
 // resumed yields what is followed, over lost connections and restarts of the node: begin asks for what
-// comes behind a cursor, "" for the beginning. A node that was never reached is not looked for, and a
-// stream whose elements have no cursors is not gone on with.
-func resumed[T any](ctx context.Context, begin func(after string) iter.Seq2[T, error], cursor func(T) string) iter.Seq2[T, error] {
+// comes behind a cursor, "" for the beginning. A node that was never reached, also not before, is not looked
+// for, and a stream whose elements have no cursors is not resumed.
+func resumed[T any](ctx context.Context, reached bool, begin func(after string) iter.Seq2[T, error], cursor func(T) string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		after := ""
-		var lost time.Time // when the node was last there
+		var lost time.Time // when the node was last reached
+		if reached {
+			lost = time.Now()
+		}
 		for {
 			began, some := time.Now(), false
 			var none T

@@ -31,7 +31,7 @@ func TestResumed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lives := strings.Fields(c.lives)
 			last, got := "", ""
-			for v, err := range resumed(t.Context(), func(after string) iter.Seq2[string, error] {
+			for v, err := range resumed(t.Context(), false, func(after string) iter.Seq2[string, error] {
 				if after != last {
 					t.Errorf("%s: goes on behind %q, want %q", c.lives, after, last)
 				}
@@ -68,7 +68,7 @@ func TestResumed(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		for range resumed(t.Context(), func(string) iter.Seq2[string, error] {
+		for range resumed(t.Context(), false, func(string) iter.Seq2[string, error] {
 			return func(yield func(string, error) bool) {
 				if time.Since(began) == 0 {
 					time.Sleep(time.Hour) // nothing came, but it was there

@@ -21,39 +21,12 @@ func (c *command) verb(name, usage string, flags []urfave.Flag, do func(context.
 			if err != nil {
 				return err
 			}
-			changed, err := do(ctx, u, client, ref)
+			changed, err := insist(ctx, func() (api.Changed, error) { return do(ctx, u, client, ref) })
 			if err != nil {
 				return err
 			}
 			return c.await(ctx, u, client, ref.AppRef, changed)
 		}))
-}
-
-// await waits until a release is as a write asked for, and prints what came of it.
-func (c *command) await(ctx context.Context, u *urfave.Context, client *api.Client, app cloud.AppRef, changed api.Changed) error {
-	if u.Bool("detach") || changed.Release == 0 {
-		if u.Bool("json") {
-			return c.printJSON(changed)
-		}
-		return nil
-	}
-	said := ""
-	for e, err := range client.Wait(ctx, app.Release(changed.Release)) {
-		switch {
-		case err != nil:
-			return err
-		case e.Failure != nil:
-			return c.failure(e.Failure)
-		case e.Outcome != nil:
-			return c.outcome(u, *e.Outcome)
-		case e.Rollout != nil:
-			if now := rollout(*e.Rollout); now != said && !u.Bool("json") {
-				said = now
-				c.say("%s %s", app.Release(changed.Release), now)
-			}
-		}
-	}
-	return cloud.Errorf(cloud.Unavailable, "the node ended the wait for %s", app.Release(changed.Release)).WithCommand("micro ps %s", app)
 }
 
 func rollout(r api.Rollout) string {
@@ -122,6 +95,10 @@ func (c *command) rollback() *urfave.Command {
 				}
 			}
 			changed, err := client.Rollback(ctx, ref)
+			if api.Lost(err) {
+				// Rolling back twice leads somewhere else, so it is not tried again.
+				return cloud.Errorf(cloud.Unavailable, "the node went away, and whether it rolled %s back is unknown: %w", ref, err).WithCommand("micro releases %s", ref.AppRef)
+			}
 			if err != nil {
 				return err
 			}
@@ -144,7 +121,7 @@ func (c *command) delete() *urfave.Command {
 				if _, err := client.App(ctx, ref.AppRef); err != nil {
 					return err
 				}
-				if !c.confirm(fmt.Sprintf("Delete app %s with all its releases?", ref.AppRef)) {
+				if yes, _ := c.confirm(fmt.Sprintf("Delete app %s with all its releases?", ref.AppRef)); !yes {
 					return cloud.Errorf(cloud.Invalid, "deleting app %s needs a yes", ref.AppRef).WithCommand("micro delete %s --yes", ref.AppRef)
 				}
 			}
@@ -157,19 +134,6 @@ func (c *command) delete() *urfave.Command {
 			}
 			return err
 		}))
-}
-
-// confirm asks a person; without one the answer is no.
-func (c *command) confirm(question string) bool {
-	if !c.interactive() || !terminal(c.Stdin) {
-		return false
-	}
-	fmt.Fprintf(c.Stderr, "%s [y/N] ", question)
-	var answer string
-	if _, err := fmt.Fscanln(c.Stdin, &answer); err != nil {
-		return false
-	}
-	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
 }
 
 func (c *command) scale() *urfave.Command {
@@ -207,7 +171,7 @@ func (c *command) scale() *urfave.Command {
 			if len(change.Processes) == 0 {
 				return cloud.Errorf(cloud.Invalid, "nothing to change").WithHint("micro scale %s -i 3, or -m 512M, or worker=2", ref)
 			}
-			changed, err := client.Scale(ctx, ref.AppRef, change)
+			changed, err := insist(ctx, func() (api.Changed, error) { return client.Scale(ctx, ref.AppRef, change) })
 			if err != nil {
 				return err
 			}
@@ -292,7 +256,7 @@ func (c *command) env() *urfave.Command {
 					return cloud.Errorf(cloud.Invalid, "%q is neither KEY=VALUE nor KEY-", arg).WithHint("KEY=VALUE sets, KEY- unsets")
 				}
 			}
-			changed, err := client.SetEnv(ctx, ref.AppRef, change)
+			changed, err := insist(ctx, func() (api.Changed, error) { return client.SetEnv(ctx, ref.AppRef, change) })
 			if err != nil {
 				return err
 			}

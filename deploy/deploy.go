@@ -80,7 +80,9 @@ type Deployer struct {
 	dir     string // of uploads under way
 	sources *sources
 	logs    buildLogs
-	builds  chan struct{} // a place for each image that is being made
+	uploads *places // for uploads that are being received
+	builds  *places // for images that are being built
+	fetches *places // for images that are being pulled or imported
 	images  heldImages
 	running sync.WaitGroup
 
@@ -105,7 +107,8 @@ func New(c Config) (*Deployer, error) {
 		return nil, err
 	}
 	d := &Deployer{
-		cfg: c, log: c.Log, dir: filepath.Join(c.Dir, "uploads"), builds: make(chan struct{}, buildsAtOnce), byID: map[string]*push{},
+		cfg: c, log: c.Log, dir: filepath.Join(c.Dir, "uploads"), byID: map[string]*push{},
+		uploads: newPlaces(maxUploads, maxUploadsPerGroup), builds: newPlaces(maxBuilds, maxBuildsPerGroup), fetches: newPlaces(maxFetches, maxFetchesPerGroup),
 	}
 	d.life, d.end = context.WithCancel(context.Background())
 	if err := os.RemoveAll(d.dir); err != nil {

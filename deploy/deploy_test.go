@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -204,4 +205,51 @@ func TestHeldImagesAreCounted(t *testing.T) {
 	if len(h.n) != 0 {
 		t.Errorf("held %v after both pushes have ended", h.n)
 	}
+}
+
+// Images that are slow to fetch keep no build waiting, and the pushes of one group none of another.
+func TestGroupsAndKindsDoNotWaitForEachOther(t *testing.T) {
+	f := newFixture(t)
+	importing := make(chan struct{}, maxFetches)
+	f.cloud.Importing = func(ctx context.Context) {
+		importing <- struct{}{}
+		<-ctx.Done()
+	}
+	for i := range maxFetchesPerGroup + 1 {
+		p := f.create(cloud.AppName(fmt.Sprintf("slow%d", i)), api.PushRequest{Archive: true})
+		if err := f.send(p.ID, strings.NewReader("archive")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range maxFetchesPerGroup {
+		<-importing
+	}
+	p := f.create("shop", api.PushRequest{Source: &api.Source{}})
+	if err := f.send(p.ID, strings.NewReader("FROM scratch")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.wait(p.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A group has so many pushes under way, and no more.
+func TestSlotsOfAGroup(t *testing.T) {
+	f := newFixture(t)
+	for range maxPushesPerGroup {
+		f.create("shop", api.PushRequest{Archive: true})
+	}
+	_, err := f.Create(ref("shop"), api.PushRequest{Archive: true}, tester)
+	wantCode(t, err, cloud.Unavailable, "16 pushes", "group default", "micro pushes")
+	all := f.Pushes(cloud.DefaultGroup)
+	if len(all) != maxPushesPerGroup {
+		t.Errorf("%d pushes are listed", len(all))
+	}
+	if _, err := f.Cancel(t.Context(), all[0].ID, tester); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.wait(all[0].ID); cloud.CodeOf(err) != cloud.Interrupted {
+		t.Fatal(err)
+	}
+	f.create("shop", api.PushRequest{Archive: true})
 }

@@ -14,8 +14,12 @@ import (
 )
 
 const (
-	// buildsAtOnce bounds how many images are made at a time: more of them only take turns.
-	buildsAtOnce = 2
+	// Builds are bounded by the machine's cores and memory: more of them only take turns. Half of the places
+	// stay free for other groups.
+	maxBuilds, maxBuildsPerGroup = 4, 2
+	// Pulling and importing have places of their own, so that a build does not wait for a slow registry or for
+	// an archive with thousands of files.
+	maxFetches, maxFetchesPerGroup = 4, 2
 	// buildTimeout is how long making an image may take.
 	buildTimeout = time.Hour
 )
@@ -28,17 +32,15 @@ func (d *Deployer) makeImage(p *push) (runtime.Image, error) {
 			return runtime.Image{}, err
 		}
 	}
-	select {
-	case d.builds <- struct{}{}:
-	default:
-		p.events.add(api.PushEvent{Note: "waiting for other builds to end"})
-		select {
-		case d.builds <- struct{}{}:
-		case <-p.ctx.Done():
-			return runtime.Image{}, context.Cause(p.ctx)
-		}
+	places, note := d.fetches, "waiting for other images to be fetched"
+	if p.request.Source != nil {
+		places, note = d.builds, "waiting for other builds to end"
 	}
-	defer func() { <-d.builds }()
+	giveBack, err := places.take(p.ctx, p.app.Group, func() { p.events.add(api.PushEvent{Note: note}) })
+	if err != nil {
+		return runtime.Image{}, err
+	}
+	defer giveBack()
 	ctx, cancel := context.WithTimeoutCause(p.ctx, buildTimeout, cloud.Errorf(cloud.DeployFailed, "making the image took longer than %s", buildTimeout))
 	defer cancel()
 	output, err := os.Create(p.buildLogPath())

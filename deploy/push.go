@@ -22,7 +22,8 @@ type push struct {
 	dir     string // the push's own folder, removed at its end
 	events  *eventBuffer
 	// found marks a push of an earlier process: only its release is known.
-	found bool
+	found       bool
+	foundSource string // what its image was made from
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc // with the reason why the push ends
@@ -44,7 +45,7 @@ func (p *push) show() api.Push {
 	defer p.mu.Unlock()
 	return api.Push{
 		ID: p.id, Group: p.app.Group, App: p.app.App, Phase: p.phase, Created: p.created, By: p.by.Name,
-		Release: p.release, Events: p.events.count(), Outcome: p.outcome, Failure: p.failure,
+		Source: p.source(), Release: p.release, Events: p.events.count(), Outcome: p.outcome, Failure: p.failure,
 	}
 }
 
@@ -126,6 +127,9 @@ func (p *push) end(out *api.Outcome, failure *api.Problem, now time.Time) {
 
 // source is what the release says its image was made from.
 func (p *push) source() string {
+	if p.found {
+		return p.foundSource
+	}
 	if p.request.Image != "" {
 		return p.request.Image
 	}

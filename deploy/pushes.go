@@ -1,13 +1,16 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +21,8 @@ import (
 const (
 	// maxPushes bounds how many pushes are under way; those that wait for their upload count.
 	maxPushes = 64
+	// maxPushesPerGroup bounds how many of them are of one group.
+	maxPushesPerGroup = 16
 	// keepEnded is how long a push can be asked for after its end. Its release tells the rest.
 	keepEnded = 5 * time.Minute
 )
@@ -77,8 +82,8 @@ func (d *Deployer) start(p *push) (*push, error) {
 		return known, nil
 	}
 	d.forgetEnded()
-	if n := d.countUnderWay(); n >= maxPushes {
-		return nil, cloud.Errorf(cloud.Unavailable, "%d pushes are under way, which is the limit", n).WithHint("try again in a minute")
+	if err := d.checkSlots(p.app.Group); err != nil {
+		return nil, err
 	}
 	d.seq++
 	p.seq, p.dir, p.events = d.seq, filepath.Join(d.dir, p.id), newEventBuffer()
@@ -105,14 +110,49 @@ func (d *Deployer) forgetEnded() {
 	}
 }
 
-// countUnderWay counts the pushes that have not ended. The lock is held.
-func (d *Deployer) countUnderWay() (n int) {
+// checkSlots reports that no more pushes are admitted. The lock is held.
+func (d *Deployer) checkSlots(group cloud.GroupName) error {
+	all, ofGroup := 0, 0
 	for _, p := range d.byID {
-		if !p.hasEnded() {
-			n++
+		if p.hasEnded() {
+			continue
+		}
+		if all++; p.app.Group == group {
+			ofGroup++
 		}
 	}
-	return n
+	if all >= maxPushes {
+		return cloud.Errorf(cloud.Unavailable, "%d pushes are under way, which is the limit", all).WithHint("try again in a minute")
+	}
+	if ofGroup >= maxPushesPerGroup {
+		return cloud.Errorf(cloud.Unavailable, "%d pushes are under way in group %s, which is the limit", ofGroup, group).WithCommand("micro pushes")
+	}
+	return nil
+}
+
+// Pushes returns the pushes of a group that are under way, and those that ended a short time ago, in the
+// order in which they were created. Pushes that an earlier process began are among them as long as their
+// release starts.
+func (d *Deployer) Pushes(group cloud.GroupName) []api.Push {
+	s := d.cfg.Store.State()
+	for app := range s.Apps(group) {
+		for rel := range s.Releases(app.AppRef) {
+			if rel.Push != "" && s.PhaseOf(rel) == cloud.PhaseStarting {
+				_, _ = d.find(rel.Push) // a push that can't be followed now is asked for by its ID later
+			}
+		}
+	}
+	d.mu.Lock()
+	all := slices.Collect(maps.Values(d.byID))
+	d.mu.Unlock()
+	list := []api.Push{}
+	for _, p := range all {
+		if p.app.Group == group && !p.endedBefore(d.cfg.Now().Add(-keepEnded)) {
+			list = append(list, p.show())
+		}
+	}
+	slices.SortFunc(list, func(a, b api.Push) int { return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID)) })
+	return list
 }
 
 // find returns the push with the ID, also by the release that it made before the node was restarted.
@@ -126,7 +166,7 @@ func (d *Deployer) find(id string) (*push, error) {
 	for rel := range d.cfg.Store.State().AllReleases() {
 		if rel.Push == id && id != "" {
 			return d.start(&push{
-				id: id, app: rel.AppRef, by: cloud.Actor{Name: rel.By}, created: rel.Created, phase: api.PushStarting, release: rel.N, found: true,
+				id: id, app: rel.AppRef, by: cloud.Actor{Name: rel.By}, created: rel.Created, phase: api.PushStarting, release: rel.N, found: true, foundSource: rel.Spec.Image.Name,
 			})
 		}
 	}
@@ -190,7 +230,7 @@ func (d *Deployer) carryOut(p *push) (out api.Outcome, err error) {
 		}
 	}
 	p.enter(api.PushStarting)
-	return d.awaitRollout(p.ctx, ref, func(r api.Rollout) bool {
+	return d.awaitRollout(p.ctx, ref, false, func(r api.Rollout) bool {
 		p.events.add(api.PushEvent{Rollout: &r})
 		return true
 	})

@@ -21,13 +21,16 @@ const (
 
 // Await waits until what is desired of a release has come true. It yields a Rollout whenever it changed,
 // then the Outcome, or an error that says why it never will.
-func (d *Deployer) Await(ctx context.Context, ref cloud.ReleaseRef) (iter.Seq2[api.WaitEvent, error], error) {
+//
+// switching says that the app was switching to the release before: a release that has been given up since is
+// no success then.
+func (d *Deployer) Await(ctx context.Context, ref cloud.ReleaseRef, switching bool) (iter.Seq2[api.WaitEvent, error], error) {
 	if _, _, err := d.view(ctx).State.MustRelease(ref); err != nil {
 		return nil, err
 	}
 	return func(yield func(api.WaitEvent, error) bool) {
 		gone := false
-		out, err := d.awaitRollout(ctx, ref, func(r api.Rollout) bool {
+		out, err := d.awaitRollout(ctx, ref, switching, func(r api.Rollout) bool {
 			gone = !yield(api.WaitEvent{Rollout: &r}, nil)
 			return !gone
 		})
@@ -49,13 +52,16 @@ func (d *Deployer) view(ctx context.Context) cloud.View {
 }
 
 // awaitRollout waits until what is desired of a release has come true, and calls tell for each change on
-// the way; tell returns false to end waiting. The error says why the roll-out did not succeed.
-func (d *Deployer) awaitRollout(ctx context.Context, ref cloud.ReleaseRef, tell func(api.Rollout) bool) (api.Outcome, error) {
+// the way; tell returns false to end waiting. The error says why the roll-out did not succeed; switched is
+// whether the app has been switching to the release.
+func (d *Deployer) awaitRollout(ctx context.Context, ref cloud.ReleaseRef, switched bool, tell func(api.Rollout) bool) (api.Outcome, error) {
 	view := d.view(ctx)
 	var last api.Rollout
 	began := d.cfg.Now()
-	switched := false // the app has been switching to the release
 	for {
+		if app, ok := view.State.App(ref.AppRef); ok && app.Rollout != nil && app.Rollout.To == ref.N {
+			switched = true
+		}
 		now, done, err := rollout(view, ref, began, switched)
 		if err != nil {
 			d.awaitRestored(ctx, view, ref)
@@ -70,8 +76,6 @@ func (d *Deployer) awaitRollout(ctx context.Context, ref cloud.ReleaseRef, tell 
 		if done && ok {
 			return d.outcome(view, rel), nil
 		}
-		app, ok := view.State.App(ref.AppRef)
-		switched = switched || ok && app.Rollout != nil && app.Rollout.To == ref.N
 		quiet, cancel := context.WithTimeout(ctx, limitOf(rel))
 		view, err = d.awaitChange(quiet, view, ref, last)
 		cancel()
@@ -99,7 +103,7 @@ func (d *Deployer) awaitRestored(ctx context.Context, view cloud.View, ref cloud
 	ctx, cancel := context.WithTimeout(ctx, limitOf(current))
 	defer cancel()
 	// Why the current release does not come back is no part of why the other one failed: the app shows it.
-	_, _ = d.awaitRollout(ctx, current.ReleaseRef, func(api.Rollout) bool { return true })
+	_, _ = d.awaitRollout(ctx, current.ReleaseRef, false, func(api.Rollout) bool { return true })
 }
 
 // awaitChange waits for a view in which the release's roll-out or its app differ from before.
@@ -112,7 +116,7 @@ func (d *Deployer) awaitChange(ctx context.Context, view cloud.View, ref cloud.R
 		}
 		old, _ := was.State.App(ref.AppRef)
 		app, _ := view.State.App(ref.AppRef)
-		if now, done, err := rollout(view, ref, time.Time{}, false); err != nil || done || now != before || app != old {
+		if now, done, err := rollout(view, ref, time.Time{}, before.Switching); err != nil || done || now != before || app != old {
 			return view, nil
 		}
 	}
@@ -140,7 +144,7 @@ func rollout(v cloud.View, ref cloud.ReleaseRef, began time.Time, switched bool)
 	if err != nil {
 		return r, false, cloud.Errorf(cloud.Conflict, "release %s was deleted meanwhile", ref).WithCommand("micro releases %s", ref.AppRef)
 	}
-	r = api.Rollout{Release: rel.N, Phase: v.State.PhaseOf(rel)}
+	r = api.Rollout{Release: rel.N, Phase: v.State.PhaseOf(rel), Switching: switched}
 	stale, left, formation := 0, 0, v.State.Wanted(rel)
 	for i := range v.Instances.OfRelease(ref) {
 		if i.Phase != cloud.InstanceExited {

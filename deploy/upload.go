@@ -14,8 +14,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// uploadWait is how long a push waits for its upload to begin.
-const uploadWait = 10 * time.Minute
+const (
+	// uploadWait is how long a push waits for its upload to begin, and to begin again after it broke off.
+	uploadWait = 2 * time.Minute
+	// Uploads are bounded by the disk, as each may have api.MaxUpload bytes.
+	maxUploads, maxUploadsPerGroup = 8, 4
+)
 
 // awaitUpload waits until everything that the push needs has been uploaded.
 func (d *Deployer) awaitUpload(p *push) error {
@@ -39,10 +43,11 @@ func (d *Deployer) awaitUpload(p *push) error {
 	}
 }
 
-// Receive reads the upload that a push waits for. When the push ends meanwhile, stop is called from another
-// goroutine: a read of body must return soon after. After an error nothing of the upload is left, and it
-// may begin again.
-func (d *Deployer) Receive(ctx context.Context, id string, body io.Reader, stop func()) (shown api.Push, err error) {
+// Receive reads the upload that a push waits for, as soon as there is a place for it. When the push ends
+// meanwhile, stop is called from another goroutine: a read of body must return soon after. An upload that
+// broke off may begin again; any other error ends the push, and is what it says of itself from then on.
+// Nothing of such an upload is left.
+func (d *Deployer) Receive(ctx context.Context, id string, body io.Reader, stop func()) (api.Push, error) {
 	p, err := d.find(id)
 	if err != nil {
 		return api.Push{}, err
@@ -50,14 +55,34 @@ func (d *Deployer) Receive(ctx context.Context, id string, body io.Reader, stop 
 	if err := p.beginUpload(); err != nil {
 		return api.Push{}, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(p.uploadPath()))
-		}
-		p.endUpload(err)
-		shown = p.show()
-	}()
 	defer context.AfterFunc(p.ctx, stop)()
+	read := &readFailure{r: body}
+	err = d.receive(ctx, p, read)
+	if err != nil {
+		err = uploadError(ctx, p, read.err, err)
+		if rerr := os.RemoveAll(p.uploadPath()); rerr != nil {
+			d.log.Error("cannot remove a part of an upload", "push", p.id, "err", rerr)
+		}
+	}
+	p.endUpload(err)
+	if err != nil && cloud.CodeOf(err) != cloud.Interrupted {
+		p.cancel(err)
+	}
+	return p.show(), err
+}
+
+// receive writes an upload to the push's folder, and completes it.
+func (d *Deployer) receive(ctx context.Context, p *push, body io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
+	giveBack, err := d.uploads.take(ctx, p.app.Group, func() {
+		p.events.add(api.PushEvent{Note: "waiting for other uploads to end"})
+	})
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	limited := &io.LimitedReader{R: body, N: api.MaxUpload + 1}
 	if p.request.Archive {
 		err = save(p.uploadPath(), limited)
@@ -65,27 +90,46 @@ func (d *Deployer) Receive(ctx context.Context, id string, body io.Reader, stop 
 		err = d.cfg.Unpack(limited, p.uploadPath())
 	}
 	if limited.N <= 0 {
-		err = cloud.Errorf(cloud.Invalid, "the upload is larger than %s", cloud.FormatSize(api.MaxUpload)).WithHint("leave files out with .microignore")
+		return cloud.Errorf(cloud.Invalid, "the upload is larger than %s", cloud.FormatSize(api.MaxUpload)).WithHint("leave files out with .microignore")
 	}
-	if err == nil {
-		err = d.completeUpload(p)
+	if err != nil {
+		return err
 	}
+	return d.completeUpload(p)
+}
+
+// uploadError says why an upload failed; readErr is what reading it failed with, nil where it could be read.
+func uploadError(ctx context.Context, p *push, readErr, err error) error {
 	var known *cloud.Error
 	switch {
-	case err == nil:
-		return shown, nil
 	case context.Cause(p.ctx) != nil:
-		return shown, context.Cause(p.ctx)
-	case errors.Is(err, syscall.ENOSPC):
-		return shown, cloud.Errorf(cloud.Unavailable, "the node's disk is full: %w", err).WithHint("micro df, micro prune")
+		return context.Cause(p.ctx)
 	case errors.As(context.Cause(ctx), &known):
-		return shown, known
-	case errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil:
-		return shown, cloud.Errorf(cloud.Interrupted, "the upload broke off")
+		return cloud.Errorf(cloud.Interrupted, "the upload was cut off: %w", known)
+	case errors.Is(readErr, os.ErrDeadlineExceeded):
+		return cloud.Errorf(cloud.Interrupted, "the upload was cut off: it made no progress").WithHint("push again")
+	case readErr != nil || ctx.Err() != nil:
+		return cloud.Errorf(cloud.Interrupted, "the upload broke off").WithHint("push again")
+	case errors.Is(err, syscall.ENOSPC):
+		return cloud.Errorf(cloud.Unavailable, "the node's disk is full: %w", err).WithCommand("micro df")
 	case errors.As(err, &known):
-		return shown, err
+		return err
 	}
-	return shown, fmt.Errorf("receive an upload: %w", err)
+	return fmt.Errorf("receive an upload: %w", err)
+}
+
+// readFailure remembers the error with which reading ended: whoever reads may report another one for it.
+type readFailure struct {
+	r   io.Reader
+	err error
+}
+
+func (f *readFailure) Read(b []byte) (int, error) {
+	n, err := f.r.Read(b)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
 }
 
 // beginUpload admits one upload at a time, and none after a complete one.

@@ -15,7 +15,7 @@ import (
 // settled waits for a release and returns how it stands.
 func (s *served) settled(t *testing.T, app cloud.AppName, n int) (out api.Outcome, err error) {
 	t.Helper()
-	for e, err := range s.Wait(t.Context(), ref(app).Release(n)) {
+	for e, err := range s.Wait(t.Context(), ref(app).Release(n), false) {
 		if err != nil {
 			return out, err
 		}
@@ -290,7 +290,7 @@ func TestWaitForACrashLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := false
-	for e, err := range s.Wait(t.Context(), slot.ReleaseRef) {
+	for e, err := range s.Wait(t.Context(), slot.ReleaseRef, false) {
 		if err != nil {
 			wantCode(t, err, cloud.DeployFailed, "web.1", "exited with code 3", "micro logs shop@r1 --process web")
 			return

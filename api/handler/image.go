@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/runtime"
@@ -37,10 +36,8 @@ func (h *Handler) serveImages() {
 	get(h, upload(operation("load-image", "POST /v1/images", "Keep an archive's image under its own names, for FROM lines"), "An OCI layout or docker archive, plain or compressed"),
 		func(ctx context.Context, _ *nothing) (api.Image, error) {
 			q := requestOf(ctx)
-			// A writer without deadlines is a test's.
-			_ = http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(uploadTimeout))
 			defer q.noDeadline()
-			i, err := h.Images.Load(ctx, http.MaxBytesReader(q.w, q.r.Body, api.MaxUpload), func(runtime.Progress) {})
+			i, err := h.Images.Load(ctx, http.MaxBytesReader(nil, io.NopCloser(q.uploadOf()), api.MaxUpload), func(runtime.Progress) {})
 			if err != nil {
 				return api.Image{}, err
 			}

@@ -18,8 +18,6 @@ type rule struct {
 const (
 	// bodyTimeout is how long a body of JSON may take.
 	bodyTimeout = 10 * time.Second
-	// uploadTimeout is how long an upload may take.
-	uploadTimeout = 30 * time.Minute
 )
 
 // policy has every operation of the API. New fails for one that is missing here, and for one too many.
@@ -75,6 +73,7 @@ var policy = map[string]rule{
 
 	"swap": {needs: cloud.MayExpose},
 
+	"pushes":      {needs: cloud.MayRead},
 	"push":        {needs: cloud.MayDeploy},
 	"upload":      {needs: cloud.MayDeploy, read: uploadTimeout},
 	"show-push":   {needs: cloud.MayDeploy},

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
-	"time"
-
-	"github.com/danielgtaylor/huma/v2"
+	"slices"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -19,6 +16,8 @@ type Pushes interface {
 	// Create begins a push; an error reports everything that is wrong with the request.
 	Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (api.Push, error)
 	Push(id string) (api.Push, error)
+	// Pushes returns the pushes of a group, the oldest first.
+	Pushes(group cloud.GroupName) []api.Push
 	// Cancel ends a push, as long as its release is not up.
 	Cancel(ctx context.Context, id string, by cloud.Actor) (api.Push, error)
 }
@@ -34,15 +33,6 @@ type Transfers interface {
 // PushInput names a push.
 type PushInput struct {
 	ID string `path:"id" maxLength:"64" doc:"ID of the push"`
-}
-
-// upload describes a request body that is not JSON.
-func upload(op huma.Operation, what string) huma.Operation {
-	op.RequestBody = &huma.RequestBody{
-		Required: true, Description: what,
-		Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
-	}
-	return op
 }
 
 func (h *Handler) servePushes() {
@@ -61,6 +51,16 @@ func (h *Handler) servePushes() {
 		})
 	get(h, upload(operation("upload", "PUT /v1/pushes/{id}/upload", "Send what a push waits for"), "A tar stream of the folder, or the archive of an image"),
 		func(ctx context.Context, in *PushInput) (api.Push, error) { return h.receive(ctx, in.ID) })
+	get(h, operation("pushes", "GET /v1/groups/{group}/pushes", "List the pushes under way, and those that ended in the last minutes, the oldest first"),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			App cloud.AppName `query:"app" maxLength:"64" doc:"Missing: all"`
+		}) (api.List[api.Push], error) {
+			if err := mustGroup(h.Store.State(), in.Group); err != nil {
+				return api.List[api.Push]{}, err
+			}
+			return whole(slices.DeleteFunc(h.Pushes.Pushes(in.Group), func(p api.Push) bool { return in.App != "" && p.App != in.App })), nil
+		})
 	get(h, operation("show-push", "GET /v1/pushes/{id}", "Show a push, also one that an earlier process of the node began"),
 		func(ctx context.Context, in *PushInput) (api.Push, error) { return h.Pushes.Push(in.ID) })
 	get(h, operation("cancel-push", "DELETE /v1/pushes/{id}", "Cancel a push: the app is as it was before"),
@@ -75,20 +75,6 @@ func (h *Handler) servePushes() {
 			return h.Transfers.Events(ctx, in.ID, in.From)
 		},
 		func(e api.PushEvent) string { return fmt.Sprint(e.Seq) })
-}
-
-// receive reads an upload, until the push or the node ends.
-func (h *Handler) receive(ctx context.Context, id string) (api.Push, error) {
-	q := requestOf(ctx)
-	rc := http.NewResponseController(q.w)
-	// A test's writer has no deadlines.
-	_ = rc.SetReadDeadline(time.Now().Add(uploadTimeout))
-	defer q.noDeadline()
-	stop := func() { _ = rc.SetReadDeadline(time.Now()) }
-	life, end := h.untilStopped(ctx)
-	defer end()
-	defer context.AfterFunc(life, stop)()
-	return h.Transfers.Receive(life, id, q.r.Body, stop)
 }
 
 // mayExpose reports a public route that a manifest asks for in the name of somebody who may not map one.

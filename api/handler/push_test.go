@@ -1,9 +1,12 @@
 package handler
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -212,15 +215,51 @@ func TestPushOfAnAppThatFails(t *testing.T) {
 	}
 }
 
-// An upload that breaks off, or has what it must not, may begin again.
+// slowPut uploads for a while by a client that only then reads the answer, and returns the answer's problem.
+func (s *served) slowPut(t *testing.T, path string) error {
+	t.Helper()
+	conn, err := net.Dial("unix", s.sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	text := "PUT " + path + " HTTP/1.1\r\nHost: micro\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for range 12 {
+		if _, err := io.WriteString(conn, text+"4000\r\n"+strings.Repeat("evil", 0x1000)+"\r\n"); err != nil {
+			t.Fatalf("the node does not read on: %v", err)
+		}
+		text = ""
+		time.Sleep(100 * time.Millisecond) // the client is slow
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	defer answer.Body.Close()
+	return api.ReadProblem(answer)
+}
+
+// A client that is refused hears why, although it has not sent all yet, and the push ends with that reason.
+func TestRefusedUploadSaysWhy(t *testing.T) {
+	s := newServed(t)
+	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.slowPut(t, "/v1/pushes/"+p.ID+"/upload"), cloud.Invalid, "outside the folder")
+	_, err = s.last(t, p.ID)
+	wantCode(t, err, cloud.Invalid, "outside the folder")
+	wantCode(t, s.slowPut(t, "/v1/pushes/none/upload"), cloud.NotFound, "no push")
+	noUploads(t, s.dir)
+}
+
+// An upload that broke off may begin again.
 func TestUploadAgain(t *testing.T) {
 	s := newServed(t)
 	p, err := s.Push(t.Context(), ref("shop"), api.PushRequest{Source: &api.Source{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Upload(t.Context(), p.ID, strings.NewReader("evil"))
-	wantCode(t, err, cloud.Invalid, "outside the folder")
 	broken := io.MultiReader(strings.NewReader("FROM"), iotest.ErrReader(errors.New("unplugged")))
 	if _, err := s.Upload(t.Context(), p.ID, broken); err == nil {
 		t.Error("a broken upload was taken")
@@ -264,6 +303,25 @@ func (s *served) folder(t *testing.T, app cloud.AppName) string {
 		t.Fatal(err)
 	}
 	return p.ID
+}
+
+// Pushes are listed with those of the last minutes, one app's alone where that is asked for.
+func TestPushes(t *testing.T) {
+	s := newServed(t)
+	s.pushed(t, "blog", api.PushRequest{})
+	began, _ := s.building()
+	id := s.folder(t, "shop")
+	<-began
+	all, err := s.Pushes(t.Context(), cloud.DefaultGroup, "")
+	if err != nil || len(all) != 2 || all[0].App != "blog" || all[0].Phase != api.PushDone || all[0].Source != "web:1" {
+		t.Errorf("all are %+v, %v", all, err)
+	}
+	list, err := s.Pushes(t.Context(), "", "shop")
+	if err != nil || len(list) != 1 || list[0].ID != id || list[0].Phase != api.PushImage || list[0].By != "root" {
+		t.Errorf("of shop there are %+v, %v", list, err)
+	}
+	_, err = s.Pushes(t.Context(), "nobody", "")
+	wantCode(t, err, cloud.NotFound)
 }
 
 func TestPushGoesOnWithoutItsClient(t *testing.T) {

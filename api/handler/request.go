@@ -1,11 +1,14 @@
 package handler
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,7 +21,9 @@ type request struct {
 	actor cloud.Actor
 	id    string
 	r     *http.Request
-	w     http.ResponseWriter
+	w     *answer
+	// upload is the body that the operation reads as an upload, nil for none.
+	upload *uploadBody
 }
 
 type requestKey struct{}
@@ -32,22 +37,43 @@ func (q *request) noDeadline() {
 	_ = http.NewResponseController(q.w).SetReadDeadline(time.Time{})
 }
 
-// answer remembers whether an answer has begun.
+// answer remembers whether an answer has begun. With hold it keeps all of it until send.
 type answer struct {
 	http.ResponseWriter
 	begun bool
+	hold  bool
+
+	status int
+	held   bytes.Buffer
 }
 
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (a *answer) WriteHeader(status int) {
+	if a.hold {
+		a.status = status
+		return
+	}
 	a.begun = true
 	a.ResponseWriter.WriteHeader(status)
 }
 
 func (a *answer) Write(p []byte) (int, error) {
+	if a.hold {
+		return a.held.Write(p)
+	}
 	a.begun = true
 	return a.ResponseWriter.Write(p)
+}
+
+// send writes an answer that was held, with its length, so that the client knows where it ends although the
+// exchange has not ended yet.
+func (a *answer) send() {
+	a.hold = false
+	a.Header().Set("Content-Length", strconv.Itoa(a.held.Len()))
+	a.WriteHeader(cmp.Or(a.status, http.StatusOK))
+	_, _ = a.Write(a.held.Bytes()) // a client that is gone needs no answer
+	_ = http.NewResponseController(a.ResponseWriter).Flush()
 }
 
 // ServeHTTP answers a request.
@@ -68,6 +94,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if a.begun {
 			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
 		}
+		a.hold = false
 		h.refuse(q, cloud.Errorf(cloud.Internal, "something went wrong inside micro"))
 	}()
 	actor, err := h.actor(r.Context())
@@ -84,6 +111,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.mux.ServeHTTP(a, q.r)
+	if q.upload != nil {
+		a.send()
+		q.upload.linger(h.stopping)
+	}
 }
 
 // refusals are callers that have no role. A flood of them must not load the log.

@@ -38,7 +38,9 @@ type Events interface {
 // Rollouts make what is desired of a release come true.
 type Rollouts interface {
 	// Await yields a Rollout whenever it changed, then an Outcome or the error that ended the roll-out.
-	Await(ctx context.Context, ref cloud.ReleaseRef) (iter.Seq2[api.WaitEvent, error], error)
+	// switching says that the app was switching to the release before, so that a release that has been given
+	// up since is a failure.
+	Await(ctx context.Context, ref cloud.ReleaseRef, switching bool) (iter.Seq2[api.WaitEvent, error], error)
 }
 
 // events registers an operation that answers with a stream of events. What open refuses is answered as
@@ -222,12 +224,15 @@ func (h *Handler) serveStreams() {
 		},
 		func(e api.Event) string { return e.Cursor })
 	events(h, operation("wait", "GET /v1/groups/{group}/apps/{app}/releases/{release}/wait", "Wait until a release runs as it is desired to"),
-		func(ctx context.Context, in *ReleaseInput) (iter.Seq2[api.WaitEvent, error], error) {
+		func(ctx context.Context, in *struct {
+			ReleaseInput
+			Switching bool `query:"switching" doc:"Going on with a wait: the last rollout event had switching"`
+		}) (iter.Seq2[api.WaitEvent, error], error) {
 			ref, err := in.ref()
 			if err != nil {
 				return nil, err
 			}
-			seq, err := h.Rollouts.Await(ctx, ref)
+			seq, err := h.Rollouts.Await(ctx, ref, in.Switching)
 			if err != nil {
 				return nil, err
 			}

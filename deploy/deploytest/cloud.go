@@ -26,6 +26,8 @@ type Cloud struct {
 
 	// Making stands in for a build; nil makes Image at once.
 	Making func(ctx context.Context, b runtime.Build) (runtime.Image, error)
+	// Importing is called with each import, which then goes on; nil is nothing.
+	Importing func(ctx context.Context)
 
 	mu    sync.Mutex
 	state *cloud.State
@@ -165,8 +167,11 @@ func (c *Cloud) Pull(_ context.Context, ref string, progress func(runtime.Progre
 	return Image, nil
 }
 
-// Import reads r to its end and makes Image.
-func (c *Cloud) Import(_ context.Context, r io.Reader, _ func(runtime.Progress)) (runtime.Image, error) {
+// Import calls Importing, reads r to its end and makes Image.
+func (c *Cloud) Import(ctx context.Context, r io.Reader, _ func(runtime.Progress)) (runtime.Image, error) {
+	if c.Importing != nil {
+		c.Importing(ctx)
+	}
 	_, err := io.Copy(io.Discard, r)
 	return Image, err
 }
@@ -181,15 +186,21 @@ func (c *Cloud) Build(ctx context.Context, b runtime.Build) (runtime.Image, erro
 	return Image, nil
 }
 
-// Unpack stands in for the reader of tar streams: it writes what it reads as the Dockerfile. It refuses the
-// text "evil", and writes nothing for "empty".
+// Unpack stands in for the reader of tar streams: it writes what it reads as the Dockerfile. It refuses a
+// text that begins with "evil" as soon as it has read that, and writes nothing for "empty".
 func Unpack(r io.Reader, dir string) error {
-	b, err := io.ReadAll(r)
-	if err != nil || string(b) == "empty" {
+	begin := make([]byte, 4)
+	n, err := io.ReadFull(r, begin)
+	if string(begin[:n]) == "evil" {
+		return cloud.Errorf(cloud.Invalid, "the upload has a path outside the folder")
+	}
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
 		return err
 	}
-	if string(b) == "evil" {
-		return cloud.Errorf(cloud.Invalid, "the upload has a path outside the folder")
+	rest, err := io.ReadAll(r)
+	b := append(begin[:n], rest...)
+	if err != nil || string(b) == "empty" {
+		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "Dockerfile"), b, 0o600)
 }
