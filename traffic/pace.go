@@ -57,6 +57,9 @@ func nextShare(f *cloud.Crossfade, j Judgement, rate float64) (share float64, al
 	if now > 0 {
 		share = min(share, now*largestRaise)
 	}
+	if share > 0.8*topShare {
+		share = topShare // a step that hardly differs from the next is none
+	}
 	return round(share), now == 0 || share >= min(2*now, topShare)
 }
 
