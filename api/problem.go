@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"syscall"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -30,10 +31,14 @@ type Problem struct {
 
 // ProblemOf describes an error. What a fault of micro's own says stays in the node's log.
 func ProblemOf(err error) *Problem {
+	var e *cloud.Error
+	if !errors.As(err, &e) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		// A full disk is no fault of micro's, and whoever wrote to it need not know how to say so.
+		err = cloud.Errorf(cloud.Unavailable, "the node's disk is full").WithCommand("micro prune")
+	}
 	code := cloud.CodeOf(err)
 	p := &Problem{Title: title(code), Status: code.Status(), Code: code, Hint: Printable(cloud.HintOf(err)), Command: printable(cloud.CommandOf(err))}
 	p.Detail = Printable(err.Error())
-	var e *cloud.Error
 	if code == cloud.Internal && !errors.As(err, &e) {
 		p.Detail = "something went wrong inside micro"
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/protoduction/micro/cloud"
@@ -33,6 +35,16 @@ func TestProblemOfFaultsSaysNothingInside(t *testing.T) {
 	p := ProblemOf(errors.New("open /var/lib/micro/secret.key: permission denied"))
 	if p.Code != cloud.Internal || p.Status != 500 || p.Detail != "something went wrong inside micro" {
 		t.Errorf("got %+v", p)
+	}
+}
+
+// Whatever was written when the disk was full, the answer says that it was.
+func TestProblemOfFullDisk(t *testing.T) {
+	for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		p := ProblemOf(fmt.Errorf("write the build's log: %w", &os.PathError{Op: "write", Path: "/var/lib/micro/x", Err: errno}))
+		if p.Code != cloud.Unavailable || p.Detail != "the node's disk is full" || p.Hint != "micro prune" {
+			t.Errorf("%v: got %+v", errno, p)
+		}
 	}
 }
 
