@@ -91,7 +91,7 @@ func TestRouteKeepsAReleaseRunning(t *testing.T) {
 	y.pushed(shop, PushSpec{})
 	y.do(y.s.Map(Map{Host: "old.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(1)}, Public: true}, ann))
 	y.pushed(shop, PushSpec{})
-	y.do(y.s.Cool(Stamp{At: noon.AddDate(1, 0, 0)}), nil)
+	y.do(y.s.Cool(shop, Stamp{At: noon.AddDate(1, 0, 0)}), nil)
 	y.phases(shop, "r1 routed, r2 current")
 	if vhost, _ := y.s.VirtualHost("old.example.com"); vhost.Exposure != ExposedPublic {
 		t.Errorf("exposure is %s", vhost.Exposure)

@@ -210,8 +210,8 @@ func TestCool(t *testing.T) {
 	y.pushed(shop, PushSpec{})
 	y.pushed(shop, PushSpec{})
 	y.phases(shop, "r1 warm, r2 current")
-	y.do(y.s.Cool(Stamp{At: noon.Add(10*time.Minute - 1)}), nil)
+	y.do(y.s.Cool(shop, Stamp{At: noon.Add(10*time.Minute - 1)}), nil)
 	y.phases(shop, "r1 warm, r2 current")
-	y.do(y.s.Cool(Stamp{At: noon.Add(10 * time.Minute)}), nil)
+	y.do(y.s.Cool(shop, Stamp{At: noon.Add(10 * time.Minute)}), nil)
 	y.phases(shop, "r1 retired, r2 current")
 }

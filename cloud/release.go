@@ -425,11 +425,11 @@ func (s *VirtualHost) withoutApp(r AppRef) *VirtualHost {
 	return &c
 }
 
-// Cool returns the changes that end the warm time of every release whose time has come.
-func (s *State) Cool(at Stamp) []Change {
+// Cool returns the changes that end the warm time of the app's releases whose time has come.
+func (s *State) Cool(app AppRef, at Stamp) []Change {
 	var changes []Change
-	for rel := range s.AllReleases() {
-		if len(changes) < SweepLimit && rel.Warm != nil && !at.At.Before(*rel.Warm) {
+	for rel := range s.Releases(app) {
+		if rel.Warm != nil && !at.At.Before(*rel.Warm) {
 			next := *rel
 			next.Warm = nil
 			changes = append(changes, Put(&next))

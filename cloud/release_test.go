@@ -102,7 +102,7 @@ func TestRollbackToARetiredReleaseStartsAfresh(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, PushSpec{})
 	y.pushed(shop, PushSpec{})
-	y.do(y.s.Cool(Stamp{At: noon.Add(time.Hour)}), nil)
+	y.do(y.s.Cool(shop, Stamp{At: noon.Add(time.Hour)}), nil)
 	changes, _, err := y.s.Rollback(shop, 1, ann)
 	y.do(changes, err)
 	if g := y.release(shop, 1).Generation; g != 1 {

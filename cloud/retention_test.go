@@ -39,7 +39,7 @@ func TestPrune(t *testing.T) {
 	if want := []Phase{"pruned", "pruned", "retired", "retired", "retired", "warm", "warm", "current", "stopped", "failed"}; !slices.Equal(phases(), want) {
 		t.Fatalf("warm: %v", phases())
 	}
-	y.do(y.s.Cool(Stamp{At: noon.Add(time.Hour)}), nil)
+	y.do(y.s.Cool(shop, Stamp{At: noon.Add(time.Hour)}), nil)
 	y.do(y.s.Prune(), nil)
 	if want := []Phase{"pruned", "pruned", "retired", "retired", "retired", "retired", "retired", "current", "stopped", "failed"}; !slices.Equal(phases(), want) {
 		t.Fatalf("after that: %v", phases())
@@ -72,7 +72,7 @@ func TestPrune(t *testing.T) {
 		changes, _, err := y.s.Rollback(shop, n, ann)
 		y.do(changes, err)
 		y.do(y.s.Settle(shop, noon, ann), nil)
-		y.do(y.s.Cool(ann), nil)
+		y.do(y.s.Cool(shop, ann), nil)
 	}
 	y.do(y.s.Prune(), nil)
 	if got := phases(); got[2] != PhaseRetired || got[6] != PhaseRetired {
@@ -83,7 +83,7 @@ func TestPrune(t *testing.T) {
 	for range 60 {
 		made(false)
 		y.do(y.s.Settle(shop, noon, ann), nil)
-		y.do(y.s.Cool(ann), nil)
+		y.do(y.s.Cool(shop, ann), nil)
 		y.do(y.s.Prune(), nil)
 	}
 	if n := len(phases()); n > keptRecords {

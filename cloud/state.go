@@ -16,12 +16,13 @@ type State struct {
 	objects *iradix.Tree[Object] // by key
 	// index finds objects by their indexes: such a prefix, followed by the key.
 	index     *iradix.Tree[Object]
+	used      *iradix.Tree[Use] // by node
 	changeLog changeLog[Key]
 }
 
 // NewState is the empty state of revision 0.
 func NewState() *State {
-	return &State{objects: iradix.New[Object](), index: iradix.New[Object]()}
+	return &State{objects: iradix.New[Object](), index: iradix.New[Object](), used: iradix.New[Use]()}
 }
 
 // Rev is the state's revision.
@@ -29,7 +30,7 @@ func (s *State) Rev() Revision { return s.rev }
 
 // Apply returns the state of revision rev, which has the changes applied in order.
 func (s *State) Apply(rev Revision, changes []Change) *State {
-	objects, index := s.objects.Txn(), s.index.Txn()
+	objects, index, used := s.objects.Txn(), s.index.Txn(), s.used.Txn()
 	keys := make([]Key, 0, len(changes))
 	for _, c := range changes {
 		keys = append(keys, c.Key)
@@ -37,6 +38,7 @@ func (s *State) Apply(rev Revision, changes []Change) *State {
 			for _, prefix := range old.indexes() {
 				index.Delete([]byte(prefix + string(c.Key)))
 			}
+			count(used, old, -1)
 		}
 		if c.Object == nil {
 			objects.Delete([]byte(c.Key))
@@ -46,8 +48,12 @@ func (s *State) Apply(rev Revision, changes []Change) *State {
 		for _, prefix := range c.Object.indexes() {
 			index.Insert([]byte(prefix+string(c.Key)), c.Object)
 		}
+		count(used, c.Object, 1)
 	}
-	return &State{rev: rev, objects: objects.Commit(), index: index.Commit(), changeLog: s.changeLog.add(uint64(s.rev), uint64(rev), keys)}
+	return &State{
+		rev: rev, objects: objects.Commit(), index: index.Commit(), used: used.Commit(),
+		changeLog: s.changeLog.add(uint64(s.rev), uint64(rev), keys),
+	}
 }
 
 // Since returns the keys of all that changed between old and s, some perhaps more than once; ok is false

@@ -69,7 +69,7 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 		case 14:
 			changes, _ = s.Swap(host, rapid.SampledFrom(hosts).Draw(r, "other"))
 		default:
-			changes = s.Cool(at)
+			changes = s.Cool(shop, at)
 			i := &Instance{ID: InstanceID(fmt.Sprintf("i%d", rapid.IntRange(0, 5).Draw(r, "id"))), Slot: Slot{ref, Web, 0}, Phase: InstanceReady, Addr: netip.MustParseAddrPort("10.0.0.1:80")}
 			next := View{s, v.Instances.Without(i.ID).With(i)}
 			see(v, next, nil)

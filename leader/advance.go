@@ -237,7 +237,7 @@ func (d Decision) Apply(s *cloud.State, warm time.Duration, at cloud.Stamp) []cl
 			return s.Fail(d.Release, d.Failure)
 		}
 	case Cooled:
-		return s.Cool(at)
+		return s.Cool(d.Release.AppRef, at)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ import (
 // ended before it starts elsewhere, which nodes have room, and how a release is spread.
 func Assign(v cloud.View, apps ...cloud.AppRef) []cloud.Change {
 	c := newCluster(v)
-	if len(c.machines) == 0 {
-		return nil // no node has joined yet
+	if c.empty() {
+		return nil
 	}
 	var changes []cloud.Change
 	for _, ref := range apps {

@@ -26,7 +26,7 @@ type Places struct {
 func (*Places) Name() string { return "places" }
 
 // appsAtOnce is how many apps get their places in one transaction.
-const appsAtOnce = 32
+const appsAtOnce = 100
 
 // Run implements Duty.
 func (p *Places) Run(ctx context.Context) error {

@@ -13,18 +13,12 @@ type process struct {
 	name   cloud.ProcessName
 	scale  cloud.Scale
 	ends   map[cloud.NodeName]bool // where something ends that must not run beside it
-	spread spread
+	spread *spread                 // nil until a node has to be picked
 	pace   pace
 }
 
 func newProcess(d *draft, name cloud.ProcessName, scale cloud.Scale, ends map[cloud.NodeName]bool) *process {
-	p := &process{draft: d, name: name, scale: scale, ends: ends, spread: newSpread()}
-	for _, place := range d.places {
-		if place.Process == name && p.fresh(place) {
-			p.spread.add(d.machines[place.Node])
-		}
-	}
-	return p
+	return &process{draft: d, name: name, scale: scale, ends: ends}
 }
 
 // fresh says whether a place is one to keep: of the release as it is to run now, on a node that stays.
@@ -75,7 +69,7 @@ func (p *process) fill() {
 				p.place(index, p.lastNode(index))
 			}
 		case p.pace.downFirst:
-			if p.pace.mayTakeDown(hasReady) && p.hasRoom(index, old) {
+			if p.pace.mayTakeDown(hasReady) && p.hasRoom(old) {
 				p.takeBackAll(old)
 				p.pace.takenDown(hasReady)
 			}
@@ -86,13 +80,13 @@ func (p *process) fill() {
 }
 
 // hasRoom says whether a slot could have a place if it gave up its old ones.
-func (p *process) hasRoom(index int, old []cloud.Place) bool {
-	for _, m := range p.usable {
+func (p *process) hasRoom(old []cloud.Place) bool {
+	for _, m := range p.usable() {
 		if slices.ContainsFunc(old, func(place cloud.Place) bool { return place.Node == m.Name }) {
 			return true
 		}
 	}
-	if _, ok := p.pick(p.slot(p.name, index), p.scale, p.spread, ""); !ok {
+	if _, ok := p.pick(""); !ok {
 		p.wait(p.noRoom())
 		return false
 	}
@@ -101,7 +95,7 @@ func (p *process) hasRoom(index int, old []cloud.Place) bool {
 
 // noRoom says that no node has room, for a person.
 func (p *process) noRoom() string {
-	if len(p.usable) == 0 {
+	if len(p.usable()) == 0 {
 		return "no node is there to take an instance of " + string(p.name)
 	}
 	return fmt.Sprintf("no node has %s left for an instance of %s", room(p.scale), p.name)
@@ -151,8 +145,7 @@ func (p *process) dropUseless() {
 // atHome says whether a place is on the node that has the release's volumes: it waits there for the node to
 // come back.
 func (p *process) atHome(place cloud.Place) bool {
-	_, exists := p.machines[place.Node]
-	return exists && len(p.rel.Spec.Volumes) > 0 && p.home != nil && p.home.Node == place.Node
+	return p.machine(place.Node) != nil && len(p.rel.Spec.Volumes) > 0 && p.home != nil && p.home.Node == place.Node
 }
 
 func (d *draft) takeBackAll(list []cloud.Place) {
@@ -181,12 +174,12 @@ func (p *process) place(index int, prefer cloud.NodeName) {
 	switch {
 	case !ok:
 		return // what is to end first has not ended
-	case m != nil && p.fits(m, p.scale):
+	case m != nil && m.fits(p.scale):
 	case m != nil:
 		p.wait(fmt.Sprintf("node %s, the one that %s.%d may run on, does not have %s left", m.Name, p.name, index, room(p.scale)))
 		return
 	default:
-		if m, ok = p.pick(slot, p.scale, p.spread, prefer); !ok {
+		if m, ok = p.pick(prefer); !ok {
 			p.wait(p.noRoom())
 			return
 		}
@@ -204,7 +197,9 @@ func (p *process) place(index int, prefer cloud.NodeName) {
 	})
 	p.places = append(p.places, next)
 	p.gave(next, 1)
-	p.spread.add(m)
+	if p.spread != nil {
+		p.spread.add(m)
+	}
 	p.pace.placed()
 }
 
@@ -213,12 +208,12 @@ func (p *process) place(index int, prefer cloud.NodeName) {
 func (p *process) only(slot cloud.Slot) (m *machine, ok bool) {
 	at := cloud.NodeName("")
 	if len(p.rel.Spec.Volumes) > 0 && p.home != nil {
-		if _, exists := p.machines[p.home.Node]; exists {
+		if p.machine(p.home.Node) != nil {
 			at = p.home.Node
 		}
 	}
-	if at == "" && len(p.usable) == 1 {
-		at = p.usable[0].Name
+	if at == "" && len(p.usable()) == 1 {
+		at = p.usable()[0].Name
 	}
 	busy := p.busy(slot)
 	if at == "" && len(busy) == 1 && len(p.ends) == 0 {
@@ -236,14 +231,13 @@ func (p *process) only(slot cloud.Slot) (m *machine, ok bool) {
 	if at == "" {
 		return nil, true
 	}
-	k := slices.IndexFunc(p.usable, func(m *machine) bool { return m.Name == at })
-	if k < 0 {
-		if len(busy) == 0 {
-			p.wait(fmt.Sprintf("node %s, which has the volumes of the app, is away or being drained", at))
-		}
-		return nil, false
+	if m := p.machine(at); m != nil && m.alive && !m.Drain {
+		return m, true
 	}
-	return p.usable[k], true
+	if len(busy) == 0 {
+		p.wait(fmt.Sprintf("node %s, which has the volumes of the app, is away or being drained", at))
+	}
+	return nil, false
 }
 
 // busy returns the nodes on which a slot is taken that one instance at a time may have.

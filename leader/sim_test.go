@@ -84,6 +84,9 @@ func (m *sim) apply(changes []cloud.Change) {
 	m.state = m.state.Apply(m.state.Rev()+1, changes)
 	for n := range m.state.Nodes() {
 		used, was := usedOf(m.state, n.Name), usedOf(before, n.Name)
+		if counted := m.state.Used(n.Name); counted.Memory != used {
+			m.Fatalf("the state counts %+v of %s, its places use %d", counted, n.Name, used)
+		}
 		if n.Capacity.Memory > 0 && used > n.Capacity.Memory && used > was {
 			m.Fatalf("%s has places for %d of %d", n.Name, used, n.Capacity.Memory)
 		}

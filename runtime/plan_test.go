@@ -47,3 +47,30 @@ func showSteps(steps []runtime.Step, again time.Time) string {
 	}
 	return b.String()
 }
+
+// BenchmarkPlan measures what the change of one app costs a node: among few apps and among many.
+func BenchmarkPlan(b *testing.B) {
+	for _, apps := range []int{10, 10_000} {
+		b.Run(fmt.Sprintf("%d-apps", apps), func(b *testing.B) {
+			v := cloudtest.Large(1, apps, 10)
+			now := v
+			app := cloudtest.LargeApp(apps / 2)
+			for i := range v.Instances.OfApp(app) {
+				changed := *i
+				changed.Phase = cloud.InstanceUnready
+				now.Instances = now.Instances.With(&changed)
+			}
+			var before cloud.Worklist
+			before.Next(v, cloudtest.Noon)
+			b.ReportAllocs()
+			for b.Loop() {
+				work := before
+				for _, app := range work.Next(now, cloudtest.Noon) {
+					if steps, _ := runtime.Plan(now, cloudtest.LargeNode(0), app, cloudtest.Noon); len(steps) > 0 {
+						b.Fatal(steps)
+					}
+				}
+			}
+		})
+	}
+}

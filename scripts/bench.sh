@@ -11,6 +11,7 @@ go build -o bin/bench-node ./bench/node
 go build -o bin/bench-router ./bench/router
 go build -o bin/bench-routes ./bench/routes
 go build -o bin/bench-dns ./bench/dns
+go build -o bin/bench-places ./bench/places
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
@@ -30,6 +31,13 @@ bin/bench-routes >$table
 tee -a $figures <$table
 printf '```\n\nA small request, one at a time; what is recorded of it and its look-up, by all CPUs at once:\n\n```\n' >>$figures
 go test ./router -run '^$' -bench 'LookupAndPick|Record|Proxy$' | grep '^Bench' >$table
+tee -a $figures <$table
+printf '```\n' >>$figures
+printf '\n## A large cloud\n\nWhat it costs those who decide, simulated: CPU time and memory for all there is, and for one change. Then one change among few apps and among many.\n\n```\n' >>$figures
+bin/bench-places >$table
+tee -a $figures <$table
+echo >>$figures
+go test ./leader ./runtime -run '^$' -bench 'OneOf|Plan' | grep '^Bench' >$table
 tee -a $figures <$table
 printf '```\n' >>$figures
 printf '\n## The router beside HAProxy\n\nCPU time per request, in the same run.\n\n```\n' >>$figures
