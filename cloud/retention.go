@@ -9,7 +9,7 @@ const (
 	keptRecords = 50
 )
 
-// SweepLimit is how many changes Prune and Cool return at most: they need not happen together, and a store
+// SweepLimit is how many changes Prune returns at most: they need not happen together, and a store
 // of any engine takes so many at once. Whoever gets as many asks again.
 const SweepLimit = 100
 

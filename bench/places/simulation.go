@@ -34,10 +34,14 @@ type simulation struct {
 func newSimulation(nodes, apps, perApp int) *simulation {
 	s := &simulation{
 		now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), view: cloud.NewView(), perApp: perApp,
-		compiler: &router.Compiler{Domain: domain},
+		compiler: &router.Compiler{},
 	}
 	at := cloud.Stamp{At: s.now, By: "bench"}
-	changes := s.view.State.Init(at)
+	changes, err := s.view.State.Configure(cloud.Settings{Domain: domain})
+	if err != nil {
+		panic(err) // it is one
+	}
+	changes = append(changes, s.view.State.Init(at)...)
 	for k := range nodes {
 		n := &cloud.Node{
 			Name: nodeOf(k), Labels: map[string]string{cloud.ZoneLabel: fmt.Sprintf("zone-%d", k%3)},
