@@ -103,13 +103,22 @@ func wait(f *cloud.Crossfade, r Readiness, j Judgement, share float64, now time.
 	case waited <= time.Duration(f.Max):
 		return Decision{Move: Hold, Why: why}
 	case r.Up && r.Back && (j.Verdict == NoHarm || j.Verdict == NoWorse):
-		return Decision{Advance, share, j.noHarm()}
+		return Decision{Advance, onward(f, share), j.noHarm()}
 	case f.OnInconclusive == cloud.InconclusiveHold || f.OnInconclusive == cloud.InconclusiveGo && !r.Up:
 		return Decision{Move: Hold, Why: why}
 	case f.OnInconclusive == cloud.InconclusiveGo:
-		return Decision{Advance, share, fmt.Sprintf("%s within %s, and it was to go on then", why, f.Max)}
+		return Decision{Advance, onward(f, share), fmt.Sprintf("%s within %s, and it was to go on then", why, f.Max)}
 	}
 	return goBack(f, r, fmt.Sprintf("%s within %s", why, f.Max))
+}
+
+// onward is the share after a wait that is over: what the budget allows may be no more than the release has, and a
+// fade must come to its end.
+func onward(f *cloud.Crossfade, share float64) float64 {
+	if len(f.Steps) > 0 || f.Share() >= topShare {
+		return share
+	}
+	return max(share, round(min(f.Share()*largestRaise, topShare)))
 }
 
 // goBack leads the route back, unless nobody is there to take it.

@@ -81,6 +81,8 @@ func TestNext(t *testing.T) {
 		{"then comes a half", fadeAt(25, nil), up, good, 10, 5 * time.Minute, Advance, 50, "no worse"},
 		{"then the end", fadeAt(50, nil), up, some, 10, time.Minute, Advance, 100, "no worse"},
 		{"it never waits for a proof that the traffic can't give", fadeAt(25, nil), up, some, .1, 31 * time.Minute, Advance, 50, "at most 20 more failed requests of 1,000"},
+		{"below a quarter neither, whatever the budget allows", fadeAt(2, nil), up, nothing, 100, 31 * time.Minute, Advance, 20, "no request came"},
+		{"up to a quarter", fadeAt(20, nil), up, nothing, 100, 31 * time.Minute, Advance, 25, "no request came"},
 		{"and says what it had", fadeAt(25, nil), up, nothing, .001, 31 * time.Minute, Advance, 50, "no request came"},
 		{"a sign of harm leads back in the end", fadeAt(25, nil), up, odd, .1, 31 * time.Minute, Abort, 0, "some sign of harm"},
 		{"or holds", fadeAt(25, then(cloud.InconclusiveHold)), up, odd, .1, 31 * time.Minute, Hold, 0, "some sign of harm"},

@@ -51,13 +51,12 @@ type Trial struct {
 
 	margins Margins
 	blocks  struct {
-		errors, fail, late pair
+		errors, late       pair
 		classes            [2]pair
 		slow               spectrum
-		took               time.Duration // since the last block of answers
+		took               time.Duration // since the last block of requests
 		tookSlow, tookLate time.Duration
 	}
-	seen             bool
 	lastOld, lastNew Sample
 	at               time.Time
 	underway         underway
@@ -126,7 +125,7 @@ func Begin(old, new Sample, m Margins, now time.Time) *Trial {
 
 // Resume goes on with a trial after a restart: what was counted until now is not compared.
 func (t *Trial) Resume(old, new Sample, m Margins, now time.Time) {
-	t.margins, t.lastOld, t.lastNew, t.at, t.seen = m, old.clone(), new.clone(), now, true
+	t.margins, t.lastOld, t.lastNew, t.at = m, old.clone(), new.clone(), now
 	t.underway = underway{}
 }
 
