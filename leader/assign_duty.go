@@ -45,7 +45,7 @@ func (p *Places) Run(ctx context.Context) error {
 		}
 		old = view
 		var err error
-		if view, err = changedWithin(ctx, p.Views, view, until(work.Earliest(), p.Now())); err != nil {
+		if view, err = cloud.ChangedWithin(ctx, p.Views, view, cloud.Until(work.Earliest(), p.Now())); err != nil {
 			return nil
 		}
 	}

@@ -79,7 +79,7 @@ func (c *Cron) Run(ctx context.Context) error {
 	view := c.Views.View()
 	due := c.turn(ctx, view.State, c.Now())
 	for {
-		next, err := changedWithin(ctx, c.Views, view, until(due, c.Now()))
+		next, err := cloud.ChangedWithin(ctx, c.Views, view, cloud.Until(due, c.Now()))
 		if err != nil {
 			return nil
 		}
@@ -115,7 +115,7 @@ func (c *Cron) load() error {
 func (c *Cron) turn(ctx context.Context, s *cloud.State, t time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	due := t.Add(longestTimer)
+	due := t.Add(cloud.LongestTimer)
 	wanted := map[string]bool{}
 	for app := range s.Apps("") {
 		rel, ok := s.Release(app.Release(app.Current))

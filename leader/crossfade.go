@@ -66,7 +66,7 @@ func (c *Crossfades) Run(ctx context.Context) error {
 		wait := c.observe()
 		c.move(ctx, view)
 		c.saveTrials(false)
-		next, err := changedWithin(ctx, c.Views, view, wait)
+		next, err := cloud.ChangedWithin(ctx, c.Views, view, wait)
 		if err != nil {
 			return nil
 		}
@@ -139,7 +139,7 @@ func fadeOf(s *cloud.State, r *cloud.Route) *cloud.Crossfade {
 func (c *Crossfades) observe() (wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wait = never
+	wait = cloud.Never
 	now := c.Now()
 	for at, p := range c.pairs {
 		every := observeEvery

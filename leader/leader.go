@@ -67,34 +67,5 @@ func Lead(ctx context.Context, duties ...Duty) error {
 	return all.Wait()
 }
 
-const (
-	// retryAfter is the pause after a write that failed.
-	retryAfter = time.Second
-	// never is a wait for nothing but a change.
-	never = 24 * time.Hour
-	// longestTimer is how long a wait for a time of day may be at most. No timer notices that the clock was
-	// set, by hand or because the machine started with a wrong one.
-	longestTimer = 30 * time.Second
-)
-
-// until returns how long to wait for t; zero is never. The wait may end before t: then the caller asks again.
-func until(t, now time.Time) time.Duration {
-	if t.IsZero() {
-		return never
-	}
-	return min(max(t.Sub(now), 10*time.Millisecond), longestTimer)
-}
-
-// changedWithin returns another view than old as soon as there is one, or old after wait. It fails when ctx ends.
-func changedWithin(ctx context.Context, v Views, old cloud.View, wait time.Duration) (cloud.View, error) {
-	waiting, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	view, err := v.Changed(waiting, old)
-	if ctx.Err() != nil {
-		return old, ctx.Err()
-	}
-	if err != nil {
-		return old, nil // time is up
-	}
-	return view, nil
-}
+// retryAfter is the pause after a write that failed.
+const retryAfter = time.Second

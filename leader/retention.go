@@ -30,7 +30,7 @@ func (*Retention) Name() string { return "retention" }
 func (r *Retention) Run(ctx context.Context) error {
 	view := r.Views.View()
 	for due := time.Now().Add(tidyAfter); ; {
-		next, err := changedWithin(ctx, r.Views, view, time.Until(due))
+		next, err := cloud.ChangedWithin(ctx, r.Views, view, time.Until(due))
 		switch {
 		case err != nil:
 			return nil

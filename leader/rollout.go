@@ -48,7 +48,7 @@ func (r *Rollouts) Run(ctx context.Context) error {
 			work.Due(app, again)
 		}
 		var err error
-		if view, err = changedWithin(ctx, r.Views, view, until(work.Earliest(), r.Now())); err != nil {
+		if view, err = cloud.ChangedWithin(ctx, r.Views, view, cloud.Until(work.Earliest(), r.Now())); err != nil {
 			return nil
 		}
 	}

@@ -110,7 +110,7 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 			a.forget(ctx, view, app)
 		}
 		var err error
-		if view, err = changedWithin(ctx, a.Views, view, until(work.Earliest(), a.Now())); err != nil {
+		if view, err = cloud.ChangedWithin(ctx, a.Views, view, cloud.Until(work.Earliest(), a.Now())); err != nil {
 			return nil
 		}
 	}

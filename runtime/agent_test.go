@@ -553,7 +553,7 @@ func TestUntil(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	f := func(at time.Time, want time.Duration) {
 		t.Helper()
-		if got := runtime.Until(at, now); got != want {
+		if got := cloud.Until(at, now); got != want {
 			t.Errorf("until %v: %v, want %v", at, got, want)
 		}
 	}

@@ -14,5 +14,4 @@ func (a *Agent) Ask(f func(context.Context, cloud.Check, netip.AddrPort) error) 
 var (
 	Probe     = probe
 	Elsewhere = elsewhere
-	Until     = until
 )

@@ -319,7 +319,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 func ticker(c cloud.Check) *time.Ticker {
 	d := time.Duration(c.Interval)
 	if c.Type == cloud.CheckProcess || d <= 0 {
-		d = never
+		d = cloud.Never
 	}
 	return time.NewTicker(spread(d))
 }
