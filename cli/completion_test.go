@@ -49,15 +49,19 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// Each shell that is here reads its script without complaint.
+// Each shell reads its script without complaint. Debian has no PowerShell.
 func TestCompletionScripts(t *testing.T) {
 	for shell := range completions {
 		out, errs, code := offline(t, "completion", shell)
 		if code != 0 || errs != "" || !strings.Contains(out, "__complete") {
 			t.Errorf("%s: exit code %d, %s", shell, code, errs)
 		}
+		if shell == "powershell" {
+			continue
+		}
 		path, err := exec.LookPath(shell)
-		if err != nil || shell == "powershell" {
+		if err != nil {
+			t.Errorf("no %s to read its script: make deps installs it", shell)
 			continue
 		}
 		cmd := exec.CommandContext(t.Context(), path, "-n")

@@ -33,6 +33,8 @@ for group in "$@"; do
 		command_of curl curl
 		command_of dig bind9-dnsutils
 		command_of jq jq
+		command_of zsh zsh
+		command_of fish fish
 		command_of ps procps
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
