@@ -20,10 +20,10 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// TestDiskFull fills the disk under a store. It refuses writes, answers reads, and goes on when there
-// is space again.
-func TestDiskFull(t *testing.T) {
-	mount := t.TempDir()
+// smallDisk returns a file system of 512 KiB.
+func smallDisk(t *testing.T) (mount string) {
+	t.Helper()
+	mount = t.TempDir()
 	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=512k,mode=0700"); err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +32,13 @@ func TestDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return mount
+}
+
+// TestDiskFull fills the disk under a store. It refuses writes, answers reads, and goes on when there
+// is space again.
+func TestDiskFull(t *testing.T) {
+	mount := smallDisk(t)
 	dir := filepath.Join(mount, "s")
 	db := mustOpen(t, dir)
 	put := func(i int) error {

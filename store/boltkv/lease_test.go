@@ -18,15 +18,7 @@ import (
 
 // A lease that ends while the disk is full, or whose process ended then, goes as soon as there is space.
 func TestLeaseOnFullDisk(t *testing.T) {
-	mount := t.TempDir()
-	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=512k,mode=0700"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	mount := smallDisk(t)
 	dir := filepath.Join(mount, "s")
 	db := mustOpen(t, dir)
 	ended, err := db.Grant(t.Context(), time.Second)
