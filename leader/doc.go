@@ -1,5 +1,5 @@
-// Package leader does what only one node of a cloud may do at a time: it moves roll-outs and cross-fades on,
-// begins the jobs of apps, gives up releases that nobody goes back to, and copies the store.
+// Package leader does what only one node of a cloud may do at a time: it gives instances their places on nodes
+// (Assign), moves roll-outs (Advance) and cross-fades on, begins the jobs of apps, gives up releases that nobody goes back to, and copies the store.
 //
 // Each of these is a duty: a loop that reads the latest view, decides by a pure function, and writes the
 // decision to the state. A duty owns no truth. What it must know after its process has died lies in the state

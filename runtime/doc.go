@@ -1,8 +1,7 @@
 // Package runtime turns what a cloud.State asks for into running containers on this node.
 //
-// It decides purely and acts thinly: Plan compares the desired state with what was observed and
-// returns steps, Advance says when a roll-out may go on, and the agent carries steps out through a
-// Driver. The only truth about a running container is the container itself: after a restart the agent
+// It decides purely and acts thinly: Plan compares this node's places, which package leader has assigned, with what
+// was observed and returns steps, and the agent carries steps out through a Driver. The only truth about a running container is the container itself: after a restart the agent
 // asks the Driver what there is and goes on from there, so nothing need be remembered and nothing can
 // be remembered wrongly.
 //
