@@ -52,15 +52,6 @@ func of(category string, commands ...*urfave.Command) []*urfave.Command {
 	return commands
 }
 
-// usageError says what is wrong with a command line, and where help is.
-func usageError(ctx *urfave.Context, err error, _ bool) error {
-	name := "micro"
-	if ctx.Command != nil && ctx.Command.HelpName != "" {
-		name = ctx.Command.HelpName
-	}
-	return cloud.Errorf(cloud.Invalid, "%w", err).WithHint("%s --help", name)
-}
-
 // new makes a command whose arguments number from least to most; most below 0 is any number.
 func (c *command) new(name, args, usage string, least, most int, flags []urfave.Flag, do func(*urfave.Context) error) *urfave.Command {
 	return &urfave.Command{

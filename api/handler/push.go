@@ -59,7 +59,13 @@ func (h *Handler) servePushes() {
 			if err := mustGroup(h.Store.State(), in.Group); err != nil {
 				return api.List[api.Push]{}, err
 			}
-			return whole(slices.DeleteFunc(h.Pushes.Pushes(in.Group), func(p api.Push) bool { return in.App != "" && p.App != in.App })), nil
+			list := slices.DeleteFunc(h.Pushes.Pushes(in.Group), func(p api.Push) bool { return in.App != "" && p.App != in.App })
+			if in.App != "" && len(list) == 0 { // an app has pushes before it is there
+				if _, err := h.Store.State().MustApp(cloud.AppRef{Group: in.Group, App: in.App}); err != nil {
+					return api.List[api.Push]{}, err
+				}
+			}
+			return whole(list), nil
 		})
 	get(h, operation("show-push", "GET /v1/pushes/{id}", "Show a push, also one that an earlier process of the node began"),
 		func(ctx context.Context, in *PushInput) (api.Push, error) { return h.Pushes.Push(in.ID) })

@@ -218,6 +218,9 @@ func (h *Handler) serveStreams() {
 					return nil, err
 				}
 			}
+			if err := h.mustHaveEvents(ctx, in.Group, in.App); err != nil {
+				return nil, err
+			}
 			return h.Events.Read(ctx, api.EventQuery{
 				Group: in.Group, App: in.App, Since: in.Since, After: in.After, Tail: in.Tail, Follow: in.Follow,
 			}), nil
@@ -239,6 +242,21 @@ func (h *Handler) serveStreams() {
 			return h.waitEvents(ctx, seq), nil
 		},
 		func(api.WaitEvent) string { return "" })
+}
+
+// mustHaveEvents refuses an app that is not there and of which nothing is told either: one that was deleted has events.
+func (h *Handler) mustHaveEvents(ctx context.Context, g cloud.GroupName, app cloud.AppName) error {
+	if app == "" {
+		return nil
+	}
+	_, err := h.Store.State().MustApp(cloud.AppRef{Group: g, App: app})
+	if err == nil {
+		return nil
+	}
+	for range h.Events.Read(ctx, api.EventQuery{Group: g, App: app, Tail: 1}) {
+		return nil
+	}
+	return err
 }
 
 // logsProcess refuses a process that the release does not have: any of the app's for release 0.
