@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -217,6 +218,9 @@ func detachedFailed(path string, from int64, code int) error {
 func (c *command) downCommand() *urfave.Command {
 	return c.new("down", "", "end the node and its apps, and take what micro made off this machine; the data stays", 0, 0, nodeFlags(), func(u *urfave.Context) error {
 		cfg, err := c.nodeConfig(u)
+		if err == nil && !u.IsSet("data") {
+			cfg.Data, err = c.dataOfTarget(cfg.Data)
+		}
 		if err != nil {
 			return err
 		}
@@ -241,6 +245,21 @@ func (c *command) downCommand() *urfave.Command {
 		}
 		return c.waitEnd(u.Context, node)
 	})
+}
+
+// dataOfTarget returns the data folder of the node that MICRO_TARGET names, which must be of this machine; data
+// where it names none.
+func (c *command) dataOfTarget(data string) (string, error) {
+	target, ok := c.Env("MICRO_TARGET")
+	if !ok || target == "" {
+		return data, nil
+	}
+	socket, local := strings.CutPrefix(target, "unix://")
+	if !local || filepath.Base(socket) != "micro.sock" {
+		return "", cloud.Errorf(cloud.Invalid, "MICRO_TARGET is %s: down takes a node off the machine that it is typed on", target).
+			WithHint("run it there, or name the folder of a node of this machine with --data")
+	}
+	return filepath.Dir(socket), nil
 }
 
 // waitEnd returns when the node's process has ended.
