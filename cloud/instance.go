@@ -73,7 +73,9 @@ type Instance struct {
 	PID     uint32         `json:"pid,omitempty"`    // on its node
 	Started time.Time      `json:"started"`          // when its container did
 	Reason  string         `json:"reason,omitempty"` // why it is not ready, for a person
-	Exit    *Exit          `json:"exit,omitempty"`   // how it ended
+	// Shortage says that Reason is one of the machine, which lacks something: it says nothing about the app.
+	Shortage bool  `json:"shortage,omitempty"`
+	Exit     *Exit `json:"exit,omitempty"` // how it ended
 }
 
 // Exit is how an instance ended.

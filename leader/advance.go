@@ -93,6 +93,9 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 			}
 			return fail("the release command "+i.Exit.Describe(i.Reason), hint(rel, i.Slot, *i.Exit)), deadline
 		}
+		if lacking := shortageOf(v, rel); now.After(deadline) && lacking != nil {
+			return fail(fmt.Sprintf("the machine could not run its release command within %s: it %s", commandLimit, lacking.Reason), "micro doctor"), deadline
+		}
 		if now.After(deadline) {
 			return fail(fmt.Sprintf("the release command has not ended within %s", commandLimit), logs), deadline
 		}
@@ -138,9 +141,29 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 	case missing == 0:
 		return []Decision{{Verdict: Up, Release: rel.ReleaseRef}}, deadline
 	case now.After(deadline):
+		if lacking := shortageOf(v, rel); lacking != nil {
+			// That is no verdict about the release: it is given time until there is one.
+			if deadline = deadline.Add(shortageLimit); !now.After(deadline) {
+				return nil, deadline
+			}
+			return fail(fmt.Sprintf("the machine could not run it within %s: %s.%d %s", shortageLimit, lacking.Process, lacking.Index, lacking.Reason), "micro doctor"), deadline
+		}
 		return fail(notReady(v, rel, missing), logs), deadline
 	}
 	return nil, deadline
+}
+
+// shortageLimit is how long beyond its time a release may wait for a machine that lacks something.
+const shortageLimit = 15 * time.Minute
+
+// shortageOf returns an instance that only the machine keeps from being ready, nil where there is none.
+func shortageOf(v cloud.View, rel *cloud.Release) *cloud.Instance {
+	for i := range v.Instances.OfRelease(rel.ReleaseRef) {
+		if i.Shortage && i.Phase == cloud.InstanceStarting {
+			return i
+		}
+	}
+	return nil
 }
 
 // commandLimit is how long a release command may run.

@@ -232,10 +232,10 @@ func (a *Agent) adopt(ctx context.Context) error {
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	if rel, ok := a.Views.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
-		if a.ask(ctx, p.Liveness, i.Addr) == nil {
+		if err := a.ask(ctx, p.Liveness, i.Addr); err == nil || shortage(err) {
 			err := a.ask(ctx, p.Readiness, i.Addr)
 			switch {
-			case err == nil:
+			case err == nil, shortage(err):
 				i.Phase, i.Since = cloud.InstanceReady, i.Started // as far as anybody knows
 			case a.Now().Sub(i.Started) > time.Duration(p.Startup):
 				i.Phase, i.Reason = cloud.InstanceUnready, err.Error() // else it would have been given up

@@ -14,4 +14,5 @@ func (a *Agent) Ask(f func(context.Context, cloud.Check, netip.AddrPort) error) 
 var (
 	Probe     = probe
 	Elsewhere = elsewhere
+	Shortage  = shortage
 )

@@ -101,14 +101,7 @@ func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 		case <-starting.Done():
 		}
 	}()
-	select {
-	case w.slots <- struct{}{}:
-	case <-starting.Done():
-		w.gone(ctx)
-		return false
-	}
-	r, err := w.create(starting)
-	<-w.slots
+	r, err := w.persist(starting)
 	switch {
 	case err == nil:
 		w.i.PID, w.i.Started = r.PID, r.Started
@@ -197,7 +190,7 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 		if err == nil && unasked(p) && w.Now().Sub(began) < steady {
 			err = errors.New("has only just started")
 		}
-		if err == nil {
+		if w.i.Shortage = shortage(err); err == nil {
 			w.readied = w.Now()
 			w.show(cloud.InstanceReady, "")
 			return true
@@ -217,6 +210,12 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 			}
 		case <-limit.C:
 			again.Stop()
+			if w.i.Shortage {
+				// Nobody knows how the instance is. It gets its time anew, from when that can be found out.
+				w.show(cloud.InstanceStarting, "can't be checked: "+err.Error())
+				limit.Reset(time.Duration(p.Startup))
+				continue
+			}
 			w.giveUp(ctx, p, exit, fmt.Sprintf("was not well within %s: %s", p.Startup, w.unwell(ctx, p, err)))
 			return false
 		case e := <-exit:
@@ -283,6 +282,10 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 				failures = 0
 				continue
 			}
+			if shortage(err) {
+				w.log.Warn("cannot check an instance: the machine lacks something", "err", err)
+				continue
+			}
 			if failures++; failures >= livenessFailures && ctx.Err() == nil {
 				w.giveUp(ctx, p, exit, "failed its health check: "+err.Error())
 				return
@@ -290,7 +293,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 		case <-ready.C:
 			err := w.ask(ctx, p.Readiness, w.i.Addr)
 			switch {
-			case ctx.Err() != nil:
+			case ctx.Err() != nil, shortage(err):
 			case err == nil && w.i.Phase == cloud.InstanceUnready:
 				w.show(cloud.InstanceReady, "")
 			case err != nil && w.i.Phase == cloud.InstanceReady:

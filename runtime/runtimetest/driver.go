@@ -43,6 +43,8 @@ type Driver struct {
 	boxes map[string]*box
 	last  byte // of the addresses given out
 	most  map[string]int
+
+	shortage error
 }
 
 type box struct {
@@ -54,6 +56,13 @@ type box struct {
 
 	written runtime.Usage
 	limit   runtime.Usage
+}
+
+// SetShortage makes every start and every check fail with an error of the machine's until it is set to nil.
+func (d *Driver) SetShortage(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shortage = err
 }
 
 // NewDriver has no containers.
@@ -79,6 +88,9 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (r runtime.Runn
 	err = d.Do("start "+c.ID, func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		if d.shortage != nil {
+			return fmt.Errorf("make the container: %w", d.shortage)
+		}
 		if _, twice := d.boxes[c.ID]; twice {
 			return fmt.Errorf("container %s is there already", c.ID)
 		}
@@ -280,6 +292,9 @@ func (b *box) up() bool {
 func (d *Driver) Ask(_ context.Context, c cloud.Check, addr netip.AddrPort) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.shortage != nil && c.Type != cloud.CheckProcess {
+		return fmt.Errorf("dial: %w", d.shortage)
+	}
 	for _, b := range d.boxes {
 		if b.IP != addr.Addr() {
 			continue
