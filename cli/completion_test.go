@@ -27,7 +27,7 @@ func TestComplete(t *testing.T) {
 		{[]string{"pus"}, "push pushes"},
 		{[]string{"ro"}, "rollback routes"},
 		{[]string{"push", "--ins"}, "--instances"},
-		{[]string{"up", "--d"}, "--data --domain --dns --dns-upstream --dns-private --dns-rate --detach"},
+		{[]string{"up", "--d"}, "--data --domain --dns --dns-upstream --dns-private --dns-rate --disk-free --detach"},
 		{[]string{"image", ""}, "load list"},
 		{[]string{"completion", ""}, "bash fish powershell zsh"},
 		{[]string{"completion", "z"}, "zsh"},

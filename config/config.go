@@ -16,6 +16,9 @@ const DefaultData = "/var/lib/micro"
 // DefaultDomain is the private domain; ".test" is for such use (RFC 6761, section 6.2).
 const DefaultDomain cloud.Domain = "micro.test"
 
+// DefaultAdminGroup is the system's group whose members may do all that root may.
+const DefaultAdminGroup = "micro"
+
 // Node is how a node is set up. Zero fields were not said, and are the node's to choose and remember.
 type Node struct {
 	Data string
@@ -27,12 +30,20 @@ type Node struct {
 	Public []netip.AddrPort // public listeners; none unless asked for
 	DNS    []netip.AddrPort
 	Names  Names
-	Subnet netip.Prefix
+	Limits Limits
+	Build  Build
+	// Registries are asked with this.
+	Registries Registries
+	// AdminGroup is the system's group whose members may do all that root may: "micro" by default.
+	AdminGroup string
+	Subnet     netip.Prefix
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "join", "containerd"}
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "admin-group", "log-limit", "audit-lines",
+		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
+		"join", "containerd"}
 }
 
 // notYet are settings that are known and not supported: asking for one is refused, never ignored.
@@ -67,7 +78,7 @@ func Env(lookup func(string) (string, bool)) Source {
 
 // Load asks the sources in order; the first one that says something of a setting is heard.
 func Load(sources ...Source) (Node, error) {
-	n := Node{Data: DefaultData}
+	n := Node{AdminGroup: DefaultAdminGroup, Data: DefaultData}
 	var errs []error
 	for _, key := range Keys() {
 		for _, source := range sources {
@@ -159,6 +170,37 @@ func (n *Node) set(key string, values []string) error {
 		return n.Names.setPrivate(values)
 	case "dns-rate":
 		return n.Names.setRate(one)
+	case "admin-group":
+		if one == "" || strings.ContainsAny(one, ": \t\n,") {
+			return cloud.Errorf(cloud.Invalid, "invalid group %q", last)
+		}
+		n.AdminGroup = one
+	case "log-limit":
+		return size(&n.Limits.Logs, key, one, 1<<20)
+	case "audit-lines":
+		return count(&n.Limits.AuditLines, key, one, 100)
+	case "image-size":
+		return size(&n.Limits.ImageSize, key, one, 1<<20)
+	case "upload-size":
+		return size(&n.Limits.Upload, key, one, 1<<20)
+	case "upload-files":
+		return count(&n.Limits.Files, key, one, 100)
+	case "disk-free":
+		return size(&n.Limits.DiskFree, key, one, 1<<20)
+	case "registry-config":
+		return path(&n.Registries.Credentials, key, last)
+	case "registry-certs":
+		return path(&n.Registries.Certs, key, last)
+	case "build-time":
+		return n.Build.setTime(one)
+	case "build-memory":
+		return size(&n.Build.Memory, key, one, 16<<20)
+	case "build-cpu":
+		return n.Build.setCPU(one)
+	case "build-pids":
+		return count(&n.Build.Pids, key, one, 16)
+	case "build-cache":
+		return size(&n.Build.Cache, key, one, 1<<20)
 	case "subnet":
 		p, err := netip.ParsePrefix(one)
 		if err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29 || !p.Addr().IsPrivate() {
@@ -166,6 +208,15 @@ func (n *Node) set(key string, values []string) error {
 		}
 		n.Subnet = p.Masked()
 	}
+	return nil
+}
+
+// path reads the absolute path of a file or folder.
+func path(to *string, key, value string) error {
+	if !filepath.IsAbs(value) {
+		return cloud.Errorf(cloud.Invalid, "%s %q is not an absolute path", key, value)
+	}
+	*to = filepath.Clean(value)
 	return nil
 }
 

@@ -114,3 +114,28 @@ func TestCheckData(t *testing.T) {
 		}
 	}
 }
+
+func TestLimitSettings(t *testing.T) {
+	n, err := Load(flags("admin-group=ops", "log-limit=2G", "audit-lines=100", "image-size=1G", "upload-size=1M", "upload-files=100",
+		"disk-free=512M", "build-time=90s", "build-memory=1G", "build-cpu=1.5", "build-pids=16", "build-cache=3G",
+		"registry-config=/root/registries.json", "registry-certs=/etc/certs/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(n.AdminGroup, n.Limits, n.Build, n.Registries)
+	if want := "ops{2147483648 100 536870912 1073741824 1048576 100} {1m30s 1073741824 1500 16 3221225472} {/root/registries.json /etc/certs}"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if n, err := Load(); err != nil || n.AdminGroup != "micro" || n.Limits != (Limits{}) || n.Build != (Build{}) {
+		t.Errorf("%+v %v", n, err)
+	}
+	for word, says := range map[string]string{
+		"admin-group=a b": "invalid group", "log-limit=5": "needs a unit", "log-limit=1K": "is less than 1M", "audit-lines=few": "is not a whole number of at least 100",
+		"audit-lines=99": "at least 100", "build-time=1h30": "build-time", "build-time=0s": "1s to 24h", "build-cpu=-1": "is not a number of cores",
+		"build-cpu=NaN": "is not a number of cores", "build-pids=3": "at least 16", "registry-certs=certs": "is not an absolute path", "upload-files=9999999999": "whole number",
+	} {
+		if _, err := Load(flags(word)); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %s", word, err, says)
+		}
+	}
+}

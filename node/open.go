@@ -26,6 +26,7 @@ import (
 	"github.com/protoduction/micro/runtime/images"
 	"github.com/protoduction/micro/runtime/logs"
 	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/runtime/remote"
 	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/boltkv"
 )
@@ -73,7 +74,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if loss, lost := n.db.Loss(); lost && !loss.At.Before(n.started) {
 		n.events.Add(api.Event{Time: loss.At, Kind: "store.damaged", Text: fmt.Sprintf("one of the store's two heads was damaged: the change after revision %d may be lost", loss.Rev)})
 	}
-	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, Show: n.snapshots.SetState})
+	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Log: n.log, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, Show: n.snapshots.SetState, Now: now})
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.enroll(ctx); err != nil {
 		return err
 	}
-	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Log: n.log, Now: time.Now})
+	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Limit: n.cfg.Limits.Logs, Log: n.log, Now: time.Now})
 	return err
 }
 
@@ -170,7 +171,10 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	if err := n.openDriver(ctx, state); err != nil {
 		return err
 	}
-	if n.images, err = images.Open(ctx, images.Config{Engine: n.engine, Logger: n.log}); err != nil {
+	if n.images, err = images.Open(ctx, images.Config{
+		Engine: n.engine, Logger: n.log, Remote: remote.Config{CertsDir: n.cfg.Registries.Certs, DockerConfig: n.cfg.Registries.Credentials},
+		Limits: images.Limits{Unpacked: n.cfg.Limits.ImageSize, Free: n.cfg.Limits.DiskFree},
+	}); err != nil {
 		return err
 	}
 	n.volumes = volumes.Volumes{Dir: n.data.Path("volumes")}
@@ -183,11 +187,15 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 }
 
 func (n *Node) openBuilder(state string) (err error) {
+	limits := n.cfg.Build
 	n.builder, err = build.New(build.Config{
 		Root: n.data.Path("build"), State: state + "/b", Cgroup: "/micro/build-" + filepath.Base(state),
 		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: engine.Snapshotter, Snapshots: n.engine.Snapshots(),
 		ImageName: images.Name, Images: n.images, Runc: n.shims.Runc(), Sandbox: n.sandbox,
-		Resolvers: []netip.Addr{n.net.Gateway()}, Logger: n.log,
+		Resolvers: []netip.Addr{n.net.Gateway()}, CertsDir: n.cfg.Registries.Certs, DockerConfig: n.cfg.Registries.Credentials, Logger: n.log,
+		Limits: build.Limits{
+			Time: limits.Time, Memory: limits.Memory, CPU: limits.CPU, Pids: limits.Pids, Cache: limits.Cache, Free: n.cfg.Limits.DiskFree,
+		},
 	})
 	return err
 }

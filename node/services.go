@@ -24,7 +24,7 @@ func (n *Node) openServices(context.Context) (err error) {
 	crossfades, retention := n.openLeader()
 	writer := truth{n.store, n.snapshots, n.published}
 	n.deployer, err = deploy.New(deploy.Config{
-		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: unpack, Dir: n.data.Path("uploads"),
+		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
 	})
 	if err != nil {
@@ -50,12 +50,12 @@ func (n *Node) openServices(context.Context) (err error) {
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
 		Disk: space{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, Log: n.log, Now: now,
 	})
 	if err != nil {
 		return err
 	}
-	n.socket, err = addresses.ListenUnix(n.data.Path(socketFile), "micro")
+	n.socket, err = addresses.ListenUnix(n.data.Path(socketFile), n.cfg.AdminGroup)
 	if err == nil {
 		n.onRelease(func() { n.socket.Close() })
 	}
@@ -93,6 +93,6 @@ func (n *Node) newStatus() *status {
 }
 
 // unpack writes an uploaded folder.
-func unpack(r io.Reader, dir string) error {
-	return source.Unpack(context.Background(), r, dir, source.Limits{})
+func (n *Node) unpack(r io.Reader, dir string) error {
+	return source.Unpack(context.Background(), r, dir, source.Limits{Bytes: n.cfg.Limits.Upload, Entries: n.cfg.Limits.Files})
 }

@@ -16,7 +16,7 @@ import (
 type Limits struct {
 	Bytes   int64 // of all files; default 8 GiB
 	Entries int   // default 200,000
-	Ratio   int   // of unpacked to packed bytes, once a megabyte is unpacked; default 200
+	ratio   int   // of unpacked to packed bytes, once a megabyte is unpacked; default 200
 }
 
 func (l Limits) withDefaults() Limits {
@@ -26,8 +26,8 @@ func (l Limits) withDefaults() Limits {
 	if l.Entries == 0 {
 		l.Entries = 200_000
 	}
-	if l.Ratio == 0 {
-		l.Ratio = 200
+	if l.ratio == 0 {
+		l.ratio = 200
 	}
 	return l
 }

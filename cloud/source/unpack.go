@@ -44,7 +44,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, limits Limits) (err er
 		}
 	}()
 	limits = limits.withDefaults()
-	s, err := newStream(reader{ctx, r}, limits.Ratio)
+	s, err := newStream(reader{ctx, r}, limits.ratio)
 	if err != nil {
 		return err
 	}

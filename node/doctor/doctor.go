@@ -39,7 +39,7 @@ type Doctor struct{ Config }
 // Examine tries what apps and people need, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	return []api.Check{
-		d.checkStore(), d.checkDisk(), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(),
+		d.checkStore(), d.checkDisk(), checkDescriptors("/proc"), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(),
 	}
 }
 
@@ -73,6 +73,7 @@ func (d Doctor) checkDisk() api.Check {
 		return check("disk", api.Fail, "", "cannot inspect %s: %v", d.Data.String(), err)
 	}
 	free, percent := int64(st.Bavail)*st.Bsize, 100*st.Bavail/max(st.Blocks, 1)
+	files := 100 * st.Ffree / max(st.Files, 1)
 	probe := d.Data.Path(".doctor")
 	if err := os.WriteFile(probe, []byte("x"), 0o600); err != nil {
 		return check("disk", api.Fail, "micro df, micro prune", "cannot write to %s: %v", d.Data.String(), err)
@@ -81,6 +82,9 @@ func (d Doctor) checkDisk() api.Check {
 	status := api.OK
 	if free < 2<<30 || percent < 5 {
 		status = api.Warn
+	}
+	if st.Files > 0 && files < 5 { // some file systems have no number of files
+		return check("disk", api.Warn, "micro df, micro prune", "%d MB free on %s, but room for only %d files more, %d %%", free>>20, d.Data, st.Ffree, files)
 	}
 	return check("disk", status, "micro df, micro prune", "%d MB free on %s, %d %%", free>>20, d.Data.String(), percent)
 }

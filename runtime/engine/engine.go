@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,18 +29,18 @@ const Snapshotter = "overlayfs"
 
 // Config says where an Engine keeps its things. All folders are absolute.
 type Config struct {
-	Root      string // on disk; holds images and snapshots
-	State     string // at most 40 characters; see StateDir. Gone after a reboot, or else swept
-	Namespace string // containerd's namespace; "" is "micro"
-	Logger    *slog.Logger
+	Root   string // on disk; holds images and snapshots
+	State  string // at most 40 characters; see StateDir. Gone after a reboot, or else swept
+	Logger *slog.Logger
 }
 
 // Bundle returns the folder that containerd has for a running container. The pattern "*" stands for any.
 func (c Config) Bundle(id string) string {
-	return filepath.Join(c.State, "io.containerd.runtime.v2.task", cmp.Or(c.Namespace, defaultNamespace), id)
+	return filepath.Join(c.State, "io.containerd.runtime.v2.task", namespace, id)
 }
 
-const defaultNamespace = "micro"
+// namespace is the one of containerd's that all images and containers are in.
+const namespace = "micro"
 
 // Engine is containerd within this process.
 type Engine struct {
@@ -84,7 +83,6 @@ var register = sync.OnceFunc(func() {
 // Open starts containerd, which takes up the containers that still run. Close ends it. containerd forgets
 // how containers ended while it did not run: containers.KeepExits, called before Open, writes that down.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
-	cfg.Namespace = cmp.Or(cfg.Namespace, defaultNamespace)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -140,7 +138,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 
 // connect is called while containerd starts, when all of its services are there.
 func (e *Engine) connect(ic *plugin.InitContext) error {
-	c, err := client.New("", client.WithInMemoryServices(ic), client.WithDefaultNamespace(e.cfg.Namespace),
+	c, err := client.New("", client.WithInMemoryServices(ic), client.WithDefaultNamespace(namespace),
 		client.WithTimeout(10*time.Second))
 	if err != nil {
 		return fmt.Errorf("in-memory client: %w", err)
@@ -176,7 +174,7 @@ func (e *Engine) cleanSnapshots(ic *plugin.InitContext) error {
 func (e *Engine) Client() *client.Client { return e.client }
 
 // Namespace is the one that all images and containers of this Engine are in.
-func (e *Engine) Namespace() string { return e.cfg.Namespace }
+func (e *Engine) Namespace() string { return namespace }
 
 // Snapshots is the folder of all snapshots, their files with the owners that an image gives them.
 func (e *Engine) Snapshots() string {
@@ -185,7 +183,7 @@ func (e *Engine) Snapshots() string {
 
 // Context returns ctx with containerd's namespace in it.
 func (e *Engine) Context(ctx context.Context) context.Context {
-	return namespaces.WithNamespace(ctx, e.cfg.Namespace)
+	return namespaces.WithNamespace(ctx, namespace)
 }
 
 // Root returns the folder on disk that images and snapshots are in.

@@ -207,7 +207,7 @@ func (s *Shims) launch() (*Shim, error) {
 		return nil, errors.Join(err, os.Remove(p.socket))
 	}
 	defer output.Close()
-	cmd := exec.Command(s.helpers.Shim, "-namespace", s.cfg.Namespace, "-id", id, "-address", filepath.Join(s.cfg.State, "c"))
+	cmd := exec.Command(s.helpers.Shim, "-namespace", namespace, "-id", id, "-address", filepath.Join(s.cfg.State, "c"))
 	cmd.Dir = s.cfg.State
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=4", "TTRPC_ADDRESS="+filepath.Join(s.cfg.State, "c.ttrpc"))
 	cmd.Stderr = output

@@ -88,8 +88,8 @@ func (l Limits) check(w io.Writer, r io.Reader) error {
 		if err != nil {
 			return cloud.Errorf(cloud.Invalid, "not a tar, or one that broke off: %w", err)
 		}
-		if entries++; entries > l.Entries {
-			return cloud.Errorf(cloud.Invalid, "the archive has more than %d entries", l.Entries)
+		if entries++; entries > l.entries {
+			return cloud.Errorf(cloud.Invalid, "the archive has more than %d entries", l.entries)
 		}
 		name := path.Clean(h.Name)
 		if path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../") {
@@ -107,8 +107,8 @@ func (l Limits) check(w io.Writer, r io.Reader) error {
 		default:
 			return cloud.Errorf(cloud.Invalid, "the archive's entry %q is neither file nor folder", h.Name)
 		}
-		if h.Size > l.Archive {
-			return cloud.Errorf(cloud.Invalid, "the archive's entry %q is larger than the %d MiB that an image may have", h.Name, l.Archive>>20)
+		if h.Size > l.archive {
+			return cloud.Errorf(cloud.Invalid, "the archive's entry %q is larger than the %d MiB that an image may have", h.Name, l.archive>>20)
 		}
 		if err := out.WriteHeader(&tar.Header{Name: name, Typeflag: h.Typeflag, Linkname: h.Linkname, Size: h.Size, Mode: 0o600}); err != nil {
 			return fmt.Errorf("entry %q: %w", h.Name, err)
@@ -239,10 +239,10 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 	a.n += int64(n)
 	a.step.add(int64(n))
 	switch {
-	case a.n > a.limits.Archive:
-		return n, cloud.Errorf(cloud.Invalid, "the archive is larger than the %d MiB that an image may have", a.limits.Archive>>20)
-	case a.n > freeRatio+a.packed.n*a.limits.Ratio:
-		return n, cloud.Errorf(cloud.Invalid, "the archive unpacks to more than %d times its size", a.limits.Ratio)
+	case a.n > a.limits.archive:
+		return n, cloud.Errorf(cloud.Invalid, "the archive is larger than the %d MiB that an image may have", a.limits.archive>>20)
+	case a.n > freeRatio+a.packed.n*a.limits.ratio:
+		return n, cloud.Errorf(cloud.Invalid, "the archive unpacks to more than %d times its size", a.limits.ratio)
 	}
 	return n, err
 }

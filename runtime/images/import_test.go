@@ -156,7 +156,7 @@ func TestImportTakesNoNames(t *testing.T) {
 }
 
 func TestImportRefuses(t *testing.T) {
-	_, s := open(t, Config{Limits: Limits{Archive: 64 << 20, Entries: 50, Unpacked: 32 << 20}})
+	_, s := open(t, Config{Limits: Limits{archive: 64 << 20, entries: 50, Unpacked: 32 << 20}})
 	layer := tarOf(t, file("app", []byte("hello")))
 	parts, desc := ociParts(t, layer, layer, plainLayer)
 	good := tarOf(t, append(parts, index(t, desc))...)

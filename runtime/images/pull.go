@@ -92,8 +92,8 @@ func (s *Store) pull(ctx context.Context, name string, ref reference.Named, repo
 		m.Layers[i].URLs = nil // a manifest does not get to say where else this node sends requests
 		size += m.Layers[i].Size
 	}
-	if m.Config.Size > maxMetadata || size > s.limits.Archive {
-		return none, cloud.Errorf(cloud.Invalid, "image %s: %d MiB are more than the %d MiB that an image may have", name, size>>20, s.limits.Archive>>20)
+	if m.Config.Size > maxMetadata || size > s.limits.archive {
+		return none, cloud.Errorf(cloud.Invalid, "image %s: %d MiB are more than the %d MiB that an image may have", name, size>>20, s.limits.archive>>20)
 	}
 	if err := bring(ctx, m.Config); err != nil {
 		return none, err

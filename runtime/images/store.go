@@ -71,10 +71,10 @@ type Config struct {
 
 // Limits bound one image, so that a hostile one can't eat the disk. A zero field is its default.
 type Limits struct {
-	Archive  int64 // bytes of an archive, decompressed; 16 GiB
-	Entries  int   // files in an archive; 10,000
+	archive  int64 // bytes of an archive, decompressed; half of Unpacked
+	entries  int   // files in an archive; 10,000
 	Unpacked int64 // bytes of all layers, unpacked; 32 GiB
-	Ratio    int64 // unpacked bytes to one of a layer, beyond the first 256 MiB; 200
+	ratio    int64 // unpacked bytes to one of a layer, beyond the first 256 MiB; 200
 	Free     int64 // bytes of disk that must stay free; 1 GiB, or a twentieth of a smaller disk
 }
 
@@ -86,17 +86,17 @@ func (l Limits) withDefaults(root string) (Limits, error) {
 	if l.Free == 0 {
 		l.Free = min(1<<30, size/20)
 	}
-	if l.Archive == 0 {
-		l.Archive = 16 << 30
-	}
-	if l.Entries == 0 {
-		l.Entries = 10_000
-	}
 	if l.Unpacked == 0 {
 		l.Unpacked = 32 << 30
 	}
-	if l.Ratio == 0 {
-		l.Ratio = 200
+	if l.archive == 0 {
+		l.archive = l.Unpacked / 2
+	}
+	if l.entries == 0 {
+		l.entries = 10_000
+	}
+	if l.ratio == 0 {
+		l.ratio = 200
 	}
 	return l, nil
 }

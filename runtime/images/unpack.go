@@ -69,7 +69,7 @@ func (s *Store) unpack(ctx context.Context, name string, m ocispec.Manifest, all
 			return err
 		}
 		step := report.step(l.Blob.Digest.String()+"/unpack", fmt.Sprintf("unpack layer %d of %d", i+1, len(all)), 0)
-		a := &applier{store: store, left: &left, ratio: s.limits.Ratio, step: step}
+		a := &applier{store: store, left: &left, ratio: s.limits.ratio, step: step}
 		_, err := rootfs.ApplyLayerWithOpts(ctx, l, chain, snapshots, a, nil, nil)
 		step.end(err)
 		if err != nil {
