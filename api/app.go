@@ -83,13 +83,14 @@ type EnvChange struct {
 // Verb is what a command about a release needs to know.
 type Verb struct {
 	Release int  `json:"release,omitempty" minimum:"0" doc:"The release's number; missing: the current one, for rollback the one before"`
-	Force   bool `json:"force,omitempty" doc:"Also to a release that was superseded"`
+	Force   bool `json:"force,omitempty" doc:"Also to a release that was superseded, or where a public host would answer 503"`
 }
 
 // ScaleChange is how much of each process is to run from now on.
 type ScaleChange struct {
 	Release   int                           `json:"release,omitempty" doc:"The release's number; missing: the current one"`
 	Processes map[cloud.ProcessName]ScaleTo `json:"processes" minProperties:"1"`
+	Force     bool                          `json:"force,omitempty" doc:"Also where a public host would answer 503"`
 }
 
 // ScaleTo changes what is not missing.
@@ -106,6 +107,7 @@ type Changed struct {
 	Revision cloud.Revision `json:"revision" doc:"The cloud's revision that has the change"`
 	Release  int            `json:"release,omitempty" doc:"The release that the write was about, or made"`
 	Volumes  []string       `json:"volumes,omitempty" doc:"Volumes that are kept of an app that was removed"`
+	Routes   []Route        `json:"routes,omitempty" doc:"The routes that a write about routes changed, as they are now"`
 }
 
 // Outcome is how a deploy ended well.

@@ -77,8 +77,8 @@ func (c *Client) Restart(ctx context.Context, r cloud.ReleaseRef) (Changed, erro
 }
 
 // Stop ends the instances of a release, for N 0 all of the app's.
-func (c *Client) Stop(ctx context.Context, r cloud.ReleaseRef) (Changed, error) {
-	return c.verb(ctx, "stop", r, false)
+func (c *Client) Stop(ctx context.Context, r cloud.ReleaseRef, force bool) (Changed, error) {
+	return c.verb(ctx, "stop", r, force)
 }
 
 // Start lets a stopped release run again.

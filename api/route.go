@@ -72,6 +72,7 @@ type Weight struct {
 
 // Swap exchanges the routes of two hosts.
 type Swap struct {
-	A string `json:"a" minLength:"1"`
-	B string `json:"b" minLength:"1"`
+	A     string `json:"a" minLength:"1"`
+	B     string `json:"b" minLength:"1"`
+	Force bool   `json:"force,omitempty" doc:"Also where a host would answer 503"`
 }

@@ -29,25 +29,34 @@ func (c *command) routes() *urfave.Command {
 			}
 			var rows [][]string
 			for _, r := range list {
-				var to []string
-				for _, t := range r.Targets {
-					text := fmt.Sprintf("%s (%d ready)", cloud.AppRef{Group: t.Group, App: t.App}.Release(t.Release), t.Ready)
-					if t.Weight != nil {
-						text = strconv.Itoa(*t.Weight) + " → " + text
-					}
-					to = append(to, text)
-				}
-				if m := r.Mirror; m != nil {
-					to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.To))
-				}
 				owner := "mapped"
 				if r.Own {
 					owner = "own"
 				}
-				rows = append(rows, []string{string(r.Host) + strings.TrimSuffix(r.Path, "/"), string(r.Exposure), owner, strings.Join(to, ", ")})
+				rows = append(rows, []string{string(r.Host) + strings.TrimSuffix(r.Path, "/"), string(r.Exposure), owner, targetsOf(r)})
 			}
 			return c.table([]string{"HOST", "EXPOSURE", "KIND", "LEADS TO"}, rows)
 		}))
+}
+
+// targetsOf says where a route leads: "95 → shop@r6 (2 ready), 5 → shop@r7 (1 ready)".
+func targetsOf(r api.Route) string {
+	var to []string
+	for _, t := range r.Targets {
+		text := fmt.Sprintf("%s (%d ready)", targetRef(t), t.Ready)
+		if t.Weight != nil {
+			text = strconv.Itoa(*t.Weight) + " → " + text
+		}
+		to = append(to, text)
+	}
+	if m := r.Mirror; m != nil {
+		to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.To))
+	}
+	return strings.Join(to, ", ")
+}
+
+func targetRef(t api.Target) cloud.ReleaseRef {
+	return cloud.AppRef{Group: t.Group, App: t.App}.Release(t.Release)
 }
 
 func (c *command) mapCommand() *urfave.Command {
@@ -58,7 +67,7 @@ func (c *command) mapCommand() *urfave.Command {
 		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}
-	return c.new("map", "APP[@rN] HOST[/PATH]", "lead a host to an app or release", 2, 2, flags,
+	return c.new("map", "APP[@rN] HOST[/PATH]", "route a host to an app or release", 2, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
 			if err != nil {
@@ -78,7 +87,14 @@ func (c *command) mapCommand() *urfave.Command {
 				on := u.Bool("headers")
 				m.Headers = &on
 			}
-			return c.done(u)(client.Map(ctx, ref.Group, m))
+			changed, err := client.Map(ctx, ref.Group, m)
+			if err := c.routed(u)(changed, err); err != nil || u.Bool("json") {
+				return err
+			}
+			for _, r := range changed.Routes {
+				c.sayShared(r, ref)
+			}
+			return nil
 		}))
 }
 
@@ -103,7 +119,7 @@ func (c *command) unmap() *urfave.Command {
 			default:
 				return cloud.Errorf(cloud.Invalid, "unmap wants APP and HOST, or HOST with --release-host").WithCommand("micro unmap shop www.example.com")
 			}
-			return c.done(u)(client.Unmap(ctx, group, m))
+			return c.routed(u)(client.Unmap(ctx, group, m))
 		}))
 }
 
@@ -136,7 +152,7 @@ func (c *command) traffic() *urfave.Command {
 			if len(w.Targets) == 0 && w.Mirror == nil {
 				return cloud.Errorf(cloud.Invalid, "micro traffic: too few arguments").WithHint("for example micro traffic %s shop@r6=95 shop@r7=5", host)
 			}
-			return c.done(u)(client.Traffic(ctx, c.group(u), w))
+			return c.routed(u)(client.Traffic(ctx, c.group(u), w))
 		}))
 }
 
@@ -155,10 +171,38 @@ func (c *command) mirroring(u *urfave.Context, s string) (*api.Mirroring, error)
 }
 
 func (c *command) swap() *urfave.Command {
-	return c.new("swap", "HOST HOST", "exchange where two hosts lead", 2, 2, []urfave.Flag{groupFlag, jsonFlag},
+	return c.new("swap", "HOST HOST", "swap two hosts' targets", 2, 2, []urfave.Flag{groupFlag, jsonFlag, yesFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			return c.done(u)(client.Swap(ctx, c.group(u), api.Swap{A: u.Args().First(), B: u.Args().Get(1)}))
+			return c.routed(u)(client.Swap(ctx, c.group(u), api.Swap{A: u.Args().First(), B: u.Args().Get(1), Force: u.Bool("yes")}))
 		}))
+}
+
+// routed prints where the routes lead that a write changed.
+func (c *command) routed(u *urfave.Context) func(api.Changed, error) error {
+	return func(changed api.Changed, err error) error {
+		if err != nil || u.Bool("json") {
+			return c.done(u)(changed, err)
+		}
+		for _, r := range changed.Routes {
+			host := string(r.Host) + strings.TrimSuffix(r.Path, "/")
+			switch to := targetsOf(r); {
+			case to == "":
+				c.print("%s (%s) leads nowhere, and answers 503", host, r.Exposure)
+			default:
+				c.print("%s (%s) leads to %s", host, r.Exposure, to)
+			}
+		}
+		return nil
+	}
+}
+
+// sayShared tells who mapped a host that it leads elsewhere too.
+func (c *command) sayShared(r api.Route, mapped cloud.ReleaseRef) {
+	for _, t := range r.Targets {
+		if other := targetRef(t); other != mapped && (t.Weight == nil || *t.Weight > 0) {
+			c.say("it led to %s before, and still does: micro unmap %s %s ends that", other, other, string(r.Host)+strings.TrimSuffix(r.Path, "/"))
+		}
+	}
 }
 
 // done prints what a write answered where JSON is asked for; no news is good news.

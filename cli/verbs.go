@@ -66,9 +66,9 @@ func (c *command) start() *urfave.Command {
 }
 
 func (c *command) stop() *urfave.Command {
-	return c.verb("stop", "end the instances of an app or release", nil,
-		func(ctx context.Context, _ *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
-			return client.Stop(ctx, r)
+	return c.verb("stop", "end the instances of an app or release", []urfave.Flag{yesFlag},
+		func(ctx context.Context, u *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
+			return client.Stop(ctx, r, u.Bool("yes"))
 		})
 }
 
@@ -117,12 +117,9 @@ func (c *command) delete() *urfave.Command {
 			if ref.N != 0 && u.Bool("volumes") {
 				return cloud.Errorf(cloud.Invalid, "volumes are the app's, not those of one release").WithCommand("micro delete %s --volumes", ref.AppRef)
 			}
-			if ref.N == 0 && !u.Bool("yes") {
-				if _, err := client.App(ctx, ref.AppRef); err != nil {
+			if !u.Bool("yes") {
+				if err := c.confirmDelete(ctx, client, ref); err != nil {
 					return err
-				}
-				if yes, _ := c.confirm(fmt.Sprintf("Delete app %s with all its releases?", ref.AppRef)); !yes {
-					return cloud.Errorf(cloud.Invalid, "deleting app %s needs a yes", ref.AppRef).WithCommand("micro delete %s --yes", ref.AppRef)
 				}
 			}
 			changed, err := client.Delete(ctx, ref, u.Bool("volumes"))
@@ -136,9 +133,33 @@ func (c *command) delete() *urfave.Command {
 		}))
 }
 
+// confirmDelete asks whether an app or a release is to go, if there is one.
+func (c *command) confirmDelete(ctx context.Context, client *api.Client, ref cloud.ReleaseRef) error {
+	what, question := "release "+ref.String(), fmt.Sprintf("Delete release %s?", ref)
+	var err error
+	if ref.N == 0 {
+		what, question = "app "+ref.String(), fmt.Sprintf("Delete app %s with all its releases?", ref)
+		_, err = client.App(ctx, ref.AppRef)
+	} else {
+		var rel api.Release
+		rel, err = client.Release(ctx, ref)
+		if p := rel.Phase; err == nil && (p == cloud.PhaseCurrent || p == cloud.PhaseRouted || p == cloud.PhaseStarting && !rel.Staged) {
+			// There is nothing to ask: it would be refused.
+			err = cloud.Errorf(cloud.Conflict, "release %s is %s, and cannot be deleted", ref, p).WithCommand("micro releases %s", ref.AppRef)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if yes, _ := c.confirm(question); !yes {
+		return cloud.Errorf(cloud.Invalid, "deleting %s: confirm with --yes", what).WithCommand("micro delete %s --yes", ref)
+	}
+	return nil
+}
+
 func (c *command) scale() *urfave.Command {
 	flags := []urfave.Flag{
-		groupFlag, jsonFlag, detach,
+		groupFlag, jsonFlag, detach, yesFlag,
 		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
 		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
 		&urfave.StringFlag{Name: "cpu", Usage: "`CORES` of an instance, for example 0.5; 0 is all of the node's"},
@@ -151,7 +172,7 @@ func (c *command) scale() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			change := api.ScaleChange{Release: ref.N, Processes: map[cloud.ProcessName]api.ScaleTo{}}
+			change := api.ScaleChange{Release: ref.N, Processes: map[cloud.ProcessName]api.ScaleTo{}, Force: u.Bool("yes")}
 			if err := scaleFlags(u, change.Processes); err != nil {
 				return err
 			}

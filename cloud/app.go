@@ -98,7 +98,7 @@ type Phase string
 const (
 	PhaseStarting   Phase = "starting"   // being switched to, or staged and not up yet
 	PhaseCurrent    Phase = "current"    // the app's address follows it
-	PhaseStaged     Phase = "staged"     // runs at its own address
+	PhaseStaged     Phase = "staged"     // runs at its own address alone
 	PhaseRouted     Phase = "routed"     // a target of some route by its number
 	PhaseWarm       Phase = "warm"       // was current, and runs on for a quick way back
 	PhaseRetired    Phase = "retired"    // was up, runs no more
@@ -120,12 +120,12 @@ func (s *State) PhaseOf(r *Release) Phase {
 		return PhaseCurrent
 	case ok && app.Rollout != nil && app.Rollout.To == r.N:
 		return PhaseStarting
-	case r.Staged && r.Up:
-		return PhaseStaged
-	case r.Staged:
+	case r.Staged && !r.Up:
 		return PhaseStarting
 	case s.routed(r.ReleaseRef):
 		return PhaseRouted
+	case r.Staged:
+		return PhaseStaged
 	case r.Warm != nil:
 		return PhaseWarm
 	case r.Up && r.Pruned:

@@ -144,7 +144,7 @@ func TestCrossfadeBackToNothing(t *testing.T) {
 	y := fading(t)
 	y.do(y.fade(www, shop.Release(3)))
 	y.step(www)
-	y.do(y.s.Stop(shop.Release(1)))
+	y.do(y.s.Stop(shop.Release(1), false))
 	changes, err := y.s.AbortCrossfade(www, "/", "worse", ann)
 	y.refuses(changes, err, Conflict, "shop@r1 is stopped")
 	y.route(www, "/", "shop@r1 80, shop@r3 20")

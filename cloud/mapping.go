@@ -68,6 +68,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	if m.Public {
 		next.Exposure = ExposedPublic
 	}
+	if err := s.checkOverlap(next); err != nil {
+		return nil, err
+	}
 	return []Change{Put(next)}, nil
 }
 
@@ -299,11 +302,20 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 	if sum == 0 {
 		return nil, Errorf(Invalid, "all weights of %s%s are 0: nothing would answer", h, path).WithCommand("micro routes")
 	}
-	return []Change{Put(vhost.With(next))}, nil
+	changed := vhost.With(next)
+	if err := s.checkOverlap(changed); err != nil {
+		return nil, err
+	}
+	changes := []Change{Put(changed)}
+	if path, stopped, ok := s.silenced(h, changes); ok {
+		return nil, s.notRunning(stopped, h, path)
+	}
+	return changes, nil
 }
 
-// Swap returns the changes that exchange the routes of two hosts; owner and exposure stay.
-func (s *State) Swap(a, b Host) ([]Change, error) {
+// Swap returns the changes that exchange the routes of two hosts; owner and exposure stay. A host that
+// answers and would come to lead to what does not run needs force.
+func (s *State) Swap(a, b Host, force bool) ([]Change, error) {
 	x, err := s.mustVirtualHost(a)
 	if err != nil {
 		return nil, err
@@ -324,7 +336,18 @@ func (s *State) Swap(a, b Host) ([]Change, error) {
 	}
 	nx, ny := *x, *y
 	nx.Routes, ny.Routes = y.Routes, x.Routes
-	return []Change{Put(&nx), Put(&ny)}, nil
+	changes := []Change{Put(&nx), Put(&ny)}
+	for _, h := range []Host{a, b} {
+		path, stopped, ok := s.silenced(h, changes)
+		switch {
+		case !ok || force:
+		case stopped.App == "":
+			return nil, Errorf(Conflict, "%s would lead nowhere, and answer 503", h).WithCommand("micro swap %s %s --yes", a, b)
+		default:
+			return nil, s.notRunning(stopped, h, path)
+		}
+	}
+	return changes, nil
 }
 
 func (s *State) mustVirtualHost(h Host) (*VirtualHost, error) {

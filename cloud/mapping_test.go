@@ -69,7 +69,7 @@ func TestMapRefusesWhatCannotServe(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, PushSpec{})
 	y.staged(shop, PushSpec{})
-	y.do(y.s.Stop(shop.Release(2)))
+	y.do(y.s.Stop(shop.Release(2), false))
 	y.push(shop, PushSpec{}, true)
 	y.do(y.s.Fail(shop.Release(3), Failure{Reason: "exited"}), nil)
 	for n, part := range map[int]string{2: "is stopped", 3: "failed: exited", 4: "no release r4"} {
@@ -108,16 +108,20 @@ func TestTraffic(t *testing.T) {
 	y.do(y.s.Map(Map{Host: "www.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	y.do(y.s.Traffic("www.example.com", "/", map[ReleaseRef]int{shop.Release(0): 95, shop.Release(2): 5}))
 	y.route("www.example.com", "/", "shop 95, shop@r2 5")
-	for part, weights := range map[string]map[ReleaseRef]int{
-		"are 0":           {shop.Release(0): 0},
-		"weight -1":       {shop.Release(0): -1},
-		"weight 1000001":  {shop.Release(0): 1_000_001},
-		"of the group":    {AppRef{"qa", "shop"}.Release(0): 1},
-		`no app "blog"`:   {blog.Release(0): 1},
-		"no release r999": {shop.Release(999): 1},
+	for _, c := range []struct {
+		code    Code
+		part    string
+		weights map[ReleaseRef]int
+	}{
+		{Invalid, "are 0", map[ReleaseRef]int{shop.Release(0): 0}},
+		{Invalid, "weight -1", map[ReleaseRef]int{shop.Release(0): -1}},
+		{Invalid, "weight 1000001", map[ReleaseRef]int{shop.Release(0): 1_000_001}},
+		{Conflict, "of the group", map[ReleaseRef]int{AppRef{"qa", "shop"}.Release(0): 1}},
+		{NotFound, `no app "blog"`, map[ReleaseRef]int{blog.Release(0): 1}},
+		{NotFound, "no release r999", map[ReleaseRef]int{shop.Release(999): 1}},
 	} {
-		changes, err := y.s.Traffic("www.example.com", "/", weights)
-		y.refuses(changes, err, CodeOf(err), part)
+		changes, err := y.s.Traffic("www.example.com", "/", c.weights)
+		y.refuses(changes, err, c.code, c.part)
 	}
 	changes, err := y.s.Traffic("www.example.com", "/x", map[ReleaseRef]int{shop.Release(0): 1})
 	y.refuses(changes, err, NotFound, "no route /x")
@@ -132,21 +136,21 @@ func TestSwap(t *testing.T) {
 	y.do(y.s.Map(Map{Host: "next.example.com", Path: "/", Target: Target{ReleaseRef: blog.Release(0)}}, ann))
 	y.do(y.s.Map(Map{Host: "qa.example.com", Path: "/", Target: Target{ReleaseRef: AppRef{"qa", "shop"}.Release(0)}}, ann))
 	before := dump(y.s)
-	y.do(y.s.Swap("www.example.com", "next.example.com"))
+	y.do(y.s.Swap("www.example.com", "next.example.com", false))
 	y.route("www.example.com", "/", "blog")
 	y.route("next.example.com", "/", "shop")
 	if vhost, _ := y.s.VirtualHost("next.example.com"); vhost.Exposure != ExposedInternal {
 		t.Error("the exposure went along")
 	}
-	y.do(y.s.Swap("www.example.com", "next.example.com"))
+	y.do(y.s.Swap("www.example.com", "next.example.com", false))
 	if dump(y.s) != before {
 		t.Error("swapped twice is not as before")
 	}
-	changes, err := y.s.Swap("www.example.com", "www.example.com")
+	changes, err := y.s.Swap("www.example.com", "www.example.com", false)
 	y.refuses(changes, err, Invalid, "can't be swapped")
-	changes, err = y.s.Swap("www.example.com", "qa.example.com")
+	changes, err = y.s.Swap("www.example.com", "qa.example.com", false)
 	y.refuses(changes, err, Invalid, "can't be swapped")
-	changes, err = y.s.Swap("www.example.com", "no.example.com")
+	changes, err = y.s.Swap("www.example.com", "no.example.com", false)
 	y.refuses(changes, err, NotFound, "no host")
 }
 

@@ -8,6 +8,8 @@ type Node struct {
 	// Labels are the owner's. Instances of a release are spread over the values of ZoneLabel.
 	Labels   map[string]string `json:"labels,omitempty"`
 	Capacity Capacity          `json:"capacity,omitzero"`
+	// Size is what the machine has, as it was measured when the node last started. 0 is not known.
+	Size Capacity `json:"size,omitzero"`
 	// Drain moves the node's instances to other nodes, and gives it no new ones.
 	Drain bool `json:"drain,omitempty"`
 }

@@ -47,6 +47,13 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 	if err != nil {
 		return nil, ReleaseRef{}, err
 	}
+	was := Formation{}
+	if parent != nil {
+		was = parent.Formation
+	}
+	if err := s.checkSize(was, formation); err != nil {
+		return nil, ReleaseRef{}, err
+	}
 	if err := s.checkRoutes(p.App, p.Spec.Routes); err != nil {
 		return nil, ReleaseRef{}, err
 	}

@@ -16,7 +16,7 @@ func TestPushInheritsEnvAndFormation(t *testing.T) {
 		Env:       map[string]string{"A": "1", "B": "2"},
 		Processes: map[ProcessName]ProcessSpec{Web: {Instances: &three, Memory: &memory}, "worker": {Instances: &three}},
 	})
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(5)}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(5)}}, false))
 	rel := y.pushed(shop, PushSpec{Env: map[string]string{"B": "3"}})
 	if want := map[string]string{"A": "1", "B": "3"}; !maps.Equal(rel.Spec.Env, want) {
 		t.Errorf("env is %v, want %v", rel.Spec.Env, want)
@@ -181,10 +181,10 @@ func TestVolumesHaveOneInstance(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, withVolume())
 	two := map[ProcessName]ProcessSpec{Web: {Instances: new(2)}}
-	changes, err := y.s.Scale(shop.Release(0), two)
+	changes, err := y.s.Scale(shop.Release(0), two, false)
 	y.refuses(changes, err, Invalid, `2 instances would write to volume "data" at once`)
 	y.pushed(shop, PushSpec{Volumes: []Volume{{Name: "data", Path: "/data", Shared: true}}})
-	changes, err = y.s.Scale(shop.Release(0), two)
+	changes, err = y.s.Scale(shop.Release(0), two, false)
 	y.do(changes, err)
 	// Back to one that can't be shared: it is raised to the memory of what it replaces, not to its number.
 	changes, err = y.s.Promote(shop.Release(1), true, ann)

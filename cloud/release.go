@@ -251,7 +251,23 @@ func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]P
 // replaces its instances, one batch at a time; a change of their number does not. For an app without a
 // number also the release that is about to take over changes: what is scaled while a push is under way
 // must not be as it was when that ends.
-func (s *State) Scale(r ReleaseRef, want map[ProcessName]ProcessSpec) ([]Change, error) {
+//
+// A change that leaves nothing to serve a public host needs force.
+func (s *State) Scale(r ReleaseRef, want map[ProcessName]ProcessSpec, force bool) ([]Change, error) {
+	changes, err := s.scale(r, want)
+	if err != nil {
+		return nil, err
+	}
+	if force {
+		return changes, nil
+	}
+	if e := s.checkPublic(r.AppRef, changes); e != nil {
+		return nil, e.WithCommand("micro scale %s -i 0 --yes", r)
+	}
+	return changes, nil
+}
+
+func (s *State) scale(r ReleaseRef, want map[ProcessName]ProcessSpec) ([]Change, error) {
 	app, err := s.MustApp(r.AppRef)
 	if err != nil {
 		return nil, err
@@ -267,35 +283,35 @@ func (s *State) Scale(r ReleaseRef, want map[ProcessName]ProcessSpec) ([]Change,
 	if err != nil {
 		return nil, err
 	}
-	changes, err := scale(rel, want)
+	changes, err := s.scaleRelease(rel, want)
 	to, ok := s.Release(app.Release(next))
 	if err != nil || next == 0 || !ok || to.N == rel.N {
 		return changes, err
 	}
 	want = maps.Clone(want)
 	maps.DeleteFunc(want, func(name ProcessName, _ ProcessSpec) bool { _, has := to.Formation[name]; return !has })
-	more, err := scale(to, want)
+	more, err := s.scaleRelease(to, want)
 	return append(changes, more...), err
 }
 
-func scale(rel *Release, want map[ProcessName]ProcessSpec) ([]Change, error) {
-	next := *rel
-	next.Formation = maps.Clone(rel.Formation)
+func (s *State) scaleRelease(r *Release, want map[ProcessName]ProcessSpec) ([]Change, error) {
+	next := *r
+	next.Formation = maps.Clone(r.Formation)
 	for name, p := range want {
-		was, ok := rel.Formation[name]
+		was, ok := r.Formation[name]
 		if !ok {
-			return nil, Errorf(NotFound, "release %s has no process %q, only %v", rel.ReleaseRef, name, sortedKeys(rel.Formation)).WithCommand("micro app %s", rel.AppRef)
+			return nil, Errorf(NotFound, "release %s has no process %q, only %v", r.ReleaseRef, name, sortedKeys(r.Formation)).WithCommand("micro app %s", r.AppRef)
 		}
-		now := p.scale(name, rel.Formation, false)
+		now := p.scale(name, r.Formation, false)
 		if now.Memory != was.Memory || now.CPU != was.CPU {
-			next.Generation = rel.Generation + 1
+			next.Generation = r.Generation + 1
 		}
 		next.Formation[name] = now
 	}
-	if err := Join(next.Formation.Validate(), rel.Spec.crowded(next.Formation)); err != nil {
+	if err := Join(next.Formation.Validate(), r.Spec.crowded(next.Formation), s.checkSize(r.Formation, next.Formation)); err != nil {
 		return nil, err
 	}
-	if maps.Equal(next.Formation, rel.Formation) {
+	if maps.Equal(next.Formation, r.Formation) {
 		return nil, nil
 	}
 	return []Change{Put(&next)}, nil
@@ -316,8 +332,8 @@ func (s *State) Restart(r ReleaseRef) ([]Change, error) {
 }
 
 // Stop returns the changes that end all instances of a release; for an app without a number also those
-// of a switch under way and of releases kept warm.
-func (s *State) Stop(r ReleaseRef) ([]Change, error) {
+// of a switch under way and of releases kept warm. Where nothing else serves a public host it needs force.
+func (s *State) Stop(r ReleaseRef, force bool) ([]Change, error) {
 	app, rel, err := s.MustRelease(r)
 	if err != nil && (app == nil || r.N != 0) {
 		return nil, err
@@ -338,6 +354,11 @@ func (s *State) Stop(r ReleaseRef) ([]Change, error) {
 		next := *app
 		next.Rollout = nil
 		changes = append(changes, Put(&next))
+	}
+	if !force {
+		if e := s.checkPublic(r.AppRef, changes); e != nil {
+			return nil, e.WithCommand("micro stop %s --yes", r)
+		}
 	}
 	return changes, nil
 }

@@ -154,18 +154,18 @@ func TestEnv(t *testing.T) {
 func TestScale(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, instances(1))
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}, false))
 	if r := y.release(shop, 1); r.Generation != 0 || r.Formation[Web].Instances != 3 {
 		t.Errorf("release is %+v", r)
 	}
-	y.do(y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}))
+	y.do(y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}, false))
 	if r := y.release(shop, 1); r.Generation != 1 || r.Formation[Web].Instances != 3 {
 		t.Errorf("release is %+v", r)
 	}
-	if changes, err := y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}); changes != nil || err != nil {
+	if changes, err := y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}, false); changes != nil || err != nil {
 		t.Errorf("nothing to do is %v, %v", changes, err)
 	}
-	changes, err := y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{"worker": {Instances: new(3)}})
+	changes, err := y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{"worker": {Instances: new(3)}}, false)
 	y.refuses(changes, err, NotFound, `no process "worker"`)
 }
 
@@ -173,12 +173,12 @@ func TestScale(t *testing.T) {
 func TestScaleWhileSwitching(t *testing.T) {
 	y := begin(t)
 	y.push(shop, instances(1), false)
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(2)}})) // nothing is current yet
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(2)}}, false)) // nothing is current yet
 	y.settle(shop)
 	worker := PushSpec{Processes: map[ProcessName]ProcessSpec{"worker": {Instances: new(1)}}}
 	y.push(shop, worker, false)
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}))
-	y.do(y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}, false))
+	y.do(y.s.Scale(shop.Release(1), map[ProcessName]ProcessSpec{Web: {Memory: new(int64(64 << 20))}}, false))
 	one, two := y.release(shop, 1), y.release(shop, 2)
 	if one.Formation[Web].Instances != 3 || two.Formation[Web].Instances != 3 || two.Formation["worker"].Instances != 1 {
 		t.Errorf("r1 has %+v, r2 %+v", one.Formation, two.Formation)
@@ -190,7 +190,7 @@ func TestScaleWhileSwitching(t *testing.T) {
 	y.push(shop, PushSpec{}, false)
 	changes, _, err := y.s.Rollback(shop, 1, ann) // has no worker
 	y.do(changes, err)
-	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{"worker": {Instances: new(2)}}))
+	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{"worker": {Instances: new(2)}}, false))
 	if two = y.release(shop, 2); two.Formation["worker"].Instances != 2 {
 		t.Errorf("r2 has %+v", two.Formation)
 	}
@@ -201,7 +201,7 @@ func TestStopAndStart(t *testing.T) {
 	y.pushed(shop, PushSpec{})
 	y.pushed(shop, PushSpec{})
 	y.push(shop, PushSpec{}, false)
-	y.do(y.s.Stop(shop.Release(0)))
+	y.do(y.s.Stop(shop.Release(0), false))
 	y.phases(shop, "r1 stopped, r2 stopped, r3 stopped")
 	if y.app(shop).Rollout != nil {
 		t.Error("the roll-out goes on")
@@ -227,11 +227,11 @@ func TestStopAndStart(t *testing.T) {
 	y.do(y.s.Fail(shop.Release(3), Failure{Reason: "exited"}), nil)
 	changes, err = y.s.Start(shop.Release(3), later)
 	y.refuses(changes, err, Conflict, "failed: exited")
-	y.do(y.s.Stop(shop.Release(1)))
+	y.do(y.s.Stop(shop.Release(1), false))
 	y.phases(shop, "r1 stopped, r2 current, r3 failed")
 	// A first push that is stopped on its way.
 	y.push(blog, PushSpec{}, false)
-	y.do(y.s.Stop(blog.Release(0)))
+	y.do(y.s.Stop(blog.Release(0), false))
 	y.phases(blog, "r1 stopped")
 }
 

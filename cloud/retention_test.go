@@ -30,7 +30,7 @@ func TestPrune(t *testing.T) {
 	}
 	staged := made(true)
 	y.do(y.s.MarkUp(staged.ReleaseRef), nil)
-	y.do(y.s.Stop(staged.ReleaseRef))
+	y.do(y.s.Stop(staged.ReleaseRef, false))
 	failed := made(false)
 	y.do(y.s.Fail(failed.ReleaseRef, Failure{Reason: "no"}), nil)
 

@@ -51,11 +51,11 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 		case 6:
 			changes, _, _ = s.Env(ref, map[string]string{"A": "1"}, nil, at)
 		case 7:
-			changes, _ = s.Scale(ref, map[ProcessName]ProcessSpec{Web: {Instances: new(rapid.IntRange(0, 3).Draw(r, "instances"))}})
+			changes, _ = s.Scale(ref, map[ProcessName]ProcessSpec{Web: {Instances: new(rapid.IntRange(0, 3).Draw(r, "instances"))}}, false)
 		case 8:
 			changes, _ = s.Restart(ref)
 		case 9:
-			changes, _ = s.Stop(ref)
+			changes, _ = s.Stop(ref, false)
 		case 10:
 			changes, _ = s.Start(ref, at)
 		case 11:
@@ -67,7 +67,7 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 		case 13:
 			changes, _ = s.Unmap(host, "/", ref, true)
 		case 14:
-			changes, _ = s.Swap(host, rapid.SampledFrom(hosts).Draw(r, "other"))
+			changes, _ = s.Swap(host, rapid.SampledFrom(hosts).Draw(r, "other"), false)
 		default:
 			changes = s.Cool(shop, at)
 			i := &Instance{ID: InstanceID(fmt.Sprintf("i%d", rapid.IntRange(0, 5).Draw(r, "id"))), Slot: Slot{ref, Web, 0}, Phase: InstanceReady, Addr: netip.MustParseAddrPort("10.0.0.1:80")}

@@ -350,13 +350,13 @@ func (m *sim) ask(kind cloud.StrategyKind, most int) {
 	case 1:
 		changes, _ = m.state.Restart(shop.Release(0))
 	case 2:
-		changes, _ = m.state.Scale(shop.Release(0), m.draft(kind).Processes)
+		changes, _ = m.state.Scale(shop.Release(0), m.draft(kind).Processes, false)
 	case 3:
-		changes, _ = m.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Memory: new(int64(64 << 20))}})
+		changes, _ = m.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Memory: new(int64(64 << 20))}}, false)
 	case 4:
 		changes, _, _ = m.state.Rollback(shop, 0, ann)
 	case 5:
-		changes, _ = m.state.Stop(shop.Release(0))
+		changes, _ = m.state.Stop(shop.Release(0), false)
 	case 6:
 		changes, _ = m.state.Start(shop.Release(0), ann)
 	}

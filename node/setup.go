@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -70,7 +71,20 @@ func (n *Node) enroll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
+		return s.Measure(n.cfg.Name, machineSize()), nil
+	})
+	return err
+}
+
+// machineSize is what this machine has; 0 where the kernel does not tell.
+func machineSize() (size cloud.Capacity) {
+	var info syscall.Sysinfo_t
+	if syscall.Sysinfo(&info) == nil {
+		size.Memory = int64(info.Totalram) * int64(info.Unit)
+	}
+	size.CPU = 1000 * int64(cores())
+	return size
 }
 
 // openKeys reads the key to the cloud's secrets, and makes one where nothing is sealed yet.

@@ -203,7 +203,7 @@ func TestEndsInOrder(t *testing.T) {
 			return nil
 		}
 		base := len(w.fault.Calls())
-		w.change(w.state.Stop(shop.Release(0)))
+		w.change(w.state.Stop(shop.Release(0), false))
 		w.after(6 * time.Second)
 		w.is("while requests are in flight", phase, "web.0@r1 draining")
 		w.is("calls", calls(w, base), "drain")
@@ -336,7 +336,7 @@ func TestDiskQuota(t *testing.T) {
 		if slices.Contains(w.fault.Calls(), "written "+first) {
 			t.Error("the files of one without a quota were measured")
 		}
-		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(5 << 20))}}))
+		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(5 << 20))}}, false))
 		w.after(time.Minute)
 		w.is("runs as before", strings.Join(w.driver.IDs(), " "), first)
 		w.driver.Write(first, runtime.Usage{Bytes: 5<<20 + 4096})
@@ -386,7 +386,7 @@ func TestDiskQuotaIsKept(t *testing.T) {
 			t.Errorf("limit %+v", got)
 		}
 		w.driver.Write(first, runtime.Usage{Bytes: 9 << 20})
-		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(2 << 20))}}))
+		w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Disk: new(int64(2 << 20))}}, false))
 		w.after(time.Minute)
 		if got := w.driver.DiskLimit(first); got != (runtime.Usage{Bytes: 2 << 20, Files: 1000}) {
 			t.Errorf("changed limit %+v", got)

@@ -24,13 +24,13 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 		strategy *cloud.Strategy
 	}{
 		{"scale up", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(3)}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(3)}}, false))
 		}, "web.0@r2 web.1@r2 web.2@r2", nil},
 		{"scale down", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(1)}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(1)}}, false))
 		}, "web.0@r2", nil},
 		{"other memory", func(w *world) {
-			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Memory: &memory}}))
+			w.change(w.state.Scale(shop.Release(0), map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Memory: &memory}}, false))
 		}, "web.0@r2 web.1@r2", nil},
 		{"restart", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2", nil},
 		{"restart without surge", func(w *world) { w.change(w.state.Restart(shop.Release(0))) }, "web.0@r2 web.1@r2", &cloud.Strategy{Kind: cloud.Rolling, Surge: new(0)}},
@@ -38,7 +38,7 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 			changes, _, err := w.state.Rollback(shop, 0, w.stamp())
 			w.change(changes, err)
 		}, "web.0@r1 web.1@r1", nil},
-		{"stop", func(w *world) { w.change(w.state.Stop(shop.Release(0))) }, "", nil},
+		{"stop", func(w *world) { w.change(w.state.Stop(shop.Release(0), false)) }, "", nil},
 	} {
 		run := func(name string, arm func(f *runtimetest.Fault, base int)) (calls int) {
 			t.Run(verb.name+"/"+name, func(t *testing.T) {

@@ -69,7 +69,7 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
-	do(s.Stop(shop.Release(2)))
+	do(s.Stop(shop.Release(2), false))
 	if got := Inspect(cloud.View{State: s, Instances: old}, fade, noon); got.Gone != "shop@r2 does not run" || got.Up {
 		t.Errorf("stopped: %+v", got)
 	}

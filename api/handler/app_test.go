@@ -90,7 +90,7 @@ func TestLifeOfAnApp(t *testing.T) {
 	if err != nil || len(releases) != 2 || releases[0].Release != 2 || releases[0].Phase != cloud.PhaseCurrent || releases[1].Phase != cloud.PhaseWarm {
 		t.Errorf("releases %+v, %v", releases, err)
 	}
-	if _, err := s.Stop(ctx, shop.Release(0)); err != nil {
+	if _, err := s.Stop(ctx, shop.Release(0), false); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := s.settled(t, "shop", 2); err != nil || out.Phase != cloud.PhaseStopped {

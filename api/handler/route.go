@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -107,7 +108,7 @@ func (h *Handler) serveRoutes() {
 			if err != nil {
 				return nil, "", err
 			}
-			changes, err := s.Swap(a, b)
+			changes, err := s.Swap(a, b, w.Force)
 			return changes, fmt.Sprintf("%s %s", a, b), err
 		})
 }
@@ -130,11 +131,41 @@ func mapping[T any](h *Handler, name, summary string, do func(*cloud.State, clou
 				return api.Changed{}, err
 			}
 			n := 0
-			return h.update(ctx, name, object, &n, func(s *cloud.State) ([]cloud.Change, error) {
-				changes, _, err := do(s, in.Group, in.Body, at)
+			var before *cloud.State
+			var changes []cloud.Change
+			changed, err := h.update(ctx, name, object, &n, func(s *cloud.State) (_ []cloud.Change, err error) {
+				before = s
+				changes, _, err = do(s, in.Group, in.Body, at)
 				return changes, err
 			})
+			if err == nil {
+				changed.Routes = h.changedRoutes(h.view(ctx), before, changes)
+			}
+			return changed, err
 		})
+}
+
+// changedRoutes shows the routes that a write changed.
+func (h *Handler) changedRoutes(v cloud.View, before *cloud.State, changes []cloud.Change) (routes []api.Route) {
+	for _, c := range changes {
+		vhost, ok := c.Object.(*cloud.VirtualHost)
+		if !ok {
+			continue
+		}
+		old, known := before.VirtualHost(vhost.Host)
+		if !known {
+			old = &cloud.VirtualHost{}
+		}
+		if len(vhost.Routes) == 0 {
+			routes = append(routes, h.route(v, route{vhost: vhost}))
+		}
+		for i, r := range vhost.Routes {
+			if was, ok := old.Route(r.Path); !ok || old.Exposure != vhost.Exposure || !reflect.DeepEqual(*was, r) {
+				routes = append(routes, h.route(v, route{vhost: vhost, index: i}))
+			}
+		}
+	}
+	return routes
 }
 
 // readRoute reads a host and path as people write them.

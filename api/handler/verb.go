@@ -74,8 +74,8 @@ func (h *Handler) serveVerbs() {
 			return c, current(s, r), err
 		})
 	h.serveVerb("stop", "End the instances of a release",
-		func(s *cloud.State, r cloud.ReleaseRef, _ bool, _ cloud.Stamp) ([]cloud.Change, int, error) {
-			c, err := s.Stop(r)
+		func(s *cloud.State, r cloud.ReleaseRef, force bool, _ cloud.Stamp) ([]cloud.Change, int, error) {
+			c, err := s.Stop(r, force)
 			return c, current(s, r), err
 		})
 	h.serveVerb("start", "Let a stopped release run again",
@@ -130,7 +130,7 @@ func (h *Handler) serveScale() {
 			var n int
 			return h.update(ctx, "scale", ref.String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
 				n = current(s, ref)
-				return s.Scale(ref, want)
+				return s.Scale(ref, want, in.Body.Force)
 			})
 		})
 }
