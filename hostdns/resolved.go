@@ -1,0 +1,184 @@
+package hostdns
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// usesResolved reports whether programs of the machine have their names from systemd-resolved.
+func (h *Host) usesResolved() bool {
+	if h.OS != "linux" || !h.exists("/run/systemd/resolve") {
+		return false
+	}
+	if strings.Contains(h.follow("/etc/resolv.conf"), "/systemd/resolve/") {
+		return true
+	}
+	text, err := h.read("/etc/resolv.conf")
+	if err != nil {
+		return false
+	}
+	servers := nameservers(text)
+	return slices.Contains(servers, "127.0.0.53") || slices.Contains(servers, "127.0.0.54")
+}
+
+var versionLine = regexp.MustCompile(`(?m)^systemd ([0-9]+)`)
+
+// resolvedVersion returns the version of systemd-resolved, 0 where it can't be known.
+func (h *Host) resolvedVersion(ctx context.Context) int {
+	out, err := h.Run(ctx, "resolvectl", "--version")
+	if err != nil {
+		return 0
+	}
+	m := versionLine.FindStringSubmatch(out)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1]) // it is digits
+	return n
+}
+
+// delegates is the first version that reads dns-delegate.d, and portedServers the first that takes a port
+// behind a server's address.
+const (
+	delegates     = 258
+	portedServers = 246
+)
+
+var flush = command{args: []string{"resolvectl", "flush-caches"}, mayFail: true}
+
+// resolvedDelegate is a file that systemd-resolved reads from version 258 on.
+type resolvedDelegate struct{}
+
+func delegatePath(d cloud.Domain) string {
+	return fmt.Sprintf("/etc/systemd/dns-delegate.d/micro-%s.dns-delegate", d)
+}
+
+var reloadResolved = command{args: []string{"systemctl", "reload-or-restart", "systemd-resolved.service"}}
+
+func (resolvedDelegate) fits(ctx context.Context, h *Host) bool {
+	return h.usesResolved() && h.resolvedVersion(ctx) >= delegates
+}
+
+func (resolvedDelegate) install(_ context.Context, _ *Host, s Setup) ([]Step, error) {
+	text := fmt.Sprintf("%s[Delegate]\nDNS=%s\nDomains=~%s\n", s.note(), s.Server, s.Domain)
+	return []Step{write{delegatePath(s.Domain), text}, reloadResolved, flush}, nil
+}
+
+func (resolvedDelegate) installed(h *Host, d cloud.Domain) (Setup, []Step, error) {
+	s, ok, err := ownFile(h, delegatePath(d), d)
+	if err != nil || !ok {
+		return s, nil, err
+	}
+	return s, []Step{remove{delegatePath(d)}, reloadResolved, flush}, nil
+}
+
+// resolvedLink is a link with a server and a domain of its own: older versions know no other way to send
+// one domain's names, and no others, to a server. The kernel forgets the link at a reboot, and
+// systemd-resolved when it is restarted; a unit makes it again after both.
+type resolvedLink struct{}
+
+// linkAddr is an address for documentation (RFC 5737): systemd-resolved ignores links without any.
+const linkAddr = "192.0.2.53/32"
+
+func unitName(d cloud.Domain) string { return fmt.Sprintf("micro-dns-%s.service", d) }
+func unitPath(d cloud.Domain) string { return "/etc/systemd/system/" + unitName(d) }
+
+// linkName is a name for a link, which may have 15 characters.
+func linkName(d cloud.Domain) string {
+	return fmt.Sprintf("micro-%x", sha256.Sum256([]byte(d)))[:14]
+}
+
+func (resolvedLink) fits(ctx context.Context, h *Host) bool {
+	return h.usesResolved() && h.resolvedVersion(ctx) > 0
+}
+
+// commands make the link. Those that may fail have a "-" in front, as systemd writes it.
+func (resolvedLink) commands(s Setup) []string {
+	link := linkName(s.Domain)
+	server := s.Server.Addr().String()
+	if s.Server.Port() != 53 {
+		server = s.Server.String()
+	}
+	return []string{
+		"-ip link add " + link + " type dummy",
+		"-ip link add " + link + " type veth peer name " + link + "p", // small kernels have no dummies
+		"ip link set " + link + " up",
+		"-ip link set " + link + "p up",
+		"ip address replace " + linkAddr + " dev " + link,
+		"resolvectl dns " + link + " " + server,
+		"resolvectl domain " + link + " ~" + string(s.Domain),
+		"resolvectl default-route " + link + " no",
+		"-resolvectl dnssec " + link + " no",
+		"-resolvectl llmnr " + link + " no",
+		"-resolvectl mdns " + link + " no",
+	}
+}
+
+func (w resolvedLink) install(ctx context.Context, h *Host, s Setup) ([]Step, error) {
+	if v := h.resolvedVersion(ctx); v < portedServers && s.Server.Port() != 53 {
+		return nil, cloud.Errorf(cloud.Conflict, "systemd-resolved %d asks servers at port 53 alone, and the node's is at %s", v, s.Server).
+			WithHint("micro up --dns 127.0.0.2:53")
+	}
+	if !h.systemd() {
+		var steps []Step
+		for i, line := range w.commands(s) {
+			c := command{args: strings.Fields(strings.TrimPrefix(line, "-")), mayFail: strings.HasPrefix(line, "-")}
+			if i == 0 {
+				c.undo = []string{"ip", "link", "delete", linkName(s.Domain)}
+			}
+			steps = append(steps, c)
+		}
+		return append(steps, flush), nil
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, `%s[Unit]
+Description=Names of %s from %s
+After=systemd-resolved.service
+PartOf=systemd-resolved.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+`, s.note(), s.Domain, s.Server)
+	for _, line := range w.commands(s) {
+		optional := ""
+		if strings.HasPrefix(line, "-") {
+			optional = "-"
+		}
+		fmt.Fprintf(&text, "ExecStart=%s/usr/bin/env %s\n", optional, strings.TrimPrefix(line, "-"))
+	}
+	fmt.Fprintf(&text, "ExecStop=-/usr/bin/env ip link delete %s\n\n[Install]\nWantedBy=multi-user.target\n", linkName(s.Domain))
+	return []Step{
+		write{unitPath(s.Domain), text.String()},
+		command{args: []string{"systemctl", "daemon-reload"}},
+		command{args: []string{"systemctl", "enable", "--now", unitName(s.Domain)}, undo: []string{"systemctl", "disable", "--now", unitName(s.Domain)}},
+		flush,
+	}, nil
+}
+
+func (resolvedLink) installed(h *Host, d cloud.Domain) (Setup, []Step, error) {
+	var steps []Step
+	s, ok, err := ownFile(h, unitPath(d), d)
+	if err != nil {
+		return s, nil, err
+	}
+	if ok {
+		steps = append(steps, command{args: []string{"systemctl", "disable", "--now", unitName(d)}}, remove{unitPath(d)}, command{args: []string{"systemctl", "daemon-reload"}})
+	}
+	if link := linkName(d); h.exists("/sys/class/net/" + link) {
+		// The unit has deleted it by then, where there is one.
+		steps = append(steps, command{args: []string{"ip", "link", "delete", link}, mayFail: ok})
+		s.Domain = d
+	}
+	if steps != nil {
+		steps = append(steps, flush)
+	}
+	return s, steps, nil
+}

@@ -1,0 +1,188 @@
+package hostdns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Step is one change of the machine.
+type Step interface {
+	// String says what the step does, for a person.
+	String() string
+	// do returns how to undo the step, nil where that can't or need not be.
+	do(ctx context.Context, h *Host) (undo func(), err error)
+}
+
+// Apply does the steps in their order. Where one fails, those before it are undone.
+func (h *Host) Apply(ctx context.Context, steps []Step) error {
+	var undos []func()
+	for _, s := range steps {
+		undo, err := s.do(ctx, h)
+		if err != nil {
+			for i := len(undos) - 1; i >= 0; i-- {
+				undos[i]()
+			}
+			return stepError(s, err)
+		}
+		if undo != nil {
+			undos = append(undos, undo)
+		}
+	}
+	return nil
+}
+
+func stepError(s Step, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return cloud.Errorf(cloud.Denied, "cannot %s: %w", s, err).WithHint("run it as root: sudo micro dns …")
+	}
+	return cloud.Errorf(cloud.Unavailable, "cannot %s: %w", s, err)
+}
+
+// write makes a file of ours, or changes one.
+type write struct{ path, text string }
+
+func (w write) String() string { return "write " + w.path }
+
+func (w write) do(_ context.Context, h *Host) (func(), error) {
+	path := h.path(w.path)
+	was, readErr := os.ReadFile(path)
+	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+		return nil, readErr
+	}
+	mkdirErr := os.Mkdir(filepath.Dir(path), 0o755)
+	if mkdirErr != nil && !errors.Is(mkdirErr, fs.ErrExist) {
+		return nil, mkdirErr
+	}
+	text := w.text
+	if mkdirErr == nil || ownsFolder(string(was)) {
+		note, rest, _ := strings.Cut(text, "\n")
+		text = note + "\n" + madeFolder + "\n" + rest
+	}
+	undo := func() {
+		if readErr == nil {
+			_ = replace(path, was, 0o644)
+		} else {
+			_ = removeFile(path, text)
+		}
+	}
+	if err := replace(path, []byte(text), 0o644); err != nil {
+		if mkdirErr == nil {
+			_ = os.Remove(filepath.Dir(path))
+		}
+		return nil, err
+	}
+	return undo, nil
+}
+
+// ownsFolder reports whether a file's folder was made for it.
+func ownsFolder(text string) bool { return strings.Contains(text, "\n"+madeFolder+"\n") }
+
+// remove removes a file of ours, and its folder if that was made for it and has nothing else in it.
+type remove struct{ path string }
+
+func (r remove) String() string { return "remove " + r.path }
+
+func (r remove) do(_ context.Context, h *Host) (func(), error) {
+	path := h.path(r.path)
+	was, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	undo := func() {
+		_ = os.Mkdir(filepath.Dir(path), 0o755) // it may exist
+		_ = replace(path, was, 0o644)
+	}
+	return undo, removeFile(path, string(was))
+}
+
+func removeFile(path, text string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	if ownsFolder(text) {
+		_ = os.Remove(filepath.Dir(path)) // fails where others have put something there
+	}
+	return nil
+}
+
+// edit changes a file of others, or removes it where it was not there before.
+type edit struct {
+	path, text string
+	remove     bool
+}
+
+func (e edit) String() string { return "change " + e.path }
+
+func (e edit) do(_ context.Context, h *Host) (func(), error) {
+	path := h.path(e.path)
+	was, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	put := func(text []byte, remove bool) error {
+		if remove {
+			return os.Remove(path)
+		}
+		return replace(path, text, 0o644)
+	}
+	existed := err == nil
+	return func() { _ = put(was, !existed) }, put([]byte(e.text), e.remove)
+}
+
+// replace writes a file as a whole, with the mode and owner that it had. A crash leaves the old or the new
+// one. That takes a rename; a file that is a mount, as /etc/resolv.conf is in containers, is written over.
+func replace(path string, text []byte, mode fs.FileMode) error {
+	uid, gid := -1, -1
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			uid, gid = int(st.Uid), int(st.Gid)
+		}
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".micro-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(text)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err == nil && uid >= 0 {
+		err = os.Chown(tmp.Name(), uid, gid)
+	}
+	if err != nil {
+		return err
+	}
+	err = os.Rename(tmp.Name(), path)
+	if errors.Is(err, syscall.EBUSY) {
+		return os.WriteFile(path, text, mode)
+	}
+	return err
+}
+
+// command runs a program.
+type command struct {
+	args    []string
+	mayFail bool
+	undo    []string // nil for none
+}
+
+func (c command) String() string { return "run " + strings.Join(c.args, " ") }
+
+func (c command) do(ctx context.Context, h *Host) (func(), error) {
+	out, err := h.Run(ctx, c.args[0], c.args[1:]...)
+	if err != nil && !c.mayFail {
+		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(out))
+	}
+	if c.undo == nil {
+		return nil, nil
+	}
+	return func() { _, _ = h.Run(context.WithoutCancel(ctx), c.undo[0], c.undo[1:]...) }, nil
+}

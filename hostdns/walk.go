@@ -1,0 +1,146 @@
+package hostdns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Hop is a step on the way from a name to an app.
+type Hop struct {
+	Name string // "resolver", "dns", "router"
+	OK   bool
+	Text string
+	Hint string // what to do where it is broken
+}
+
+// Way is what the walk goes by.
+type Way struct {
+	Setup
+	HTTP uint16 // the router's port
+}
+
+const hopTime = 3 * time.Second
+
+// Walk goes the way that a browser on this machine goes to the names of a domain, and returns each hop. All of
+// them are tried: a machine may be set up for a node that does not run, and the other way round.
+func Walk(ctx context.Context, w Way) []Hop {
+	name := string(w.Domain.API())
+	fromNode, dnsErr := lookup(ctx, w.Server, name)
+	fromHost, hostErr := lookup(ctx, netip.AddrPort{}, name)
+	return []Hop{w.resolverHop(name, fromHost, hostErr, fromNode), w.dnsHop(name, fromNode, dnsErr), w.routerHop(ctx, fromHost, fromNode)}
+}
+
+func (w Way) resolverHop(name string, got []netip.Addr, err error, want []netip.Addr) Hop {
+	h := Hop{Name: "resolver", Hint: "sudo micro dns install; names under localhost need none of this"}
+	switch {
+	case err != nil:
+		h.Text = fmt.Sprintf("this machine's resolver does not know %s: %s", name, reason(err))
+	case len(want) > 0 && !slices.ContainsFunc(got, func(a netip.Addr) bool { return slices.Contains(want, a) }):
+		h.Text = fmt.Sprintf("this machine's resolver says that %s is %s, the node says %s", name, list(got), list(want))
+		h.Hint = "micro dns status; another server, or /etc/hosts, answers for the domain"
+	default:
+		h.OK, h.Text = true, fmt.Sprintf("this machine's resolver says that %s is %s", name, list(got))
+	}
+	return h
+}
+
+func (w Way) dnsHop(name string, got []netip.Addr, err error) Hop {
+	if err != nil {
+		return Hop{Name: "dns", Text: fmt.Sprintf("the node's DNS server at %s does not answer for %s: %s", w.Server, name, reason(err)),
+			Hint: "micro up starts the node; --dns says where its DNS server is"}
+	}
+	return Hop{Name: "dns", OK: true, Text: fmt.Sprintf("%s answers that %s is %s", w.Server, name, list(got))}
+}
+
+// routerHop asks the address that programs have from the resolver, else the one that the node gives, for a
+// host that no router knows: micro's says so in a header.
+func (w Way) routerHop(ctx context.Context, fromHost, fromNode []netip.Addr) Hop {
+	h := Hop{Name: "router", Hint: "micro explain http://" + string(w.Domain.API()) + " shows which addresses the router has"}
+	addrs := fromHost
+	if len(addrs) == 0 {
+		addrs = fromNode
+	}
+	if len(addrs) == 0 {
+		h.Text = "not tried: no address is known"
+		return h
+	}
+	at := netip.AddrPortFrom(addrs[0], w.HTTP)
+	ctx, cancel := context.WithTimeout(ctx, hopTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+at.String()+"/", nil)
+	if err != nil {
+		h.Text = err.Error()
+		return h
+	}
+	req.Host = "micro-dns-status-" + strconv.FormatInt(time.Now().UnixNano(), 36) + "." + string(w.Domain)
+	transport := &http.Transport{DisableKeepAlives: true} // no proxy of the environment
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		h.Text = fmt.Sprintf("nothing answers requests at %s: %s", at, reason(err))
+		return h
+	}
+	resp.Body.Close()
+	if resp.Header.Get("X-Micro-Error") == "" && resp.Header.Get("X-Micro-Release") == "" {
+		h.Text = fmt.Sprintf("what answers requests at %s is not micro's router", at)
+		h.Hint = "ss -ltnp names the process; micro up --http chooses another address"
+		return h
+	}
+	h.OK, h.Text = true, fmt.Sprintf("the router answers at %s", at)
+	return h
+}
+
+// lookup asks a server, or this machine's resolver where that is the zero AddrPort.
+func lookup(ctx context.Context, server netip.AddrPort, name string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, hopTime)
+	defer cancel()
+	r := net.DefaultResolver
+	if server.IsValid() {
+		r = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, server.String())
+		}}
+	}
+	addrs, err := r.LookupNetIP(ctx, "ip", name+".")
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}
+
+// reason is an error without what the sentence around it says already.
+func reason(err error) string {
+	if failed, ok := errors.AsType[*net.DNSError](err); ok {
+		return failed.Err
+	}
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		return failed.Err.Error()
+	}
+	return err.Error()
+}
+
+func list(addrs []netip.Addr) string {
+	var all []string
+	for _, a := range addrs {
+		all = append(all, a.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+// Broken returns the first hop that does not work, in the order in which a name finds its app.
+func Broken(hops []Hop) error {
+	for _, h := range hops {
+		if !h.OK {
+			return cloud.Errorf(cloud.Unavailable, "%s: %s", h.Name, h.Text).WithHint("%s", h.Hint)
+		}
+	}
+	return nil
+}
