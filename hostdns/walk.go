@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -35,8 +36,12 @@ const hopTime = 3 * time.Second
 // them are tried: a machine may be set up for a node that does not run, and the other way round.
 func Walk(ctx context.Context, w Way) []Hop {
 	name := string(w.Domain.API())
-	fromNode, dnsErr := lookup(ctx, w.Server, name)
-	fromHost, hostErr := lookup(ctx, netip.AddrPort{}, name)
+	var fromNode, fromHost []netip.Addr
+	var dnsErr, hostErr error
+	var both sync.WaitGroup
+	both.Go(func() { fromNode, dnsErr = lookup(ctx, w.Server, name) })
+	both.Go(func() { fromHost, hostErr = lookup(ctx, netip.AddrPort{}, name) })
+	both.Wait()
 	return []Hop{w.resolverHop(name, fromHost, hostErr, fromNode), w.dnsHop(name, fromNode, dnsErr), w.routerHop(ctx, fromHost, fromNode)}
 }
 

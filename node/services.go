@@ -86,7 +86,7 @@ func (n *Node) newStatus() *status {
 	return &status{
 		cfg: n.cfg, started: n.started, addresses: n.addresses, net: n.net, snapshots: n.snapshots,
 		doctor: doctor.Doctor{Config: doctor.Config{
-			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
+			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], HTTP: n.addresses.Internal[0].Port(), Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
 			GatewayTaken: n.addresses.GatewayTaken, Limits: n.driver.Limits, Quotas: n.driver.KeepsDiskLimits, Loss: n.db.Loss, Views: n.snapshots,
 		}},
 	}

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/hostdns"
 	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/memory"
 	"github.com/protoduction/micro/store/boltkv"
@@ -22,6 +22,7 @@ type Config struct {
 	Data   *datadir.Dir
 	Domain cloud.Domain
 	DNS    netip.AddrPort // where the node's own DNS server answers people
+	HTTP   uint16         // the port of its router
 
 	Subnet       netip.Prefix // of the containers
 	Gateway      netip.Addr   // the node as they know it
@@ -38,9 +39,8 @@ type Doctor struct{ Config }
 
 // Examine tries what apps and people need, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
-	return []api.Check{
-		d.checkStore(), d.checkDisk(), checkDescriptors("/proc"), d.checkDNS(ctx), d.checkResolver(ctx), d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(),
-	}
+	checks := append([]api.Check{d.checkStore(), d.checkDisk(), checkDescriptors("/proc")}, d.checkNames(ctx)...)
+	return append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps())
 }
 
 func check(name string, status api.CheckStatus, hint, format string, args ...any) api.Check {
@@ -89,36 +89,22 @@ func (d Doctor) checkDisk() api.Check {
 	return check("disk", status, "micro df, micro prune", "%d MB free on %s, %d %%", free>>20, d.Data.String(), percent)
 }
 
-// checkDNS asks the node's own server for its own name.
-func (d Doctor) checkDNS(ctx context.Context) api.Check {
-	name := string(d.Domain.API())
-	at := d.DNS
-	addrs, err := lookup(ctx, at, name)
-	if err != nil {
-		return check("dns", api.Fail, "", "%s does not answer for %s: %v", at, name, err)
+// checkNames follows a name the way that a browser on this machine does. That the machine's resolver does not
+// ask the node is only a warning: names under localhost work without.
+func (d Doctor) checkNames(ctx context.Context) (checks []api.Check) {
+	for _, hop := range hostdns.Walk(ctx, hostdns.Way{Setup: hostdns.Setup{Domain: d.Domain, Server: d.DNS}, HTTP: d.HTTP}) {
+		status := api.OK
+		switch {
+		case hop.OK:
+			hop.Hint = ""
+		case hop.Name == "resolver":
+			status = api.Warn
+		default:
+			status = api.Fail
+		}
+		checks = append(checks, check(hop.Name, status, hop.Hint, "%s", hop.Text))
 	}
-	return check("dns", api.OK, "", "%s answers that %s is %s", at, name, strings.Join(addrs, ", "))
-}
-
-// checkResolver asks the machine's own resolver for the same.
-func (d Doctor) checkResolver(ctx context.Context) api.Check {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	name := string(d.Domain.API())
-	if _, err := net.DefaultResolver.LookupHost(ctx, name); err != nil {
-		return check("resolver", api.Warn, fmt.Sprintf("browsers and curl know names under localhost without; for others ask %s for %s", d.DNS, d.Domain),
-			"this machine's resolver does not know %s", name)
-	}
-	return check("resolver", api.OK, "", "this machine's resolver knows %s", name)
-}
-
-func lookup(ctx context.Context, server netip.AddrPort, name string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, server.String())
-	}}
-	return r.LookupHost(ctx, name+".")
+	return checks
 }
 
 func (d Doctor) checkForwarding() api.Check {
