@@ -211,6 +211,9 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	}
 	x.buf = append(h, "\r\n"...)
 	x.answered = true
+	if x.upload != nil {
+		x.upload.answered.Store(true)
+	}
 
 	// whole: nothing but the answer has come, and all of it.
 	whole := true
@@ -229,7 +232,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 			if rest := s.Length - x.Out; rest > 0 {
 				var k int64
 				x.watchClient()
-				k, err = c.r.relay(c.w, x.up, rest, false, c.r.limits.Stream)
+				k, err = c.r.relay(c.w, x.up, rest, false, &patience{stall: c.r.limits.Stream})
 				x.Out += k
 				if errors.Is(err, errExtra) {
 					err, whole = nil, false

@@ -187,5 +187,5 @@ func (c *choice) bodyLimit() int64 {
 	if l := c.route.limits.Body; l > 0 {
 		return l
 	}
-	return c.r.limits.Body
+	return c.r.limits.MaxBody
 }

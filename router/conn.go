@@ -22,6 +22,8 @@ type conn struct {
 	start time.Time // when the first byte of the request came
 	begun int64     // the same on the router's clock
 	idle  atomic.Bool
+	// waiting is since when it has waited for a request, on the router's clock; 0 while it has one.
+	waiting atomic.Int64
 }
 
 var _ speaker = (*conn)(nil)
@@ -29,7 +31,21 @@ var _ speaker = (*conn)(nil)
 func newConn(s *session, nc net.Conn) *conn {
 	w := newWire(nc, &s.r.bufs, &s.r.watch, nil)
 	w.within(s.accepted)
-	return &conn{session: s, w: w}
+	c := &conn{session: s, w: w}
+	c.waiting.Store(s.since)
+	return c
+}
+
+func (c *conn) idleSince() int64 { return c.waiting.Load() }
+
+func (c *conn) endWaiting() bool {
+	// The limit changes when a request begins, so that one which begins now is not cut off.
+	at := c.w.read.at.Load()
+	if at <= 0 || c.waiting.Load() == 0 || !c.w.read.at.CompareAndSwap(at, cancelled) {
+		return false
+	}
+	_ = c.w.SetReadDeadline(longAgo)
+	return true
 }
 
 func (c *conn) endIdle() {
@@ -121,7 +137,9 @@ func (c *conn) use(n int) {
 func (c *conn) head() (int, error) {
 	r := c.r
 	if c.in == nil {
-		if !c.w.read.arm(r.now() + int64(r.limits.Idle)) {
+		now := r.now()
+		c.waiting.Store(now)
+		if !c.w.read.arm(now + int64(r.limits.Idle)) {
 			return 0, nil
 		}
 		// Mark the connection idle before checking for the shutdown. The shutdown does it the other way round,
@@ -145,6 +163,9 @@ func (c *conn) head() (int, error) {
 	}
 	c.start = time.Now()
 	c.begun = int64(c.start.Sub(r.epoch)) | 1
+	if c.waiting.Load() == 0 {
+		c.waiting.Store(c.begun)
+	}
 	// One limit for the whole head: a byte now and then does not extend it.
 	if !c.w.read.arm(c.begun + int64(r.limits.Head)) {
 		if !r.noWaiting.Load() {
@@ -170,7 +191,7 @@ func (c *conn) head() (int, error) {
 		switch {
 		case err == nil:
 			c.n += n
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.n > c.at:
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.n > c.at && !c.w.read.cancelled():
 			return 0, &h1.Error{Status: 408, Reason: "the request's head did not arrive within " + r.limits.Head.String()}
 		default:
 			return 0, nil
@@ -206,6 +227,7 @@ func (c *conn) refuseHead(bad *h1.Error) {
 // exchange answers one request, whose head is the first size unread bytes. The exchange gets a copy of the
 // head: it needs it to its end, and the buffer may serve another connection by then.
 func (c *conn) exchange(size int) ending {
+	c.waiting.Store(0)
 	x := c.r.exchange(c)
 	x.head = append(x.head, c.unread()[:size]...)
 	c.use(size)

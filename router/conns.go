@@ -1,16 +1,40 @@
 package router
 
-import "sync"
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
 
 // conns are the listeners and the clients' connections.
 type conns struct {
+	limits connectionLimits
+
 	mu      sync.Mutex
 	stopped bool     // no listener accepts
 	stops   []func() // of the listeners
 	closed  bool
-	all     map[*session]struct{}
+	all     crowd
+	clients map[netip.Prefix]*crowd
+	groups  map[string]*crowd
 	none    chan struct{} // closed when the last connection has ended after close
+	refused uint64
 }
+
+// connectionLimits are the largest numbers of clients' connections; 0 is any number.
+type connectionLimits struct {
+	all, client, group int
+	groupOf            func(netip.Addr) string
+	refused            func(s *session, limit string, most int) // is told of what is refused
+}
+
+// The crowds that a session is in.
+const (
+	ofAll = iota
+	ofClient
+	ofGroup
+	crowds
+)
 
 // listening notes how a listener is stopped, and waited for; false after a shutdown.
 func (s *conns) listening(stop func()) bool {
@@ -34,25 +58,90 @@ func (s *conns) stop() {
 	}
 }
 
-// add notes a connection; false after a shutdown.
+// add takes a connection in. Where that is one too many, the one that has waited longest for a request ends; where
+// none waits, the new one is refused. add returns false then, and after a shutdown.
 func (s *conns) add(c *session) bool {
+	addr := c.peer.Addr()
+	group := ""
+	if s.limits.groupOf != nil {
+		group = s.limits.groupOf(addr)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
-	if s.all == nil {
-		s.all = map[*session]struct{}{}
+	client := s.client(addr)
+	of := [crowds]*crowd{ofAll: &s.all, ofClient: crowdOf(&s.clients, client)}
+	most := [crowds]int{ofAll: s.limits.all}
+	if !c.loopback && !c.trusted {
+		most[ofClient] = s.limits.client // else it speaks for many
 	}
-	s.all[c] = struct{}{}
+	if group != "" {
+		of[ofGroup], most[ofGroup] = crowdOf(&s.groups, group), s.limits.group
+	}
+	for kind, crowd := range of {
+		if crowd == nil || most[kind] <= 0 || len(crowd.list) < most[kind] || crowd.evict() {
+			continue
+		}
+		s.refused++
+		s.forget(client, group)
+		if s.limits.refused != nil {
+			s.limits.refused(c, [crowds]string{"all", "of one client", "of one group"}[kind], most[kind])
+		}
+		return false
+	}
+	for kind, crowd := range of {
+		if crowd != nil {
+			crowd.add(c, kind)
+		}
+	}
+	c.inClient, c.inGroup = client, group
 	return true
+}
+
+// client is what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, as one customer gets it.
+func (*conns) client(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a.Is4() {
+		bits = 32
+	}
+	p, _ := a.WithZone("").Prefix(bits)
+	return p
+}
+
+func crowdOf[K comparable](all *map[K]*crowd, k K) *crowd {
+	if *all == nil {
+		*all = map[K]*crowd{}
+	}
+	c := (*all)[k]
+	if c == nil {
+		c = new(crowd)
+		(*all)[k] = c
+	}
+	return c
+}
+
+// forget drops crowds of nobody. mu is held.
+func (s *conns) forget(client netip.Prefix, group string) {
+	if c := s.clients[client]; c != nil && len(c.list) == 0 {
+		delete(s.clients, client)
+	}
+	if c := s.groups[group]; c != nil && len(c.list) == 0 {
+		delete(s.groups, group)
+	}
 }
 
 func (s *conns) remove(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.all, c)
-	if s.closed && len(s.all) == 0 {
+	for kind := range c.places {
+		if crowd := c.places[kind].crowd; crowd != nil {
+			crowd.remove(c, kind)
+		}
+	}
+	s.forget(c.inClient, c.inGroup)
+	if s.closed && len(s.all.list) == 0 {
 		s.ended()
 	}
 }
@@ -72,10 +161,18 @@ func (s *conns) ended() {
 	}
 }
 
-func (s *conns) len() int {
+// count returns how many connections there are, and how many have been refused.
+func (s *conns) count() (open int, refused uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.all)
+	return len(s.all.list), s.refused
+}
+
+// evict ends the connection that has waited longest for a request; false where none waits.
+func (s *conns) evict() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.evict()
 }
 
 // close lets no connection in any more. It returns what is closed after the last connection.
@@ -84,7 +181,7 @@ func (s *conns) close() (none <-chan struct{}) {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.closed, s.none = true, make(chan struct{})
-		if len(s.all) == 0 {
+		if len(s.all.list) == 0 {
 			s.ended()
 		}
 	}
@@ -95,7 +192,7 @@ func (s *conns) close() (none <-chan struct{}) {
 func (s *conns) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.all {
+	for _, c := range s.all.list {
 		if c.speaker != nil {
 			c.speaker.endIdle()
 		} else {
@@ -108,10 +205,13 @@ func (s *conns) closeIdle() {
 func (s *conns) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.all {
+	for _, c := range s.all.list {
 		_ = c.accepted.Close()
 		if c.speaker != nil {
 			c.speaker.kill()
 		}
 	}
 }
+
+// refusalsEvery is how often a refusal is logged at most.
+const refusalsEvery = 10 * time.Second

@@ -69,7 +69,7 @@ func (f *Figures) Record(x *Exchange) {
 		s = f.add(x.Release)
 	}
 	s.record(x)
-	if x.RouteHost != "" && x.Release.App != "" {
+	if x.RouteHost != "" && x.Release.App != "" && !x.ours() {
 		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
 		t.record(x, x.Nth-1 < f.warmup) // 0 is far above any
 	}
@@ -161,9 +161,12 @@ func (x *Exchange) gone() bool {
 	return x.Error == faultClientGone.code || x.Error == codeClientTimeout
 }
 
+// ours tells that the router itself was short of something: that says nothing about the app.
+func (x *Exchange) ours() bool { return x.Error == faultOverloaded.code }
+
 // failed says that the client did not get a proper answer, and for no fault of its own.
 func (x *Exchange) failed() bool {
-	return !x.gone() && (x.Status >= 500 || x.Error != "" && x.First > 0)
+	return !x.gone() && !x.ours() && (x.Status >= 500 || x.Error != "" && x.First > 0)
 }
 
 // timed says that First is the time that the app took.

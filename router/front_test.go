@@ -71,6 +71,7 @@ func newFront(t testing.TB, cfg Config) *front {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		_ = f.Shutdown(ctx) // what a test left open is cut
+		eventually(t, func() bool { return f.descriptors.used.Load() == 0 })
 	})
 	return f
 }

@@ -49,6 +49,20 @@ func (i *idleConns) last() *wire {
 	return w
 }
 
+// first removes and returns a connection that has been idle for long, nil where there is none.
+func (i *idleConns) first() *wire {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, list := range [...]*[]*wire{&i.parting, &i.owned, &i.shared} {
+		if len(*list) > 0 {
+			w := (*list)[0]
+			*list = slices.Delete(*list, 0, 1)
+			return w
+		}
+	}
+	return nil
+}
+
 // remove removes w and tells whether it was there.
 func (i *idleConns) remove(w *wire) bool {
 	i.mu.Lock()

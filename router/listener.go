@@ -52,6 +52,7 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
 			continue
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
 			// Connections that end give back what is short.
+			r.evictIdle()
 			if wait = min(max(2*wait, 5*time.Millisecond), time.Second); wait == time.Second {
 				r.log.Warn("accepting no connections for a second", "addr", ln.Addr().String(), "err", err)
 			}
@@ -63,12 +64,34 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, l Listener) error {
 		default:
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		}
-		s := &session{origin: r.origin(nc, &l), r: r, listener: &l, accepted: nc}
-		if !r.conns.add(s) {
+		r.admit(nc, &l)
+	}
+}
+
+// admit serves a connection, where there is room for it.
+func (r *Router) admit(nc net.Conn, l *Listener) {
+	s := &session{origin: r.origin(nc, l), r: r, listener: l, accepted: nc, since: r.now()}
+	if !r.descriptors.take(1) {
+		if !r.evictIdle() {
+			r.refused(s, "of the router's descriptors", int(r.descriptors.most))
 			_ = nc.Close()
-			continue
+			return
 		}
-		go s.run()
+		r.descriptors.force()
+	}
+	if !r.conns.add(s) {
+		r.descriptors.give(1)
+		_ = nc.Close()
+		return
+	}
+	go s.run()
+}
+
+// refused logs, now and then, that there is no room for a connection.
+func (r *Router) refused(s *session, limit string, most int) {
+	now := r.now()
+	if last := r.refusedAt.Load(); (last == 0 || now-last > int64(refusalsEvery)) && r.refusedAt.CompareAndSwap(last, now) {
+		r.log.Warn("connections are refused: too many", "limit", limit, "most", most, "client", s.peer.Addr())
 	}
 }
 

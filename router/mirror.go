@@ -2,7 +2,6 @@ package router
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -143,11 +142,13 @@ func (r *Router) send(s *shadow) string {
 	defer e.release()
 	w := e.take(r.now(), until, nil, true)
 	if w == nil {
-		c, err := e.connect(context.Background())
-		if err != nil {
+		var err error
+		if w, err = r.connect(e); err != nil {
+			if scarce(err) {
+				return dropped
+			}
 			return faultConnect.code
 		}
-		w = newWire(c, &r.bufs, &r.watch, e)
 		w.read.arm(until)
 	}
 	if !r.mirrors.hold(w) {

@@ -1,11 +1,9 @@
 package router
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -46,27 +44,29 @@ func (x *exchange) run() ending {
 	return x.send(stream, limit)
 }
 
-// readBody reads a small body behind the head that is to be sent.
+// readBody reads a small body behind the head that is to be sent. It takes memory for what arrives, not for what
+// is announced.
 func (x *exchange) readBody(length int) fault {
 	c := x.c
-	x.buf = slices.Grow(x.buf, length)
-	n := copy(x.buf[len(x.buf):len(x.buf)+length], c.unread())
+	n := min(length, len(c.unread()))
+	x.buf = append(x.buf, c.unread()[:n]...)
 	c.use(n)
-	x.buf = x.buf[:len(x.buf)+n]
+	wait := c.r.forBody(nil)
 	for x.In = int64(n); n < length; {
-		if !c.w.read.renew(c.r.now() + int64(c.r.limits.Idle)) {
-			return faultBodyTimeout(c.r.limits.Idle)
+		if !c.w.read.renew(wait.until(c.r.now(), x.In)) {
+			return faultClientGone // somebody ended the connection
 		}
-		k, err := c.w.Read(x.buf[len(x.buf) : len(x.buf)+length-n])
+		b, k, err := c.w.first(length-n, 0, length-n)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return wait.late(c.r.now(), x.In)
+		}
 		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return faultBodyTimeout(c.r.limits.Idle)
-			}
 			return faultClientGone
 		}
+		x.buf = append(x.buf, b.b[:k]...)
+		c.r.bufs.put(b)
 		n += k
 		x.In += int64(k)
-		x.buf = x.buf[:len(x.buf)+k]
 	}
 	c.w.read.set(0)
 	return fault{}
@@ -86,8 +86,12 @@ func (x *exchange) send(stream bool, limit int64) ending {
 			}
 			return x.refuse(f)
 		}
-		w, reused := x.connect(fresh)
-		if w == nil {
+		w, reused, err := x.connect(fresh)
+		if scarce(err) {
+			x.unclaim()
+			return x.refuse(faultOverloaded)
+		}
+		if err != nil {
 			x.reject()
 			if last = faultConnect; x.c.r.now()-begun > int64(connectAll) {
 				return x.refuse(last)
@@ -95,7 +99,8 @@ func (x *exchange) send(stream bool, limit int64) ending {
 			continue
 		}
 		x.up = w
-		n, err := w.send(x.buf, x.c.r.limits.Idle)
+		var n int
+		n, err = w.send(x.buf, x.c.r.limits.Idle)
 		x.sent = x.c.r.now()
 		if err != nil && n == 0 {
 			// The kernel took none of it: to send it again is to send it once.
@@ -113,7 +118,8 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		case err == nil && x.c.r.waits != nil:
 			x.c.r.waits.Waits(&x.Exchange)
 		}
-		b, n, err := x.await()
+		var b *block
+		b, n, err = x.await()
 		if err == nil {
 			if x.upload != nil && x.upload.ended.Load() <= 0 {
 				x.reuse = byNobody // it answers without having read the body
@@ -143,8 +149,9 @@ func (x *exchange) send(stream bool, limit int64) ending {
 	}
 }
 
-// connect returns a connection to the claimed endpoint, nil where there is none to be had.
-func (x *exchange) connect(fresh bool) (w *wire, reused bool) {
+// connect returns a connection to the claimed endpoint. An error of the endpoint's leaves it out for a while; a
+// shortage of our own does not.
+func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 	r := x.c.r
 	x.Attempts++
 	now := r.now()
@@ -155,18 +162,19 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool) {
 			own = x.c.own
 		}
 		if w := x.endpoint.take(now, until, own, !x.req.Idempotent || x.req.Length > 0); w != nil {
-			return w, true
+			return w, true, nil
 		}
 	}
-	c, err := x.endpoint.connect(context.Background())
+	w, err = r.connect(x.endpoint)
 	if err != nil {
-		x.endpoint.failed(r.now())
-		return nil, false
+		if !scarce(err) {
+			x.endpoint.failed(r.now())
+		}
+		return nil, false, err
 	}
 	x.endpoint.connected()
-	w = newWire(c, &r.bufs, &r.watch, x.endpoint)
 	w.read.arm(until)
-	return w, false
+	return w, false, nil
 }
 
 // leave gives up an endpoint that did not answer. One whose idle connection failed may be tried again.

@@ -25,7 +25,8 @@ var (
 	faultRelease     = fault{404, "unknown_release", "This app has no such release, or it does not run.", 0}
 	faultNotExposed  = fault{403, "not_exposed", "This address answers to local clients only.", 0}
 	faultNoEndpoints = fault{503, "no_endpoints", "No instance of this app is ready.", 2}
-	faultConnect     = fault{502, "endpoint_failure", "The app accepts no connection.", 0}
+	faultOverloaded  = fault{503, "overloaded", "The router is short of connections.", 1}
+	faultConnect     = fault{502, "endpoint_failure", "No instance of the app accepts a connection.", 0}
 	faultBroken      = fault{502, "endpoint_failure", "The app closed the connection without an answer.", 0}
 	faultAnswer      = fault{502, "endpoint_failure", "The app's answer is not valid HTTP.", 0}
 	faultClientGone  = fault{499, "client_gone", "", 0}
@@ -35,6 +36,7 @@ var (
 const (
 	codeTimeout       = "endpoint_timeout"
 	codeClientTimeout = "client_timeout"
+	codeBodyTimeout   = "request_timeout"
 )
 
 func faultTimeout(limit time.Duration) fault {
@@ -43,10 +45,6 @@ func faultTimeout(limit time.Duration) fault {
 
 func faultUnread(limit time.Duration) fault {
 	return fault{504, codeTimeout, fmt.Sprintf("The app has read nothing of the request's body for %v, which is as long as the router waits.", limit), 0}
-}
-
-func faultBodyTimeout(limit time.Duration) fault {
-	return fault{408, "request_timeout", fmt.Sprintf("Nothing of the request's body has arrived for %v, which is as long as the router waits.", limit), 0}
 }
 
 func faultTooLarge(limit int64) fault {

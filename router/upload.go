@@ -17,9 +17,11 @@ type upload struct {
 	c        *conn
 	up       *wire
 	chunked  bool
-	length   int64     // of a body that is not chunked
-	limit    int64     // most bytes of the body, 0 for no limit
-	chunks   h1.Chunks // of the body
+	length   int64       // of a body that is not chunked
+	limit    int64       // most bytes of the body, 0 for no limit
+	chunks   h1.Chunks   // of the body
+	answered atomic.Bool // the app has begun its answer
+	wait     patience
 	finished chan struct{}
 	ended    atomic.Int64 // when, on the router's clock; -1 for a failure; 0 while it goes on
 	// What follows may be read once finished is closed.
@@ -30,6 +32,7 @@ type upload struct {
 
 func (x *exchange) startUpload(limit int64) {
 	x.upload = &upload{c: x.c, up: x.up, chunked: x.req.Chunked, length: x.req.Length, limit: limit, finished: make(chan struct{})}
+	x.upload.wait = x.c.r.forBody(&x.upload.answered)
 	go x.upload.run()
 }
 
@@ -58,7 +61,7 @@ func (u *upload) run() {
 		if f.status == 0 {
 			f = faultClientGone
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				f = faultBodyTimeout(u.c.r.limits.Idle)
+				f = u.wait.late(u.c.r.now(), u.in)
 			}
 		}
 		u.fault = f
@@ -78,7 +81,7 @@ func (u *upload) sendLength() error {
 		c.use(int(n))
 		u.in = n
 	}
-	n, err := c.r.relay(u.up, c.w, u.length-u.in, true, c.r.limits.Idle)
+	n, err := c.r.relay(u.up, c.w, u.length-u.in, true, &u.wait)
 	u.in += n
 	return err
 }
@@ -97,35 +100,15 @@ func (u *upload) sendChunks() (fault, error) {
 	b, at, n := c.in, c.at, c.n // what was read along with the head
 	c.in, c.at, c.n = nil, 0, 0
 	defer func() { c.r.bufs.put(b) }()
-	out := c.r.bufs.get(largeBlock)
-	defer c.r.bufs.put(out)
 	for {
 		if b != nil {
-			// Decoded into another block: what follows the body is the next request.
-			nd, ns, err := u.chunks.Decode(out.b[h1.ChunkRoom:], b.b[at:n])
-			at += ns
-			u.in += int64(nd)
-			switch {
-			case err != nil:
-				return badRequest(err), err
-			case u.limit > 0 && u.in > u.limit:
-				return faultTooLarge(u.limit), h1.ErrChunk
-			}
-			start, stop := h1.ChunkRoom, h1.ChunkRoom
-			if nd > 0 {
-				start, stop = h1.EncodeChunk(out.b[:cap(out.b)], h1.ChunkRoom, h1.ChunkRoom+nd)
-			}
-			piece := out.b[:cap(out.b)][start:stop]
-			if u.chunks.Done() {
-				piece = appendLastChunk(piece, u.chunks.Trailer())
-			}
-			if len(piece) > 0 {
-				if err := u.push(piece); err != nil {
-					return fault{}, err
-				}
+			used, f, err := u.sendPiece(b.b[at:n])
+			at += used
+			if err != nil {
+				return f, err
 			}
 			if u.chunks.Done() {
-				if at < n {
+				if at < n { // the next request
 					c.in, c.at, c.n = b, at, n
 					b = nil
 				}
@@ -134,7 +117,7 @@ func (u *upload) sendChunks() (fault, error) {
 			c.r.bufs.put(b)
 			b = nil
 		}
-		if !c.w.read.renew(c.r.now() + int64(c.r.limits.Idle)) {
+		if !c.w.read.renew(u.wait.until(c.r.now(), u.in)) {
 			return fault{}, os.ErrDeadlineExceeded
 		}
 		// As much as fits decoded: data is never longer than its chunks.
@@ -144,6 +127,35 @@ func (u *upload) sendChunks() (fault, error) {
 		}
 		b, at, n = next, h1.ChunkRoom, h1.ChunkRoom+k
 	}
+}
+
+// sendPiece decodes what has come of a chunked body, and sends it as one chunk. It returns how many bytes of it
+// belong to the body.
+func (u *upload) sendPiece(src []byte) (used int, f fault, err error) {
+	bufs := &u.c.r.bufs
+	// Decoded into another block: what follows the body is the next request.
+	out := bufs.get(len(src) + h1.ChunkRoom)
+	defer bufs.put(out)
+	n, used, err := u.chunks.Decode(out.b[h1.ChunkRoom:], src)
+	u.in += int64(n)
+	switch {
+	case err != nil:
+		return used, badRequest(err), err
+	case u.limit > 0 && u.in > u.limit:
+		return used, faultTooLarge(u.limit), h1.ErrChunk
+	}
+	start, stop := h1.ChunkRoom, h1.ChunkRoom
+	if n > 0 {
+		start, stop = h1.EncodeChunk(out.b[:cap(out.b)], h1.ChunkRoom, h1.ChunkRoom+n)
+	}
+	piece := out.b[:cap(out.b)][start:stop]
+	if u.chunks.Done() {
+		piece = appendLastChunk(piece, u.chunks.Trailer())
+	}
+	if len(piece) == 0 {
+		return used, fault{}, nil
+	}
+	return used, fault{}, u.push(piece)
 }
 
 func appendLastChunk(b, trailer []byte) []byte {
@@ -196,20 +208,21 @@ const (
 	splicePiece = 1 << 20
 )
 
-// relay moves n bytes and returns how many it did. It fails where nothing comes from src for as long as stall,
-// or where dst takes nothing; an error of dst's has errWrite in it. With exact it takes no more than n bytes from
-// src; without, more are an error, after n were moved.
-func (r *Router) relay(dst, src *wire, n int64, exact bool, stall time.Duration) (int64, error) {
+// relay moves n bytes and returns how many it did. It fails where src takes longer than wait allows, or where dst
+// takes nothing; an error of dst's has errWrite in it. With exact it takes no more than n bytes from src; without,
+// more are an error, after n were moved.
+func (r *Router) relay(dst, src *wire, n int64, exact bool, wait *patience) (int64, error) {
 	var done int64
 	for done < n {
 		now := r.now()
-		if !src.read.renew(now + int64(stall)) {
+		if !src.read.renew(wait.until(now, done)) {
 			return done, os.ErrDeadlineExceeded
 		}
-		if rest := n - done; rest >= spliceBytes && dst.tcp != nil && src.tcp != nil {
+		if rest := n - done; rest >= spliceBytes && dst.tcp != nil && src.tcp != nil && r.descriptors.take(pipeDescriptors) {
 			dst.write.start(now, r.limits.Idle)
 			k, err := dst.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: min(rest, splicePiece)})
 			taken := dst.write.end()
+			r.descriptors.give(pipeDescriptors)
 			done += k
 			switch {
 			case !taken:
@@ -217,7 +230,7 @@ func (r *Router) relay(dst, src *wire, n int64, exact bool, stall time.Duration)
 				return done, errors.Join(errWrite, os.ErrDeadlineExceeded)
 			case k == 0 && err == nil:
 				return done, io.ErrUnexpectedEOF
-			case errors.Is(err, os.ErrDeadlineExceeded) && (!src.read.over() || k > 0 && src.read.extend(r.now()+int64(stall))):
+			case errors.Is(err, os.ErrDeadlineExceeded) && (!src.read.over() || k > 0 && src.read.extend(wait.until(r.now(), done))):
 				// Some of the piece came in time. Or the watch was late, for a limit that has been set anew since.
 				_ = src.SetReadDeadline(time.Time{})
 			case err != nil:

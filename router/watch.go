@@ -11,7 +11,8 @@ const tick = 250 * time.Millisecond
 // watch enforces the time limits of all connections, and notices clients that went away while they
 // waited. One look at ten thousand connections costs less than one timer per request.
 type watch struct {
-	now func() int64
+	now         func() int64
+	descriptors *descriptors
 
 	mu      sync.Mutex
 	running bool
@@ -29,17 +30,19 @@ func (h *watch) add(w *wire) {
 	h.mu.Unlock()
 }
 
-func (h *watch) remove(w *wire) {
+// remove takes a connection out and tells whether it was there.
+func (h *watch) remove(w *wire) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if w.index < 0 {
-		return
+		return false
 	}
 	last := h.wires[len(h.wires)-1]
 	h.wires[w.index], last.index = last, w.index
 	h.wires[len(h.wires)-1] = nil
 	h.wires = h.wires[:len(h.wires)-1]
 	w.index = -1
+	return true
 }
 
 func (h *watch) run() {

@@ -76,7 +76,9 @@ func (w *wire) within(c net.Conn) {
 }
 
 func (w *wire) close() {
-	w.watch.remove(w)
+	if w.watch.remove(w) && w.owner != nil {
+		w.watch.descriptors.give(1)
+	}
 	_ = w.Conn.Close() // nothing is left to lose
 }
 
@@ -116,7 +118,8 @@ func (w *wire) first(size, at, most int) (*block, int, error) {
 
 func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
 	if w.raw == nil {
-		b := w.bufs.get(size)
+		// Nobody can say whether there is something to read without reading it.
+		b := w.bufs.get(min(size, smallBlock))
 		n, err := w.Conn.Read(b.b[at:min(len(b.b), at+most)])
 		if n > 0 {
 			return b, n, nil

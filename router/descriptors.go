@@ -1,0 +1,82 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"syscall"
+)
+
+// descriptors counts the file descriptors that the router holds. It takes no more than its share, so that health
+// checks, the API and repairs always find one.
+type descriptors struct {
+	most int64 // 0 is any number
+	used atomic.Int64
+}
+
+// clientsPart is the part of the router's descriptors that clients' connections may take: the rest is for the
+// connections to apps.
+const clientsPart = 0.9
+
+// pipeDescriptors are those of a pipe that a body is spliced through.
+const pipeDescriptors = 2
+
+// take takes n descriptors and tells whether there were as many.
+func (d *descriptors) take(n int64) bool {
+	if used := d.used.Add(n); d.most > 0 && used > d.most {
+		d.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// evictIdle closes an idle connection, of an app's or a client's, for the sake of a new one; false where there is
+// none.
+func (r *Router) evictIdle() bool {
+	looked := 0
+	for _, e := range r.table.Load().endpoints.fromAnywhere(r.random()) {
+		if w := e.idle.first(); w != nil {
+			w.close()
+			return true
+		}
+		if looked++; looked == 64 {
+			break
+		}
+	}
+	return r.conns.evict()
+}
+
+// connect makes a new connection to an endpoint.
+func (r *Router) connect(e *Endpoint) (*wire, error) {
+	if !r.descriptors.take(1) {
+		if !r.evictIdle() {
+			return nil, syscall.EMFILE
+		}
+		r.descriptors.force()
+	}
+	c, err := e.connect(context.Background())
+	if scarce(err) && r.evictIdle() {
+		c, err = e.connect(context.Background())
+	}
+	if err != nil {
+		r.descriptors.give(1)
+		return nil, err
+	}
+	return newWire(c, &r.bufs, &r.watch, e), nil
+}
+
+// force takes a descriptor that another one is being given back for.
+func (d *descriptors) force() { d.used.Add(1) }
+
+func (d *descriptors) give(n int64) { d.used.Add(-n) }
+
+// scarce tells that an error means a shortage of our own, which says nothing about an app: of descriptors, ports,
+// memory or room.
+func scarce(err error) bool {
+	for _, errno := range [...]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
