@@ -140,6 +140,7 @@ func (n *Node) openNames(context.Context) error {
 	n.router = router.New(router.Config{
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Waits: n.counted, Mirrors: n.counted,
 		Local: n.addresses.IsLocal, PassKey: n.secret,
+		Limits: router.Connections{Descriptors: routersDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
 	})
 	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret)}
 	n.chosen = datadir.Choices{

@@ -2,9 +2,10 @@ package router
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // descriptors counts the file descriptors that the router holds. It takes no more than its share, so that health
@@ -55,7 +56,7 @@ func (r *Router) connect(e *Endpoint) (*wire, error) {
 		r.descriptors.force()
 	}
 	c, err := e.connect(context.Background())
-	if scarce(err) && r.evictIdle() {
+	if cloud.Shortage(err) && r.evictIdle() {
 		c, err = e.connect(context.Background())
 	}
 	if err != nil {
@@ -69,14 +70,3 @@ func (r *Router) connect(e *Endpoint) (*wire, error) {
 func (d *descriptors) force() { d.used.Add(1) }
 
 func (d *descriptors) give(n int64) { d.used.Add(-n) }
-
-// scarce tells that an error means a shortage of our own, which says nothing about an app: of descriptors, ports,
-// memory or room.
-func scarce(err error) bool {
-	for _, errno := range [...]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}

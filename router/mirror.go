@@ -144,7 +144,7 @@ func (r *Router) send(s *shadow) string {
 	if w == nil {
 		var err error
 		if w, err = r.connect(e); err != nil {
-			if scarce(err) {
+			if cloud.Shortage(err) {
 				return dropped
 			}
 			return faultConnect.code

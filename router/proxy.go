@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // inlineBody is up to which size a request's body is read whole before anything is sent. Larger ones,
@@ -87,7 +89,7 @@ func (x *exchange) send(stream bool, limit int64) ending {
 			return x.refuse(f)
 		}
 		w, reused, err := x.connect(fresh)
-		if scarce(err) {
+		if cloud.Shortage(err) {
 			x.unclaim()
 			return x.refuse(faultOverloaded)
 		}
@@ -167,7 +169,7 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 	}
 	w, err = r.connect(x.endpoint)
 	if err != nil {
-		if !scarce(err) {
+		if !cloud.Shortage(err) {
 			x.endpoint.failed(r.now())
 		}
 		return nil, false, err

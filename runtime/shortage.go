@@ -11,24 +11,17 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// shortages are errors of a machine, or of micro's own process, that lacks something: descriptors, disk, memory,
-// processes, ports. They say nothing about the app that was to be started or checked.
-var shortages = []syscall.Errno{
-	syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.ENOMEM, syscall.ENOBUFS,
-	syscall.EAGAIN, syscall.EADDRNOTAVAIL,
-}
-
-// told are those whose text is proof enough: an error from another process, such as a shim, has nothing else.
+// told are shortages whose text is proof enough: an error from another process, such as a shim, has nothing else.
 // ENOMEM and EAGAIN are none of them, which a container has within its own limits too.
 var told = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EROFS}
 
-// shortage says whether an error is one of the machine or of micro itself.
+// shortage says whether an error is one of the machine or of micro itself, also where another process tells it.
 func shortage(err error) bool {
 	if err == nil {
 		return false
 	}
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return slices.Contains(shortages, errno)
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
+		return cloud.Shortage(err)
 	}
 	text := err.Error()
 	return slices.ContainsFunc(told, func(e syscall.Errno) bool { return strings.HasSuffix(text, e.Error()) })
