@@ -50,7 +50,7 @@ func TestVersion1(t *testing.T) {
 		}
 	}
 	want := []string{
-		"shop is at r1", "shop@r1 is current with A=1", "shop@r2 is staged with A=1",
+		"shop is at r1", "shop@r1 is current with A=1", "shop@r2 is routed with A=1",
 		"qa.example.com/api leads to shop@r2", "www.example.com/ leads to shop",
 	}
 	if !slices.Equal(got, want) || state.Rev() != 7 {
