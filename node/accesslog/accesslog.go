@@ -27,10 +27,10 @@ func (r Recorder) Record(x *router.Exchange) {
 func appendAccess(b []byte, x *router.Exchange) []byte {
 	b = strconv.AppendInt(b, int64(x.Status), 10)
 	b = append(b, ' ')
-	b = append(b, x.Method...)
+	b = appendCut(b, x.Method, mostMethod)
 	b = append(b, ' ')
-	b = append(b, x.Host...)
-	b = append(b, x.Target...)
+	b = appendCut(b, x.Host, mostHost)
+	b = appendCut(b, x.Target, mostTarget)
 	b = append(b, " duration="...)
 	b = appendMilliseconds(b, x.Duration)
 	b = append(b, " in="...)
@@ -40,7 +40,7 @@ func appendAccess(b []byte, x *router.Exchange) []byte {
 	b = append(b, " client="...)
 	b = x.Client.Addr().AppendTo(b)
 	b = append(b, " id="...)
-	b = append(b, x.RequestID...)
+	b = appendCut(b, x.RequestID, mostID)
 	if x.Instance != "" {
 		b = append(b, " instance="...)
 		b = append(b, x.Instance...)
@@ -50,6 +50,22 @@ func appendAccess(b []byte, x *router.Exchange) []byte {
 		b = append(b, x.Error...)
 	}
 	return b
+}
+
+// The most bytes of a line that a client may fill: the app's own lines share their room with these.
+const (
+	mostMethod = 32
+	mostHost   = 255
+	mostTarget = 1024
+	mostID     = 128
+)
+
+// appendCut adds at most most bytes of what a client sent, and "…" where there are more.
+func appendCut(b, text []byte, most int) []byte {
+	if len(text) <= most {
+		return append(b, text...)
+	}
+	return append(append(b, text[:most]...), "…"...)
 }
 
 // appendMilliseconds writes 1234560 ns as "1.23ms".

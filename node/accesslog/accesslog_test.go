@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -49,6 +50,16 @@ func TestAccessLine(t *testing.T) {
 	if len(lines) != 1 || lines[0].Text != want || lines[0].Release != 7 || lines[0].Stream != logs.Router ||
 		lines[0].Instance != exchange.Instance || !lines[0].Time.Equal(exchange.Start.Add(exchange.Duration)) {
 		t.Errorf("%+v", lines)
+	}
+}
+
+// What a client sends fills a line no further than its limits, so that long requests can't push an app's own lines out.
+func TestAccessLineIsBounded(t *testing.T) {
+	long := exchange
+	much := bytes.Repeat([]byte("a"), 30_000)
+	long.Method, long.Host, long.Target, long.RequestID = much, much, much, much
+	if n := len(appendAccess(nil, &long)); n > 1700 {
+		t.Errorf("a line of %d bytes", n)
 	}
 }
 
