@@ -15,8 +15,8 @@ type Forecast struct {
 	Caught int
 }
 
-// longest is how far a forecast looks.
-const longest = 3 * time.Hour
+// ticks is how many moments a forecast looks at: it is made while others wait for the leader.
+const ticks = 2000
 
 // Forecast plays a cross-fade from now on, with as many requests each second as are to be expected.
 func (t *Trial) Forecast(f *cloud.Crossfade, guards []Guard, rate float64, now time.Time) Forecast {
@@ -41,10 +41,12 @@ func (t *Trial) Forecast(f *cloud.Crossfade, guards []Guard, rate float64, now t
 // play runs a fade with a new release that fails so many more requests, and returns how it ends.
 func (t *Trial) play(f *cloud.Crossfade, guards []Guard, rate, failing float64, now time.Time) (took time.Duration, harmed float64, move Move) {
 	c, fade := t.clone(), *f
-	const tick = time.Second
+	// As long as a fade may take, with a wait at each of its steps.
+	span := time.Duration(f.Over) + time.Duration(f.Max)*time.Duration(len(f.Steps)+1)
+	tick := max(time.Second, (span / ticks).Round(time.Second))
 	ready := Readiness{Up: true, Back: true}
 	fade.Paused = false
-	for at := time.Duration(0); at < longest; at += tick {
+	for at := time.Duration(0); at <= span+time.Minute; at += tick {
 		d := Next(&fade, ready, c.Judge(guards), rate, now.Add(at))
 		switch {
 		case d.Move == Abort, d.Move == Advance && d.Share >= 100:
@@ -60,7 +62,7 @@ func (t *Trial) play(f *cloud.Crossfade, guards []Guard, rate, failing float64, 
 		c.expect(old, new, failing, tick)
 		harmed += new * failing
 	}
-	return longest, harmed, Hold
+	return span, harmed, Hold
 }
 
 // expect observes the requests that are to be expected in a time: parts of requests too.

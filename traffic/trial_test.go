@@ -124,6 +124,16 @@ func TestForecast(t *testing.T) {
 	}
 }
 
+func BenchmarkForecast(b *testing.B) {
+	trial := Begin(counted(1000, 1), counted(0, 0), DefaultMargins, noon)
+	for i := range uint64(20) {
+		trial.Observe(counted(1000+i*2, 1), counted(0, 0), noon.Add(time.Duration(i)*time.Second))
+	}
+	for b.Loop() {
+		trial.Forecast(fadeAt(0, nil), guards(), 1, noon)
+	}
+}
+
 func BenchmarkJudgement(b *testing.B) {
 	trial := Begin(counted(1000, 1), counted(0, 0), DefaultMargins, noon)
 	n, now := uint64(0), noon
