@@ -321,10 +321,7 @@ func (x *exchange) giveBack() {
 		x.endpoint.give(w, now, now+int64(idle))
 		return
 	}
-	if x.c.own != w {
-		x.c.disown()
-		x.c.own = w
-	}
+	x.c.own.keep(w)
 	x.endpoint.giveToOwner(w, now, now+int64(idle))
 }
 

@@ -13,9 +13,8 @@ import (
 // conn is a client's connection that speaks HTTP/1. One goroutine serves it, a request at a time.
 type conn struct {
 	*session
-	w *wire
-	// own is the upstream connection that has carried the client's last body, if that is left to it (see reuse).
-	own *wire
+	w   *wire
+	own owned
 
 	in    *block    // bytes that have been read; nil while there are none
 	at, n int       // those of in.b[at:n] are still to be used
@@ -63,7 +62,7 @@ func (c *conn) kill() {
 
 // serve answers requests until the connection ends.
 func (c *conn) serve() {
-	defer c.disown()
+	defer c.own.clear()
 	for {
 		head, err := c.head()
 		if err != nil {
@@ -93,14 +92,6 @@ func (c *conn) serve() {
 	}
 	c.drop()
 	c.w.close()
-}
-
-// disown closes the upstream connection that is kept for this client alone.
-func (c *conn) disown() {
-	if c.own != nil {
-		c.own.owner.evict(c.own)
-		c.own = nil
-	}
 }
 
 // ending is what becomes of a client's connection after an exchange.
