@@ -13,7 +13,7 @@ type App struct {
 	Created   time.Time           `json:"created"`
 	Current   int                 `json:"current" doc:"Number of the release that the app's address follows, 0 before there is one"`
 	Last      int                 `json:"last" doc:"The highest release number so far"`
-	Phase     cloud.Phase         `json:"phase" doc:"Phase of the current release, or of the one being switched to before there is one"`
+	Phase     cloud.Phase         `json:"phase,omitempty" doc:"Phase of the current release; before there is one, of the latest. Missing: the app has no release yet"`
 	Rollout   int                 `json:"rollout,omitempty" doc:"Number of the release that is being switched to"`
 	Ready     int                 `json:"ready" doc:"Instances of the current release that are ready"`
 	Instances int                 `json:"instances" doc:"Instances that the current release is to have"`
@@ -28,7 +28,7 @@ type Release struct {
 	Group     cloud.GroupName               `json:"group"`
 	App       cloud.AppName                 `json:"app"`
 	Release   int                           `json:"release" doc:"The release's number, from 1"`
-	Phase     cloud.Phase                   `json:"phase" doc:"Where the release stands" enum:"starting,current,staged,routed,warm,retired,stopped,failed,superseded"`
+	Phase     cloud.Phase                   `json:"phase" doc:"Where the release stands" enum:"starting,current,staged,routed,warm,retired,pruned,stopped,failed,superseded"`
 	Created   time.Time                     `json:"created"`
 	By        string                        `json:"by" doc:"Who made it"`
 	Cause     string                        `json:"cause" doc:"The verb that made it: push, env, …"`
@@ -67,13 +67,19 @@ type Difference struct {
 	To    string `json:"to" doc:"Value in the second release, empty where it has none"`
 }
 
-// Env is the environment of a release.
+// NewApp is an app to make without a release.
+type NewApp struct {
+	Name cloud.AppName `json:"name" maxLength:"64" doc:"The app's name"`
+}
+
+// Env is the environment of a release, or what an app has for its first one.
 type Env struct {
-	Release int               `json:"release"`
+	Release int               `json:"release,omitempty" doc:"The release's number; missing: the app has no current release yet, and the next one starts with this"`
 	Env     map[string]string `json:"env"`
 }
 
-// EnvChange makes a release with another environment.
+// EnvChange makes a release with another environment. An app that has no current release yet keeps the
+// change for its next one.
 type EnvChange struct {
 	Release int               `json:"release,omitempty" doc:"The release to derive from; missing: the current one"`
 	Set     map[string]string `json:"set,omitempty"`
@@ -105,7 +111,7 @@ type ScaleTo struct {
 // (Client.Wait).
 type Changed struct {
 	Revision cloud.Revision `json:"revision" doc:"The cloud's revision that has the change"`
-	Release  int            `json:"release,omitempty" doc:"The release that the write was about, or made"`
+	Release  int            `json:"release,omitempty" doc:"The release that the write was about, or made; missing: none"`
 	Volumes  []string       `json:"volumes,omitempty" doc:"Volumes that are kept of an app that was removed"`
 	Routes   []Route        `json:"routes,omitempty" doc:"The routes that a write about routes changed, as they are now"`
 }

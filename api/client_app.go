@@ -14,6 +14,11 @@ func (c *Client) Apps(ctx context.Context, g cloud.GroupName) ([]App, error) {
 	return all[App](ctx, c, groupPath(g, "apps"), nil)
 }
 
+// CreateApp makes an app without a release.
+func (c *Client) CreateApp(ctx context.Context, app cloud.AppRef) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodPost, groupPath(app.Group, "apps"), nil, NewApp{Name: app.App})
+}
+
 // App shows an app.
 func (c *Client) App(ctx context.Context, app cloud.AppRef) (App, error) {
 	return call[App](ctx, c, http.MethodGet, appPath(app, ""), nil, nil)
@@ -50,13 +55,15 @@ func (c *Client) Diff(ctx context.Context, app cloud.AppRef, from, to int) ([]Di
 	return list.Items, err
 }
 
-// Env reads the environment of a release, of the current one for N 0.
+// Env reads the environment of a release, of the current one for N 0; before there is one, what the app's
+// next release starts with.
 func (c *Client) Env(ctx context.Context, r cloud.ReleaseRef) (Env, error) {
 	q := values{}.num("release", r.N)
 	return call[Env](ctx, c, http.MethodGet, appPath(r.AppRef, "env"), url.Values(q), nil)
 }
 
-// SetEnv makes a release with another environment and begins the switch to it.
+// SetEnv makes a release with another environment and begins the switch to it. An app without a current
+// release keeps the change for its next one: then Changed has no release.
 func (c *Client) SetEnv(ctx context.Context, app cloud.AppRef, e EnvChange) (Changed, error) {
 	return call[Changed](ctx, c, http.MethodPost, appPath(app, "env"), nil, e)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +14,7 @@ import (
 )
 
 func (c *command) apps() *urfave.Command {
-	return c.new("apps", "", "list apps", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
+	apps := c.new("apps", "[create NAME]", "list apps, or make one before its first push", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			apps, err := client.Apps(ctx, c.group(u))
 			if err != nil {
@@ -28,9 +29,27 @@ func (c *command) apps() *urfave.Command {
 			}
 			var rows [][]string
 			for _, a := range apps {
-				rows = append(rows, []string{string(a.Name), release(a.Current), string(a.Phase), fmt.Sprintf("%d/%d", a.Ready, a.Instances), strings.Join(first(append(a.Addresses, a.Hosts...)), " ")})
+				rows = append(rows, []string{string(a.Name), release(a.Current), cmp.Or(string(a.Phase), "no release"), fmt.Sprintf("%d/%d", a.Ready, a.Instances), strings.Join(first(append(a.Addresses, a.Hosts...)), " ")})
 			}
 			return c.table([]string{"APP", "CURRENT", "PHASE", "READY", "ADDRESS"}, rows)
+		}))
+	apps.Subcommands = []*urfave.Command{c.createApp()}
+	return apps
+}
+
+func (c *command) createApp() *urfave.Command {
+	return c.new("create", "NAME", "make an app without a release", 1, 1, []urfave.Flag{groupFlag, jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref, err := c.appRef(u, u.Args().First())
+			if err != nil {
+				return err
+			}
+			changed, err := client.CreateApp(ctx, ref)
+			if err != nil || u.Bool("json") {
+				return c.done(u)(changed, err)
+			}
+			c.say("app %s has no release yet: micro env %s KEY=VALUE, then micro push --app %s", ref, ref, ref.App)
+			return nil
 		}))
 }
 
@@ -50,7 +69,11 @@ func (c *command) appCommand() *urfave.Command {
 			}
 			c.print("app        %s", a.Name)
 			c.print("group      %s", a.Group)
-			c.print("current    %s (%s)", release(a.Current), a.Phase)
+			if a.Phase == "" {
+				c.print("current    - (no release yet)")
+			} else {
+				c.print("current    %s (%s)", release(a.Current), a.Phase)
+			}
 			if a.Rollout != 0 {
 				c.print("switching  to %s", release(a.Rollout))
 			}

@@ -170,7 +170,7 @@ func lookup(flags []urfave.Flag, name string) urfave.Flag {
 // elsewhere is what other command lines call what micro's commands do.
 var elsewhere = map[string]string{
 	"ls": "apps", "list": "apps", "rm": "delete", "remove": "delete", "destroy": "delete",
-	"deploy": "push", "build": "push", "create": "push", "info": "app", "show": "app", "inspect": "app", "status": "app",
+	"deploy": "push", "build": "push", "create": "apps create", "info": "app", "show": "app", "inspect": "app", "status": "app",
 	"sh": "exec", "ssh": "exec", "shell": "exec", "set": "env", "unset": "env", "config": "env", "domains": "routes",
 }
 

@@ -46,8 +46,16 @@ is about to take over is scaled too.
 
   micro scale shop -i 4 -m 256M
   micro scale shop worker=2 web=4`
+	case "apps":
+		return `An app can be made before its first push, to set its environment or to map hosts to it:
+
+  micro apps create shop
+  micro env shop DATABASE_URL=postgres://db.internal/shop
+  micro push --app shop`
 	case "env":
-		return `  micro env shop                    show it
+		return `An app that has no current release yet keeps the change for its first one.
+
+  micro env shop                    show it
   micro env shop COLOUR=blue DEBUG-   set COLOUR, unset DEBUG`
 	case "exec":
 		return `Its exit code is micro's.

@@ -262,6 +262,9 @@ func (c *command) env() *urfave.Command {
 				if u.Bool("json") {
 					return c.printJSON(env)
 				}
+				if env.Release == 0 {
+					c.say("%s has no current release yet: its next one starts with this", ref)
+				}
 				for _, k := range sorted(env.Env) {
 					c.print("%s=%s", k, env.Env[k])
 				}
@@ -280,6 +283,9 @@ func (c *command) env() *urfave.Command {
 			changed, err := insist(ctx, func() (api.Changed, error) { return client.SetEnv(ctx, ref.AppRef, change) })
 			if err != nil {
 				return err
+			}
+			if changed.Release == 0 {
+				c.say("kept for the first release of %s, which micro push makes", ref)
 			}
 			return c.await(ctx, u, client, ref.AppRef, changed)
 		}))

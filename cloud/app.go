@@ -18,6 +18,8 @@ type App struct {
 	History []int `json:"history,omitempty"`
 	// Rollout is the switch to another release that is under way.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Env is what was set before the app had a current release. Releases made until then start with it.
+	Env map[string]string `json:"env,omitempty"`
 }
 
 // Key is "apps/GROUP/APP".

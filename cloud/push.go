@@ -43,6 +43,10 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 		app = &App{AppRef: p.App, Created: at.At}
 	}
 	parent, _ := s.Release(p.App.Release(0))
+	if parent == nil && len(app.Env) > 0 {
+		// Set for this release by micro env: more than a default, less than what the push says itself.
+		p.Spec.EnvDefaults = changedEnv(p.Spec.EnvDefaults, app.Env, nil)
+	}
 	spec, formation, err := p.Spec.Resolve(p.Built, parent)
 	if err != nil {
 		return nil, ReleaseRef{}, err
@@ -139,6 +143,7 @@ func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
 		}
 	}
 	next.Current = n
+	next.Env = nil // its releases have it from now on
 	if rel, ok := s.Release(app.Release(n)); ok {
 		if !rel.Up || rel.Staged {
 			mapped, err := s.mapSpec(app.AppRef, rel.Spec.Routes, at)

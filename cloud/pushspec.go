@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"maps"
-	"strconv"
 	"time"
 )
 
@@ -151,7 +150,7 @@ func (p ProcessSpec) resolve(name ProcessName, b Built, env map[string]string) P
 		if len(b.Ports) > 0 {
 			port = b.Ports[0]
 		}
-		if n, err := strconv.Atoi(env["PORT"]); err == nil {
+		if n, err := parsePort(env["PORT"]); err == nil {
 			port = n
 		}
 		out.Port = or(p.Port, port)

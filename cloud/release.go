@@ -3,7 +3,6 @@ package cloud
 import (
 	"maps"
 	"slices"
-	"strconv"
 )
 
 // Promote returns the changes that begin to make a release current. Its formation is first raised to
@@ -186,67 +185,6 @@ func (s *State) Rollback(r AppRef, n int, at Stamp) ([]Change, ReleaseRef, error
 	return changes, rel.ReleaseRef, err
 }
 
-// Env returns the changes that make a release of the one named with another environment, and its name.
-// A release derived from a staged one is staged too. Where the environment is as asked for already there
-// are no changes, and the name is that of the release that has it.
-func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stamp) ([]Change, ReleaseRef, error) {
-	if len(set) == 0 && len(unset) == 0 {
-		return nil, ReleaseRef{}, Errorf(Invalid, "nothing to set or unset").WithCommand("micro env %s KEY=VALUE OTHER-", r)
-	}
-	for _, k := range unset {
-		if _, both := set[k]; both {
-			return nil, ReleaseRef{}, Errorf(Invalid, "%s is both set and unset", k).WithCommand("micro env %s", r)
-		}
-	}
-	app, rel, err := s.MustRelease(r)
-	if err != nil {
-		return nil, ReleaseRef{}, err
-	}
-	if rel.Pruned {
-		return nil, ReleaseRef{}, imageless(rel)
-	}
-	spec := rel.Spec
-	spec.Env = maps.Clone(rel.Spec.Env)
-	if spec.Env == nil {
-		spec.Env = map[string]string{}
-	}
-	for _, k := range unset {
-		delete(spec.Env, k)
-	}
-	maps.Copy(spec.Env, set)
-	if maps.Equal(spec.Env, rel.Spec.Env) && rel.Failure == nil {
-		return nil, rel.ReleaseRef, nil
-	}
-	// What the manifest said of routes has been done; they may have been changed since.
-	spec.Routes, spec.NoRoute = nil, false
-	if port, ok := set["PORT"]; ok {
-		if spec.Processes, err = withPort(rel.Spec.Processes, port); err != nil {
-			return nil, ReleaseRef{}, err
-		}
-	}
-	if err := errorsOf(spec, rel.Formation); err != nil {
-		return nil, ReleaseRef{}, err
-	}
-	changes, next, err := s.derive(app, rel, spec, maps.Clone(rel.Formation), rel.N != app.Current && rel.Staged, "env", at)
-	if err != nil {
-		return nil, ReleaseRef{}, err
-	}
-	return changes, next.ReleaseRef, nil
-}
-
-func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]Process, error) {
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return nil, Errorf(Invalid, "PORT %q is no number from 1 to 65535", port).WithCommand("micro env APP PORT=8080")
-	}
-	processes = maps.Clone(processes)
-	if web, ok := processes[Web]; ok {
-		web.Port = n
-		processes[Web] = web
-	}
-	return processes, nil
-}
-
 // Scale returns the changes that alter a release's formation in place. A change of memory or CPU
 // replaces its instances, one batch at a time; a change of their number does not. For an app without a
 // number also the release that is about to take over changes: what is scaled while a push is under way
@@ -354,6 +292,9 @@ func (s *State) Stop(r ReleaseRef, force bool) ([]Change, error) {
 		next := *app
 		next.Rollout = nil
 		changes = append(changes, Put(&next))
+	}
+	if rel == nil && len(changes) == 0 {
+		return nil, err
 	}
 	if !force {
 		if e := s.checkPublic(r.AppRef, changes); e != nil {

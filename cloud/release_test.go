@@ -123,34 +123,6 @@ func TestRollbackGivesUpASwitch(t *testing.T) {
 	y.phases(shop, "r1 current, r2 superseded")
 }
 
-func TestEnv(t *testing.T) {
-	y := begin(t)
-	y.pushed(shop, PushSpec{Env: map[string]string{"A": "1", "B": "2"}})
-	changes, ref, err := y.s.Env(shop.Release(0), map[string]string{"C": "3", "PORT": "3000"}, []string{"A", "nothing"}, ann)
-	y.do(changes, err)
-	rel := y.release(shop, ref.N)
-	if want := map[string]string{"B": "2", "C": "3", "PORT": "3000"}; !maps.Equal(rel.Spec.Env, want) || rel.Spec.Processes[Web].Port != 3000 {
-		t.Errorf("env is %v, port %d", rel.Spec.Env, rel.Spec.Processes[Web].Port)
-	}
-	if rel.Parent != 1 || rel.Cause != "env" || rel.Staged {
-		t.Errorf("release is %+v", rel)
-	}
-	y.phases(shop, "r1 current, r2 starting")
-	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"PORT": "http"}, nil, ann)
-	y.refuses(changes, err, Invalid, "PORT")
-	changes, _, err = y.s.Env(blog.Release(0), map[string]string{"A": "1"}, nil, ann)
-	y.refuses(changes, err, NotFound, "blog")
-	changes, _, err = y.s.Env(shop.Release(0), nil, nil, ann)
-	y.refuses(changes, err, Invalid, "nothing to set")
-	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, []string{"A"}, ann)
-	y.refuses(changes, err, Invalid, "both set and unset")
-	// What is as asked for already makes no release.
-	changes, ref, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, []string{"nothing"}, ann)
-	if len(changes) > 0 || ref != shop.Release(1) || err != nil {
-		t.Errorf("made %d changes for %s, %v", len(changes), ref, err)
-	}
-}
-
 func TestScale(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, instances(1))

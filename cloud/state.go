@@ -168,7 +168,11 @@ func (s *State) MustRelease(r ReleaseRef) (*App, *Release, error) {
 		return nil, nil, err
 	}
 	if r.N == 0 && app.Current == 0 {
-		return app, nil, Errorf(NotFound, "app %s has no current release yet", r.AppRef).WithCommand("micro releases %s", r.AppRef)
+		e := Errorf(NotFound, "app %s has no current release yet", r.AppRef)
+		if app.Last == 0 {
+			return app, nil, e.WithCommand("micro push --app %s", r.App)
+		}
+		return app, nil, e.WithCommand("micro releases %s", r.AppRef)
 	}
 	rel, ok := s.Release(r)
 	if !ok {

@@ -64,19 +64,7 @@ func errorsOf(s Spec, f Formation) error {
 	for _, j := range s.Cron {
 		errs = append(errs, j.Validate())
 	}
-	bytes := 0
-	for _, k := range sortedKeys(s.Env) {
-		if err := CheckEnvName(k); err != nil {
-			errs = append(errs, err)
-		}
-		if strings.ContainsRune(s.Env[k], 0) {
-			bad("environment variable %s has a NUL byte", k)
-		}
-		bytes += len(k) + len(s.Env[k]) + 2
-	}
-	if bytes > MaxEnvBytes {
-		bad("the environment has %d bytes, at most %d are allowed", bytes, MaxEnvBytes)
-	}
+	errs = append(errs, errorsOfEnv(s.Env))
 	names, paths := map[string]bool{}, map[string]bool{}
 	for _, v := range s.Volumes {
 		errs = append(errs, v.Validate())
@@ -99,6 +87,30 @@ func errorsOf(s Spec, f Formation) error {
 		if s.Strategy.Kind == Recreate {
 			bad("strategy recreate has no surge: an instance ends before the next starts in its place")
 		}
+	}
+	return Join(errs...)
+}
+
+// errorsOfEnv reports everything that is wrong with an environment.
+func errorsOfEnv(env map[string]string) error {
+	var errs []error
+	bytes := 0
+	for _, k := range sortedKeys(env) {
+		if err := CheckEnvName(k); err != nil {
+			errs = append(errs, err)
+		}
+		if strings.ContainsRune(env[k], 0) {
+			errs = append(errs, Errorf(Invalid, "environment variable %s has a NUL byte", k))
+		}
+		bytes += len(k) + len(env[k]) + 2
+	}
+	if port, ok := env["PORT"]; ok {
+		if _, err := parsePort(port); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if bytes > MaxEnvBytes {
+		errs = append(errs, Errorf(Invalid, "the environment has %d bytes, at most %d are allowed", bytes, MaxEnvBytes))
 	}
 	return Join(errs...)
 }

@@ -54,6 +54,14 @@ func (h *Handler) serveApps() {
 			key := func(a *cloud.App) string { return string(a.App) }
 			return page(v.State.Apps(in.Group), in.Paging, key, func(a *cloud.App) api.App { return h.app(v, a) }), nil
 		})
+	get(h, operation("create-app", "POST /v1/groups/{group}/apps", "Make an app without a release, to set its environment and map hosts before the first push"),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			Body api.NewApp
+		}) (api.Changed, error) {
+			app, at, n := cloud.AppRef{Group: in.Group, App: in.Body.Name}, h.stamp(ctx), 0
+			return h.update(ctx, "create", app.String(), &n, func(s *cloud.State) ([]cloud.Change, error) { return s.Create(app, at) })
+		})
 	get(h, operation("app", "GET /v1/groups/{group}/apps/{app}", "Show an app"),
 		func(ctx context.Context, in *AppInput) (api.App, error) {
 			v := h.view(ctx)

@@ -37,6 +37,7 @@ var policy = map[string]rule{
 	"load-image": {needs: cloud.MayAdminister, read: uploadTimeout},
 
 	"apps":           {needs: cloud.MayRead},
+	"create-app":     {needs: cloud.MayDeploy},
 	"app":            {needs: cloud.MayRead},
 	"releases":       {needs: cloud.MayRead},
 	"release":        {needs: cloud.MayRead},

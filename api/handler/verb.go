@@ -141,18 +141,11 @@ func (h *Handler) serveEnv() {
 			AppInput
 			Release int `query:"release" minimum:"0" doc:"Missing: the current one"`
 		}) (api.Env, error) {
-			s := h.Store.State()
-			ref := in.ref().Release(in.Release)
-			ref.N = current(s, ref)
-			_, rel, err := s.MustRelease(ref)
-			if err != nil {
-				return api.Env{}, err
+			env, n, err := h.Store.State().EnvOf(in.ref().Release(in.Release))
+			if env == nil {
+				env = map[string]string{}
 			}
-			env := api.Env{Release: rel.N, Env: rel.Spec.Env}
-			if env.Env == nil {
-				env.Env = map[string]string{}
-			}
-			return env, nil
+			return api.Env{Release: n, Env: env}, err
 		})
 	get(h, operation("set-env", "POST /v1/groups/{group}/apps/{app}/env", "Make a release with another environment"),
 		func(ctx context.Context, in *struct {

@@ -1,0 +1,154 @@
+package cloud
+
+import (
+	"maps"
+	"strconv"
+)
+
+// Create returns the changes that make an app without a release. Its environment can be set before the first
+// push, and hosts can be mapped to it.
+func (s *State) Create(r AppRef, at Stamp) ([]Change, error) {
+	if err := s.checkNewApp(r); err != nil {
+		return nil, err
+	}
+	if _, ok := s.App(r); ok {
+		return nil, Errorf(Conflict, "app %s exists already", r).WithCommand("micro app %s", r)
+	}
+	return []Change{Put(&App{AppRef: r, Created: at.At})}, nil
+}
+
+// Env returns the changes that set and unset variables of a release's environment, and the release that has
+// the result. Usually that is a new release, derived from r; one derived from a staged release is staged too.
+// Where the environment is already as asked for there are no changes, and the release is the one that has it.
+//
+// For an app that never had a current release the variables are kept with the app, and the release is 0: its
+// next release starts with them.
+func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stamp) ([]Change, ReleaseRef, error) {
+	if len(set) == 0 && len(unset) == 0 {
+		return nil, ReleaseRef{}, Errorf(Invalid, "nothing to set or unset").WithCommand("micro env %s KEY=VALUE OTHER-", r)
+	}
+	for _, k := range unset {
+		if _, both := set[k]; both {
+			return nil, ReleaseRef{}, Errorf(Invalid, "%s is both set and unset", k).WithCommand("micro env %s", r)
+		}
+	}
+	if _, ok := s.App(r.AppRef); !ok {
+		return nil, ReleaseRef{}, Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithCommand("micro apps create %s", r.AppRef)
+	}
+	app, rel, err := s.envOf(r)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	if rel == nil {
+		changes, err := app.setEnv(set, unset)
+		return changes, app.Release(0), err
+	}
+	if rel.Pruned {
+		return nil, ReleaseRef{}, imageless(rel)
+	}
+	spec := rel.Spec
+	spec.Env = changedEnv(rel.Spec.Env, set, unset)
+	if maps.Equal(spec.Env, rel.Spec.Env) && rel.Failure == nil {
+		return nil, rel.ReleaseRef, nil
+	}
+	// What the manifest said of routes has been done; they may have been changed since.
+	spec.Routes, spec.NoRoute = nil, false
+	if port, ok := set["PORT"]; ok {
+		if spec.Processes, err = withPort(rel.Spec.Processes, port); err != nil {
+			return nil, ReleaseRef{}, err
+		}
+	}
+	if err := errorsOf(spec, rel.Formation); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	changes, next, err := s.derive(app, rel, spec, maps.Clone(rel.Formation), rel.N != app.Current && rel.Staged, "env", at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	return changes, next.ReleaseRef, nil
+}
+
+// EnvOf returns the environment of a release, and the release's number. An app that never had a current
+// release has one of its own, with number 0: that which its next release starts with.
+func (s *State) EnvOf(r ReleaseRef) (env map[string]string, n int, err error) {
+	app, rel, err := s.envOf(r)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case rel == nil:
+		return app.Env, 0, nil
+	}
+	return rel.Spec.Env, rel.N, nil
+}
+
+// envOf returns the app and the release whose environment r means: without a number the current release, or
+// before there is one the release that the app is switching to. The release is nil where the app itself keeps
+// the environment.
+func (s *State) envOf(r ReleaseRef) (*App, *Release, error) {
+	app, err := s.MustApp(r.AppRef)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case r.N != 0 || app.Current != 0:
+	case app.Rollout != nil:
+		r.N = app.Rollout.To
+	default:
+		// A staged release has its environment already: what the app were given would never reach it.
+		for rel := range s.Releases(r.AppRef) {
+			if rel.Staged || rel.Up {
+				return nil, nil, Errorf(Conflict, "app %s has no current release; %s is staged and has an environment of its own", r.AppRef, rel.ReleaseRef).
+					WithCommand("micro env %s", rel.ReleaseRef)
+			}
+		}
+		return app, nil, nil
+	}
+	return s.MustRelease(r)
+}
+
+// setEnv changes the environment that the app's first release is to start with.
+func (a *App) setEnv(set map[string]string, unset []string) ([]Change, error) {
+	next := *a
+	next.Env = changedEnv(a.Env, set, unset)
+	if maps.Equal(next.Env, a.Env) {
+		return nil, nil
+	}
+	if err := errorsOfEnv(next.Env); err != nil {
+		return nil, err
+	}
+	return []Change{Put(&next)}, nil
+}
+
+func changedEnv(env, set map[string]string, unset []string) map[string]string {
+	changed := maps.Clone(env)
+	if changed == nil {
+		changed = map[string]string{}
+	}
+	for _, k := range unset {
+		delete(changed, k)
+	}
+	maps.Copy(changed, set)
+	return changed
+}
+
+// parsePort reads the value of the environment variable PORT.
+func parsePort(value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > 65535 {
+		return 0, Errorf(Invalid, "PORT %q is not a number from 1 to 65535", value).WithCommand("micro env APP PORT=8080")
+	}
+	return n, nil
+}
+
+func withPort(processes map[ProcessName]Process, port string) (map[ProcessName]Process, error) {
+	n, err := parsePort(port)
+	if err != nil {
+		return nil, err
+	}
+	processes = maps.Clone(processes)
+	if web, ok := processes[Web]; ok {
+		web.Port = n
+		processes[Web] = web
+	}
+	return processes, nil
+}
