@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -66,24 +65,18 @@ func newSSHTarget(u *url.URL, command []string) (sshTarget, error) {
 
 // dial starts an ssh. Whether it gets anywhere shows with the first answer.
 func (t sshTarget) dial(context.Context) (net.Conn, error) {
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	conn, theirs, err := newLink()
 	if err != nil {
 		return nil, err
 	}
-	theirs, ours := os.NewFile(uintptr(pair[0]), "ssh"), os.NewFile(uintptr(pair[1]), "micro")
-	defer theirs.Close()
-	defer ours.Close()
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		return nil, err
-	}
+	defer theirs.close()
 	// It outlives the context of the request that it is dialled for.
 	cmd := exec.Command(t.command[0], append(t.command[1:len(t.command):len(t.command)], t.args...)...)
 	c := &sshConn{Conn: conn, ended: make(chan struct{})}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, &c.said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs.in, theirs.out, &c.said
 	cmd.WaitDelay = time.Second
 	// Ctrl-C is ours to deal with: the connection may still be needed to cancel a push.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		conn.Close()
 		return nil, cloud.Errorf(cloud.Unavailable, "cannot run %s: %w", t.command[0], err).WithHint("install OpenSSH's client, or name another by MICRO_SSH")

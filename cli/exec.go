@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -110,7 +109,7 @@ func (c *command) takeTerminal(cmd *api.Command, streams *api.Streams) (restore 
 		return nil, cloud.Errorf(cloud.Internal, "cannot take the terminal over: %w", err)
 	}
 	resized, sizes := make(chan os.Signal, 1), make(chan api.Size, 1)
-	signal.Notify(resized, syscall.SIGWINCH)
+	notifyResized(resized)
 	stop := make(chan struct{})
 	go func() {
 		for {

@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -129,6 +128,9 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 	if err != nil {
 		return cloud.Errorf(cloud.Internal, "cannot find micro's own program: %w", err)
 	}
+	if runtime.GOOS != "linux" {
+		return c.Up(ctx, cfg, func(api.Node) {}) // which says why not
+	}
 	if os.Geteuid() != 0 {
 		return cloud.Errorf(cloud.Denied, "micro up must be run as root: it makes containers and networks").WithCommand("sudo micro up --detach")
 	}
@@ -152,7 +154,7 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 	cmd := exec.Command(self, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives this terminal
+	cmd.SysProcAttr = ownSession() // it outlives this terminal
 	if err := cmd.Start(); err != nil {
 		return cloud.Errorf(cloud.Internal, "cannot start the node: %w", err)
 	}
@@ -280,7 +282,7 @@ func (c *command) dataOfTarget(data string) (string, error) {
 func (c *command) waitEnd(ctx context.Context, node api.Node) error {
 	deadline := time.After(2 * time.Minute)
 	for {
-		if err := syscall.Kill(node.PID, 0); errors.Is(err, syscall.ESRCH) {
+		if ended(node.PID) {
 			c.say("node %s is down; micro up runs its apps again", node.Name)
 			return nil
 		}

@@ -143,9 +143,7 @@ func replace(path string, text []byte, mode fs.FileMode) error {
 	uid, gid := -1, -1
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			uid, gid = int(st.Uid), int(st.Gid)
-		}
+		uid, gid = ownerOf(info)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".micro-*")
 	if err != nil {

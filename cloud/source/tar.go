@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -105,8 +104,8 @@ func (o *opener) close() {
 }
 
 func (o *opener) open(p string) (*os.File, error) {
-	// Something else may have taken the file's place: without O_NONBLOCK a FIFO would keep us waiting.
-	const flags = os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOFOLLOW
+	// Something else may have taken the file's place.
+	const flags = os.O_RDONLY | plainFile
 	dir, name := path.Split(p)
 	if dir == "" {
 		return o.root.OpenFile(name, flags, 0)
