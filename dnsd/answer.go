@@ -6,10 +6,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Answer writes the answer to a query into b, which it may grow, and returns it. False means that the
-// name is none of ours and the client may have it looked up.
+// Answer appends the answer to b[:0] and returns it. It returns false if the name is in none of our zones
+// and the query should be forwarded for this client.
 //
-// It is a pure function of the zone, the query and the view.
+// Answer is a pure function of the zone, the query and the view.
 func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {
 	m := newMessage(b, q)
 	if v.Recurse {
@@ -33,14 +33,14 @@ func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {
 	}
 	name := q.Name()
 	switch {
-	case z.private.holds(name):
+	case z.private.contains(name):
 		z.answerPrivate(&m, v)
-	case z.claims(name):
+	case z.ownsInternal(name):
 		z.answerInternal(&m, v)
-	case z.local.holds(name):
+	case z.local.contains(name):
 		z.answerLocal(&m)
 	case isReverse(name) && z.answerReverse(&m, v):
-	case z.answerUnused(&m):
+	case z.answerSpecialUse(&m):
 	case !v.Recurse, q.Type == dns.TypeANY:
 		return m.refuse(dns.ExtendedErrorCodeNotAuthoritative), true
 	default:
@@ -49,12 +49,12 @@ func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {
 	return m.finish(), true
 }
 
-// metaType is a type that is no data and that we have no use for (RFC 6895, section 3.1).
+// metaType reports whether a type is a meta-type that we don't support (RFC 6895, section 3.1).
 func metaType(t uint16) bool {
 	return t == dns.TypeOPT || t == 0 || 128 <= t && t < dns.TypeANY
 }
 
-// refuse answers REFUSED and, to those who understand it, why (RFC 8914).
+// refuse answers REFUSED, with an extended error as the reason (RFC 8914).
 func (m *message) refuse(why uint16) []byte {
 	m.rcode, m.info = dns.RcodeRefused, int(why)
 	return m.finish()
@@ -64,65 +64,65 @@ func (z *Zone) answerPrivate(m *message, v View) {
 	var room [maxName]byte
 	key := treeKey(room[:0], m.q.Name(), z.private.labels)
 	found := z.findHost(key)
-	if !m.begin(&z.private, len(key) == 0, found) {
+	if !m.answerCommon(&z.private, len(key) == 0, found) {
 		return
 	}
 	switch {
 	case len(key) == 0 && m.q.Type == dns.TypeNS:
-		// The name server is this node, at the address that the client reaches anyway.
-		glue := len(m.b) + 12
-		if m.answer(m.record(questionName, dns.TypeNS, ttl, z.private.ns)) && v.A.IsValid() && m.address(glue, v.A) {
+		// The name server is this node, so its address is the one at which the client reaches the node.
+		nsName := len(m.b) + 12
+		if m.countAnswer(m.appendRecord(questionName, dns.TypeNS, ttl, z.private.ns)) && v.A.IsValid() && m.appendAddress(nsName, v.A) {
 			m.additional++
 		}
-	case found == between:
+	case found == emptyNonTerminal:
 	case m.q.Type == dns.TypeA && v.A.IsValid():
-		m.answer(m.address(questionName, v.A))
+		m.countAnswer(m.appendAddress(questionName, v.A))
 	case m.q.Type == dns.TypeAAAA && v.AAAA.IsValid():
-		m.answer(m.address(questionName, v.AAAA))
+		m.countAnswer(m.appendAddress(questionName, v.AAAA))
 	}
-	m.end(&z.private)
+	m.addSOAIfEmpty(&z.private)
 }
 
-// begin writes what all our zones have in common: whether the name exists, the SOA at the top, and the
-// least answer to ANY (RFC 8482, section 4.2). It returns false where that is all.
-func (m *message) begin(a *authority, top bool, found existence) bool {
+// answerCommon writes the answers that are the same in all our zones: NXDOMAIN, the SOA at the apex, and the
+// minimal answer to ANY (RFC 8482, section 4.2). It returns false if the answer is then complete.
+func (m *message) answerCommon(a *authority, apex bool, found existence) bool {
 	m.flags |= flagAA
 	switch {
 	case found == absent:
 		m.rcode = dns.RcodeNameError
 	case m.q.Type == dns.TypeANY:
-		m.answer(m.record(questionName, dns.TypeHINFO, ttl, []byte("\x07RFC8482\x00")))
+		m.countAnswer(m.appendRecord(questionName, dns.TypeHINFO, ttl, []byte("\x07RFC8482\x00")))
 		return false
-	case top && m.q.Type == dns.TypeSOA:
-		m.answer(m.record(questionName, dns.TypeSOA, ttl, a.soa))
+	case apex && m.q.Type == dns.TypeSOA:
+		m.countAnswer(m.appendRecord(questionName, dns.TypeSOA, ttl, a.soa))
 		return false
 	default:
 		return true
 	}
-	m.soa(a)
+	m.appendSOA(a)
 	return false
 }
 
-// end turns an answer without records into NODATA.
-func (m *message) end(a *authority) {
+// addSOAIfEmpty turns an answer without records into NODATA, which needs the zone's SOA (RFC 2308).
+func (m *message) addSOAIfEmpty(a *authority) {
 	if m.answers == 0 && m.flags&flagTC == 0 {
-		m.soa(a)
+		m.appendSOA(a)
 	}
 }
 
-// answerLocal answers for "localhost" and all below it (RFC 6761, section 6.3).
+// answerLocal answers for "localhost" and the names below it (RFC 6761, section 6.3).
 func (z *Zone) answerLocal(m *message) {
-	top := m.q.nameLen == len(z.local.origin)
-	if !m.begin(&z.local, top, present) {
+	apex := m.q.nameLen == len(z.local.origin)
+	if !m.answerCommon(&z.local, apex, present) {
 		return
 	}
 	switch {
 	case m.q.Type == dns.TypeA:
-		m.answer(m.address(questionName, netip.AddrFrom4([4]byte{127, 0, 0, 1})))
+		m.countAnswer(m.appendAddress(questionName, netip.AddrFrom4([4]byte{127, 0, 0, 1})))
 	case m.q.Type == dns.TypeAAAA:
-		m.answer(m.address(questionName, netip.IPv6Loopback()))
-	case m.q.Type == dns.TypeNS && top:
-		m.answer(m.record(questionName, dns.TypeNS, ttl, z.local.ns))
+		m.countAnswer(m.appendAddress(questionName, netip.IPv6Loopback()))
+	case m.q.Type == dns.TypeNS && apex:
+		m.countAnswer(m.appendRecord(questionName, dns.TypeNS, ttl, z.local.ns))
 	}
-	m.end(&z.local)
+	m.addSOAIfEmpty(&z.local)
 }

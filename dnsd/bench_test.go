@@ -9,7 +9,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// bigView has so many apps, each with one release that runs.
+// bigView returns a view with many apps, each with one running release.
 func bigView(apps int) cloud.View {
 	v := cloud.NewView()
 	var changes []cloud.Change
@@ -21,7 +21,7 @@ func bigView(apps int) cloud.View {
 	return v
 }
 
-func parsed(t testing.TB, name string, qtype uint16) *Query {
+func parseQuery(t testing.TB, name string, qtype uint16) *Query {
 	wire, err := new(dns.Msg).SetQuestion(name, qtype).Pack()
 	if err != nil {
 		t.Fatal(err)
@@ -33,11 +33,11 @@ func parsed(t testing.TB, name string, qtype uint16) *Query {
 
 func BenchmarkAnswer(b *testing.B) {
 	for _, apps := range []int{10, 100_000} {
-		z := compiled(b, bigView(apps))
+		z := compileZone(b, bigView(apps))
 		for _, name := range []string{"app-%06d.micro.test.", "nope-%06d.micro.test."} {
 			queries := make([]*Query, 1000)
 			for i := range queries {
-				queries[i] = parsed(b, fmt.Sprintf(name, i*7919%apps), dns.TypeA)
+				queries[i] = parseQuery(b, fmt.Sprintf(name, i*7919%apps), dns.TypeA)
 			}
 			b.Run(fmt.Sprintf("%d/%.4s", apps, name), func(b *testing.B) {
 				b.ReportAllocs()
@@ -56,11 +56,11 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
-// BenchmarkCompile changes one app of many.
+// BenchmarkCompile measures a change of one app of many.
 func BenchmarkCompile(b *testing.B) {
 	for _, apps := range []int{10, 100_000} {
 		old := bigView(apps)
-		z := compiled(b, old)
+		z := compileZone(b, old)
 		v := old
 		v.State = v.State.Apply(2, []cloud.Change{cloud.Put(app("default", "fresh", 0))})
 		b.Run(fmt.Sprint(apps), func(b *testing.B) {
@@ -74,13 +74,13 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-// TestAllocations keeps plain answers free of garbage.
+// TestAllocations checks that plain answers allocate nothing.
 func TestAllocations(t *testing.T) {
-	z := compiled(t, shopView())
+	z := compileZone(t, shopView())
 	room := make([]byte, maxUDP)
 	f := func(name string, qtype uint16, v View, most float64) {
 		t.Helper()
-		q := parsed(t, name, qtype)
+		q := parseQuery(t, name, qtype)
 		if n := testing.AllocsPerRun(100, func() {
 			q.Parse(q.msg)
 			z.Answer(room[:0], q, v)

@@ -9,14 +9,14 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Sockets binds addresses as net.ListenTCP and net.ListenUDP do. A node whose sockets outlive its process
-// takes those that are bound already.
+// Sockets binds addresses as net.ListenTCP and net.ListenUDP do. With socket activation, a node returns the
+// sockets that systemd has already bound.
 type Sockets interface {
 	ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error)
 	ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, error)
 }
 
-// ownSockets are bound by the server for itself.
+// ownSockets binds new sockets.
 type ownSockets struct{}
 
 func (ownSockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error) {
@@ -27,9 +27,9 @@ func (ownSockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, 
 	return net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
 }
 
-// bind takes an address by TCP and by UDP.
+// bind binds an address for TCP and UDP.
 func bind(sockets Sockets, addr netip.AddrPort) (*udpSocket, *net.TCPListener, error) {
-	const tries = 16 // of free ports, until one is free for both
+	const tries = 16 // port 0: how many TCP ports to try until the same UDP port is free too
 	for try := 1; ; try++ {
 		t, err := sockets.ListenTCP(family("tcp", addr), addr)
 		if err != nil {
@@ -47,7 +47,8 @@ func bind(sockets Sockets, addr netip.AddrPort) (*udpSocket, *net.TCPListener, e
 	}
 }
 
-// family keeps 0.0.0.0 from meaning every IPv6 address too; [::] does mean both.
+// family returns "tcp4" or "udp4" for an IPv4 address: with "tcp", 0.0.0.0 would bind all IPv6 addresses too.
+// [::] binds both families.
 func family(network string, addr netip.AddrPort) string {
 	if addr.Addr().Is4() {
 		return network + "4"
@@ -58,18 +59,18 @@ func family(network string, addr netip.AddrPort) string {
 func bindError(addr netip.AddrPort, network string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return cloud.Errorf(cloud.Conflict, "dns: address %s is taken (port %d/%s): %w", addr, addr.Port(), network, err).
+		return cloud.Errorf(cloud.Conflict, "dns: address %s is already in use (port %d/%s): %w", addr, addr.Port(), network, err).
 			WithHint("ss -lnp '( sport = :%d )' names the holder; choose another address with --dns", addr.Port())
 	case errors.Is(err, syscall.EACCES):
-		return cloud.Errorf(cloud.Denied, "dns: may not listen on %s: %w", addr, err).WithHint("run as root, or choose a port above 1023 with --dns")
+		return cloud.Errorf(cloud.Denied, "dns: not allowed to listen on %s: %w", addr, err).WithHint("run as root, or choose a port above 1023 with --dns")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return cloud.Errorf(cloud.Invalid, "dns: this machine has no address %s: %w", addr.Addr(), err).WithHint("ip -br address")
 	}
 	return cloud.Errorf(cloud.Unavailable, "dns: listen on %s: %w", addr, err)
 }
 
-// PickAddr returns the first of the addresses that can be bound now, by UDP and TCP. A node that was not
-// told where to listen tries DefaultAddrs and remembers what it got: clients have been set up for it.
+// PickAddr returns the first candidate that can be bound now, by UDP and TCP. A node without --dns calls it
+// once with DefaultAddrs and stores the result, because clients are then configured with that address.
 func PickAddr(candidates ...netip.AddrPort) (netip.AddrPort, error) {
 	var errs []error
 	for _, addr := range candidates {
@@ -85,8 +86,8 @@ func PickAddr(candidates ...netip.AddrPort) (netip.AddrPort, error) {
 	return netip.AddrPort{}, errors.Join(errs...)
 }
 
-// DefaultAddrs are the addresses that DNS is tried at: never the wildcard, which would take port 53 from
-// whatever else serves it on this machine.
+// DefaultAddrs returns the addresses to try for DNS. The wildcard is not among them: it would take port 53
+// from other DNS servers on this machine.
 func DefaultAddrs() []netip.AddrPort {
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	return []netip.AddrPort{netip.AddrPortFrom(loopback, 53), netip.AddrPortFrom(loopback, 5354)}

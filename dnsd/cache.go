@@ -11,34 +11,33 @@ import (
 
 const (
 	cacheBytes = 8 << 20
-	entryBytes = 256 // what an entry costs beside its data
+	entryBytes = 256 // overhead of an entry, beside its data
 
-	// A reply that has expired is kept for this long: it is better than nothing where no upstream answers
-	// (RFC 8767, section 5).
+	// Expired replies are kept for staleMax, to be served when no upstream answers (RFC 8767, section 5).
 	staleMax = 24 * time.Hour
-	staleTTL = 30 // seconds, of a stale record in an answer
+	staleTTL = 30 // seconds; TTL of stale records in answers
 
-	// A look-up that failed is not tried again for this long, doubled for each failure in a row (RFC 9520,
-	// section 3.2). The longest is short: a laptop that is back on its network must not wait.
+	// A failed lookup is not retried for failureMin, which doubles with each failure in a row (RFC 9520,
+	// section 3.2). failureMax is short so that a laptop which is back on its network need not wait.
 	failureMin = time.Second
 	failureMax = 10 * time.Second
 )
 
-// cache remembers replies and failures. Where memory is short, the least recently used are dropped first.
+// cache holds replies and failures, up to cacheBytes. It evicts the least recently used entries first.
 type cache struct {
 	mu      sync.Mutex
 	entries map[string]*list.Element
-	recent  *list.List // of *entry, the latest first
+	recent  *list.List // of *entry, most recently used first
 	bytes   int
 }
 
-// entry is what the cache knows of one question.
+// entry is what the cache holds for one question.
 type entry struct {
 	key      string
 	reply    *reply // nil: no upstream has answered yet
 	stored   time.Time
-	failures int       // in a row, since the reply came
-	retry    time.Time // no upstream is asked before
+	failures int       // in a row, since the last reply
+	retry    time.Time // don't ask an upstream before this time
 }
 
 func (e *entry) size() int {
@@ -51,7 +50,7 @@ func (e *entry) size() int {
 
 func (c *cache) init() { c.entries, c.recent = map[string]*list.Element{}, list.New() }
 
-// cacheKey is what an answer depends on.
+// cacheKey returns a key of everything that an upstream's answer depends on.
 func cacheKey(q *Query) string {
 	var room [maxName + 5]byte
 	key := append(room[:0], q.Name()...)
@@ -66,18 +65,18 @@ func cacheKey(q *Query) string {
 	return string(append(key, bits))
 }
 
-// known is what the cache knows of a question now.
-type known struct {
+// cacheState is what the cache holds for a question at one moment.
+type cacheState struct {
 	reply   *reply // nil for none
 	age     time.Duration
-	failing bool // the last look-up failed, and it is too early for another
+	failing bool // the last lookup failed, and it is too early to retry
 }
 
-// fresh reports whether the reply may be used without asking again.
-func (k known) fresh() bool { return k.reply != nil && k.age < k.reply.life }
+// fresh reports whether there is a reply that has not expired.
+func (k cacheState) fresh() bool { return k.reply != nil && k.age < k.reply.life }
 
-// get returns what is known of a question.
-func (c *cache) get(key string) (k known) {
+// state returns what the cache holds for a question.
+func (c *cache) state(key string) (k cacheState) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,13 +94,13 @@ func (c *cache) get(key string) (k known) {
 	}
 	if k.reply == nil && !k.failing && e.failures == 0 {
 		c.remove(el)
-		return known{}
+		return cacheState{}
 	}
 	c.recent.MoveToFront(el)
 	return k
 }
 
-// put remembers a reply. One that must not be used again only ends the row of failures.
+// put stores a reply and resets the count of failures. A reply with a lifetime of 0 is not stored.
 func (c *cache) put(key string, r *reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +112,7 @@ func (c *cache) put(key string, r *reply) {
 	}
 }
 
-// fail remembers that no upstream had an answer. What was known before stays.
+// fail records that no upstream had an answer. An older reply is kept.
 func (c *cache) fail(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +127,7 @@ func (c *cache) fail(key string) {
 	c.insert(e)
 }
 
-// forgetFailures lets every look-up be tried again at once: there are other upstreams now.
+// forgetFailures lets every lookup be retried at once. It is called when the upstreams have changed.
 func (c *cache) forgetFailures() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,9 +150,9 @@ func (c *cache) remove(el *list.Element) {
 	c.bytes -= e.size()
 }
 
-// write returns the answer that a known reply makes, nil where there is none. A stale one says so (RFC
-// 8914, sections 4.4 and 4.20).
-func (k known) write(b []byte, q *Query) []byte {
+// write returns the answer for a cached reply, nil if there is none. A stale answer has an extended error
+// that says so (RFC 8914, sections 4.4 and 4.20).
+func (k cacheState) write(b []byte, q *Query) []byte {
 	if k.reply == nil {
 		return nil
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Compile returns the zone of a view, given the zone of an older one. It looks at what differs between
-// the two alone and shares the rest with prev; where the difference is not known any more it starts
-// from nothing.
+// Compile returns the zone of the new view. prev is the zone of the old view: Compile changes only what
+// differs between the two views and shares the rest with prev. If the difference is no longer known, it
+// compiles everything.
 func Compile(prev *Zone, old, new cloud.View) *Zone {
 	apps, hosts, ok := new.Touched(old)
 	b := builder{domain: cloud.Domain(prev.domain)}
 	if !ok {
-		prev, old = prev.empty(), cloud.NewView()
-		apps, hosts = everything(new)
+		prev, old = prev.emptyCopy(), cloud.NewView()
+		apps, hosts = allRefs(new)
 	}
-	// A route keeps the release running that it names.
+	// Releases that a route names keep running, so a changed route may change what its apps run.
 	for host := range hosts {
 		for _, s := range []*cloud.State{old.State, new.State} {
 			if vhost, ok := s.VirtualHost(host); ok {
@@ -29,7 +29,7 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 		}
 	}
 	b.hosts, b.services, b.addrs = prev.hosts.Txn(), prev.services.Txn(), prev.addrs.Txn()
-	for ref := range apps { // all of them first: an address may move from one app to another
+	for ref := range apps { // remove from all apps before adding: an address may move from one app to another
 		b.removeApp(old, new, ref)
 	}
 	for ref := range apps {
@@ -37,22 +37,22 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 	}
 	for host := range hosts {
 		_, exists := new.State.VirtualHost(host)
-		b.own(host, ownHost, exists)
+		b.setOwner(host, ownHost, exists)
 	}
 	z := *prev
 	z.hosts, z.services, z.addrs = b.hosts.Commit(), b.services.Commit(), b.addrs.Commit()
-	if !ok { // a change of a group touches everything
+	if !ok { // a changed group makes Touched return false
 		z.groups = groupNames(new.State)
 	}
 	z.setSerial(uint32(new.State.Rev()))
 	return &z
 }
 
-// empty is the zone of the same domain with nothing in it but the node's own names.
-func (z *Zone) empty() *Zone {
+// emptyCopy returns a zone of the same domain with only the node's own names.
+func (z *Zone) emptyCopy() *Zone {
 	e, err := NewZone(z.domain, z.subnets...)
 	if err != nil {
-		panic(err) // it was a domain before
+		panic(err) // z was made from the same domain
 	}
 	return e
 }
@@ -65,7 +65,7 @@ func groupNames(s *cloud.State) map[string]bool {
 	return names
 }
 
-func everything(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
+func allRefs(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
 	apps, hosts := map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
 	for app := range v.State.Apps("") {
 		apps[app.AppRef] = true
@@ -90,7 +90,7 @@ func addTargets(apps map[cloud.AppRef]bool, vhost *cloud.VirtualHost) {
 	}
 }
 
-// builder changes a zone's trees.
+// builder edits copies of a zone's trees.
 type builder struct {
 	domain   cloud.Domain
 	hosts    *iradix.Txn[owners]
@@ -98,8 +98,8 @@ type builder struct {
 	addrs    *iradix.Txn[cloud.AppRef]
 }
 
-// own gives a host in the private domain one more reason to exist, or takes it away.
-func (b *builder) own(host cloud.Host, by owners, exists bool) {
+// setOwner adds or removes one owner of a name in the private domain. A name without owners is deleted.
+func (b *builder) setOwner(host cloud.Host, by owners, exists bool) {
 	key, in := hostKey(string(host), string(b.domain))
 	if !in {
 		return
@@ -118,12 +118,12 @@ func (b *builder) own(host cloud.Host, by owners, exists bool) {
 	}
 }
 
-// removeApp takes away what an app had and has no more.
+// removeApp deletes the names and addresses that an app had in the old view only.
 func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
 	now := b.releases(new.State, ref)
 	for host := range b.releases(old.State, ref) {
 		if !now[host] {
-			b.own(host, ownRelease, false)
+			b.setOwner(host, ownRelease, false)
 		}
 	}
 	for i := range old.Instances.OfApp(ref) {
@@ -133,7 +133,7 @@ func (b *builder) removeApp(old, new cloud.View, ref cloud.AppRef) {
 		}
 	}
 	if _, ok := new.State.App(ref); !ok {
-		b.own(b.domain.App(ref), ownApp, false)
+		b.setOwner(b.domain.App(ref), ownApp, false)
 		b.services.Delete(serviceKey(ref))
 	}
 }
@@ -143,9 +143,9 @@ func (b *builder) addApp(v cloud.View, ref cloud.AppRef) {
 	if !ok {
 		return
 	}
-	b.own(b.domain.App(ref), ownApp, true)
+	b.setOwner(b.domain.App(ref), ownApp, true)
 	for host := range b.releases(v.State, ref) {
-		b.own(host, ownRelease, true)
+		b.setOwner(host, ownRelease, true)
 	}
 	for i := range v.Instances.OfApp(ref) {
 		if i.Addr.Addr().IsValid() && i.Phase != cloud.InstanceExited {
@@ -158,7 +158,7 @@ func (b *builder) addApp(v cloud.View, ref cloud.AppRef) {
 	}
 }
 
-// releases returns the addresses of an app's releases that run.
+// releases returns the host names of an app's running releases.
 func (b *builder) releases(s *cloud.State, ref cloud.AppRef) map[cloud.Host]bool {
 	hosts := map[cloud.Host]bool{}
 	if _, ok := s.App(ref); !ok {
@@ -181,7 +181,7 @@ func serviceKey(ref cloud.AppRef) []byte {
 // addrKey is the key of an instance's address.
 func addrKey(a netip.Addr) []byte { return a.Unmap().AsSlice() }
 
-// newEndpoints gathers the instances that a request to the app may go to.
+// newEndpoints returns the instances that may get requests to the app.
 func newEndpoints(v cloud.View, app *cloud.App) *endpoints {
 	set := &endpoints{ports: map[netip.Addr]uint16{}}
 	for _, ref := range v.Serving(app) {

@@ -10,7 +10,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// dump is all that a zone says, to compare two.
+// dump returns all answers of a zone, to compare two zones.
 func dump(z *Zone) map[string]string {
 	all := map[string]string{"soa": fmt.Sprintf("%q %q", z.private.soa, z.internal.soa)}
 	for it := z.hosts.Root().Iterator(); ; {
@@ -54,8 +54,8 @@ func diff(a, b map[string]string) (lines []string) {
 	return lines
 }
 
-// TestIncremental changes a cloud at random: the zone compiled step by step must be the one compiled
-// from nothing, and no zone may change under a later one's hands.
+// TestIncremental changes a cloud at random. The zone compiled step by step must equal the zone compiled from
+// nothing, and later compilations must not change an earlier zone.
 func TestIncremental(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		z, err := NewZone("micro.test")

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// DNS cookies (RFC 7873, RFC 9018) let a client prove that it receives what is sent to its address. Who does
-// is no tool for flooding somebody else, and has no limit to its answers.
+// DNS cookies (RFC 7873, RFC 9018) let a client prove that it receives what is sent to its address. Such a
+// client can't use the server to flood another host, so its answers are not limited.
 
 const (
 	optionCookie    = 10
@@ -18,8 +18,8 @@ const (
 	cookieSkew      = 5 * time.Minute // of a clock that was set back
 )
 
-// cookies makes server cookies and knows them again. The secret is the process's own: a client whose cookie
-// is of an earlier process gets a new one with its answer.
+// cookies issues and verifies server cookies. Each process has its own secret: a client with a cookie of an
+// earlier process gets a new one with its answer.
 type cookies struct{ secret [16]byte }
 
 func newCookies() *cookies {
@@ -44,7 +44,7 @@ func (c *cookies) valid(server, client []byte, addr netip.Addr, now time.Time) b
 	return -cookieSkew <= age && age <= cookieMax && c.hash(client, server[:8], addr) == binary.LittleEndian.Uint64(server[8:])
 }
 
-// hash is that of section 4.4: over the client's cookie, version, reserved bytes, time and address.
+// hash returns the hash of RFC 9018, section 4.4: over client cookie, version, reserved bytes, time and address.
 func (c *cookies) hash(client, head []byte, addr netip.Addr) uint64 {
 	var room [clientCookieLen + 8 + 16]byte
 	msg := append(append(room[:0], client...), head...)
@@ -58,7 +58,7 @@ func (c *cookies) hash(client, head []byte, addr netip.Addr) uint64 {
 	return sipHash24(c.secret, msg)
 }
 
-// checkCookie reads the query's cookie, if there is one, and prepares the one for the answer. It reports
+// checkCookie verifies the query's cookie, if it has one, and sets the cookie of the answer. It reports
 // whether the client has proved its address.
 func (s *Server) checkCookie(q *Query, addr netip.Addr) bool {
 	if len(q.cookie) == 0 {

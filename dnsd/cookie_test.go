@@ -20,7 +20,7 @@ func unhex(t *testing.T, text string) []byte {
 	return b
 }
 
-// TestSipHash has the first vectors of the function's authors: the key counts from 0, and so does the message.
+// TestSipHash checks the first test vectors of SipHash's authors: key and message are the bytes 0, 1, 2, ….
 func TestSipHash(t *testing.T) {
 	var key [16]byte
 	var msg []byte
@@ -39,7 +39,7 @@ func TestSipHash(t *testing.T) {
 	}
 }
 
-// TestCookies has the examples of RFC 9018, appendix A.
+// TestCookies checks the examples of RFC 9018, appendix A.
 func TestCookies(t *testing.T) {
 	c := &cookies{secret: [16]byte(unhex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))}
 	client, addr := unhex(t, "2464c4abcf10c957"), netip.MustParseAddr("198.51.100.100")
@@ -71,11 +71,11 @@ func TestCookies(t *testing.T) {
 	}
 }
 
-// TestCookieExchange asks as a client with cookies does.
+// TestCookieExchange queries a server as a client with cookies does.
 func TestCookieExchange(t *testing.T) {
-	s := started(t, func(c *Config) { c.Rate = 5 })
+	s := startServer(t, func(c *Config) { c.Rate = 5 })
 	server := s.Addrs()[0].String()
-	client := from("udp", "127.0.0.4")
+	client := clientFrom("udp", "127.0.0.4")
 	client.Timeout = 200 * time.Millisecond
 	const own = "2464c4abcf10c957"
 	ask := func(name, cookie string) (r *dns.Msg, got string) {

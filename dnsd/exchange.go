@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// attemptTime is how long one upstream has for its answer. Clients don't wait as long; the answer then
-	// is for those who ask again.
+	// attemptTime is how long one upstream has for its answer. Clients don't wait as long; a late answer is
+	// cached for clients that ask again.
 	attemptTime = 5 * time.Second
-	// resendAfter is how long to wait before a query is sent again, the first time; then twice as long.
+	// resendAfter is how long to wait before a query is sent again. It doubles each time.
 	resendAfter = 500 * time.Millisecond
 )
 
-// question is what an upstream is asked.
+// question is one question to an upstream.
 type question struct {
 	name         string
 	qtype, class uint16
@@ -43,9 +43,9 @@ func (q question) message(withOPT bool) *dns.Msg {
 	return m
 }
 
-// ask asks an upstream and returns its answer, which has rcode NOERROR or NXDOMAIN. It asks by UDP from a
-// port of the kernel's choice, and by TCP where the answer is too long for that. An answer is only
-// truncated where the upstream can't be asked by TCP.
+// ask returns the upstream's answer, which has rcode NOERROR or NXDOMAIN; every other rcode is an error. It
+// asks by UDP from a random port, and again by TCP if that answer is truncated. The returned answer is
+// truncated only if the query by TCP failed.
 func (u *upstream) ask(ctx context.Context, q question) (*dns.Msg, error) {
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, attemptTime)
@@ -72,7 +72,7 @@ func (u *upstream) ask(ctx context.Context, q question) (*dns.Msg, error) {
 	return answer, nil
 }
 
-// rcodeOf returns an answer's rcode with the bits that its OPT record has.
+// rcodeOf returns an answer's rcode, including the upper bits from the OPT record.
 func rcodeOf(m *dns.Msg) int {
 	if opt := m.IsEdns0(); opt != nil {
 		return m.Rcode&0xf | opt.ExtendedRcode()
@@ -80,8 +80,8 @@ func rcodeOf(m *dns.Msg) int {
 	return m.Rcode & 0xf
 }
 
-// askUDP sends the query, again and again, until there is an answer; withOPT says whether that answer is to
-// a query with an OPT record. Where the upstream rejects such a query, or is silent, it is asked without.
+// askUDP repeats the query until there is an answer. withOPT reports whether the answered query had an OPT
+// record. If the upstream rejects OPT records or is silent, askUDP tries without one.
 func (u *upstream) askUDP(ctx context.Context, q question) (answer *dns.Msg, withOPT bool, err error) {
 	conn, err := u.dial(ctx, "udp")
 	if err != nil {
@@ -94,7 +94,7 @@ func (u *upstream) askUDP(ctx context.Context, q question) (answer *dns.Msg, wit
 	wait, rejected := resendAfter, false
 	for n := 0; ; n++ {
 		if err := c.send(!rejected && support.sendsOPT(n)); err != nil {
-			return nil, false, orContext(ctx, err)
+			return nil, false, contextErrOr(ctx, err)
 		}
 		deadline := time.Now().Add(wait)
 		wait *= 2
@@ -104,14 +104,14 @@ func (u *upstream) askUDP(ctx context.Context, q question) (answer *dns.Msg, wit
 				break
 			}
 			if err != nil {
-				return nil, false, orContext(ctx, err)
+				return nil, false, contextErrOr(ctx, err)
 			}
 			u.setHeard()
 			if !to.withOPT || !rejectsOPT(answer, support) {
 				u.learnEDNS(answer, to.withOPT, rejected, support)
 				return answer, to.withOPT, nil
 			}
-			if !rejected { // else the answer to a query sent before
+			if !rejected { // otherwise this answers an earlier query, before OPT was dropped
 				rejected = true
 				break
 			}
@@ -119,8 +119,8 @@ func (u *upstream) askUDP(ctx context.Context, q question) (answer *dns.Msg, wit
 	}
 }
 
-// sendsOPT reports whether the n-th query for a question, counted from 0, has an OPT record. Silence may
-// mean that the upstream drops such queries, or that long answers to them are lost on the way.
+// sendsOPT reports whether the n-th query for a question, counted from 0, has an OPT record. Later queries
+// have none, because some upstreams drop queries with an OPT record, and some networks drop long answers.
 func (e ednsSupport) sendsOPT(n int) bool {
 	switch e {
 	case ednsUnknown:
@@ -132,8 +132,8 @@ func (e ednsSupport) sendsOPT(n int) bool {
 	return false
 }
 
-// rejectsOPT reports whether an answer to a query with an OPT record may be due to that record. SERVFAIL
-// has many reasons, and only means that where the upstream never answered otherwise.
+// rejectsOPT reports whether an error answer may be caused by the query's OPT record. SERVFAIL has many
+// causes, so it counts only for an upstream that has never answered a query with an OPT record.
 func rejectsOPT(answer *dns.Msg, support ednsSupport) bool {
 	switch rcodeOf(answer) {
 	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
@@ -144,11 +144,11 @@ func rejectsOPT(answer *dns.Msg, support ednsSupport) bool {
 	return false
 }
 
-// learnEDNS remembers for the next query how the upstream was made to answer.
+// learnEDNS records for later queries whether the upstream answers queries with an OPT record.
 func (u *upstream) learnEDNS(answer *dns.Msg, withOPT, rejected bool, support ednsSupport) {
 	code := rcodeOf(answer)
-	switch good := code == dns.RcodeSuccess || code == dns.RcodeNameError; {
-	case !good || support == ednsRejected:
+	switch answered := code == dns.RcodeSuccess || code == dns.RcodeNameError; {
+	case !answered || support == ednsRejected:
 	case withOPT:
 		u.setEDNS(ednsWorks, 0)
 	case rejected:
@@ -167,16 +167,16 @@ func (u *upstream) askTCP(ctx context.Context, q question, withOPT bool) (*dns.M
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	c, query := &dns.Conn{Conn: conn}, q.message(withOPT)
 	if err := c.WriteMsg(query); err != nil {
-		return nil, orContext(ctx, err)
+		return nil, contextErrOr(ctx, err)
 	}
 	answer, err := c.ReadMsg()
 	switch {
 	case err != nil:
-		return nil, orContext(ctx, err)
-	case !answers(answer, query):
-		return nil, errors.New("the answer is to another question")
+		return nil, contextErrOr(ctx, err)
+	case !isAnswerTo(answer, query):
+		return nil, errors.New("the answer does not match the question")
 	case answer.Truncated:
-		return nil, errors.New("the answer is truncated by TCP too")
+		return nil, errors.New("the answer is truncated even by TCP")
 	}
 	return answer, nil
 }
@@ -185,15 +185,15 @@ func (u *upstream) dial(ctx context.Context, network string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, u.addr.String())
 }
 
-// orContext returns the reason why a connection was closed.
-func orContext(ctx context.Context, err error) error {
+// contextErrOr returns the context's error if it has ended, because that closed the connection; otherwise err.
+func contextErrOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
 }
 
-// conversation is the queries for one question from one port.
+// conversation is all queries for one question, sent from one port.
 type conversation struct {
 	conn     net.Conn
 	question question
@@ -217,8 +217,7 @@ func (c *conversation) send(withOPT bool) error {
 	return err
 }
 
-// receive waits for the answer to one of the queries. It skips what answers none of them: anybody may send
-// that.
+// receive waits for the answer to one of the queries. It ignores other messages, which may be forged.
 func (c *conversation) receive(deadline time.Time) (*dns.Msg, *sent, error) {
 	if err := c.conn.SetReadDeadline(deadline); err != nil {
 		return nil, nil, err
@@ -236,9 +235,9 @@ func (c *conversation) receive(deadline time.Time) (*dns.Msg, *sent, error) {
 	}
 }
 
-// readAnswer reads a message that came by UDP, if it is the answer to a query. One that was cut in the
-// middle of a record is taken for truncated; one that can't be read otherwise for FORMERR, which is what
-// such an upstream would say of our query.
+// readAnswer parses a message received by UDP and reports whether it answers the query. A message that has
+// the TC flag and ends inside a record counts as truncated. Any other malformed answer counts as FORMERR:
+// an upstream that sends one probably could not read our query either.
 func readAnswer(wire []byte, query *dns.Msg) (*dns.Msg, bool) {
 	if len(wire) < headerLen || binary.BigEndian.Uint16(wire) != query.Id || wire[2]&0x80 == 0 {
 		return nil, false
@@ -247,9 +246,9 @@ func readAnswer(wire []byte, query *dns.Msg) (*dns.Msg, bool) {
 	if err := answer.Unpack(wire); err == nil {
 		code := rcodeOf(answer)
 		if len(answer.Question) == 0 && code != dns.RcodeSuccess && code != dns.RcodeNameError {
-			answer.Question = query.Question // some leave out what they did not understand
+			answer.Question = query.Question // some servers leave out a question that they did not understand
 		}
-		return answer, answers(answer, query)
+		return answer, isAnswerTo(answer, query)
 	}
 	broken := &dns.Msg{MsgHdr: answer.MsgHdr, Question: query.Question}
 	if broken.Answer, broken.Ns, broken.Extra = nil, nil, nil; !broken.Truncated {
@@ -258,8 +257,8 @@ func readAnswer(wire []byte, query *dns.Msg) (*dns.Msg, bool) {
 	return broken, true
 }
 
-// answers reports whether a message is the answer to a query (RFC 5452, section 9.1).
-func answers(answer, query *dns.Msg) bool {
+// isAnswerTo reports whether a message answers the query (RFC 5452, section 9.1).
+func isAnswerTo(answer, query *dns.Msg) bool {
 	if !answer.Response || answer.Id != query.Id || len(answer.Question) != 1 {
 		return false
 	}
@@ -267,5 +266,5 @@ func answers(answer, query *dns.Msg) bool {
 	return strings.EqualFold(a.Name, q.Name) && a.Qtype == q.Qtype && a.Qclass == q.Qclass
 }
 
-// String names the upstream in messages.
+// String is the upstream's name in messages.
 func (u *upstream) String() string { return fmt.Sprintf("upstream %s", u.addr) }

@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// without answers only queries that have no OPT record, and has another answer to the rest.
+// without returns a handler that answers queries without an OPT record by answer, and all others by other.
 func without(other func(dns.ResponseWriter, *dns.Msg), answer func(dns.ResponseWriter, *dns.Msg)) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, m *dns.Msg) {
 		if m.IsEdns0() != nil {
@@ -22,18 +22,18 @@ func without(other func(dns.ResponseWriter, *dns.Msg), answer func(dns.ResponseW
 	}
 }
 
-func answering(rcode int) func(dns.ResponseWriter, *dns.Msg) {
+func answerRcode(rcode int) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, m *dns.Msg) { _ = w.WriteMsg(new(dns.Msg).SetRcode(m, rcode)) }
 }
 
-// raw answers with a header of flags and what follows it.
+// raw answers with a header of flags, followed by counts and rest.
 func raw(flags uint16, counts, rest string) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, m *dns.Msg) {
 		_, _ = w.Write([]byte(string([]byte{byte(m.Id >> 8), byte(m.Id), byte(flags >> 8), byte(flags)}) + counts + rest))
 	}
 }
 
-// TestWithoutEDNS has upstreams that reject queries with an OPT record, each in its own way.
+// TestWithoutEDNS asks upstreams that reject queries with an OPT record in different ways.
 func TestWithoutEDNS(t *testing.T) {
 	good := zoneFile("name.example. 0 IN A 192.0.2.10", "other.example. 0 IN A 192.0.2.11")
 	badVersion := func(w dns.ResponseWriter, m *dns.Msg) {
@@ -48,9 +48,9 @@ func TestWithoutEDNS(t *testing.T) {
 		reject func(dns.ResponseWriter, *dns.Msg)
 		silent bool
 	}{
-		{"FORMERR", answering(dns.RcodeFormatError), false},
-		{"NOTIMP", answering(dns.RcodeNotImplemented), false},
-		{"SERVFAIL", answering(dns.RcodeServerFailure), false},
+		{"FORMERR", answerRcode(dns.RcodeFormatError), false},
+		{"NOTIMP", answerRcode(dns.RcodeNotImplemented), false},
+		{"SERVFAIL", answerRcode(dns.RcodeServerFailure), false},
 		{"BADVERS", badVersion, false},
 		{"FORMERR without a question", raw(0x8181, none, ""), false},
 		{"NOTIMP without a question", raw(0x8184, none, ""), false},
@@ -60,7 +60,7 @@ func TestWithoutEDNS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			up := newResolver(t, without(tt.reject, good))
-			s := forwarding(t, nil, up)
+			s := startForwarding(t, nil, up)
 			for i, question := range []string{"name.example. A", "other.example. A"} {
 				before, start := up.queries.Load(), time.Now()
 				if r := query(t, s, "udp", "127.0.0.1", question); len(r.Answer) != 1 || r.IsEdns0() == nil {
@@ -76,8 +76,8 @@ func TestWithoutEDNS(t *testing.T) {
 		})
 	}
 	t.Run("FORMERR to everything", func(t *testing.T) {
-		up := newResolver(t, answering(dns.RcodeFormatError))
-		if r := query(t, forwarding(t, nil, up), "udp", "127.0.0.1", "name.example. A"); r.Rcode != dns.RcodeServerFailure {
+		up := newResolver(t, answerRcode(dns.RcodeFormatError))
+		if r := query(t, startForwarding(t, nil, up), "udp", "127.0.0.1", "name.example. A"); r.Rcode != dns.RcodeServerFailure {
 			t.Errorf("%v", r)
 		}
 		if n := up.queries.Load(); n != 2 {
@@ -89,14 +89,14 @@ func TestWithoutEDNS(t *testing.T) {
 		for i := range 60 {
 			long = append(long, fmt.Sprintf("long.example. 60 IN TXT %q", strings.Repeat("x", 40)+fmt.Sprint(i)))
 		}
-		up := newResolver(t, without(answering(dns.RcodeFormatError), zoneFile(long...)))
-		if r := query(t, forwarding(t, nil, up), "tcp", "127.0.0.1", "long.example. TXT"); len(r.Answer) != 60 {
+		up := newResolver(t, without(answerRcode(dns.RcodeFormatError), zoneFile(long...)))
+		if r := query(t, startForwarding(t, nil, up), "tcp", "127.0.0.1", "long.example. TXT"); len(r.Answer) != 60 {
 			t.Errorf("%d records, %v", len(r.Answer), r.MsgHdr)
 		}
 	})
 }
 
-// TestUpstreamWithoutTCP cuts answers by UDP and refuses TCP: a part of the answer is better than nothing.
+// TestUpstreamWithoutTCP asks an upstream that truncates answers and refuses TCP: clients get the partial answer.
 func TestUpstreamWithoutTCP(t *testing.T) {
 	p, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -117,15 +117,15 @@ func TestUpstreamWithoutTCP(t *testing.T) {
 		_ = srv.Shutdown()
 		<-done
 	})
-	s := forwarding(t, func(c *ForwardConfig) { c.Upstreams = append(c.Upstreams, p.LocalAddr().(*net.UDPAddr).AddrPort()) })
-	for range 2 { // it is not remembered as if it were all
+	s := startForwarding(t, func(c *ForwardConfig) { c.Upstreams = append(c.Upstreams, p.LocalAddr().(*net.UDPAddr).AddrPort()) })
+	for range 2 { // the partial answer must not be cached
 		if r := query(t, s, "udp", "127.0.0.1", "many.example. A"); len(r.Answer) != 3 || !r.Truncated {
 			t.Errorf("%v", r)
 		}
 	}
 }
 
-// TestForgedAnswers come before the right one, which is the one that counts.
+// TestForgedAnswers sends forged answers before the right one: they must be ignored.
 func TestForgedAnswers(t *testing.T) {
 	evil := zoneFile("name.example. 60 IN A 192.0.2.66")
 	up := newResolver(t, func(w dns.ResponseWriter, m *dns.Msg) {
@@ -138,13 +138,13 @@ func TestForgedAnswers(t *testing.T) {
 		m.Question[0].Name = name
 		zoneFile("name.example. 60 IN A 192.0.2.1")(w, m)
 	})
-	r := query(t, forwarding(t, nil, up), "udp", "127.0.0.1", "name.example. A")
+	r := query(t, startForwarding(t, nil, up), "udp", "127.0.0.1", "name.example. A")
 	if got := text(r); got != "name.example. 60 IN A 192.0.2.1" {
 		t.Error(got)
 	}
 }
 
-// TestSilentUpstream is down after one attempt without an answer.
+// TestSilentUpstream checks that an upstream is down after one attempt without an answer.
 func TestSilentUpstream(t *testing.T) {
 	up := &upstream{addr: newResolver(t, silent).addr}
 	ctx, cancel := context.WithCancel(t.Context())

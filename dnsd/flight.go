@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	hedgeAfter   = 500 * time.Millisecond // the next upstream is asked where the ones before are silent
-	maxUpstreams = 4                      // asked for one question
+	hedgeAfter   = 500 * time.Millisecond // after this silence the next upstream is asked too
+	maxUpstreams = 4                      // upstreams asked for one question, at most
 )
 
 var errNoUpstream = errors.New("no upstream resolver is known")
 
-// flight is one look-up, shared by all clients who ask the same meanwhile. It does not end with their
-// patience: what comes late is for the cache.
+// flight is one lookup, shared by all clients that ask the same question meanwhile. It goes on after they
+// stop waiting, so that a late reply is cached.
 type flight struct {
-	done  chan struct{} // closed when reply or err is set
+	done  chan struct{} // closed after reply or err is set
 	reply *reply
 	err   error
 }
 
-// fly joins the look-up of a question, or starts it on the client's account; nil where the client has too
-// many under way.
-func (f *Forwarder) fly(key string, q question, client netip.Addr) *flight {
+// joinFlight returns the running lookup of a question, or starts one. It returns nil if that would exceed the
+// client's limit of lookups.
+func (f *Forwarder) joinFlight(key string, q question, client netip.Addr) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl, ok := f.flights[key]; ok {
@@ -43,8 +43,8 @@ func (f *Forwarder) fly(key string, q question, client netip.Addr) *flight {
 	return fl
 }
 
-// land ends a flight for its clients.
-func (f *Forwarder) land(key string, fl *flight, r *reply, err error) {
+// finishFlight caches the result and hands it to the waiting clients.
+func (f *Forwarder) finishFlight(key string, fl *flight, r *reply, err error) {
 	if err == nil {
 		f.cache.put(key, r)
 	} else {
@@ -57,19 +57,19 @@ func (f *Forwarder) land(key string, fl *flight, r *reply, err error) {
 	close(fl.done)
 }
 
-// lookup asks the upstreams in their order: the next one where the ones before failed, or where they have
-// been silent for a while.
+// lookup asks the upstreams in order: the next one when the earlier ones have failed, or have been silent for
+// hedgeAfter.
 //
-// A positive answer counts at once, whoever gave it. A negative one only counts when all upstreams before
-// have failed: only one of several may know a company's own names, and the others deny them. Whoever is
-// still asked then may answer late, and replaces in the cache what an upstream behind it said.
+// The first positive answer wins. A negative answer counts only after all earlier upstreams have failed,
+// because an internal resolver may be the only one that knows a company's own names. An earlier upstream
+// that answers late replaces the cached answer of a later one.
 func (f *Forwarder) lookup(key string, q question, fl *flight) {
 	ups, changed := f.upstreams.order(*f.own.Load())
 	if changed {
 		f.cache.forgetFailures()
 	}
 	if len(ups) == 0 {
-		f.land(key, fl, nil, errNoUpstream)
+		f.finishFlight(key, fl, nil, errNoUpstream)
 		return
 	}
 	r := newRace(f, ups[:min(len(ups), maxUpstreams)], q)
@@ -80,20 +80,20 @@ func (f *Forwarder) lookup(key string, q question, fl *flight) {
 		case reply != nil && landed:
 			f.cache.put(key, reply)
 		case reply != nil:
-			f.land(key, fl, reply, nil)
+			f.finishFlight(key, fl, reply, nil)
 			landed = true
 		case landed:
 			return
 		default:
 			err := errors.Join(append(r.errs, r.ctx.Err())...)
 			f.cfg.Log.Debug("no upstream answers", "name", q.name, "err", err)
-			f.land(key, fl, nil, err)
+			f.finishFlight(key, fl, nil, err)
 			return
 		}
 	}
 }
 
-// race is the attempts for one question at several upstreams.
+// race asks several upstreams the same question.
 type race struct {
 	upstreams []*upstream
 	q         question
@@ -102,9 +102,9 @@ type race struct {
 	cancel    context.CancelFunc
 	results   chan result
 	asked     int
-	replies   []*reply // by place; held where an earlier place may still answer
-	failed    []bool   // by place
-	best      int      // the place of the reply returned last; only those before it count
+	replies   []*reply // by upstream index; a reply is held back while an earlier upstream may still answer
+	failed    []bool   // by upstream index
+	best      int      // index of the reply returned last; only earlier upstreams still count
 	hedge     *time.Timer
 	errs      []error
 }
@@ -122,14 +122,14 @@ func newRace(f *Forwarder, ups []*upstream, q question) *race {
 	r.hedge = time.NewTimer(hedgeAfter)
 	r.ask()
 	for _, up := range ups[1:] {
-		if up.takeProbe() { // whether it answers is all that matters
+		if up.takeProbe() { // the answer is not used, only that there is one
 			f.work.Go(func() { _, _ = f.ask(f.ctx, up, q) })
 		}
 	}
 	return r
 }
 
-// ask asks the upstream at the next place.
+// ask asks the next upstream, if there is one.
 func (r *race) ask() {
 	if r.asked == len(r.upstreams) {
 		return
@@ -148,7 +148,8 @@ func (r *race) ask() {
 	})
 }
 
-// next waits for a reply that counts; nil where none will come. With more, further upstreams are asked.
+// next waits for a reply that counts and returns it, or nil if there will be none. It asks further upstreams
+// only if more is set.
 func (r *race) next(more bool) *reply {
 	for {
 		if place, ok := r.pick(); ok {
@@ -182,9 +183,9 @@ func (r *race) next(more bool) *reply {
 	}
 }
 
-// pick returns the place of a reply that counts.
+// pick returns the index of a reply that counts.
 func (r *race) pick() (int, bool) {
-	first := true // all upstreams before have failed
+	first := true // all earlier upstreams have failed
 	for place := range r.best {
 		if reply := r.replies[place]; reply != nil && (first || !reply.negative) {
 			return place, true
@@ -194,7 +195,7 @@ func (r *race) pick() (int, bool) {
 	return 0, false
 }
 
-// waiting reports whether a reply may come that would count.
+// waiting reports whether a reply that counts may still arrive.
 func (r *race) waiting() bool {
 	for place := range min(r.asked, r.best) {
 		if r.replies[place] == nil && !r.failed[place] {

@@ -15,20 +15,20 @@ import (
 	"github.com/miekg/dns"
 )
 
-// script is what upstreams answer, after how long. Its clock is a synctest bubble's.
+// script says what each upstream answers, and after how long. It uses the clock of a synctest bubble.
 type script struct {
-	mu    sync.Mutex
-	says  map[string]string // upstream: "DELAY ANSWER", an answer being a zone file's line, NXDOMAIN or SERVFAIL
-	asked []string
+	mu      sync.Mutex
+	answers map[string]string // upstream: "DELAY ANSWER", an answer being a zone file's line, NXDOMAIN or SERVFAIL
+	asked   []string
 }
 
 func (s *script) set(up, says string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.says[up] = says
+	s.answers[up] = says
 }
 
-// takeAsked returns who was asked since the last call, sorted.
+// takeAsked returns the upstreams that were asked since the last call, sorted.
 func (s *script) takeAsked() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *script) ask(ctx context.Context, u *upstream, q question) (*dns.Msg, er
 	name := u.addr.Addr().String()
 	s.mu.Lock()
 	s.asked = append(s.asked, name)
-	delay, says, _ := strings.Cut(s.says[name], " ")
+	delay, says, _ := strings.Cut(s.answers[name], " ")
 	s.mu.Unlock()
 	d, err := time.ParseDuration(delay)
 	if err != nil {
@@ -81,12 +81,12 @@ func (s *script) ask(ctx context.Context, u *upstream, q question) (*dns.Msg, er
 // newScripted returns a forwarder whose upstreams 192.0.2.1, 192.0.2.2 … answer as given.
 func newScripted(t *testing.T, says ...string) (*Forwarder, *script) {
 	t.Helper()
-	s := &script{says: map[string]string{}}
+	s := &script{answers: map[string]string{}}
 	cfg := ForwardConfig{}
 	for i, say := range says {
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
 		cfg.Upstreams = append(cfg.Upstreams, netip.AddrPortFrom(addr, 53))
-		s.says[addr.String()] = say
+		s.answers[addr.String()] = say
 	}
 	f, err := NewForwarder(cfg)
 	if err != nil {
@@ -97,7 +97,7 @@ func newScripted(t *testing.T, says ...string) (*Forwarder, *script) {
 	return f, s
 }
 
-// resolve asks as a client does, and returns the answer as text with the time that it took.
+// resolve asks as a client does, and returns the answer and the time that it took as text.
 func resolve(t *testing.T, f *Forwarder, name string) string {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(name, dns.TypeA).SetEdns0(maxUDP, false)
@@ -108,9 +108,9 @@ func resolve(t *testing.T, f *Forwarder, name string) string {
 	var q Query
 	q.Parse(wire)
 	start := time.Now()
-	b, ok := f.cached(nil, &q)
+	b, ok := f.answerFromCache(nil, &q)
 	if !ok {
-		w := f.begin(&q, netip.MustParseAddr("127.0.0.1"))
+		w := f.startLookup(&q, netip.MustParseAddr("127.0.0.1"))
 		if w == nil {
 			return "busy"
 		}
@@ -138,7 +138,7 @@ func TestLateAnswer(t *testing.T) {
 			}
 		}
 		check("slow.example.", "SERVFAIL EDE 22 2s")
-		check("slow.example.", "60 IN A 192.0.2.10 1s") // who asks again has the same look-up's answer
+		check("slow.example.", "60 IN A 192.0.2.10 1s") // answered by the lookup that still runs
 		time.Sleep(10 * time.Second)
 		check("slow.example.", "50 IN A 192.0.2.10 0s")
 		check("other.example.", "SERVFAIL EDE 22 2s")
@@ -147,19 +147,19 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// TestOrder says whose answer counts, where several upstreams are asked.
+// TestOrder checks which answer counts if several upstreams are asked.
 func TestOrder(t *testing.T) {
 	const yes, no = "60 IN A 192.0.2.10", "60 IN A 192.0.2.20"
 	for _, tt := range []struct{ first, second, want, later string }{
 		{"10ms " + yes, "0s " + no, yes + " 10ms", yes},
 		{"10ms NXDOMAIN", "0s " + no, "NXDOMAIN 10ms", "NXDOMAIN"},
 		{"10ms NODATA", "0s " + no, "NOERROR 10ms", "NOERROR"},
-		// A second upstream that knows nothing does not speak for the first.
+		// A negative answer of the second upstream does not count while the first may still answer.
 		{"1s " + yes, "0s NXDOMAIN", yes + " 1s", yes},
 		{"1s " + yes, "0s NODATA", yes + " 1s", yes},
 		{"3s " + yes, "0s NXDOMAIN", "SERVFAIL EDE 22 2s", yes},
 		{"1s NXDOMAIN", "700ms NXDOMAIN", "NXDOMAIN 1s", "NXDOMAIN"},
-		// What it does know counts, until the first says otherwise.
+		// A positive answer of the second counts until the first answers.
 		{"1s " + yes, "0s " + no, no + " 500ms", yes},
 		{"1s NXDOMAIN", "0s " + no, no + " 500ms", "NXDOMAIN"},
 		{"1h", "0s " + no, no + " 500ms", no},
@@ -186,7 +186,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestDown has the first upstream die: the second is asked first then, until the first is back.
+// TestDown lets the first upstream die: the second must be asked first until the first is back.
 func TestDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const first, second = "0 IN A 192.0.2.10", "0 IN A 192.0.2.20"
@@ -208,7 +208,7 @@ func TestDown(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		check(second+" 1ms", "192.0.2.2")
 		s.set("192.0.2.2", "1ms NXDOMAIN")
-		check("NXDOMAIN 1ms", "192.0.2.2") // nobody waits for one that is down
+		check("NXDOMAIN 1ms", "192.0.2.2") // don't wait for an upstream that is down
 		s.set("192.0.2.2", "1ms "+second)
 		s.set("192.0.2.1", "20ms "+first)
 		time.Sleep(probeEvery)
@@ -236,7 +236,7 @@ func TestFailures(t *testing.T) {
 		time.Sleep(time.Second)
 		check("SERVFAIL EDE 22 10ms", up)
 		time.Sleep(time.Second)
-		check("SERVFAIL EDE 13 0s", "") // longer each time
+		check("SERVFAIL EDE 13 0s", "") // the wait doubles each time
 		time.Sleep(time.Second)
 		check("SERVFAIL EDE 22 10ms", up)
 		for range 10 {
@@ -247,7 +247,7 @@ func TestFailures(t *testing.T) {
 		time.Sleep(failureMax)
 		check("60 IN A 192.0.2.10 10ms", up)
 		check("60 IN A 192.0.2.10 0s", "")
-		// Other upstreams, another try.
+		// A change of the upstreams clears the failures.
 		s.set(up, "10ms SERVFAIL")
 		time.Sleep(2 * time.Minute)
 		f.cache.forgetFailures()
@@ -278,33 +278,33 @@ func TestStale(t *testing.T) {
 		check("name.example.", "30 IN A 192.0.2.10 EDE 3 1.8s")
 		time.Sleep(attemptTime)
 		check("name.example.", "30 IN A 192.0.2.10 EDE 3 0s")
-		// The upstream is slow, and the answer another one by now.
+		// The upstream is slow, and has a new answer.
 		s.set("192.0.2.1", "3s 60 IN A 192.0.2.20")
 		time.Sleep(failureMax)
 		check("name.example.", "30 IN A 192.0.2.10 EDE 3 1.8s")
 		time.Sleep(2 * time.Second)
 		check("name.example.", "60 IN A 192.0.2.20 0s")
-		// It says that the name is gone.
+		// The upstream answers that the name no longer exists.
 		s.set("192.0.2.1", "10ms NXDOMAIN")
 		time.Sleep(time.Minute)
 		check("name.example.", "NXDOMAIN 10ms")
-		// Nothing is kept for ever.
+		// Stale answers expire too.
 		s.set("192.0.2.1", "10ms SERVFAIL")
 		time.Sleep(staleMax + time.Hour)
 		check("name.example.", "SERVFAIL EDE 22 10ms")
 	})
 }
 
-// TestLookupLimit has one client start more look-ups than it may; another client still can.
+// TestLookupLimit lets one client reach its limit of lookups: another client can still start one.
 func TestLookupLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := newScripted(t, "1h")
-		begin := func(client, name string) *wait {
+		begin := func(client, name string) *pendingQuery {
 			m := new(dns.Msg).SetQuestion(name, dns.TypeA)
 			wire, _ := m.Pack()
 			q := &Query{}
 			q.Parse(wire)
-			return f.begin(q, netip.MustParseAddr(client))
+			return f.startLookup(q, netip.MustParseAddr(client))
 		}
 		var waits sync.WaitGroup
 		hold := func(client, name string, want bool) {
@@ -325,14 +325,14 @@ func TestLookupLimit(t *testing.T) {
 		hold("10.0.0.1", "more.example.", true) // it is under way already
 		time.Sleep(2 * time.Second)
 		waits.Wait()
-		hold("10.0.0.1", "again.example.", false) // nobody waits any more, the look-ups go on
+		hold("10.0.0.1", "again.example.", false) // nobody waits any more, the lookups go on
 		time.Sleep(attemptTime)
 		hold("10.0.0.1", "again.example.", true)
 		time.Sleep(attemptTime)
 		waits.Wait()
 		synctest.Wait()
 		if f.waits.taken() != 0 || f.lookups.taken() != 0 {
-			t.Errorf("left over: %d waits, %d look-ups", f.waits.taken(), f.lookups.taken())
+			t.Errorf("left over: %d waits, %d lookups", f.waits.taken(), f.lookups.taken())
 		}
 	})
 }

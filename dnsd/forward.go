@@ -15,47 +15,47 @@ import (
 )
 
 const (
-	// patience is how long a client is kept waiting, and stalePatience how long where there is an old
-	// answer (RFC 8767, section 5). The look-up goes on beyond both.
+	// patience is how long a client waits for a lookup, and stalePatience how long it waits if there is a
+	// stale answer (RFC 8767, section 5). The lookup itself goes on after that.
 	patience      = 2 * time.Second
 	stalePatience = 1800 * time.Millisecond
 
-	waitsAtOnce, waitsEach     = 2048, 128 // clients' queries that wait for a look-up; those of one client
-	lookupsAtOnce, lookupsEach = 512, 64   // look-ups under way; those that one client began
+	waitsAtOnce, waitsEach     = 2048, 128 // queries that wait for a lookup: in all, of one client
+	lookupsAtOnce, lookupsEach = 512, 64   // running lookups: in all, started by one client
 )
 
-// ForwardConfig says whom to ask for the names that are not ours.
+// ForwardConfig configures the lookup of names outside our own zones.
 type ForwardConfig struct {
 	// Upstreams are asked in this order.
 	Upstreams []netip.AddrPort
-	// ResolvConf is read for upstreams where none are given, and again whenever it changes; "" is
+	// ResolvConf names the upstreams if Upstreams is empty. It is read again whenever it changes; "" is
 	// /etc/resolv.conf.
 	ResolvConf string
 
-	// Upstream answers may not have private addresses, so that no web page can make a browser talk to this
-	// network (DNS rebinding), with these exceptions: for names in AllowDomains ("." is all names), and for
-	// addresses in AllowNetworks and in the networks that HostNetworks returns (nil: none).
+	// Private addresses are removed from upstream answers, so that no web page can make a browser talk to
+	// this network (DNS rebinding). Exceptions are names in AllowDomains ("." is all names), addresses in
+	// AllowNetworks, and addresses in the networks that HostNetworks returns (nil: none).
 	AllowDomains  []string
 	AllowNetworks []netip.Prefix
 	HostNetworks  func() []netip.Prefix
-	// Forbidden are networks that no upstream answer may point to but for AllowDomains, private or not: the
-	// cloud's own subnet.
+	// Addresses in Forbidden are removed even if they are public or in AllowNetworks, except for names in
+	// AllowDomains. The cloud's own subnet is forbidden.
 	Forbidden []netip.Prefix
 
 	Log *slog.Logger
 }
 
-// Forwarder asks other resolvers, and remembers what they said.
+// Forwarder asks upstream resolvers and caches their answers.
 type Forwarder struct {
 	cfg       ForwardConfig
 	private   *privateFilter
 	own       atomic.Pointer[[]netip.AddrPort]
 	upstreams *upstreams
 	cache     cache
-	ask       func(context.Context, *upstream, question) (*dns.Msg, error) // a test has its own
+	ask       func(context.Context, *upstream, question) (*dns.Msg, error) // replaced in tests
 
 	waits, lookups *quota
-	ctx            context.Context // of all look-ups
+	ctx            context.Context // of all lookups
 	cancel         context.CancelFunc
 	work           sync.WaitGroup
 
@@ -64,7 +64,7 @@ type Forwarder struct {
 	closed  bool
 }
 
-// NewForwarder validates the configuration. That no upstream is known (yet) is no error.
+// NewForwarder validates the configuration. It is not an error if no upstream is known yet.
 func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 	for _, up := range cfg.Upstreams {
 		if !up.IsValid() || up.Port() == 0 || up.Addr().IsUnspecified() {
@@ -93,11 +93,12 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 	return f, nil
 }
 
-// avoid names our own addresses, which are never asked: a resolv.conf that points at us makes no loop.
-// (One that points at somebody who asks us again ends too: the second query waits for the first.)
-func (f *Forwarder) avoid(own []netip.AddrPort) { f.own.Store(&own) }
+// setOwnAddrs sets the server's own addresses, which are never asked: otherwise a resolv.conf that points to
+// this server would cause a loop. (A loop through another resolver ends too: the second query joins the
+// lookup of the first.)
+func (f *Forwarder) setOwnAddrs(own []netip.AddrPort) { f.own.Store(&own) }
 
-// close ends all look-ups and returns when they have ended.
+// close cancels all lookups and waits until they have ended.
 func (f *Forwarder) close() {
 	f.mu.Lock()
 	f.closed = true
@@ -106,42 +107,42 @@ func (f *Forwarder) close() {
 	f.work.Wait()
 }
 
-// site returns the private networks that upstreams may know.
-func (f *Forwarder) site() []netip.Prefix {
+// upstreamNetworks returns the private networks whose reverse zones the upstreams may have.
+func (f *Forwarder) upstreamNetworks() []netip.Prefix {
 	return slices.Concat(f.private.host.all(), f.private.networks)
 }
 
-// cached answers from memory; false where the upstreams must be asked.
-func (f *Forwarder) cached(b []byte, q *Query) ([]byte, bool) {
-	k := f.cache.get(cacheKey(q))
+// answerFromCache returns the cached answer, or false if the upstreams must be asked.
+func (f *Forwarder) answerFromCache(b []byte, q *Query) ([]byte, bool) {
+	k := f.cache.state(cacheKey(q))
 	switch {
 	case k.fresh():
 	case k.failing && k.reply == nil:
-		return failed(b, q, dns.ExtendedErrorCodeCachedError), true
+		return serverFailure(b, q, dns.ExtendedErrorCodeCachedError), true
 	case !k.failing:
 		return nil, false
 	}
 	return k.write(b, q), true
 }
 
-// wait is a client's query that waits for a look-up.
-type wait struct {
+// pendingQuery is a client's query that waits for a lookup.
+type pendingQuery struct {
 	f      *Forwarder
 	q      *Query
 	client netip.Addr
 	flight *flight
-	old    known
+	old    cacheState
 }
 
-// begin starts the look-up of a name, or joins the one that is under way; nil where the client or all of
-// them have too many. Each wait is ended by its answer.
-func (f *Forwarder) begin(q *Query, client netip.Addr) *wait {
+// startLookup starts the lookup of a name, or joins a running one. It returns nil if a limit is reached. The
+// caller must call answer on the result, which frees its place in the limit.
+func (f *Forwarder) startLookup(q *Query, client netip.Addr) *pendingQuery {
 	asked, err := newQuestion(q)
 	if err != nil || !f.waits.take(client) {
 		return nil
 	}
 	key := cacheKey(q)
-	w := &wait{f: f, q: q, client: client, old: f.cache.get(key), flight: f.fly(key, asked, client)}
+	w := &pendingQuery{f: f, q: q, client: client, old: f.cache.state(key), flight: f.joinFlight(key, asked, client)}
 	if w.flight == nil {
 		f.waits.release(client)
 		return nil
@@ -149,8 +150,8 @@ func (f *Forwarder) begin(q *Query, client netip.Addr) *wait {
 	return w
 }
 
-// answer always has an answer, SERVFAIL at the latest after 2 seconds.
-func (w *wait) answer() []byte {
+// answer waits for the lookup and returns the answer: a stale one or SERVFAIL if the lookup takes too long.
+func (w *pendingQuery) answer() []byte {
 	defer w.f.waits.release(w.client)
 	limit := patience
 	if w.old.reply != nil {
@@ -168,18 +169,18 @@ func (w *wait) answer() []byte {
 	if old := w.old.write(nil, w.q); old != nil {
 		return old
 	}
-	return failed(nil, w.q, dns.ExtendedErrorCodeNoReachableAuthority)
+	return serverFailure(nil, w.q, dns.ExtendedErrorCodeNoReachableAuthority)
 }
 
-// failed answers SERVFAIL, and why.
-func failed(b []byte, q *Query, why uint16) []byte {
+// serverFailure answers SERVFAIL, with an extended error as the reason.
+func serverFailure(b []byte, q *Query, why uint16) []byte {
 	m := newMessage(b, q)
 	m.flags |= flagRA
 	m.rcode, m.info = dns.RcodeServerFailure, int(why)
 	return m.finish()
 }
 
-// newReply makes an upstream's answer into what clients get.
+// newReply converts an upstream's answer to a reply for clients, without private addresses.
 func (f *Forwarder) newReply(q question, m *dns.Msg) (*reply, error) {
 	life, negative := lifetime(m), isNegative(m)
 	dropped := f.private.drop(m, q.name)

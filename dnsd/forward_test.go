@@ -17,7 +17,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// resolver is an upstream that counts what it was asked.
+// resolver is an upstream that counts its queries.
 type resolver struct {
 	addr    netip.AddrPort
 	queries atomic.Int64
@@ -54,7 +54,8 @@ func newResolver(t testing.TB, answer func(w dns.ResponseWriter, m *dns.Msg)) *r
 	return up
 }
 
-// zoneFile answers with the lines whose owner and type are asked for, NXDOMAIN where there are none.
+// zoneFile returns a handler that answers with the lines that match the question's name and type, and with
+// NXDOMAIN if none match.
 func zoneFile(lines ...string) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, m *dns.Msg) {
 		r := new(dns.Msg).SetReply(m)
@@ -84,8 +85,8 @@ func refusing(w dns.ResponseWriter, m *dns.Msg) {
 	_ = w.WriteMsg(new(dns.Msg).SetRcode(m, dns.RcodeRefused))
 }
 
-// forwarding is a server in front of upstreams.
-func forwarding(t testing.TB, change func(*ForwardConfig), ups ...*resolver) *Server {
+// startForwarding is a server in front of upstreams.
+func startForwarding(t testing.TB, change func(*ForwardConfig), ups ...*resolver) *Server {
 	t.Helper()
 	cfg := ForwardConfig{}
 	for _, up := range ups {
@@ -98,7 +99,7 @@ func forwarding(t testing.TB, change func(*ForwardConfig), ups ...*resolver) *Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	return started(t, func(c *Config) { c.Forward = f })
+	return startServer(t, func(c *Config) { c.Forward = f })
 }
 
 func query(t testing.TB, s *Server, network, source, question string) *dns.Msg {
@@ -106,7 +107,7 @@ func query(t testing.TB, s *Server, network, source, question string) *dns.Msg {
 	name, rtype, _ := strings.Cut(question, " ")
 	m := new(dns.Msg).SetQuestion(name, dns.StringToType[rtype])
 	m.SetEdns0(maxUDP, false)
-	r, _, err := from(network, source).Exchange(m, s.Addrs()[0].String())
+	r, _, err := clientFrom(network, source).Exchange(m, s.Addrs()[0].String())
 	if err != nil {
 		t.Fatalf("%s %s: %v", network, question, err)
 	}
@@ -123,7 +124,7 @@ func TestForward(t *testing.T) {
 		"inner.corp.example. 60 IN A 10.1.1.1", "mapped.example. 60 IN AAAA ::ffff:192.168.0.1", "nat64.example. 60 IN AAAA 64:ff9b::a00:1", "lo.example. 60 IN AAAA ::1",
 		"good.example. 60 IN AAAA 2001:db8::1", "svc.example. 60 IN HTTPS 1 . alpn=h2 ipv4hint=192.168.1.1 ipv6hint=2001:db8::2",
 		"cloud.example. 60 IN A 203.0.113.9")...))
-	s := forwarding(t, func(c *ForwardConfig) {
+	s := startForwarding(t, func(c *ForwardConfig) {
 		c.AllowDomains = []string{"corp.example"}
 		c.Forbidden = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	}, up)
@@ -145,7 +146,7 @@ func TestForward(t *testing.T) {
 	f("127.0.0.9", "www.example. A", "REFUSED")
 	f("127.0.0.1", "www.example. ANY", "REFUSED")
 
-	// Names on the internet may not point into this network.
+	// Public names must not point into this network.
 	f("127.0.0.1", "rebind.example. A", "rebind.example. 60 IN A 192.0.2.3")
 	f("127.0.0.1", "mapped.example. AAAA", "NOERROR")
 	f("127.0.0.1", "nat64.example. AAAA", "NOERROR")
@@ -155,7 +156,7 @@ func TestForward(t *testing.T) {
 	f("127.0.0.1", "svc.example. HTTPS", `svc.example. 60 IN HTTPS 1 . alpn="h2" ipv6hint="2001:db8::2"`)
 	f("127.0.0.1", "inner.corp.example. A", "inner.corp.example. 60 IN A 10.1.1.1")
 
-	// What is too long for UDP comes by TCP, all the way.
+	// Answers that are too long for UDP are fetched and sent by TCP.
 	if r := query(t, s, "udp", "127.0.0.1", "big.example. TXT"); !r.Truncated || len(r.Answer) < 10 {
 		t.Errorf("long answer by UDP: %v", r)
 	}
@@ -166,19 +167,19 @@ func TestForward(t *testing.T) {
 		t.Error("upstream was not asked by TCP")
 	}
 
-	// It was all asked for once.
+	// All these answers are now cached.
 	before := up.queries.Load()
 	f("127.0.0.1", "www.example. A", "www.example. 300 IN A 192.0.2.1", "www.example. 300 IN A 192.0.2.2")
 	f("127.0.0.1", "nope.example. A", "NXDOMAIN", "example. 60 IN SOA ns.example. root.example. 1 2 3 4 30")
 	if up.queries.Load() != before {
-		t.Error("asked again what was known")
+		t.Error("the upstream was asked for a cached answer")
 	}
 }
 
 func TestUpstreamsFail(t *testing.T) {
 	works := func(t *testing.T, ups ...*resolver) {
 		t.Helper()
-		s := forwarding(t, nil, ups...)
+		s := startForwarding(t, nil, ups...)
 		start := time.Now()
 		if r := query(t, s, "udp", "127.0.0.1", "www.example. A"); len(r.Answer) != 1 {
 			t.Errorf("no answer: %v", r)
@@ -206,10 +207,10 @@ func TestUpstreamsFail(t *testing.T) {
 	})
 
 	t.Run("all dead", func(t *testing.T) {
-		s := forwarding(t, nil, newResolver(t, silent))
+		s := startForwarding(t, nil, newResolver(t, silent))
 		done := make(chan *dns.Msg)
 		go func() { done <- query(t, s, "udp", "127.0.0.1", "www.example. A") }()
-		// The private zone does not care.
+		// Names in the private zone are answered at once.
 		for range 100 {
 			start := time.Now()
 			if r := query(t, s, "udp", "127.0.0.1", "shop.micro.test. A"); len(r.Answer) != 1 || time.Since(start) > time.Second {
@@ -221,21 +222,21 @@ func TestUpstreamsFail(t *testing.T) {
 		}
 	})
 	t.Run("none known", func(t *testing.T) {
-		s := forwarding(t, func(c *ForwardConfig) { c.ResolvConf = filepath.Join(t.TempDir(), "none") })
+		s := startForwarding(t, func(c *ForwardConfig) { c.ResolvConf = filepath.Join(t.TempDir(), "none") })
 		if r := query(t, s, "udp", "127.0.0.1", "www.example. A"); r.Rcode != dns.RcodeServerFailure {
 			t.Errorf("no upstream: %v", r)
 		}
 	})
 }
 
-// TestSharedLookup has many clients ask the same while the upstream thinks.
+// TestSharedLookup lets many clients ask the same question of a slow upstream, which must get one query.
 func TestSharedLookup(t *testing.T) {
 	hold := make(chan struct{})
 	up := newResolver(t, func(w dns.ResponseWriter, m *dns.Msg) {
 		<-hold
 		zoneFile("www.example. 60 IN A 192.0.2.1")(w, m)
 	})
-	s := forwarding(t, nil, up)
+	s := startForwarding(t, nil, up)
 	var clients sync.WaitGroup
 	for range 20 {
 		clients.Go(func() {
@@ -249,7 +250,7 @@ func TestSharedLookup(t *testing.T) {
 	}
 	close(hold)
 	clients.Wait()
-	if n := up.queries.Load(); n > 2 { // one, and one more where the hedge was quicker than this test
+	if n := up.queries.Load(); n > 2 { // one, and one more if the query was sent again on a slow machine
 		t.Errorf("the upstream was asked %d times", n)
 	}
 }
@@ -292,7 +293,7 @@ func TestResolvConf(t *testing.T) {
 	f("nameserver 127.0.0.53\n", "127.0.0.1:53", "127.0.0.53")
 	f("nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.1\n", "127.0.0.1:53", "192.0.2.1", "192.0.2.2")
 
-	// One that is down is asked last, until it is heard again; a new file does not change that.
+	// An upstream that is down comes last, also after the file has changed.
 	first := u.known[0]
 	first.setSilent(time.Now())
 	f("", "127.0.0.1:53", "192.0.2.2", "192.0.2.1")

@@ -6,14 +6,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// commonTypes are the types that a metric names.
+// commonTypes are the types that have their own label in metrics.
 var commonTypes = []uint16{
 	dns.TypeA, dns.TypeAAAA, dns.TypeANY, dns.TypeAXFR, dns.TypeCAA, dns.TypeCNAME, dns.TypeDNSKEY, dns.TypeDS, dns.TypeHTTPS,
 	dns.TypeIXFR, dns.TypeMX, dns.TypeNS, dns.TypePTR, dns.TypeSOA, dns.TypeSRV, dns.TypeSVCB, dns.TypeTXT,
 }
 
-// TypeLabel is a type's name for a metric: "A", and "other" for what nobody asks in earnest, so that
-// clients can't make up labels.
+// TypeLabel returns a type's label for metrics, such as "A". Unusual types are "other", so that clients can't
+// create labels without limit.
 func TypeLabel(qtype uint16) string {
 	if slices.Contains(commonTypes, qtype) {
 		return dns.TypeToString[qtype]
@@ -21,10 +21,10 @@ func TypeLabel(qtype uint16) string {
 	return "other"
 }
 
-// RcodeLabel is an rcode's name for a metric: "NOERROR".
+// RcodeLabel returns an rcode's label for metrics, such as "NOERROR".
 func RcodeLabel(rcode int) string {
 	if rcode == dns.RcodeBadVers {
-		return "BADVERS" // miekg/dns calls it by its other name, BADSIG
+		return "BADVERS" // miekg/dns calls it BADSIG, which has the same number
 	}
 	if name, ok := dns.RcodeToString[rcode]; ok {
 		return name

@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	positiveMax = time.Hour       // the upstream is asked again after that, whatever the TTL
-	negativeMax = 5 * time.Minute // the same for "no such name"
+	positiveMax = time.Hour       // longest time in the cache, whatever the TTL
+	negativeMax = 5 * time.Minute // the same for negative answers
 )
 
-// isNegative reports whether an answer says that there is nothing: NXDOMAIN, or no record of the type that
-// was asked for (NODATA; aliases may lead there, RFC 2308, section 2.2).
+// isNegative reports whether an answer is NXDOMAIN, or has no record of the type asked for (NODATA, perhaps
+// with CNAME records, RFC 2308, section 2.2).
 func isNegative(m *dns.Msg) bool {
 	if m.Rcode != dns.RcodeSuccess {
 		return true
@@ -25,8 +25,8 @@ func isNegative(m *dns.Msg) bool {
 	return true
 }
 
-// lifetime returns how long an answer may be used again: for its least TTL, and a negative one for what
-// its SOA says too (RFC 2308, section 5). 0 is not at all.
+// lifetime returns how long an answer may be cached: its lowest TTL, for a negative answer limited by its SOA
+// too (RFC 2308, section 5). 0 means that it must not be cached.
 func lifetime(m *dns.Msg) time.Duration {
 	life, negative, hasSOA := positiveMax, isNegative(m), false
 	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
@@ -47,7 +47,7 @@ func lifetime(m *dns.Msg) time.Duration {
 	return life
 }
 
-// seconds reads a TTL. One with the highest bit set counts as 0 (RFC 2181, section 8).
+// seconds converts a TTL. A TTL with the highest bit set counts as 0 (RFC 2181, section 8).
 func seconds(ttl uint32) time.Duration {
 	if ttl >= 1<<31 {
 		return 0

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// limiter bounds the UDP answers to each source prefix, so that a made-up source address can't use the
-// server to flood somebody else. Half of the answers over the limit are sent truncated: who really is
-// there comes again by TCP.
+// limiter limits the rate of UDP answers to each source prefix, so that an attacker with a forged source
+// address can't use the server to flood another host. Every second answer over the limit is sent truncated,
+// so that real clients ask again by TCP.
 //
-// It has a fixed number of buckets, which prefixes share by their hash under a secret seed: memory does
-// not grow under attack.
+// The number of buckets is fixed, so memory does not grow under attack. Prefixes share buckets by their hash
+// with a secret seed.
 type limiter struct {
-	rate float64 // a second; 0 is without limit
+	rate float64 // answers per second; 0 is unlimited
 	now  func() time.Time
 	seed maphash.Seed
 
@@ -23,9 +23,9 @@ type limiter struct {
 }
 
 type bucket struct {
-	tokens float64
-	last   time.Time
-	over   uint32
+	tokens  float64
+	last    time.Time
+	refused uint32
 }
 
 const (
@@ -33,12 +33,12 @@ const (
 	limitBuckets = 1 << 13
 )
 
-// ruling on one answer.
-type ruling uint8
+// limitResult says what to do with one answer.
+type limitResult uint8
 
 const (
-	spend ruling = iota
-	slip         // send it empty and truncated
+	pass limitResult = iota
+	slip             // send it empty and truncated
 	drop
 )
 
@@ -56,10 +56,10 @@ func newLimiter(rate int, now func() time.Time) *limiter {
 	return l
 }
 
-// take rules on an answer to a client. A bucket holds what a second brings.
-func (l *limiter) take(client netip.Addr) ruling {
+// take says whether an answer to a client may be sent. A bucket holds the answers of one second.
+func (l *limiter) take(client netip.Addr) limitResult {
 	if l.rate == 0 {
-		return spend
+		return pass
 	}
 	bits := 24
 	if client = client.Unmap(); client.Is6() {
@@ -67,7 +67,7 @@ func (l *limiter) take(client netip.Addr) ruling {
 	}
 	prefix, err := client.Prefix(bits)
 	if err != nil {
-		return drop // no address at all
+		return drop // the address is invalid
 	}
 	b := &l.buckets[maphash.Comparable(l.seed, prefix)%limitBuckets]
 	now := l.now()
@@ -80,10 +80,10 @@ func (l *limiter) take(client netip.Addr) ruling {
 	b.last = now
 	if b.tokens >= 1 {
 		b.tokens--
-		return spend
+		return pass
 	}
-	b.over++
-	if b.over%2 == 0 {
+	b.refused++
+	if b.refused%2 == 0 {
 		return drop
 	}
 	return slip

@@ -33,11 +33,11 @@ func TestLimiter(t *testing.T) {
 	f("192.0.2.1", 1000, 1000, 0, 0)
 }
 
-// TestLimitedClient floods from the local network: what slips through is truncated, and TCP still works.
+// TestLimitedClient floods from the local network: answers over the limit are truncated, and TCP still works.
 func TestLimitedClient(t *testing.T) {
-	s := started(t, func(c *Config) { c.Rate = 5 })
+	s := startServer(t, func(c *Config) { c.Rate = 5 })
 	m := new(dns.Msg).SetQuestion("shop.micro.test.", dns.TypeA)
-	client := from("udp", "127.0.0.4")
+	client := clientFrom("udp", "127.0.0.4")
 	client.Timeout = 100 * time.Millisecond
 	var full, cut, lost int
 	for range 20 {
@@ -53,10 +53,10 @@ func TestLimitedClient(t *testing.T) {
 	if full == 0 || cut == 0 || lost == 0 {
 		t.Errorf("%d answers, %d truncated, %d dropped", full, cut, lost)
 	}
-	if r, _, err := from("tcp", "127.0.0.4").Exchange(m, s.Addrs()[0].String()); err != nil || len(r.Answer) != 1 {
+	if r, _, err := clientFrom("tcp", "127.0.0.4").Exchange(m, s.Addrs()[0].String()); err != nil || len(r.Answer) != 1 {
 		t.Errorf("by TCP: %v %v", r, err)
 	}
-	client = from("udp", "127.0.0.1")
+	client = clientFrom("udp", "127.0.0.1")
 	for range 100 {
 		if r, _, err := client.Exchange(m, s.Addrs()[0].String()); err != nil || len(r.Answer) != 1 {
 			t.Fatalf("loopback is not limited: %v %v", r, err)

@@ -8,19 +8,19 @@ import (
 	"github.com/miekg/dns"
 )
 
-// message is an answer being written. It never grows beyond its limit: what does not fit is left out.
+// message is an answer being written. It never grows beyond its limit: records that don't fit are left out.
 type message struct {
 	b     []byte
 	q     *Query
-	limit int // bytes, the OPT record to come not counted
+	limit int // in bytes, without the OPT record that finish adds
 	flags uint16
 	rcode int
-	info  int // extended error (RFC 8914), -1 for none
+	info  int // extended error (RFC 8914); -1 for none
 
 	answers, authorities, additional uint16
 }
 
-// questionName is the offset of the question's name, which most records are about.
+// questionName is the offset of the question's name, the owner of most records.
 const questionName = headerLen
 
 func newMessage(b []byte, q *Query) message {
@@ -82,8 +82,9 @@ func (m *message) finish() []byte {
 	return m.b
 }
 
-// record appends a record whose owner stands at an offset of the message; false where it does not fit.
-func (m *message) record(owner int, rtype uint16, ttl uint32, rdata ...[]byte) bool {
+// appendRecord appends a record whose owner name is at an offset of the message. It returns false if the
+// record does not fit.
+func (m *message) appendRecord(owner int, rtype uint16, ttl uint32, rdata ...[]byte) bool {
 	length := 0
 	for _, part := range rdata {
 		length += len(part)
@@ -99,18 +100,18 @@ func (m *message) record(owner int, rtype uint16, ttl uint32, rdata ...[]byte) b
 	return true
 }
 
-func (m *message) address(owner int, a netip.Addr) bool {
+func (m *message) appendAddress(owner int, a netip.Addr) bool {
 	if a.Is4() {
 		bytes := a.As4()
-		return m.record(owner, dns.TypeA, ttl, bytes[:])
+		return m.appendRecord(owner, dns.TypeA, ttl, bytes[:])
 	}
 	bytes := a.As16()
-	return m.record(owner, dns.TypeAAAA, ttl, bytes[:])
+	return m.appendRecord(owner, dns.TypeAAAA, ttl, bytes[:])
 }
 
-// answer counts a record of the answer section; where it did not fit the client is told to come by TCP.
-// What did fit stays: resolvers without TCP (musl before 1.2.4) make do with it.
-func (m *message) answer(fits bool) bool {
+// countAnswer counts a record of the answer section. If it did not fit, the TC flag tells the client to ask
+// by TCP. The records that did fit stay, for resolvers without TCP (musl before 1.2.4).
+func (m *message) countAnswer(fits bool) bool {
 	if fits {
 		m.answers++
 	} else {
@@ -119,15 +120,15 @@ func (m *message) answer(fits bool) bool {
 	return fits
 }
 
-// soa puts the zone's SOA into the authority section, whose last field is how long the client may
-// remember that there was nothing (RFC 2308, sections 3 and 5).
-func (m *message) soa(a *authority) {
-	if m.record(m.origin(a), dns.TypeSOA, a.negative, a.soa) {
+// appendSOA adds the zone's SOA to the authority section. Its last field is how long the client may cache the
+// negative answer (RFC 2308, sections 3 and 5).
+func (m *message) appendSOA(a *authority) {
+	if m.appendRecord(m.originOffset(a), dns.TypeSOA, a.negative, a.soa) {
 		m.authorities++
 	}
 }
 
-// origin is the offset of the zone's name, which is the end of the question's.
-func (m *message) origin(a *authority) int {
+// originOffset returns the offset of the zone's name, which is the end of the question's name.
+func (m *message) originOffset(a *authority) int {
 	return questionName + m.q.nameLen - len(a.origin)
 }

@@ -7,17 +7,17 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// maxName is the longest a name can be in wire form (RFC 1035, section 2.3.4).
+// maxName is the longest name in wire form, in bytes (RFC 1035, section 2.3.4).
 const maxName = 255
 
-// wireName returns a host name in wire form and lower case: "micro.test" is "\x05micro\x04test\x00".
-// A trailing dot is allowed. The labels are letters, digits, hyphens and underscores, the first may be "*".
+// wireName converts a host name to wire form and lower case: "micro.test" is "\x05micro\x04test\x00". A
+// trailing dot is allowed. Labels have letters, digits, hyphens and underscores; the first may be "*".
 func wireName(host string) ([]byte, error) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	wire := make([]byte, 0, len(host)+2)
 	for i, label := range strings.Split(host, ".") {
 		if len(label) == 0 || len(label) > 63 {
-			return nil, cloud.Errorf(cloud.Invalid, "name %q: a label has 1 to 63 characters", host)
+			return nil, cloud.Errorf(cloud.Invalid, "name %q: each label must have 1 to 63 characters", host)
 		}
 		if !(i == 0 && label == "*") && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return nil, cloud.Errorf(cloud.Invalid, "name %q: label %q has characters other than a-z, 0-9 and -", host, label)
@@ -40,7 +40,7 @@ func countLabels(wire []byte) int {
 	return n
 }
 
-// lastLabels returns the end of a wire name that has n labels.
+// lastLabels returns the last n labels of a wire name.
 func lastLabels(wire []byte, n int) []byte {
 	for extra := countLabels(wire) - n; extra > 0; extra-- {
 		wire = wire[wire[0]+1:]
@@ -61,24 +61,24 @@ func labels(key []byte) iter.Seq[[]byte] {
 	}
 }
 
-// treeKey returns the labels of a wire name below an origin of so many labels, the outermost first, each
-// with its length: what an ancestor's key is a prefix of. For "a.b.micro.test" in "micro.test" that is
-// "\x01b\x01a". Lengths instead of separators because a label may hold any byte.
+// treeKey appends the labels of a wire name to key in reverse order, without the last origin labels. So the
+// key of a name is a prefix of the keys of all names below it: "a.b.micro.test" with origin 2 is
+// "\x01b\x01a". Labels have lengths instead of separators, because a label may contain any byte.
 func treeKey(key, wire []byte, origin int) []byte {
-	var at [128]uint8
+	var offsets [128]uint8
 	n := 0
 	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
-		at[n] = uint8(i)
+		offsets[n] = uint8(i)
 		n++
 	}
 	for n -= origin; n > 0; n-- {
-		label := wire[at[n-1]:]
+		label := wire[offsets[n-1]:]
 		key = append(key, label[:label[0]+1]...)
 	}
 	return key
 }
 
-// hostKey is treeKey for a host name under a domain; false where it does not lie in it.
+// hostKey returns the treeKey of a host name in a domain, or false if the host is not in the domain.
 func hostKey(host, domain string) ([]byte, bool) {
 	wire, err := wireName(host)
 	if err != nil {
@@ -91,8 +91,8 @@ func hostKey(host, domain string) ([]byte, bool) {
 	return treeKey(nil, wire, strings.Count(domain, ".")+1), true
 }
 
-// hostText is the text of a wire name that wireName made.
-func hostText(wire []byte) string {
+// wireText converts a wire name made by wireName back to text.
+func wireText(wire []byte) string {
 	var text []byte
 	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
 		if i > 0 {

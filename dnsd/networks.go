@@ -5,23 +5,24 @@ import (
 	"slices"
 )
 
-// Reach is what the views of a node's clients follow from.
+// Reach describes a node's addresses and networks, from which the views of its clients are computed.
 type Reach struct {
-	Listeners []netip.Addr   // where the internal listeners are bound; a wildcard is at every address
+	Listeners []netip.Addr   // where the internal listeners are bound; a wildcard means every address
 	Subnet    netip.Prefix   // of the containers
-	Gateway   netip.Addr     // the node as containers see it; the zero Addr where there is no listener
-	Own       []netip.Addr   // all addresses of this machine: who comes from one is on it
-	Local     []netip.Prefix // networks that are served beside these
+	Gateway   netip.Addr     // the node's address for containers; the zero Addr if no listener is bound there
+	Own       []netip.Addr   // all addresses of this machine, by which its own queries are recognised
+	Local     []netip.Prefix // further networks to serve
 }
 
-// Networks says how each kind of client reaches the internal listener: this machine by loopback,
-// containers by the gateway, a local network by the listener's address in it. Where none faces a client,
-// any that is not loopback has to do, and without such a one names have no address there.
+// Networks returns how each kind of client reaches the internal listener: this machine by loopback,
+// containers by the gateway, a local network by the listener's address in that network. Without a listener
+// in the client's network, it returns any listener that is not loopback; without such a listener, names have
+// no address for that client.
 func (r Reach) Networks() []Network {
 	v4, v6 := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
-	here := Network{Class: Loopback, A: r.loopback(v4), AAAA: r.loopback(v6)}
+	here := Network{Class: Loopback, A: r.loopbackListener(v4), AAAA: r.loopbackListener(v6)}
 	if !here.A.IsValid() && !here.AAAA.IsValid() {
-		here.A, here.AAAA = r.facing(netip.Prefix{}, true), r.facing(netip.Prefix{}, false)
+		here.A, here.AAAA = r.listenerFor(netip.Prefix{}, true), r.listenerFor(netip.Prefix{}, false)
 	}
 	var all []Network
 	add := func(n Network, p netip.Prefix) {
@@ -44,15 +45,15 @@ func (r Reach) Networks() []Network {
 		add(n, r.Subnet)
 	}
 	for _, p := range r.Local {
-		add(Network{Class: Local, A: r.facing(p, true), AAAA: r.facing(p, false)}, p)
+		add(Network{Class: Local, A: r.listenerFor(p, true), AAAA: r.listenerFor(p, false)}, p)
 	}
 	return all
 }
 
-// loopback returns an address if a listener is bound there, else another loopback address of its family
-// that has one: every address below 127.0.0.0/8 is this machine's.
-func (r Reach) loopback(a netip.Addr) netip.Addr {
-	if r.at(a).IsValid() {
+// loopbackListener returns an address if a listener is bound there, otherwise another listener's loopback
+// address of the same family: all of 127.0.0.0/8 is this machine.
+func (r Reach) loopbackListener(a netip.Addr) netip.Addr {
+	if r.listenerAt(a).IsValid() {
 		return a
 	}
 	if i := slices.IndexFunc(r.Listeners, func(l netip.Addr) bool { return l.IsLoopback() && l.Is4() == a.Is4() }); i >= 0 {
@@ -61,8 +62,8 @@ func (r Reach) loopback(a netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// at returns an address if a listener is bound there.
-func (r Reach) at(a netip.Addr) netip.Addr {
+// listenerAt returns an address if a listener is bound there, otherwise the zero Addr.
+func (r Reach) listenerAt(a netip.Addr) netip.Addr {
 	for _, l := range r.Listeners {
 		if l == a || l.IsUnspecified() && (l.Is4() == a.Is4() || l.Is6()) {
 			return a
@@ -71,12 +72,12 @@ func (r Reach) at(a netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// facing returns a listener's address of one family: one in the network, else any that others can reach.
-func (r Reach) facing(p netip.Prefix, v4 bool) netip.Addr {
+// listenerFor returns a listener's address of one family: in the network, or any that other machines can reach.
+func (r Reach) listenerFor(p netip.Prefix, v4 bool) netip.Addr {
 	var bound []netip.Addr
 	for _, a := range append(slices.Clone(r.Own), r.Listeners...) {
 		a = a.Unmap().WithZone("")
-		if a.Is4() == v4 && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsUnspecified() && a != r.Gateway && r.at(a).IsValid() {
+		if a.Is4() == v4 && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsUnspecified() && a != r.Gateway && r.listenerAt(a).IsValid() {
 			bound = append(bound, a)
 		}
 	}

@@ -26,7 +26,7 @@ func TestNetworks(t *testing.T) {
 			}
 			return a.String()
 		}
-		v := NewViews(r.Networks()).Of(netip.MustParseAddr(client))
+		v := NewViews(r.Networks()).Find(netip.MustParseAddr(client))
 		if v.Class != class || text(v.A) != a || text(v.AAAA) != aaaa {
 			t.Errorf("listeners %s, client %s: class %d %v %v, want %d %s %s", listeners, client, v.Class, v.A, v.AAAA, class, a, aaaa)
 		}

@@ -14,14 +14,14 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// privateNetworks have addresses that no name on the internet has any business to have.
+// privateNetworks are ranges whose addresses no public name should have.
 var privateNetworks = parsePrefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
 	"::/128", "::1/128", "fc00::/7", "fe80::/10", "fec0::/10",
 )
 
-// privateTLDs are never delegated to anybody, so that names below them come from the network's own
-// resolver alone: "internal" by decision of ICANN, the others by RFC 6762, appendix G, and RFC 8375.
+// privateTLDs are never delegated in the public DNS, so names below them can only come from the network's own
+// resolver: "internal" by decision of ICANN, the others by RFC 6762, appendix G, and RFC 8375.
 var privateTLDs = []string{"internal.", "intranet.", "private.", "corp.", "home.", "lan.", "home.arpa."}
 
 func parsePrefixes(texts ...string) (all []netip.Prefix) {
@@ -31,7 +31,7 @@ func parsePrefixes(texts ...string) (all []netip.Prefix) {
 	return all
 }
 
-// privateFilter keeps upstream answers from pointing into this network, see ForwardConfig.
+// privateFilter removes private addresses from upstream answers, see ForwardConfig.
 type privateFilter struct {
 	domains   []string
 	networks  []netip.Prefix
@@ -49,7 +49,7 @@ func newPrivateFilter(cfg ForwardConfig) (*privateFilter, error) {
 	}
 	for _, domain := range cfg.AllowDomains {
 		if _, ok := dns.IsDomainName(domain); !ok {
-			return nil, cloud.Errorf(cloud.Invalid, "dns: %q is not a domain to allow private addresses in", domain)
+			return nil, cloud.Errorf(cloud.Invalid, "dns: cannot allow private addresses in %q: invalid domain", domain)
 		}
 		p.domains = append(p.domains, dns.CanonicalName(domain))
 	}
@@ -59,8 +59,8 @@ func newPrivateFilter(cfg ForwardConfig) (*privateFilter, error) {
 	return p, nil
 }
 
-// drop removes the records with private addresses from an answer to a question for a name, and the address
-// hints of service bindings (RFC 9460). It returns how many it removed.
+// drop removes records with private addresses, and private address hints of service bindings (RFC 9460), from
+// the answer for a name. It returns how many it removed.
 func (p *privateFilter) drop(m *dns.Msg, name string) int {
 	if p.allowsDomain(name) {
 		return 0
@@ -69,7 +69,7 @@ func (p *privateFilter) drop(m *dns.Msg, name string) int {
 	var first netip.Addr
 	drops := func(ip net.IP) bool {
 		addr, ok := netip.AddrFromSlice(ip)
-		if ok && p.allowsAddr(embedded(addr)) {
+		if ok && p.allowsAddr(embeddedIPv4(addr)) {
 			return false
 		}
 		if dropped++; dropped == 1 {
@@ -98,10 +98,10 @@ func (p *privateFilter) drop(m *dns.Msg, name string) int {
 	return dropped
 }
 
-// reportEvery bounds what strangers' names can write into the log.
+// reportEvery limits how often queries by clients can cause a log line.
 const reportEvery = 10 * time.Second
 
-// report says what an app's owner would look for long: why a name has no address here, and has one elsewhere.
+// report logs a removed address. Otherwise it would be hard to find out why a name has no address here.
 func (p *privateFilter) report(name string, addr netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,26 +111,27 @@ func (p *privateFilter) report(name string, addr netip.Addr) {
 	}
 }
 
-// allowsDomain reports whether private addresses are expected under a name.
+// allowsDomain reports whether a name may have private addresses.
 func (p *privateFilter) allowsDomain(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(p.domains, func(domain string) bool { return dns.IsSubDomain(domain, name) })
 }
 
-// allowsAddr reports whether an address may be in an answer for any name.
+// allowsAddr reports whether any name may have the address.
 func (p *privateFilter) allowsAddr(addr netip.Addr) bool {
-	holds := func(n netip.Prefix) bool { return n.Contains(addr) }
+	hasAddr := func(n netip.Prefix) bool { return n.Contains(addr) }
 	switch {
-	case slices.ContainsFunc(p.forbidden, holds):
+	case slices.ContainsFunc(p.forbidden, hasAddr):
 		return false
-	case !slices.ContainsFunc(privateNetworks, holds), slices.ContainsFunc(p.networks, holds):
+	case !slices.ContainsFunc(privateNetworks, hasAddr), slices.ContainsFunc(p.networks, hasAddr):
 		return true
 	}
-	return p.host.hold(addr)
+	return p.host.contains(addr)
 }
 
-// embedded returns the IPv4 address inside an IPv6 one: mapped, or by NAT64 (RFC 6052) or 6to4 (RFC 3056).
-func embedded(addr netip.Addr) netip.Addr {
+// embeddedIPv4 returns the IPv4 address inside an IPv6 address that is mapped, of NAT64 (RFC 6052) or of 6to4
+// (RFC 3056). It returns other addresses unchanged.
+func embeddedIPv4(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap()
 	if !addr.Is6() {
 		return addr

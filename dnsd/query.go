@@ -19,35 +19,35 @@ const (
 
 const (
 	headerLen = 12
-	// maxUDP is the largest answer sent by UDP, and the size that we offer: what passes every link
+	// maxUDP is the largest answer sent by UDP, and the size offered to upstreams: it passes every link
 	// without fragments (DNS Flag Day 2020).
 	maxUDP = 1232
-	minUDP = 512 // what a client without EDNS takes (RFC 1035, section 4.2.1)
+	minUDP = 512 // largest answer for a client without EDNS (RFC 1035, section 4.2.1)
 )
 
-// Query is a message as read by Parse. It keeps hold of the message; both may be used again.
+// Query is a message parsed by Parse. It refers to the message's bytes. A Query may be parsed into again.
 type Query struct {
 	ID    uint16
-	Flags uint16 // as they came
+	Flags uint16 // as received
 	Type  uint16
 	Class uint16
 
 	EDNS    bool
 	Version uint8  // of EDNS
-	Size    uint16 // of the largest UDP answer that the client takes, at least 512
+	Size    uint16 // largest UDP answer that the client accepts, at least 512
 	DO      bool
 
-	Stream bool   // came by TCP: set by the caller; the answer may have 65,535 bytes
-	Turn   uint32 // which address of several stands first: set by the caller, counting or random
+	Stream bool   // received by TCP, set by the caller: the answer may have 65,535 bytes
+	Turn   uint32 // which of several addresses comes first, set by the caller: a counter or random
 
-	cookie       []byte // as it came: the client's 8 bytes, and what it last got from a server
-	answerCookie []byte // for the answer: set by the caller, nil for none
+	cookie       []byte // as received: the client's 8 bytes, then the cookie that it last got from a server
+	answerCookie []byte // for the answer, set by the caller; nil for none
 	cookieRoom   [clientCookieLen + serverCookieLen]byte
 
-	rcode   int // what Parse found wrong, or dns.RcodeSuccess
-	sent    int // the answer's rcode, once it is written
+	rcode   int // the fault that Parse found, or dns.RcodeSuccess
+	sent    int // the answer's rcode, set when it is written
 	msg     []byte
-	end     int // of the question in msg; headerLen where none could be read
+	end     int // end of the question in msg; headerLen if there is no valid question
 	nameLen int
 	name    [maxName]byte // of the question, wire form, lower case
 }
@@ -55,12 +55,12 @@ type Query struct {
 // Name is the name asked for, in wire form and lower case.
 func (q *Query) Name() []byte { return q.name[:q.nameLen] }
 
-// turn is the index of the i-th of n things, with another one first each time.
+// turn returns the index of the i-th of n items, in an order rotated by q.Turn.
 func (q *Query) turn(i, n int) int { return (int(q.Turn%uint32(n)) + i) % n }
 
-// Parse reads a message. False means that it must not be answered at all: it is too short to have a
-// header, or itself an answer (two servers would talk for ever). What is malformed, of another opcode or
-// of another EDNS version parses: Zone.Answer says so to the client.
+// Parse parses a message. It returns false if the message must not be answered at all: it is too short for a
+// header, or is itself an answer, and two servers would answer each other for ever. It returns true for
+// malformed messages, unknown opcodes and unknown EDNS versions, which Zone.Answer answers with an error.
 func (q *Query) Parse(msg []byte) bool {
 	if len(msg) < headerLen {
 		return false
@@ -75,7 +75,7 @@ func (q *Query) Parse(msg []byte) bool {
 	switch {
 	case q.Flags&maskOpcode != 0:
 		q.rcode = dns.RcodeNotImplemented
-		q.records(skipQuestions(msg)) // an OPT record there is answered with one, whatever the rest means
+		q.records(skipQuestions(msg)) // a query with an OPT record gets an answer with one
 	case binary.BigEndian.Uint16(msg[4:]) != 1:
 		if wellFormed := q.records(skipQuestions(msg)); !wellFormed || !q.asksForCookie() {
 			q.rcode = dns.RcodeFormatError
@@ -86,12 +86,12 @@ func (q *Query) Parse(msg []byte) bool {
 	return true
 }
 
-// asksForCookie reports whether the message has no question and wants a cookie alone (RFC 7873, section 5.4).
+// asksForCookie reports whether the message has no question and asks only for a cookie (RFC 7873, section 5.4).
 func (q *Query) asksForCookie() bool {
 	return binary.BigEndian.Uint16(q.msg[4:]) == 0 && len(q.cookie) > 0
 }
 
-// question reads the one question. A compressed name can't stand there: it would point into the header.
+// question parses the only question. Its name can't be compressed: a pointer would point into the header.
 func (q *Query) question() bool {
 	msg, i := q.msg, headerLen
 	for {
@@ -124,8 +124,8 @@ func (q *Query) question() bool {
 	return true
 }
 
-// records walks what follows the question, from i up to the message's very end, and reads the one OPT
-// record (RFC 6891, section 6.1); everything else there has no meaning for us.
+// records parses the OPT record (RFC 6891, section 6.1) and skips all others. They begin at offset i. It
+// returns false unless they are well formed and end at the message's end.
 func (q *Query) records(i int) bool {
 	msg := q.msg
 	answers, authorities := int(binary.BigEndian.Uint16(msg[6:])), int(binary.BigEndian.Uint16(msg[8:]))
@@ -153,7 +153,7 @@ func (q *Query) records(i int) bool {
 	return i == len(msg)
 }
 
-// skipQuestions returns the offset behind all questions, however many: the message's end where they go beyond.
+// skipQuestions returns the offset behind all questions, or the message's length if a question is malformed.
 func skipQuestions(msg []byte) int {
 	i := headerLen
 	for range binary.BigEndian.Uint16(msg[4:]) {
@@ -182,7 +182,7 @@ func skipName(msg []byte, i int) int {
 	return -1
 }
 
-// options reads the options of the OPT record, and keeps the first cookie.
+// options parses the options of the OPT record and keeps the first cookie.
 func (q *Query) options(options []byte) bool {
 	for len(options) > 0 {
 		if len(options) < 4 {

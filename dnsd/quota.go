@@ -5,26 +5,28 @@ import (
 	"sync"
 )
 
-// quota bounds how many of a thing there are at once: in all, and of each client.
+// quota limits how many items exist at once: in all and per client.
 type quota struct {
-	most, each int
+	limit, limitPerClient int
 
-	mu    sync.Mutex
-	total int
-	of    map[netip.Addr]int
+	mu        sync.Mutex
+	total     int
+	perClient map[netip.Addr]int
 }
 
-func newQuota(most, each int) *quota { return &quota{most: most, each: each, of: map[netip.Addr]int{}} }
+func newQuota(most, each int) *quota {
+	return &quota{limit: most, limitPerClient: each, perClient: map[netip.Addr]int{}}
+}
 
-// take reports whether the client may have one more; it is then given back by release.
+// take reports whether the client may have one more. If so, the caller must call release later.
 func (q *quota) take(client netip.Addr) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.total >= q.most || q.of[client] >= q.each {
+	if q.total >= q.limit || q.perClient[client] >= q.limitPerClient {
 		return false
 	}
 	q.total++
-	q.of[client]++
+	q.perClient[client]++
 	return true
 }
 
@@ -32,7 +34,7 @@ func (q *quota) release(client netip.Addr) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.total--
-	if q.of[client]--; q.of[client] == 0 {
-		delete(q.of, client)
+	if q.perClient[client]--; q.perClient[client] == 0 {
+		delete(q.perClient, client)
 	}
 }

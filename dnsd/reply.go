@@ -8,17 +8,16 @@ import (
 	"github.com/miekg/dns"
 )
 
-// reply is an upstream's answer as the cache keeps it: everything behind the question, in wire form. The
-// question has the same length in every query for it, so the compression pointers stay right when the
-// client's own spelling of the name is put in front.
+// reply is an upstream's answer in the cache: everything after the question, in wire form. A client may spell
+// the name in other letter case; the question's length is the same, so compression pointers stay valid.
 type reply struct {
 	rcode    int
 	body     []byte
 	records  []record
 	counts   [3]uint16 // of the records, by section
-	negative bool      // the upstream says that there is nothing
-	filtered bool      // private addresses were removed from it
-	cut      bool      // the upstream had more, and could not be asked by TCP
+	negative bool      // NXDOMAIN or NODATA
+	filtered bool      // private addresses were removed
+	cut      bool      // truncated by the upstream, which could not be asked by TCP
 	life     time.Duration
 }
 
@@ -26,7 +25,7 @@ type reply struct {
 type record struct {
 	section section
 	ttl     uint16 // offset of the TTL in the body
-	end     uint16 // offset behind the record
+	end     uint16 // offset of the record's end
 }
 
 type section uint8
@@ -61,10 +60,9 @@ func newReply(m *dns.Msg) (*reply, error) {
 	return r, nil
 }
 
-// write returns the answer for a client; info is an extended error or -1, and update computes the TTL in
-// seconds that each record has now. Where not all of it fits, the records of the answer section that do fit
-// are sent with the TC flag: some resolvers can't ask by TCP and make do with them. The other sections are
-// complete or absent.
+// write returns the answer for a client. info is an extended error or -1; update computes the TTL in seconds
+// that each record has now. If not everything fits, the answer has the records of the answer section that
+// fit and the TC flag: some resolvers can't ask by TCP. The other sections are complete or absent.
 func (r *reply) write(b []byte, q *Query, info int, update func(ttl uint32) uint32) []byte {
 	m := newMessage(b, q)
 	m.flags |= flagRA
@@ -92,12 +90,12 @@ func (r *reply) write(b []byte, q *Query, info int, update func(ttl uint32) uint
 	return m.finish()
 }
 
-// fit returns how many records of each section are sent where the body may have so many bytes.
+// fit returns how many records of each section fit into so many bytes.
 func (r *reply) fit(room int) (counts [3]uint16) {
 	for _, rec := range r.records {
 		if int(rec.end) > room {
 			if rec.section > answerSection {
-				counts[rec.section] = 0 // a part of it would look like the whole
+				counts[rec.section] = 0 // an incomplete section would look complete
 			}
 			break
 		}
@@ -106,6 +104,6 @@ func (r *reply) fit(room int) (counts [3]uint16) {
 	return counts
 }
 
-// needsAuthority reports whether the client can do nothing with the answer without its authority section:
-// there stands how long the absence of a name may be remembered, and the proof of it.
+// needsAuthority reports whether the answer is useless without its authority section, which has the lifetime of
+// a negative answer and its proof.
 func (r *reply) needsAuthority(q *Query) bool { return r.counts[answerSection] == 0 || q.DO }

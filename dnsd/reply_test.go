@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestReplySizes writes upstream answers for clients that take more or less of them.
+// TestReplySizes writes upstream answers for clients with different limits on the size.
 func TestReplySizes(t *testing.T) {
 	records := func(format string, n int) (rrs []dns.RR) {
 		for i := range n {
@@ -130,7 +130,7 @@ func TestLifetime(t *testing.T) {
 	f(ok, "0s", "name.example. 60 IN CNAME a.example.")
 }
 
-// FuzzUpstream takes whatever an upstream sends for an answer, and gives clients what miekg/dns can read.
+// FuzzUpstream feeds arbitrary upstream messages: the answer to the client must be valid for miekg/dns.
 func FuzzUpstream(f *testing.F) {
 	q := question{name: "name.example.", qtype: dns.TypeA, class: dns.ClassINET}
 	query := q.message(true)
@@ -158,7 +158,7 @@ func FuzzUpstream(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	client := parsed(f, "NAME.example.", dns.TypeA)
+	client := parseQuery(f, "NAME.example.", dns.TypeA)
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		answer, ok := readAnswer(wire, query)
 		if !ok || rcodeOf(answer) != dns.RcodeSuccess && rcodeOf(answer) != dns.RcodeNameError {

@@ -9,17 +9,17 @@ import (
 	"github.com/miekg/dns"
 )
 
-// reverseZones are the zones for addresses that mean something else in each network (RFC 6303, section 4;
-// RFC 7793). The root's servers must not be asked for them, and an upstream knows nothing of containers.
+// reverseZones are the zones of addresses whose meaning depends on the network (RFC 6303, section 4; RFC
+// 7793). Queries for them must not reach the root servers, and no upstream knows our containers.
 var reverseZones = slices.Concat(
 	parsePrefixes("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16",
 		"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "255.255.255.255/32",
 		"::/128", "::1/128", "fd00::/8", "fe80::/12", "fe90::/12", "fea0::/12", "feb0::/12", "2001:db8::/32"),
-	sixteens("172.16.0.0", 16), sixteens("100.64.0.0", 64),
+	slash16s("172.16.0.0", 16), slash16s("100.64.0.0", 64),
 )
 
-// sixteens are n networks of 16 bits: zones are cut at the bytes of an address.
-func sixteens(first string, n int) (all []netip.Prefix) {
+// slash16s returns n adjacent /16 networks: reverse zones of IPv4 end at byte boundaries.
+func slash16s(first string, n int) (all []netip.Prefix) {
 	b := netip.MustParseAddr(first).As4()
 	for range n {
 		all = append(all, netip.PrefixFrom(netip.AddrFrom4(b), 16))
@@ -28,13 +28,13 @@ func sixteens(first string, n int) (all []netip.Prefix) {
 	return all
 }
 
-// reverse is what a name below "in-addr.arpa" or "ip6.arpa" stands for.
+// reverse is the meaning of a name below "in-addr.arpa" or "ip6.arpa".
 type reverse struct {
-	network netip.Prefix // as far as the name has its address: all of it for a whole address
-	more    bool         // the name has further labels, which mean no address
+	network netip.Prefix // as many bits as the name has; a single address for a complete name
+	more    bool         // the name has further labels, which are not part of an address
 }
 
-// whole reports whether the name is that of one address.
+// whole reports whether the name belongs to one address.
 func (r reverse) whole() bool { return r.network.IsSingleIP() && !r.more }
 
 var (
@@ -45,16 +45,16 @@ var (
 	ip6Arpa    = []byte("\x03ip6\x04arpa\x00")
 )
 
-// isReverse reports whether a name may be that of an address.
+// isReverse reports whether a name may be in a reverse zone.
 func isReverse(name []byte) bool { return bytes.HasSuffix(name, []byte("\x04arpa\x00")) }
 
-// parseReverse reads a wire name in lower case; false where it is not the name of a network.
+// parseReverse parses a wire name in lower case. It returns false if the name is not in a reverse zone.
 func parseReverse(name []byte) (reverse, bool) {
 	v4 := authority{origin: inAddrArpa}
 	v6 := authority{origin: ip6Arpa}
 	var room [maxName]byte
 	switch {
-	case v4.holds(name):
+	case v4.contains(name):
 		var b [4]byte
 		n, more := 0, false
 		for label := range labels(treeKey(room[:0], name, 2)) {
@@ -67,7 +67,7 @@ func parseReverse(name []byte) (reverse, bool) {
 			n++
 		}
 		return reverse{netip.PrefixFrom(netip.AddrFrom4(b), 8*n), more}, true
-	case v6.holds(name):
+	case v6.contains(name):
 		var b [16]byte
 		n, more := 0, false
 		for label := range labels(treeKey(room[:0], name, 2)) {
@@ -84,8 +84,8 @@ func parseReverse(name []byte) (reverse, bool) {
 	return reverse{}, false
 }
 
-// reverseAuthority returns the zone that holds the name of a network; false where it is none of ours. Its
-// origin is the end of the name.
+// reverseAuthority returns our zone that contains the name of a network, or false. The zone's origin is a
+// suffix of the name.
 func (z *Zone) reverseAuthority(name []byte, network netip.Prefix) (authority, bool) {
 	i := slices.IndexFunc(reverseZones, func(zone netip.Prefix) bool {
 		return zone.Bits() <= network.Bits() && zone.Contains(network.Addr())
@@ -103,9 +103,9 @@ func (z *Zone) reverseAuthority(name []byte, network netip.Prefix) (authority, b
 	return a, true
 }
 
-// answerReverse answers for the names of addresses. A container's leads to the name that the instance has
-// in its group, for its group and this machine. The names of other private addresses do not exist, but for
-// those of networks that the machine uses itself: the upstream is asked for these, which false means.
+// answerReverse answers for the reverse names of addresses. The address of a container has a PTR record with
+// the instance's name, for clients of its group and on this machine. Other private addresses have no name.
+// answerReverse returns false for networks that the machine itself uses: the upstream may know their names.
 func (z *Zone) answerReverse(m *message, v View) bool {
 	r, ok := parseReverse(m.q.Name())
 	if !ok {
@@ -117,32 +117,32 @@ func (z *Zone) answerReverse(m *message, v View) bool {
 	}
 	overlaps := func(n netip.Prefix) bool { return n.Overlaps(r.network) }
 	containers := slices.ContainsFunc(z.subnets, overlaps)
-	if v.Recurse && !containers && within(r.network, v.Site) {
+	if v.Recurse && !containers && within(r.network, v.UpstreamNetworks) {
 		return false
 	}
-	top := len(a.origin) == m.q.nameLen
+	apex := len(a.origin) == m.q.nameLen
 	target := z.reverseTarget(r, v)
 	found := absent
 	switch {
 	case target != nil:
 		found = present
-	case top, !r.whole() && !r.more && (containers || slices.ContainsFunc(v.Site, overlaps)):
-		found = between // whatever there is below it
+	case apex, !r.whole() && !r.more && (containers || slices.ContainsFunc(v.UpstreamNetworks, overlaps)):
+		found = emptyNonTerminal // there may be names below it
 	}
-	if !m.begin(&a, top, found) {
+	if !m.answerCommon(&a, apex, found) {
 		return true
 	}
 	switch {
-	case top && m.q.Type == dns.TypeNS:
-		m.answer(m.record(questionName, dns.TypeNS, ttl, a.ns))
+	case apex && m.q.Type == dns.TypeNS:
+		m.countAnswer(m.appendRecord(questionName, dns.TypeNS, ttl, a.ns))
 	case target != nil && m.q.Type == dns.TypePTR:
-		m.answer(m.record(questionName, dns.TypePTR, ttl, target))
+		m.countAnswer(m.appendRecord(questionName, dns.TypePTR, ttl, target))
 	}
-	m.end(&a)
+	m.addSOAIfEmpty(&a)
 	return true
 }
 
-// reverseTarget returns the name of an address as a client sees it, in wire form; nil for none.
+// reverseTarget returns the name of an address for a client, in wire form; nil if it has none.
 func (z *Zone) reverseTarget(r reverse, v View) []byte {
 	addr := r.network.Addr()
 	if !r.whole() {

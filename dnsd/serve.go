@@ -7,7 +7,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// serveUDP answers what comes to one socket until it is woken to end.
+// serveUDP answers the queries of one socket until the server closes.
 func (s *Server) serveUDP(u *udpSocket) error {
 	b := newBatch(u.wildcard)
 	var q Query
@@ -22,7 +22,7 @@ func (s *Server) serveUDP(u *udpSocket) error {
 			faults = 0
 		case errno == syscall.EINTR:
 			continue
-		default: // left by an earlier answer, such as ECONNREFUSED; else the socket is broken
+		default: // an error of an earlier answer, such as ECONNREFUSED; if it repeats, the socket is broken
 			if faults++; faults > 1000 {
 				return fmt.Errorf("read dns queries at %s: %w", u.addr, errno)
 			}
@@ -47,7 +47,7 @@ func (s *Server) serveUDP(u *udpSocket) error {
 				sent += n
 			case syscall.EINTR:
 			default:
-				sent++ // no way to this one client
+				sent++ // skip the client that can't be reached
 			}
 		}
 		if closing {
@@ -56,20 +56,20 @@ func (s *Server) serveUDP(u *udpSocket) error {
 	}
 }
 
-// forwardUDP answers the i-th message from the cache, or has it looked up beside the reader.
+// forwardUDP answers the i-th message from the cache, or looks it up in a goroutine.
 func (s *Server) forwardUDP(u *udpSocket, b *batch, i int, q *Query) {
 	room := b.slots[i].answer[:0]
-	if answer, ok := s.cfg.Forward.cached(room, q); ok {
+	if answer, ok := s.cfg.Forward.answerFromCache(room, q); ok {
 		b.reply(i, s.record(q, answer))
 		return
 	}
 	msg, from := b.message(i)
-	own, back := &Query{}, b.wayBack(i)
+	own, back := &Query{}, b.replyPath(i)
 	own.Parse(append([]byte(nil), msg...))
 	s.checkCookie(own, from.Addr())
-	w := s.cfg.Forward.begin(own, from.Addr())
+	w := s.cfg.Forward.startLookup(own, from.Addr())
 	if w == nil {
-		b.reply(i, s.record(q, failed(room, q, dns.ExtendedErrorCodeOther)))
+		b.reply(i, s.record(q, serverFailure(room, q, dns.ExtendedErrorCodeOther)))
 		return
 	}
 	s.work.Go(func() { back.send(u.fd, s.record(own, w.answer())) })

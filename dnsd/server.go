@@ -16,36 +16,36 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Recorder counts answers. It is called once an answer, by several goroutines, and must be quick.
+// Recorder counts answers. It is called once per answer, by several goroutines, and must be quick.
 type Recorder interface {
-	// Query is told the answer's rcode and the type asked for, 0 where none could be read: see
-	// RcodeLabel and TypeLabel.
-	Query(rcode int, qtype uint16)
+	// CountAnswer gets the answer's rcode and the query's type, 0 if the query was malformed. RcodeLabel and
+	// TypeLabel return their names.
+	CountAnswer(rcode int, qtype uint16)
 }
 
 // Config is what a server needs. Listen and Zone are required.
 type Config struct {
-	Listen   []netip.AddrPort // each by UDP and TCP; port 0 takes a free one
-	Networks []Network        // who is served; everyone else is Outside
+	Listen   []netip.AddrPort // each by UDP and TCP; port 0 chooses a free one
+	Networks []Network        // networks to serve; all other clients are Outside
 	Zone     *Zone            // until the first Swap
 
-	// Forward looks up the names that are not ours for clients that are not Outside; nil: nobody does.
+	// Forward looks up names outside our zones, for clients that are not Outside. nil: they are refused.
 	Forward *Forwarder
-	// Rate limits the UDP answers a second to each source prefix (/24, /56) that is neither loopback
-	// nor a container: those can't be made up. 0 is 200, below 0 none.
+	// Rate limits the UDP answers per second to each source prefix (/24, /56). Loopback and containers are
+	// not limited: their addresses can't be forged. 0 is 200, below 0 is unlimited.
 	Rate int
 
-	Groups   Groups   // nil: no container is in one
-	Sockets  Sockets  // binds Listen; nil: the server does
+	Groups   Groups   // nil: no container is in a group
+	Sockets  Sockets  // binds Listen; nil: the server binds new sockets
 	Recorder Recorder // may be nil
 	Log      *slog.Logger
 }
 
-// Groups knows whose containers are at which addresses. It is asked with each query of a container, and
-// must know one before its first process runs: programs look up their database with their first breath
-// and do not ask again.
+// Groups finds the group of a container by its address. It must know a container before its first process
+// runs: many programs look up their database at once and don't try again.
 type Groups interface {
-	// GroupOf returns the group of the container with an address, "" where there is none. IPv4 comes as such.
+	// GroupOf returns the group of the container with an address, "" if there is none. It is called once per
+	// query of a container; IPv4 addresses are not mapped to IPv6.
 	GroupOf(client netip.Addr) string
 }
 
@@ -55,17 +55,17 @@ func (c *Config) validate() error {
 		errs = append(errs, cloud.Errorf(cloud.Invalid, "dns: no address to listen on").WithHint("--dns 127.0.0.1:53"))
 	}
 	if c.Zone == nil {
-		errs = append(errs, cloud.Errorf(cloud.Internal, "dns: no zone to start with"))
+		errs = append(errs, cloud.Errorf(cloud.Internal, "dns: no initial zone"))
 	}
 	for _, n := range c.Networks {
 		if !n.Prefix.IsValid() || n.Class == Outside || n.A.IsValid() && !n.A.Is4() || n.AAAA.IsValid() && !n.AAAA.Is6() {
-			errs = append(errs, cloud.Errorf(cloud.Invalid, "dns: network %v has no class or addresses of the wrong family", n))
+			errs = append(errs, cloud.Errorf(cloud.Invalid, "dns: network %v has an invalid prefix, no class or addresses of the wrong family", n))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Server answers queries on its addresses.
+// Server answers DNS queries.
 type Server struct {
 	cfg     Config
 	views   Views
@@ -80,8 +80,8 @@ type Server struct {
 	work    sync.WaitGroup
 }
 
-// New validates the configuration and binds all addresses, or none: a *cloud.Error of code Conflict
-// names the one that is taken.
+// New validates the configuration and binds all addresses. If an address is in use, New binds none and
+// returns a *cloud.Error of code Conflict with that address.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: cfg, views: NewViews(cfg.Networks), limit: newLimiter(cfg.Rate, time.Now), cookies: newCookies()}
-	s.conns.open, s.conns.of = map[*net.TCPConn]bool{}, map[netip.Addr]int{}
+	s.conns.open, s.conns.perClient = map[*net.TCPConn]bool{}, map[netip.Addr]int{}
 	s.zone.Store(cfg.Zone)
 	if cfg.Sockets == nil {
 		cfg.Sockets = ownSockets{}
@@ -104,7 +104,7 @@ func New(cfg Config) (*Server, error) {
 		s.udp, s.tcp = append(s.udp, u), append(s.tcp, t)
 	}
 	if f := cfg.Forward; f != nil {
-		f.avoid(s.Addrs())
+		f.setOwnAddrs(s.Addrs())
 	}
 	return s, nil
 }
@@ -122,10 +122,10 @@ func (s *Server) Addrs() []netip.AddrPort {
 // Zone returns the zone that is served now.
 func (s *Server) Zone() *Zone { return s.zone.Load() }
 
-// Swap serves another zone, from the next query on.
+// Swap replaces the zone from the next query on.
 func (s *Server) Swap(z *Zone) { s.zone.Store(z) }
 
-// Run answers until ctx ends; it returns nil then, and the error where a socket fails before.
+// Run answers queries until ctx ends, and then returns nil. It returns an error if a socket fails before.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -145,9 +145,9 @@ func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	err := context.Cause(ctx)
 	s.stop()
-	asleep := time.AfterFunc(time.Second, func() { // a firewall may have kept the call from them
+	asleep := time.AfterFunc(time.Second, func() { // a firewall may have dropped the message that wakes the readers
 		for _, u := range s.udp {
-			u.shut()
+			u.shutdownRead()
 		}
 	})
 	if s.cfg.Forward != nil {
@@ -155,7 +155,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.work.Wait()
 	asleep.Stop()
-	for _, u := range s.udp { // look-ups under way have been writing to them
+	for _, u := range s.udp { // only now: running lookups have been writing to the sockets
 		u.close()
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -164,7 +164,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// Close gives the addresses back. Run does so itself; this is for a server that never ran.
+// Close releases the addresses of a server that never ran. Run releases them itself.
 func (s *Server) Close() {
 	s.stop()
 	for _, u := range s.udp {
@@ -172,7 +172,7 @@ func (s *Server) Close() {
 	}
 }
 
-// stop ends what waits for clients.
+// stop wakes all readers and closes listeners and connections.
 func (s *Server) stop() {
 	s.closing.Store(true)
 	for _, u := range s.udp {
@@ -184,17 +184,17 @@ func (s *Server) stop() {
 	s.conns.closeAll()
 }
 
-// verdict is what becomes of a message.
-type verdict uint8
+// outcome says what happens with a message.
+type outcome uint8
 
 const (
-	dropped verdict = iota
+	dropped outcome = iota
 	answered
-	forwarded // the name is not ours, and the client may ask
+	forwarded // the name is outside our zones, and the client may use the forwarder
 )
 
-// handle answers one message out of the zone, into b.
-func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]byte, verdict) {
+// handle answers one message from the zone, into b.
+func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]byte, outcome) {
 	if !q.Parse(msg) {
 		return nil, dropped
 	}
@@ -202,16 +202,16 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 	proved := s.checkCookie(q, client)
 	if !q.Stream && !proved && (v.Class == Outside || v.Class == Local) {
 		switch s.limit.take(client) {
-		case spend:
+		case pass:
 		case slip:
-			return s.record(q, comeAgain(b, q)), answered
+			return s.record(q, retryAnswer(b, q)), answered
 		case drop:
 			return nil, dropped
 		}
 	}
 	q.Turn = rand.Uint32()
 	if v.Recurse && isReverse(q.Name()) {
-		v.Site = s.cfg.Forward.site()
+		v.UpstreamNetworks = s.cfg.Forward.upstreamNetworks()
 	}
 	b, ours := s.zone.Load().Answer(b, q, v)
 	if !ours {
@@ -220,9 +220,9 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 	return s.record(q, b), answered
 }
 
-// view is what is known of a client now.
+// view returns the current view of a client.
 func (s *Server) view(client netip.Addr) View {
-	v := s.views.Of(client)
+	v := s.views.Find(client)
 	if v.Class == Container && s.cfg.Groups != nil {
 		v.Group = s.cfg.Groups.GroupOf(client.Unmap())
 	}
@@ -233,14 +233,14 @@ func (s *Server) view(client netip.Addr) View {
 // record counts an answer that is about to be sent.
 func (s *Server) record(q *Query, b []byte) []byte {
 	if s.cfg.Recorder != nil {
-		s.cfg.Recorder.Query(q.sent, q.Type)
+		s.cfg.Recorder.CountAnswer(q.sent, q.Type)
 	}
 	return b
 }
 
-// comeAgain tells a client to ask once more in a way that proves its address: with the cookie that it gets
-// here, or by TCP.
-func comeAgain(b []byte, q *Query) []byte {
+// retryAnswer tells a client to ask again in a way that proves its address: with the cookie in this answer,
+// or by TCP.
+func retryAnswer(b []byte, q *Query) []byte {
 	m := newMessage(b, q)
 	if len(q.answerCookie) > 0 {
 		m.rcode = dns.RcodeBadCookie

@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hosts of this machine, as a server on loopback sees its clients: 127.0.0.2 plays a container of group
-// default, 127.0.0.3 one of no group, 127.0.0.4 the local network and 127.0.0.9 the outside.
+// testNetworks gives loopback addresses the classes of clients: 127.0.0.2 is a container of group default,
+// 127.0.0.3 a container of no group, 127.0.0.4 in the local network, and 127.0.0.9 outside.
 func testNetworks() []Network {
 	a := netip.MustParseAddr("127.0.0.1")
 	return []Network{
@@ -28,17 +28,17 @@ func testNetworks() []Network {
 	}
 }
 
-// groups has the groups of containers' addresses.
+// groups maps the addresses of containers to their groups.
 type groups map[string]string
 
 func (g groups) GroupOf(client netip.Addr) string { return g[client.String()] }
 
-// started returns a server that runs until the test ends.
-func started(t testing.TB, change func(*Config)) *Server {
+// startServer returns a server that runs until the test ends.
+func startServer(t testing.TB, change func(*Config)) *Server {
 	t.Helper()
 	cfg := Config{
 		Listen:   []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
-		Networks: testNetworks(), Groups: groups{"127.0.0.2": "default"}, Zone: compiled(t, shopView()),
+		Networks: testNetworks(), Groups: groups{"127.0.0.2": "default"}, Zone: compileZone(t, shopView()),
 	}
 	if change != nil {
 		change(&cfg)
@@ -59,8 +59,8 @@ func started(t testing.TB, change func(*Config)) *Server {
 	return s
 }
 
-// from is a client with a source address.
-func from(network, source string) *dns.Client {
+// clientFrom returns a client with a source address.
+func clientFrom(network, source string) *dns.Client {
 	d := &net.Dialer{Timeout: 5 * time.Second}
 	switch addr := net.ParseIP(source); network {
 	case "udp":
@@ -72,14 +72,14 @@ func from(network, source string) *dns.Client {
 }
 
 func TestServer(t *testing.T) {
-	s := started(t, nil)
+	s := startServer(t, nil)
 	server := s.Addrs()[0].String()
 	f := func(source, question string, want string) {
 		t.Helper()
 		for _, network := range []string{"udp", "tcp"} {
 			name, rtype, _ := strings.Cut(question, " ")
 			m := new(dns.Msg).SetQuestion(name, dns.StringToType[rtype])
-			r, _, err := from(network, source).Exchange(m, server)
+			r, _, err := clientFrom(network, source).Exchange(m, server)
 			if err != nil {
 				t.Errorf("%s %s: %v", network, question, err)
 				continue
@@ -104,15 +104,15 @@ func TestServer(t *testing.T) {
 	f("127.0.0.1", "late.micro.test. A", "late.micro.test. 5 IN A 127.0.0.1")
 }
 
-// TestWildcardSocket has the server listen on every address: the answer must come from the one asked.
+// TestWildcardSocket lets the server listen on all addresses: answers must come from the address that was asked.
 func TestWildcardSocket(t *testing.T) {
 	for _, listen := range []string{"0.0.0.0:0", "[::]:0"} {
-		s := started(t, func(c *Config) { c.Listen = []netip.AddrPort{netip.MustParseAddrPort(listen)} })
+		s := startServer(t, func(c *Config) { c.Listen = []netip.AddrPort{netip.MustParseAddrPort(listen)} })
 		port := s.Addrs()[0].Port()
 		for _, asked := range []string{"127.0.0.1", "127.0.0.77"} {
 			m := new(dns.Msg).SetQuestion("shop.micro.test.", dns.TypeA)
-			// A connected socket takes no answer from another address.
-			r, _, err := from("udp", "127.0.0.1").Exchange(m, netip.AddrPortFrom(netip.MustParseAddr(asked), port).String())
+			// The client's socket is connected, so it drops answers from other addresses.
+			r, _, err := clientFrom("udp", "127.0.0.1").Exchange(m, netip.AddrPortFrom(netip.MustParseAddr(asked), port).String())
 			if err != nil || len(r.Answer) != 1 {
 				t.Errorf("%s by %s: %v %v", listen, asked, r, err)
 			}
@@ -139,7 +139,7 @@ func TestPortTaken(t *testing.T) {
 			addr = l.Addr().(*net.TCPAddr).AddrPort()
 		}
 		free := netip.MustParseAddrPort("127.0.0.1:0")
-		_, err := New(Config{Listen: []netip.AddrPort{free, addr}, Zone: compiled(t, shopView())})
+		_, err := New(Config{Listen: []netip.AddrPort{free, addr}, Zone: compileZone(t, shopView())})
 		if cloud.CodeOf(err) != cloud.Conflict || !strings.Contains(err.Error(), addr.String()) {
 			t.Errorf("%s taken: %v", network, err)
 		}

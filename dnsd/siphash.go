@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// sipHash24 is SipHash-2-4 with 64 bits, which RFC 9018 wants for cookies. The standard library has none.
+// sipHash24 returns the 64-bit SipHash-2-4, which RFC 9018 requires for cookies. The standard library has none.
 func sipHash24(key [16]byte, msg []byte) uint64 {
 	k0, k1 := binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])
 	s := sipState{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573}

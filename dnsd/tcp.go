@@ -19,26 +19,26 @@ const (
 	tcpWrite     = 5 * time.Second
 	tcpConns     = 512 // open at once
 	tcpPerClient = 64
-	tcpPipeline  = 32 // queries of one connection that are looked up elsewhere at the same time
+	tcpPipeline  = 32 // queries of one connection that are forwarded at the same time
 )
 
-// connections are those open now: all of them, and how many each client has.
+// connections is the set of open connections, with their number per client.
 type connections struct {
-	mu     sync.Mutex
-	open   map[*net.TCPConn]bool
-	of     map[netip.Addr]int
-	closed bool
+	mu        sync.Mutex
+	open      map[*net.TCPConn]bool
+	perClient map[netip.Addr]int
+	closed    bool
 }
 
-// add reports whether the client may have one more.
+// add records a connection, unless a limit is reached: then it returns false.
 func (c *connections) add(conn *net.TCPConn, client netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.open) >= tcpConns || c.of[client] >= tcpPerClient {
+	if c.closed || len(c.open) >= tcpConns || c.perClient[client] >= tcpPerClient {
 		return false
 	}
 	c.open[conn] = true
-	c.of[client]++
+	c.perClient[client]++
 	return true
 }
 
@@ -46,8 +46,8 @@ func (c *connections) remove(conn *net.TCPConn, client netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, conn)
-	if c.of[client]--; c.of[client] == 0 {
-		delete(c.of, client)
+	if c.perClient[client]--; c.perClient[client] == 0 {
+		delete(c.perClient, client)
 	}
 }
 
@@ -67,7 +67,7 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 			if s.closing.Load() || errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			// Out of files, or the client is gone again: neither may end the server.
+			// Out of file descriptors, or the client has already left: neither may end the server.
 			select {
 			case <-ctx.Done():
 			case <-time.After(50 * time.Millisecond):
@@ -76,8 +76,8 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		}
 		client := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 		counted := client
-		if s.views.Of(client).Class == Outside {
-			counted = netip.Addr{} // all of them together are one client: they can't crowd out the others
+		if s.views.Find(client).Class == Outside {
+			counted = netip.Addr{} // count all outside clients as one, so that they can't use up all connections
 		}
 		if !s.conns.add(conn, counted) {
 			conn.Close()
@@ -91,8 +91,8 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 	}
 }
 
-// serveConn answers the queries of one connection until the client closes it or says nothing for
-// tcpIdle. Answers that others must be asked for come when they come (RFC 7766, section 6.2.1.1).
+// serveConn answers the queries of one connection until the client closes it or sends nothing for tcpIdle.
+// Answers to forwarded queries may be sent out of order (RFC 7766, section 6.2.1.1).
 func (s *Server) serveConn(conn *net.TCPConn, client netip.Addr) {
 	var lookups sync.WaitGroup
 	defer lookups.Wait()
@@ -115,7 +115,7 @@ func (s *Server) serveConn(conn *net.TCPConn, client netip.Addr) {
 		answer, v := s.handle(nil, q, msg, client)
 		if v == forwarded {
 			var ok bool
-			if answer, ok = s.cfg.Forward.cached(nil, q); !ok {
+			if answer, ok = s.cfg.Forward.answerFromCache(nil, q); !ok {
 				asked := q
 				q = &Query{Stream: true}
 				slots <- struct{}{}
@@ -133,22 +133,22 @@ func (s *Server) serveConn(conn *net.TCPConn, client netip.Addr) {
 	}
 }
 
-// lookup has the forwarder answer one query, if it has room.
+// lookup answers one query by the forwarder, with SERVFAIL if a limit is reached.
 func (s *Server) lookup(q *Query, client netip.Addr) []byte {
-	w := s.cfg.Forward.begin(q, client)
+	w := s.cfg.Forward.startLookup(q, client)
 	if w == nil {
-		return s.record(q, failed(nil, q, dns.ExtendedErrorCodeOther))
+		return s.record(q, serverFailure(nil, q, dns.ExtendedErrorCodeOther))
 	}
 	return s.record(q, w.answer())
 }
 
-// tcpWriter writes whole messages.
+// tcpWriter writes whole messages for several goroutines.
 type tcpWriter struct {
 	mu   sync.Mutex
 	conn *net.TCPConn
 }
 
-// write reports whether the connection is still good. Length and message go out in one segment (RFC
+// write sends a message and reports whether that succeeded. Length and message are sent in one segment (RFC
 // 7766, section 8).
 func (w *tcpWriter) write(msg []byte) bool {
 	framed := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(msg)), uint16(len(msg))), msg...)

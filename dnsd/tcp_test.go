@@ -9,11 +9,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestPipeline sends several queries at once on one connection, one of them to an upstream that is slow:
-// the others do not wait for it (RFC 7766, section 6.2.1.1).
+// TestPipeline sends several queries at once on one connection. One is forwarded to a slow upstream: the
+// others must not wait for it (RFC 7766, section 6.2.1.1).
 func TestPipeline(t *testing.T) {
 	hold := make(chan struct{})
-	s := forwarding(t, nil, newResolver(t, func(w dns.ResponseWriter, m *dns.Msg) {
+	s := startForwarding(t, nil, newResolver(t, func(w dns.ResponseWriter, m *dns.Msg) {
 		<-hold
 		zoneFile("www.example. 60 IN A 192.0.2.1")(w, m)
 	}))
@@ -40,9 +40,9 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// TestBrokenStreams ends connections that are no DNS, and answers what only looks odd.
+// TestBrokenStreams checks that connections without valid DNS are closed, and that unusual queries are answered.
 func TestBrokenStreams(t *testing.T) {
-	s := started(t, nil)
+	s := startServer(t, nil)
 	f := func(what, sent string, answer bool) {
 		t.Helper()
 		c, err := net.Dial("tcp", s.Addrs()[0].String())
@@ -70,9 +70,9 @@ func TestBrokenStreams(t *testing.T) {
 	f("HTTP", "GET / HTTP/1.0\r\n\r\n", false)
 }
 
-// TestManyConnections opens more than one client may have.
+// TestManyConnections opens more connections than one client may have.
 func TestManyConnections(t *testing.T) {
-	s := started(t, nil)
+	s := startServer(t, nil)
 	refused := 0
 	for range tcpPerClient + 5 {
 		c, err := net.Dial("tcp", s.Addrs()[0].String())
@@ -90,7 +90,7 @@ func TestManyConnections(t *testing.T) {
 	if refused != 5 {
 		t.Errorf("%d connections refused, want 5", refused)
 	}
-	if r, _, err := from("tcp", "127.0.0.4").Exchange(new(dns.Msg).SetQuestion("shop.micro.test.", dns.TypeA), s.Addrs()[0].String()); err != nil || len(r.Answer) != 1 {
+	if r, _, err := clientFrom("tcp", "127.0.0.4").Exchange(new(dns.Msg).SetQuestion("shop.micro.test.", dns.TypeA), s.Addrs()[0].String()); err != nil || len(r.Answer) != 1 {
 		t.Errorf("another client: %v %v", r, err)
 	}
 }

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	batchSize = 32   // messages a system call
-	maxQuery  = 2048 // bytes; what is longer reads as malformed
+	batchSize = 32   // messages per system call
+	maxQuery  = 2048 // bytes; longer queries count as malformed
 )
 
-// udpSocket reads and writes messages in batches: at the rates that matter the system calls are most of
-// what a query costs. For the same reason its reader blocks in the kernel instead of in Go's poller,
-// which at a moderate rate costs as much as the query itself.
+// udpSocket reads and writes messages in batches, because at high rates system calls are most of the cost of
+// a query. For the same reason its reader blocks in the kernel instead of in Go's poller, which at a moderate
+// rate costs as much as the query itself.
 type udpSocket struct {
 	fd   int
 	addr netip.AddrPort
-	// wildcard sockets answer from the address that was asked, which the control message carries.
+	// wildcard: answer from the address that the client asked, which is in the control message.
 	wildcard bool
 }
 
@@ -31,7 +31,7 @@ func newUDPSocket(sockets Sockets, addr netip.AddrPort) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() // and so out of the poller; the descriptor lives on in its copy
+	defer conn.Close() // removes the socket from Go's poller; the copied descriptor stays open
 	// Room for a burst while the reader is busy; the kernel may grant less.
 	_ = conn.SetReadBuffer(1 << 20)
 	raw, err := conn.SyscallConn()
@@ -68,8 +68,8 @@ func (u *udpSocket) prepare() error {
 	return nil
 }
 
-// wake ends the reader's wait with a message that says nothing. shutdown(2) would end the socket for
-// whoever has it next, too.
+// wake ends the reader's wait with an empty message. shutdown(2) would also end the socket for the next
+// process that inherits it.
 func (u *udpSocket) wake() {
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(u.addr))
 	if err == nil {
@@ -77,24 +77,24 @@ func (u *udpSocket) wake() {
 		conn.Close()
 	}
 	if err != nil {
-		u.shut()
+		u.shutdownRead()
 	}
 }
 
-// shut ends the reader's wait for good. The kernel says ENOTCONN and does it all the same.
-func (u *udpSocket) shut() { _ = unix.Shutdown(u.fd, unix.SHUT_RD) }
+// shutdownRead ends the reader's wait by shutdown(2), which returns ENOTCONN and works nevertheless.
+func (u *udpSocket) shutdownRead() { _ = unix.Shutdown(u.fd, unix.SHUT_RD) }
 
-// close gives the address back, when nobody reads or writes any more.
+// close closes the socket. Nobody may be reading or writing any more.
 func (u *udpSocket) close() { unix.Close(u.fd) }
 
-// mmsghdr is what recvmmsg(2) and sendmmsg(2) take an array of.
+// mmsghdr is the element type of recvmmsg(2) and sendmmsg(2).
 type mmsghdr struct {
 	unix.Msghdr
 	n uint32
 	_ [unsafe.Sizeof(uintptr(0)) - 4]byte
 }
 
-// batch is the memory of one reader, used again and again.
+// batch is the memory of one reader, reused for every system call.
 type batch struct {
 	in, out []mmsghdr
 	slots   []slot
@@ -102,7 +102,7 @@ type batch struct {
 }
 
 type slot struct {
-	control [128]byte // first, because its headers want alignment
+	control [128]byte // first, because its headers must be aligned
 	query   [maxQuery]byte
 	answer  [maxUDP]byte
 	from    unix.RawSockaddrInet6
@@ -125,7 +125,7 @@ func newBatch(wildcard bool) *batch {
 	return b
 }
 
-// receive waits for a message, and returns how many there were.
+// receive waits for messages and returns how many it received.
 func (b *batch) receive(fd int) (int, syscall.Errno) {
 	for i := range b.in {
 		b.in[i].Namelen = unix.SizeofSockaddrInet6
@@ -137,7 +137,7 @@ func (b *batch) receive(fd int) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// message is the i-th that came, and who sent it.
+// message returns the i-th received message and its sender.
 func (b *batch) message(i int) ([]byte, netip.AddrPort) {
 	s := &b.slots[i]
 	return s.query[:b.in[i].n], sockaddr(&s.from)
@@ -153,36 +153,36 @@ func (b *batch) reply(i int, answer []byte) {
 	out.SetIovlen(1)
 	if b.in[i].Control != nil {
 		out.Control, out.Controllen = b.in[i].Control, b.in[i].Controllen
-		anyInterface(s.control[:out.Controllen])
+		clearInterface(s.control[:out.Controllen])
 	}
 	b.replies++
 }
 
-// send sends the answers from the given one on and returns how many went.
+// send sends the queued answers from index from on and returns how many were sent.
 func (b *batch) send(fd, from int) (int, syscall.Errno) {
 	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[from])), uintptr(b.replies-from), 0, 0, 0)
 	return int(n), errno
 }
 
-// wayBack is where an answer goes that is not ready with its batch.
-type wayBack struct {
+// replyPath is the destination of an answer that is sent after its batch.
+type replyPath struct {
 	to      unix.RawSockaddrInet6
 	header  unix.Msghdr
 	control [128]byte
 }
 
-func (b *batch) wayBack(i int) *wayBack {
-	w := &wayBack{to: b.slots[i].from, control: b.slots[i].control, header: b.in[i].Msghdr}
+func (b *batch) replyPath(i int) *replyPath {
+	w := &replyPath{to: b.slots[i].from, control: b.slots[i].control, header: b.in[i].Msghdr}
 	w.header.Name = (*byte)(unsafe.Pointer(&w.to))
 	if w.header.Control != nil {
 		w.header.Control = &w.control[0]
-		anyInterface(w.control[:w.header.Controllen])
+		clearInterface(w.control[:w.header.Controllen])
 	}
 	return w
 }
 
-// send sends the answer; where it is lost the client asks again.
-func (w *wayBack) send(fd int, answer []byte) {
+// send sends the answer. Errors are ignored: the client will ask again.
+func (w *replyPath) send(fd int, answer []byte) {
 	v := unix.Iovec{Base: &answer[0]}
 	v.SetLen(len(answer))
 	w.header.Iov = &v
@@ -190,9 +190,9 @@ func (w *wayBack) send(fd int, answer []byte) {
 	runtime.KeepAlive(w)
 }
 
-// anyInterface leaves a received packet's local address in its control messages and lets the routes
-// choose the interface: answers need not go out where the query came in. Link-local IPv6 keeps it.
-func anyInterface(control []byte) {
+// clearInterface removes the interface from the control messages of a received packet and keeps its local
+// address, so that the routing table chooses the interface of the answer. Link-local IPv6 keeps the interface.
+func clearInterface(control []byte) {
 	for len(control) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
 		if h.Len < unix.SizeofCmsghdr || int(h.Len) > len(control) {
@@ -214,13 +214,13 @@ func anyInterface(control []byte) {
 func sockaddr(from *unix.RawSockaddrInet6) netip.AddrPort {
 	if from.Family == unix.AF_INET {
 		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
-		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), swap(v4.Port))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), fromNetworkOrder(v4.Port))
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16(from.Addr), swap(from.Port))
+	return netip.AddrPortFrom(netip.AddrFrom16(from.Addr), fromNetworkOrder(from.Port))
 }
 
-// swap turns network order into the machine's.
-func swap(port uint16) uint16 {
+// fromNetworkOrder converts a port to the machine's byte order.
+func fromNetworkOrder(port uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(&port))
 	return uint16(b[0])<<8 | uint16(b[1])
 }

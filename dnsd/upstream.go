@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// upstream is a resolver that is asked for names that are not ours, and what is known of it. It lives as
-// long as it is configured.
+// upstream is a resolver for names outside our zones, with what we learned about it. It exists as long as it
+// is configured.
 type upstream struct {
 	addr netip.AddrPort
 
 	mu    sync.Mutex
 	edns  ednsSupport
-	until time.Time // ednsRejected is tried again after that
-	heard time.Time // when a message last came from it
-	// down: it was silent for a whole attempt, and has not been heard since. The others are asked first.
+	until time.Time // when ednsRejected expires
+	heard time.Time // last message from it
+	// down: it did not answer a whole attempt and sent nothing since. The other upstreams are asked first.
 	down   bool
-	probed time.Time // when it was last asked only to see whether it is back
+	probed time.Time // last query sent only to see whether it is back
 }
 
-// ednsSupport says whether an upstream answers queries with an OPT record (RFC 6891, section 6.2.2: some
-// answer FORMERR, some not at all).
+// ednsSupport says whether an upstream answers queries with an OPT record. Some answer FORMERR, some not at
+// all (RFC 6891, section 6.2.2).
 type ednsSupport uint8
 
 const (
@@ -31,9 +31,9 @@ const (
 )
 
 const (
-	rejectedFor = 15 * time.Minute // an upstream that answered FORMERR or the like
-	silentFor   = time.Minute      // one that only answered without: perhaps the others were lost on the way
-	probeEvery  = 10 * time.Second // an upstream that is down
+	rejectedFor = 15 * time.Minute // after FORMERR or a similar answer
+	silentFor   = time.Minute      // after an answer only to queries without OPT: the others may just have been lost
+	probeEvery  = 10 * time.Second // for an upstream that is down
 )
 
 func (u *upstream) ednsSupport() ednsSupport {
@@ -51,15 +51,15 @@ func (u *upstream) setEDNS(support ednsSupport, remember time.Duration) {
 	u.edns, u.until = support, time.Now().Add(remember)
 }
 
-// setHeard records that the upstream is there.
+// setHeard records that the upstream sent a message.
 func (u *upstream) setHeard() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.heard, u.down = time.Now(), false
 }
 
-// setSilent records that the upstream did not answer an attempt that began at a time. It counts as down,
-// unless it answered something else meanwhile.
+// setSilent records that the upstream did not answer an attempt that began at a time. The upstream then counts
+// as down, unless it sent another message since.
 func (u *upstream) setSilent(began time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -74,7 +74,8 @@ func (u *upstream) isDown() bool {
 	return u.down
 }
 
-// takeProbe reports whether the upstream is down and it is time to ask it again; the caller must do so.
+// takeProbe reports whether the upstream is down and must be asked again now, to see whether it is back. If
+// so, the caller must ask it.
 func (u *upstream) takeProbe() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// upstreams are the resolvers that are asked for names that are not ours, in the order in which they are
-// asked: an administrator's order has a meaning, for example the company's own resolver before a public one.
+// upstreams is the list of resolvers for names outside our zones, in the order in which they are asked. The
+// administrator's order has a meaning, for example the company's own resolver before a public one.
 type upstreams struct {
-	path string // the resolv.conf that names them; "" where they are fixed
+	path string // the resolv.conf that names them; "" if they are fixed
 
 	mu      sync.Mutex
 	known   []*upstream
 	checked time.Time
-	changed time.Time // the file's modification time when it was read
+	changed time.Time // modification time of the file when it was read
 }
 
-// A laptop moves between networks: how often to see whether the file has changed.
+// resolvConfEvery is how often to check whether the file has changed, for laptops that move between networks.
 const resolvConfEvery = 2 * time.Second
 
 func newUpstreams(fixed []netip.AddrPort, path string) *upstreams {
@@ -35,8 +35,8 @@ func newUpstreams(fixed []netip.AddrPort, path string) *upstreams {
 	return u
 }
 
-// order returns whom to ask, one after the other: the configured order, but those that are down come last.
-// Addresses of our own are left out. changed is true where there are other upstreams than at the last call.
+// order returns the upstreams in the order in which to ask them: the configured order, with those that are
+// down last, without our own addresses. changed reports whether the upstreams changed since the last call.
 func (u *upstreams) order(own []netip.AddrPort) (ordered []*upstream, changed bool) {
 	u.mu.Lock()
 	if now := time.Now(); u.path != "" && now.Sub(u.checked) >= resolvConfEvery {
@@ -57,7 +57,7 @@ func (u *upstreams) order(own []netip.AddrPort) (ordered []*upstream, changed bo
 	return append(ordered, down...), changed
 }
 
-// read reads the file if it has changed, and reports whether it names other upstreams now.
+// read reads the file if it has changed, and reports whether the upstreams changed.
 func (u *upstreams) read() bool {
 	info, err := os.Stat(u.path)
 	if err != nil || info.ModTime().Equal(u.changed) {
@@ -71,7 +71,7 @@ func (u *upstreams) read() bool {
 	return u.set(parseResolvConf(text))
 }
 
-// set replaces the upstreams; what is known of one that stays is kept.
+// set replaces the upstreams and keeps the state of those that stay.
 func (u *upstreams) set(addrs []netip.AddrPort) bool {
 	before := u.known
 	u.known = nil
@@ -98,7 +98,7 @@ func parseResolvConf(text []byte) []netip.AddrPort {
 			continue
 		}
 		if addr, err := netip.ParseAddr(fields[1]); err == nil {
-			if addr.IsUnspecified() { // by tradition this machine
+			if addr.IsUnspecified() { // resolvers take it to mean this machine
 				addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 			}
 			ups = append(ups, netip.AddrPortFrom(addr.Unmap(), 53))
@@ -107,7 +107,7 @@ func parseResolvConf(text []byte) []netip.AddrPort {
 	return ups
 }
 
-// isOwn reports whether an address is one that we listen on; a wildcard listens on all of the machine's.
+// isOwn reports whether we listen on an address; a wildcard listens on all of the machine's addresses.
 func isOwn(up netip.AddrPort, own []netip.AddrPort) bool {
 	for _, o := range own {
 		if o.Port() != up.Port() {

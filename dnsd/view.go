@@ -5,39 +5,39 @@ import (
 	"slices"
 )
 
-// Class is what a client is to us, by the network that its query came from.
+// Class is a kind of client, by the network that its query came from.
 type Class uint8
 
 const (
-	Outside   Class = iota // in no network that the node knows: refused
+	Outside   Class = iota // in none of the configured networks: refused
 	Loopback               // on this machine
-	Container              // an instance, by its address in the subnet
-	Local                  // in a network that the node was told to serve
+	Container              // has an address in the containers' subnet
+	Local                  // in a network that the node is configured to serve
 )
 
-// Network says how clients of a network see the cloud.
+// Network says how the clients of a network see the cloud.
 type Network struct {
 	Prefix netip.Prefix
 	Class  Class
-	// A and AAAA are the addresses of the internal listener as these clients reach it. Where one is the
-	// zero Addr, names have no address of that family here (NODATA).
+	// A and AAAA are the addresses at which these clients reach the internal listener. If one is the zero
+	// Addr, names have no address of that family for them (NODATA).
 	A, AAAA netip.Addr
 }
 
-// View is what Answer knows of the client.
+// View is what Answer knows about the client.
 type View struct {
 	Class   Class
 	A, AAAA netip.Addr
-	Group   string // of a container; "" where it is in none
-	Recurse bool   // names that are not ours are looked up for this client
-	// Site is the networks whose addresses the upstream may have names for.
-	Site []netip.Prefix
+	Group   string // of a container; "" if it is in none
+	Recurse bool   // forward names outside our zones for this client
+	// UpstreamNetworks are the networks whose reverse zones the upstream may have.
+	UpstreamNetworks []netip.Prefix
 }
 
-// Views finds the view of a client: the network with the longest prefix around its address.
+// Views finds the view of a client, from the network with the longest prefix that contains its address.
 type Views []Network
 
-// NewViews returns the networks in the order in which they are tried.
+// NewViews returns the networks sorted for Find.
 func NewViews(networks []Network) Views {
 	views := slices.Clone(networks)
 	for i := range views {
@@ -47,9 +47,9 @@ func NewViews(networks []Network) Views {
 	return views
 }
 
-// Of returns the view of a client's address; one written as IPv4-mapped IPv6 is the IPv4 address. The
-// group is left open.
-func (vs Views) Of(client netip.Addr) View {
+// Find returns the view of a client's address, without its group. An IPv4-mapped IPv6 address counts as the
+// IPv4 address.
+func (vs Views) Find(client netip.Addr) View {
 	client = client.Unmap().WithZone("")
 	for i := range vs {
 		if vs[i].Prefix.Contains(client) {

@@ -12,9 +12,9 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// TestWire says what becomes of each odd message; raw is the message itself.
+// TestWire checks the answer to unusual and malformed messages.
 func TestWire(t *testing.T) {
-	z := compiled(t, shopView())
+	z := compileZone(t, shopView())
 	const header, question = "\x12\x34\x01\x00", "\x04shop\x05micro\x04test\x00\x00\x01\x00\x01"
 	f := func(what, raw, want string) {
 		t.Helper()
@@ -77,14 +77,14 @@ func TestWire(t *testing.T) {
 	f("EDNS", header+counts(1, 0, 0, 1)+question+opt(4096, 0, 0, ""), "NOERROR edns0 1232 1")
 	f("EDNS DO", header+counts(1, 0, 0, 1)+question+opt(4096, 0, 0x80, ""), "NOERROR edns0 1232 do 1")
 	f("EDNS with a cookie", header+counts(1, 0, 0, 1)+question+opt(4096, 0, 0, "\x00\x0a\x00\x0812345678"), "NOERROR edns0 1232 1")
-	// 16 is BADVERS here, BADSIG where there is a TSIG: miekg/dns has one name for both.
+	// miekg/dns calls rcode 16 BADSIG, here it is BADVERS.
 	f("EDNS version 1", header+counts(1, 0, 0, 1)+question+opt(4096, 1, 0, ""), "BADSIG edns0 1232")
 	f("EDNS size 0", header+counts(1, 0, 0, 1)+question+opt(0, 0, 0, ""), "NOERROR edns0 1232 1")
 	f("EDNS option cut", header+counts(1, 0, 0, 1)+question+opt(4096, 0, 0, "\x00\x0a\x00\x0912345678"), "FORMERR")
 	f("EDNS twice", header+counts(1, 0, 0, 2)+question+opt(4096, 0, 0, "")+opt(4096, 0, 0, ""), "FORMERR edns0 1232")
 	f("EDNS with a name", header+counts(1, 0, 0, 1)+question+"\x01a"+opt(4096, 0, 0, ""), "FORMERR")
 	f("EDNS among answers", header+counts(1, 1, 0, 0)+question+opt(4096, 0, 0, ""), "FORMERR")
-	// What is refused for its form or opcode is answered with an OPT record too (RFC 6891, section 7).
+	// Errors are answered with an OPT record too if the query has one (RFC 6891, section 7).
 	f("EDNS and bytes behind", header+counts(1, 0, 0, 1)+question+opt(4096, 0, 0x80, "")+"x", "FORMERR edns0 1232 do")
 	f("EDNS and no question", header+counts(0, 0, 0, 1)+opt(4096, 0, 0, ""), "FORMERR edns0 1232")
 	f("EDNS and two questions", header+counts(2, 0, 0, 1)+question+question+opt(4096, 0, 0, ""), "FORMERR edns0 1232")
@@ -95,7 +95,7 @@ func TestWire(t *testing.T) {
 	f("another record behind", header+counts(1, 0, 1, 0)+question+"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x7f\x00\x00\x01", "NOERROR 1")
 }
 
-// TestSizes fills names with more addresses than an answer has room for.
+// TestSizes asks for a name with more addresses than fit into an answer.
 func TestSizes(t *testing.T) {
 	v := shopView()
 	r7 := release(app("default", "shop", 7), 7)
@@ -103,7 +103,7 @@ func TestSizes(t *testing.T) {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 78, byte(i >> 8), byte(i)}), 8080)
 		v.Instances = v.Instances.With(instance(r7, 10+i, addr.String(), cloud.InstanceReady))
 	}
-	z := compiled(t, v)
+	z := compileZone(t, v)
 	for _, rtype := range []uint16{dns.TypeA, dns.TypeSRV} {
 		all := 402
 		if rtype == dns.TypeSRV {
@@ -139,7 +139,7 @@ func withCookie(m *dns.Msg) *dns.Msg {
 	return m
 }
 
-// FuzzQuery reads whatever comes as miekg/dns reads it, and answers with what miekg/dns can read.
+// FuzzQuery feeds arbitrary queries: Parse must agree with miekg/dns, and the answer must be valid for it.
 func FuzzQuery(f *testing.F) {
 	for _, m := range []*dns.Msg{
 		new(dns.Msg).SetQuestion("shop.micro.test.", dns.TypeA),
@@ -157,7 +157,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		f.Add(wire)
 	}
-	z := compiled(f, shopView())
+	z := compileZone(f, shopView())
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		var q Query
 		if !q.Parse(wire) {
@@ -173,8 +173,8 @@ func FuzzQuery(f *testing.F) {
 			}
 		}
 		site := loopback
-		site.Site = []netip.Prefix{netip.MustParsePrefix("10.64.0.0/10"), netip.MustParsePrefix("fd00::/8")}
-		q.answerCookie = q.cookie // as long as any can be
+		site.UpstreamNetworks = []netip.Prefix{netip.MustParsePrefix("10.64.0.0/10"), netip.MustParsePrefix("fd00::/8")}
+		q.answerCookie = q.cookie // the longest possible
 		for _, v := range []View{loopback, site, lan, inGroup, newborn, outside} {
 			b, ours := z.Answer(nil, &q, v)
 			if !ours {

@@ -10,28 +10,28 @@ import (
 )
 
 const (
-	ttl = 5 // seconds; how long a client may go on using an instance that was taken out
+	ttl = 5 // seconds; how long a client may still use an instance that was removed
 
-	negativePrivate  = 5  // seconds; a name that is looked up just before its push
+	negativePrivate  = 5  // seconds; short, because a name may be looked up just before its push
 	negativeInternal = 10 // seconds
 	negativeLocal    = 3600
 )
 
-// Zone is everything that we answer for, at one revision. It is never changed: see Compile.
+// Zone is all names and addresses that we answer for, at one revision. It is immutable: see Compile.
 type Zone struct {
-	domain   string // the private one, lower case, no dot at the end
+	domain   string // the private domain, lower case, no dot at the end
 	private  authority
 	internal authority
 	local    authority
 
 	hosts    *iradix.Tree[owners]       // names in the private domain
 	services *iradix.Tree[*endpoints]   // names in "internal", the group first
-	groups   map[string]bool            // all that exist: below "internal" only these are ours
-	addrs    *iradix.Tree[cloud.AppRef] // addresses of instances, whatever they do
+	groups   map[string]bool            // all existing groups: only these are ours below "internal"
+	addrs    *iradix.Tree[cloud.AppRef] // addresses of instances, ready or not
 	subnets  []netip.Prefix             // of containers
 }
 
-// authority is the top of one of our zones.
+// authority is the apex of one of our zones.
 type authority struct {
 	origin   []byte // wire form
 	labels   int
@@ -39,8 +39,8 @@ type authority struct {
 	negative uint32 // seconds
 }
 
-// owners says why a name exists in the private domain: one bit for each kind of thing that can own it,
-// so that the last of them to go takes the name with it.
+// owners says why a name exists in the private domain: one bit for each kind of owner. The name is deleted
+// with its last owner.
 type owners uint8
 
 const (
@@ -50,24 +50,25 @@ const (
 	ownNode // the node's own names
 )
 
-// endpoints is what a name in ".internal" stands for: the healthy instances, in the order of their addresses.
+// endpoints are the healthy instances behind a name in ".internal", sorted by address.
 type endpoints struct {
 	v4, v6 []netip.Addr
 	ports  map[netip.Addr]uint16
 }
 
-// NewZone returns the zone of an empty cloud. The domain has two labels or more: with one, every look-up
-// of a bare name in some search list would end here. The subnets are those of the containers.
+// NewZone returns the zone of an empty cloud. The domain must have at least two labels: with one label,
+// clients whose search list has the domain would send lookups of all bare names here. The subnets are those
+// of the containers.
 func NewZone(domain string, subnets ...netip.Prefix) (*Zone, error) {
 	origin, err := wireName(domain)
 	if err != nil {
 		return nil, err
 	}
 	if countLabels(origin) < 2 || origin[1] == '*' {
-		return nil, cloud.Errorf(cloud.Invalid, "private domain %q: it has two labels or more", domain).WithHint("--domain micro.test")
+		return nil, cloud.Errorf(cloud.Invalid, "private domain %q must have at least two labels", domain).WithHint("--domain micro.test")
 	}
 	z := &Zone{
-		domain:   hostText(origin),
+		domain:   wireText(origin),
 		hosts:    iradix.New[owners](),
 		services: iradix.New[*endpoints](),
 		groups:   map[string]bool{string(cloud.DefaultGroup): true},
@@ -84,7 +85,7 @@ func NewZone(domain string, subnets ...netip.Prefix) (*Zone, error) {
 // Domain is the private domain, without a dot at the end.
 func (z *Zone) Domain() string { return z.domain }
 
-// Names is the number of names in the private domain.
+// Names returns the number of names in the private domain.
 func (z *Zone) Names() int { return z.hosts.Len() }
 
 func (z *Zone) setSerial(serial uint32) {
@@ -97,49 +98,49 @@ func (z *Zone) setSerial(serial uint32) {
 
 func newAuthority(origin, ns, mail []byte, serial, negative uint32) authority {
 	soa := append(append([]byte{}, ns...), mail...)
-	for _, n := range []uint32{serial, 3600, 600, 86400, negative} { // nobody transfers: only the last counts
+	for _, n := range []uint32{serial, 3600, 600, 86400, negative} { // there are no zone transfers: only the last is used
 		soa = binary.BigEndian.AppendUint32(soa, n)
 	}
 	return authority{origin: origin, labels: countLabels(origin), soa: soa, ns: ns, negative: negative}
 }
 
-// holds reports whether a wire name in lower case is the zone's top or below it.
-func (a *authority) holds(name []byte) bool {
+// contains reports whether a wire name in lower case is the zone's apex or below it.
+func (a *authority) contains(name []byte) bool {
 	cut := len(name) - len(a.origin)
 	if cut < 0 || string(name[cut:]) != string(a.origin) {
 		return false
 	}
-	i := 0 // the suffix must begin where a label does
+	i := 0 // the suffix must begin at a label's start
 	for i < cut {
 		i += int(name[i]) + 1
 	}
 	return i == cut
 }
 
-// existence of a name in a tree.
+// existence says whether a name exists in a tree.
 type existence uint8
 
 const (
-	absent  existence = iota
-	between           // something exists below it (an empty non-terminal, RFC 8020)
+	absent           existence = iota
+	emptyNonTerminal           // something exists below it (an empty non-terminal, RFC 8020)
 	present
 )
 
-// find looks a key up.
+// find looks up a key in a tree.
 func find[T any](tree *iradix.Tree[T], key []byte) (T, existence) {
 	if v, ok := tree.Get(key); ok {
 		return v, present
 	}
 	var none T
 	if len(key) == 0 || hasBelow(tree, key) {
-		return none, between
+		return none, emptyNonTerminal
 	}
 	return none, absent
 }
 
-// findHost looks a name of the private domain up. A wildcard stands for one label, as it does in the
-// router's table; so it stands for a name, too, below which others exist. By RFC 4592 it would stand for
-// names of any depth, and not for those: a client would be sent to a router that does not know the host.
+// findHost looks up a name of the private domain. A wildcard matches exactly one label, also if there are
+// names below the match, as in the router's table. By RFC 4592 it would match any depth, and not names with
+// others below them: DNS would then send clients to a router that does not know the host.
 func (z *Zone) findHost(key []byte) existence {
 	_, found := find(z.hosts, key)
 	if found == present || len(key) == 0 {
@@ -154,11 +155,11 @@ func (z *Zone) findHost(key []byte) existence {
 
 // lastLabel returns the offset of a key's last label.
 func lastLabel(key []byte) int {
-	at := 0
+	last := 0
 	for i := 0; i < len(key); i += int(key[i]) + 1 {
-		at = i
+		last = i
 	}
-	return at
+	return last
 }
 
 func hasBelow[T any](tree *iradix.Tree[T], key []byte) bool {

@@ -14,7 +14,7 @@ import (
 
 var born = time.Date(2026, 11, 22, 23, 30, 0, 0, time.UTC)
 
-// The views of the tests' clients.
+// Views of the tests' clients.
 var (
 	loopback = View{Class: Loopback, A: netip.MustParseAddr("127.0.0.1"), Recurse: true}
 	lan      = View{Class: Local, A: netip.MustParseAddr("192.168.1.5"), AAAA: netip.MustParseAddr("fd00::5"), Recurse: true}
@@ -41,7 +41,7 @@ func vhost(host string) *cloud.VirtualHost {
 	return &cloud.VirtualHost{Host: cloud.Host(host), Group: "default"}
 }
 
-// shopView is a small cloud with a bit of everything.
+// shopView returns a small cloud with every kind of name.
 func shopView() cloud.View {
 	shop, blog, tool := app("default", "shop", 7), app("default", "blog", 1), app("qa", "tool", 2)
 	r6, r7, staged := release(shop, 6), release(shop, 7), release(shop, 8)
@@ -63,7 +63,7 @@ func shopView() cloud.View {
 	return v
 }
 
-func compiled(t testing.TB, v cloud.View) *Zone {
+func compileZone(t testing.TB, v cloud.View) *Zone {
 	t.Helper()
 	z, err := NewZone("micro.test", netip.MustParsePrefix("10.77.0.0/20"))
 	if err != nil {
@@ -72,7 +72,7 @@ func compiled(t testing.TB, v cloud.View) *Zone {
 	return Compile(z, cloud.View{}, v)
 }
 
-// ask puts one question to the zone as the wire would; change may alter the message before.
+// ask packs a question, lets change alter it, and returns the zone's answer.
 func ask(t testing.TB, z *Zone, question string, v View, change func(*dns.Msg)) (*dns.Msg, bool) {
 	t.Helper()
 	f := strings.Fields(question)
@@ -104,8 +104,8 @@ func ask(t testing.TB, z *Zone, question string, v View, change func(*dns.Msg)) 
 	return r, true
 }
 
-// text is an answer as a zone file has it: records of the answer section; of an answer without, its
-// rcode and what its authority section says.
+// text formats an answer as in a zone file: the records of its answer section, or the rcode and the authority
+// section if there are none.
 func text(r *dns.Msg) string {
 	var lines []string
 	for _, rr := range r.Answer {
@@ -130,11 +130,11 @@ const (
 	soaLocal   = "localhost. 3600 IN SOA localhost. root.localhost. 1 3600 600 86400 3600"
 )
 
-func soaUnused(top string) string  { return strings.Replace(soaQA, "qa.internal.", top, 1) }
-func soaReverse(top string) string { return soaUnused(top) }
+func soaSpecialUse(top string) string { return strings.Replace(soaQA, "qa.internal.", top, 1) }
+func soaReverse(top string) string    { return soaSpecialUse(top) }
 
 func TestAnswer(t *testing.T) {
-	z := compiled(t, shopView())
+	z := compileZone(t, shopView())
 	f := func(question string, v View, want ...string) {
 		t.Helper()
 		r, ours := ask(t, z, question, v, nil)
@@ -147,7 +147,7 @@ func TestAnswer(t *testing.T) {
 		}
 	}
 
-	// An app, as each kind of client reaches it.
+	// The address of an app depends on the kind of client.
 	f("shop.micro.test. IN A", loopback, "shop.micro.test. 5 IN A 127.0.0.1")
 	f("shop.micro.test. IN A", inGroup, "shop.micro.test. 5 IN A 10.77.0.1")
 	f("shop.micro.test. IN A", inQA, "shop.micro.test. 5 IN A 10.77.0.1")
@@ -178,7 +178,7 @@ func TestAnswer(t *testing.T) {
 	f("any.dev.micro.test. IN MX", loopback, "NOERROR", soa)
 	f("dev.micro.test. IN A", loopback, "NOERROR", soa)
 
-	// What is not there, and empty non-terminals (RFC 8020).
+	// Names that don't exist, and empty non-terminals (RFC 8020).
 	f("nope.micro.test. IN A", loopback, "NXDOMAIN", soa)
 	f("x.shop.micro.test. IN A", loopback, "NXDOMAIN", soa)
 	f("shop\\000x.micro.test. IN A", loopback, "NXDOMAIN", soa)
@@ -188,16 +188,16 @@ func TestAnswer(t *testing.T) {
 	f("c.deep.micro.test. IN A", loopback, "NXDOMAIN", soa)
 	f("c.b.deep.micro.test. IN A", loopback, "NXDOMAIN", soa)
 
-	// The top of the zone.
+	// The apex of the zone.
 	f("micro.test. IN SOA", loopback, strings.Replace(soa, " 5 IN", " 5 IN", 1))
 	f("micro.test. IN NS", loopback, "micro.test. 5 IN NS ns.micro.test.")
 	f("micro.test. IN A", loopback, "NOERROR", soa)
 	f("shop.micro.test. IN NS", loopback, "NOERROR", soa)
 	f("shop.micro.test. IN SOA", loopback, "NOERROR", soa)
-	f("notmicro.test. IN A", loopback, "NXDOMAIN", soaUnused("test."))
-	f("omicro.test. IN A", loopback, "NXDOMAIN", soaUnused("test."))
+	f("notmicro.test. IN A", loopback, "NXDOMAIN", soaSpecialUse("test."))
+	f("omicro.test. IN A", loopback, "NXDOMAIN", soaSpecialUse("test."))
 
-	// Refused to all, or answered with as little as allowed.
+	// Query types that are refused, or get a minimal answer.
 	f("micro.test. IN AXFR", loopback, "REFUSED")
 	f("micro.test. IN IXFR", loopback, "REFUSED")
 	f("shop.micro.test. IN ANY", loopback, `shop.micro.test. 5 IN HINFO "RFC8482" ""`)
@@ -208,12 +208,12 @@ func TestAnswer(t *testing.T) {
 	f("shop.micro.test. IN OPT", loopback, "NOTIMP")
 	f("shop.micro.test. IN MAILB", loopback, "NOTIMP")
 
-	// Outside clients learn nothing.
+	// Outside clients get REFUSED for everything.
 	for _, q := range []string{"shop.micro.test. IN A", "nope.micro.test. IN A", "micro.test. IN SOA", "shop.default.internal. IN A", "localhost. IN A", "example.com. IN A", "shop.micro.test. IN ANY"} {
 		f(q, outside, "REFUSED")
 	}
 
-	// Between containers, each group for itself.
+	// Names between containers, each group for itself.
 	f("shop.default.internal. IN A", inGroup, "shop.default.internal. 5 IN A 10.77.0.5", "shop.default.internal. 5 IN A 10.77.0.6")
 	f("shop.default.internal. IN AAAA", inGroup, "shop.default.internal. 5 IN AAAA fd77::8")
 	f("SHOP.Default.internal. IN SRV", inGroup,
@@ -231,7 +231,7 @@ func TestAnswer(t *testing.T) {
 	f("_tcp.shop.default.internal. IN A", inGroup, "NOERROR", soaDefault)
 	f("_udp.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaDefault)
 	f("_http._tcp.nope.default.internal. IN SRV", inGroup, "NXDOMAIN", soaDefault)
-	// A single instance has its name whatever it does, as long as it runs.
+	// A single instance has a name as long as it runs, ready or not.
 	f("10-77-0-7.shop.default.internal. IN A", inGroup, "10-77-0-7.shop.default.internal. 5 IN A 10.77.0.7")
 	f("10-77-0-9.shop.default.internal. IN A", inGroup, "10-77-0-9.shop.default.internal. 5 IN A 10.77.0.9")
 	f("10-77-0-10.shop.default.internal. IN A", inGroup, "NXDOMAIN", soaDefault)
@@ -260,7 +260,7 @@ func TestAnswer(t *testing.T) {
 	}
 	f("vm1.c.proj.internal. IN A", outside, "REFUSED")
 
-	// Names of addresses. Those of containers are their group's and this machine's to know.
+	// Reverse names. Those of containers are visible to their group and this machine only.
 	f("5.0.77.10.in-addr.arpa. IN PTR", inGroup, "5.0.77.10.in-addr.arpa. 5 IN PTR 10-77-0-5.shop.default.internal.")
 	f("7.0.77.10.IN-ADDR.arpa. IN PTR", inGroup, "7.0.77.10.IN-ADDR.arpa. 5 IN PTR 10-77-0-7.shop.default.internal.")
 	f("5.1.77.10.in-addr.arpa. IN PTR", inQA, "5.1.77.10.in-addr.arpa. 5 IN PTR 10-77-1-5.tool.qa.internal.")
@@ -294,30 +294,30 @@ func TestAnswer(t *testing.T) {
 	}
 	// This machine is in 10.9.0.0/16, and its resolver may know the names there.
 	site := loopback
-	site.Site = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16"), netip.MustParsePrefix("10.64.0.0/10")}
+	site.UpstreamNetworks = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16"), netip.MustParsePrefix("10.64.0.0/10")}
 	f("1.2.9.10.in-addr.arpa. IN PTR", site, "forwarded")
 	f("lb._dns-sd._udp.0.0.9.10.in-addr.arpa. IN PTR", site, "forwarded")
 	f("9.10.in-addr.arpa. IN SOA", site, "forwarded")
 	f("10.in-addr.arpa. IN PTR", site, "NOERROR", soaReverse("10.in-addr.arpa."))
 	f("1.2.8.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
-	f("99.0.77.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa.")) // a container's all the same
+	f("99.0.77.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa.")) // in the containers' subnet
 	f("0.77.10.in-addr.arpa. IN PTR", site, "NOERROR", soaReverse("10.in-addr.arpa."))
 	f("77.10.in-addr.arpa. IN PTR", site, "NOERROR", soaReverse("10.in-addr.arpa."))
 	f("78.10.in-addr.arpa. IN PTR", site, "forwarded")
 	site.Recurse = false
 	f("1.2.9.10.in-addr.arpa. IN PTR", site, "NXDOMAIN", soaReverse("10.in-addr.arpa."))
 
-	// Names that stay on the machine.
+	// Names that are never forwarded.
 	f("localhost. IN A", loopback, "localhost. 5 IN A 127.0.0.1")
 	f("shop.localhost. IN A", loopback, "shop.localhost. 5 IN A 127.0.0.1")
 	f("shop.localhost. IN AAAA", inGroup, "shop.localhost. 5 IN AAAA ::1")
 	f("shop.localhost. IN TXT", loopback, "NOERROR", soaLocal)
 	for name, top := range map[string]string{"printer.local.": "local.", "x.onion.": "onion.", "other.test.": "test.", "x.invalid.": "invalid.", "a.b.alt.": "alt.", "_dns.resolver.arpa.": "resolver.arpa."} {
-		f(name+" IN A", loopback, "NXDOMAIN", soaUnused(top))
-		f(top+" IN A", loopback, "NOERROR", soaUnused(top)) // its top exists, or nothing below would (RFC 8020)
+		f(name+" IN A", loopback, "NXDOMAIN", soaSpecialUse(top))
+		f(top+" IN A", loopback, "NOERROR", soaSpecialUse(top)) // its top exists, or nothing below would (RFC 8020)
 	}
 
-	// The rest is for the forwarder, where the client may use it.
+	// All other names are forwarded, if the client may use the forwarder.
 	f("www.example.com. IN A", loopback, "forwarded")
 	f("example.com. IN TXT", inGroup, "forwarded")
 	f(". IN NS", inGroup, "forwarded")
@@ -325,7 +325,7 @@ func TestAnswer(t *testing.T) {
 }
 
 func TestRotation(t *testing.T) {
-	z := compiled(t, shopView())
+	z := compileZone(t, shopView())
 	var firsts []string
 	for turn := range uint32(4) {
 		m := new(dns.Msg).SetQuestion("shop.default.internal.", dns.TypeA)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// output runs a program that must be there, and returns what it prints, whatever its exit code.
+// output runs a program and returns its output, whatever its exit code. It fails if the program is missing.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -20,7 +20,7 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// TestDig sends odd EDNS, each of which has one right answer.
+// TestDig sends unusual EDNS queries, each of which has one right answer.
 func TestDig(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"shop.micro.test", "NOERROR 1"},
@@ -98,14 +98,14 @@ func TestDig(t *testing.T) {
 	}
 }
 
-// field returns what stands in a line between two texts.
+// field returns the part of a line between two texts.
 func field(line, after, before string) string {
 	_, rest, _ := strings.Cut(line, after)
 	value, _, _ := strings.Cut(rest, before)
 	return strings.TrimSpace(value)
 }
 
-// resolvConf makes the server the machine's resolver.
+// resolvConf configures the server as the machine's resolver.
 func resolvConf(t *testing.T) {
 	t.Helper()
 	path, err := filepath.EvalSymlinks("/etc/resolv.conf")
@@ -123,7 +123,7 @@ func resolvConf(t *testing.T) {
 	}
 }
 
-// lookups are names with their IPv4 addresses as this machine sees them.
+// lookups are names and the IPv4 addresses that this machine must get for them.
 var lookups = []struct{ name, want string }{
 	{"shop.micro.test", "127.0.0.1"}, {"any.dev.micro.test", "127.0.0.1"}, {"nope.micro.test", ""}, {"www.example.com", "198.51.100.1"},
 	{"alias.example.com", "198.51.100.1"}, {"none.example.com", ""}, {"rebind.example.com", ""}, {"vm1.c.proj.internal", "10.128.0.7"},
@@ -162,7 +162,7 @@ int main(int argc, char **argv) {
 }
 `
 
-// TestMusl asks with the libc of Alpine. Debian's is of a version without TCP: it makes do with what fits.
+// TestMusl resolves names with the libc of Alpine. Debian's version has no TCP: it uses the addresses that fit.
 func TestMusl(t *testing.T) {
 	resolvConf(t)
 	program := filepath.Join(t.TempDir(), "lookup")
@@ -184,7 +184,7 @@ func TestBusyBox(t *testing.T) {
 	for _, l := range lookups {
 		out := output(t, "busybox", "nslookup", "-type=a", l.name)
 		var got []string
-		_, answer, _ := strings.Cut(out, "\n\n") // behind the server's own address
+		_, answer, _ := strings.Cut(out, "\n\n") // skip the server's own address
 		for line := range strings.Lines(answer) {
 			if addr, ok := strings.CutPrefix(line, "Address: "); ok {
 				got = append(got, strings.TrimSpace(addr))
@@ -203,7 +203,7 @@ func TestBusyBox(t *testing.T) {
 	}
 }
 
-// TestNothingLeaks counts what the upstream was asked for names that are not its business.
+// TestNothingLeaks checks that queries for our own and special-use names never reach the upstream.
 func TestNothingLeaks(t *testing.T) {
 	before := upstreamQueries.Load()
 	for _, q := range ours {

@@ -1,6 +1,6 @@
-// Package resolvers has other people's resolvers and clients ask micro's DNS server, in network and mount
-// namespaces of their own: what they make of its answers must be what the server said. It takes root, and
-// the programs that scripts/deps.sh installs.
+// Package resolvers tests micro's DNS server with common resolvers and clients, in its own network and mount
+// namespaces: they must report the server's answers correctly. It needs root and the programs that
+// scripts/deps.sh installs.
 package resolvers
 
 import (
@@ -27,7 +27,7 @@ import (
 
 const insideEnv = "MICRO_TEST_RESOLVERS" // this process has the namespaces
 
-// The machine of the tests. Queries that come from instance are those of a container in the group default.
+// Addresses of the test machine. Queries from instance count as those of a container in the group default.
 const (
 	gateway      = "10.77.0.1" // the server
 	instance     = "10.77.0.5"
@@ -36,7 +36,7 @@ const (
 	dnsmasqAddr  = "192.0.2.61"
 )
 
-// TestMain runs the tests on a machine of their own, which consists of a loopback interface.
+// TestMain runs the tests in new namespaces with only a loopback interface.
 func TestMain(m *testing.M) {
 	if os.Getenv(insideEnv) == "" {
 		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 		err := cmd.Run()
 		if _, failed := errors.AsType[*exec.ExitError](err); !failed && err != nil {
-			fmt.Fprintln(os.Stderr, "cannot make namespaces, which takes root:", err)
+			fmt.Fprintln(os.Stderr, "cannot make namespaces (run as root):", err)
 		}
 		if err != nil {
 			os.Exit(1)
@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// makeMachine prepares the machine, and starts the upstream and the server.
+// makeMachine sets up the interface, and starts the upstream and the server.
 func makeMachine() (stop func(), err error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func makeMachine() (stop func(), err error) {
 	}, nil
 }
 
-// outside is what the upstream knows.
+// outside are the records that the upstream has.
 var outside = []string{
 	"www.example.com. 300 IN A 198.51.100.1",
 	"www.example.com. 300 IN AAAA 2001:db8::1",
@@ -104,7 +104,7 @@ var outside = []string{
 
 var upstreamQueries atomic.Int64
 
-// startUpstream runs a resolver that rejects EDNS and knows nothing but outside.
+// startUpstream runs a resolver that rejects EDNS and has only the records in outside.
 func startUpstream() (stop func(), err error) {
 	for i := range 35 {
 		outside = append(outside, fmt.Sprintf("many.example.com. 300 IN A 198.51.100.%d", 100+i))
@@ -174,7 +174,7 @@ func startUpstream() (stop func(), err error) {
 	}, nil
 }
 
-// everyone is in the group default.
+// everyone puts every container into the group default.
 type everyone struct{}
 
 func (everyone) GroupOf(netip.Addr) string { return string(cloud.DefaultGroup) }
@@ -213,7 +213,7 @@ func startServer() (stop func(), err error) {
 	}, nil
 }
 
-// smallCloud has apps in two groups, mapped hosts and a wildcard.
+// smallCloud returns apps in two groups, mapped hosts and a wildcard.
 func smallCloud() cloud.View {
 	born := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	v := cloud.NewView()

@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ours are questions that the server answers itself, and others those that it forwards.
+// ours are questions that the server answers itself; others are questions that it forwards.
 var (
 	ours = []string{
 		"shop.micro.test A", "SHOP.Micro.Test A", "shop.micro.test AAAA", "shop.micro.test HTTPS", "shop.micro.test TXT", "shop.micro.test CAA",
@@ -32,7 +32,7 @@ var (
 	}
 )
 
-// exchange asks a server from the address of a container, by TCP where an answer is cut.
+// exchange asks a server from the address of a container, and by TCP if the answer is truncated.
 func exchange(t *testing.T, server, question string) *dns.Msg {
 	t.Helper()
 	name, qtype, _ := strings.Cut(question, " ")
@@ -56,8 +56,8 @@ func exchange(t *testing.T, server, question string) *dns.Msg {
 	return nil
 }
 
-// says is an answer's rcode and its records, without what may differ: order, TTL and the spelling of names.
-func says(r *dns.Msg) string {
+// summary formats an answer's rcode and records, without order, TTL and letter case, which may differ.
+func summary(r *dns.Msg) string {
 	var lines []string
 	for _, rr := range r.Answer {
 		rr.Header().Ttl = 0
@@ -67,7 +67,7 @@ func says(r *dns.Msg) string {
 	return dns.RcodeToString[r.Rcode] + "\n" + strings.Join(lines, "\n")
 }
 
-// run starts a daemon, which ends with the test, and waits until it answers for a name.
+// run starts a daemon and waits until it answers for a name. The daemon ends with the test.
 func run(t *testing.T, addr, ready string, name string, args ...string) {
 	t.Helper()
 	var out strings.Builder
@@ -116,13 +116,14 @@ func write(t *testing.T, name, format string, args ...any) string {
 	return path
 }
 
-// agree asks each question twice, so that the second answer comes from the resolver's cache.
+// agree checks that a resolver's answers equal the server's. It asks each question twice, so that the second
+// answer comes from the resolver's cache.
 func agree(t *testing.T, resolver string, questions []string) {
 	t.Helper()
 	for _, q := range questions {
-		want := says(exchange(t, gateway, q))
+		want := summary(exchange(t, gateway, q))
 		for range 2 {
-			if got := says(exchange(t, resolver, q)); got != want {
+			if got := summary(exchange(t, resolver, q)); got != want {
 				t.Errorf("%s: the resolver says %s\nthe server %s", q, got, want)
 			}
 		}
@@ -152,8 +153,8 @@ remote-control:
   control-enable: no
 `
 
-// TestUnbound iterates: it takes the server for the authority of its zones, randomises the spelling of names
-// (0x20) and asks for them label by label (RFC 9156), believing that nothing is below a name that is not.
+// TestUnbound configures unbound to treat the server as the authority of its zones. Unbound randomises letter
+// case (0x20) and asks label by label (RFC 9156): for it, nothing exists below a name with NXDOMAIN.
 func TestUnbound(t *testing.T) {
 	conf := fmt.Sprintf(unboundConf, unboundAddr, instance, "yes")
 	for _, zone := range []string{"micro.test.", "default.internal.", "10.in-addr.arpa."} {
@@ -163,7 +164,8 @@ func TestUnbound(t *testing.T) {
 	agree(t, unboundAddr, ours)
 }
 
-// TestUnboundTop takes the server for the authority of all names, so that it also sees what is above our zones.
+// TestUnboundTop uses the server as the authority of whole top-level domains, so that unbound also asks for
+// names above our zones.
 func TestUnboundTop(t *testing.T) {
 	conf := fmt.Sprintf(unboundConf, unboundAddr, instance, "yes")
 	for _, zone := range []string{"test.", "in-addr.arpa."} {
@@ -179,7 +181,7 @@ func TestUnboundTop(t *testing.T) {
 	agree(t, unboundAddr, below)
 }
 
-// TestUnboundForwarding has the server as its resolver for everything.
+// TestUnboundForwarding lets unbound forward all queries to the server.
 func TestUnboundForwarding(t *testing.T) {
 	conf := fmt.Sprintf(unboundConf, unboundAddr, instance, "no") + fmt.Sprintf("forward-zone:\n  name: \".\"\n  forward-addr: %s\n", gateway)
 	run(t, unboundAddr, "shop.micro.test.", "unbound", "-c", write(t, "unbound.conf", "%s", conf))

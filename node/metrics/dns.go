@@ -22,8 +22,8 @@ const (
 
 var _ dnsd.Recorder = (*Queries)(nil)
 
-// Query implements dnsd.Recorder.
-func (q *Queries) Query(rcode int, qtype uint16) {
+// CountAnswer implements dnsd.Recorder.
+func (q *Queries) CountAnswer(rcode int, qtype uint16) {
 	if qtype > maxType {
 		qtype = 0
 	}

@@ -30,10 +30,10 @@ func counted(t *testing.T) *Metrics {
 		figures.Record(&x)
 	}
 	figures.RecordMirror(&router.Mirrored{Release: shop.Release(8), Original: 200, Status: 500})
-	queries.Query(dns.RcodeSuccess, dns.TypeA)
-	queries.Query(dns.RcodeSuccess, dns.TypeA)
-	queries.Query(dns.RcodeNameError, 65_280)
-	queries.Query(dns.RcodeNameError, 0)
+	queries.CountAnswer(dns.RcodeSuccess, dns.TypeA)
+	queries.CountAnswer(dns.RcodeSuccess, dns.TypeA)
+	queries.CountAnswer(dns.RcodeNameError, 65_280)
+	queries.CountAnswer(dns.RcodeNameError, 0)
 	for i, phase := range []cloud.InstancePhase{cloud.InstanceReady, cloud.InstanceReady, cloud.InstanceStarting} {
 		snapshots.Observe(func(o *cloud.Instances) *cloud.Instances {
 			return o.With(&cloud.Instance{

@@ -21,7 +21,7 @@ type Tracer struct {
 
 // Inspect implements handler.Inspector.
 func (t Tracer) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
-	asked := t.DNS.Look(v.From, v.Host)
+	asked := t.DNS.Inspect(v.From, v.Host)
 	s := handler.Trace{
 		Client: asked.Class.String(), Local: t.Addresses.IsLocal(v.From), Own: addresses.OfMachine(),
 		Name:     handler.Naming{Ours: asked.Ours, Code: asked.Rcode, Addrs: asked.Addrs},

@@ -6,18 +6,18 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Look is what the server would answer a client who asks for a name's addresses.
-type Look struct {
+// Inspection is what the server would answer to a client's A and AAAA queries for a name.
+type Inspection struct {
 	Class Class
-	Ours  bool         // of one of our zones; else it is looked up elsewhere, and nothing below is known
+	Ours  bool         // the name is in one of our zones; otherwise the fields below are not set
 	Rcode string       // "NOERROR", "NXDOMAIN", "REFUSED"
-	Addrs []netip.Addr // none: the name has no address for this client
+	Addrs []netip.Addr // empty: the name has no address for this client
 }
 
-// Look asks the zone in force, in a client's stead. It sends nothing.
-func (s *Server) Look(client netip.Addr, name string) Look {
+// Inspect answers from the current zone as if the client had asked. It sends no packet.
+func (s *Server) Inspect(client netip.Addr, name string) Inspection {
 	z, v := s.zone.Load(), s.view(client)
-	l := Look{Class: v.Class}
+	l := Inspection{Class: v.Class}
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 		wire, err := m.Pack()
@@ -48,7 +48,7 @@ func (s *Server) Look(client netip.Addr, name string) Look {
 	return l
 }
 
-// String is the class in a word.
+// String describes the class in messages.
 func (c Class) String() string {
 	switch c {
 	case Loopback:

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A look is what the client's own query would have brought.
-func TestLook(t *testing.T) {
-	s := started(t, nil)
+// TestInspect checks that Inspect returns what the client's own query would return.
+func TestInspect(t *testing.T) {
+	s := startServer(t, nil)
 	for _, c := range []struct{ client, name, want string }{
 		{"127.0.0.1", "shop.micro.test", "this machine true NOERROR [127.0.0.1]"},
 		{"127.0.0.4", "WWW.micro.test.", "the local network true NOERROR [127.0.0.1]"},
@@ -18,9 +18,9 @@ func TestLook(t *testing.T) {
 		{"127.0.0.1", "www.example.org", "this machine true REFUSED []"}, // this server forwards nothing
 		{"127.0.0.1", "a..b", "this machine true FORMERR []"},
 	} {
-		l := s.Look(netip.MustParseAddr(c.client), c.name)
+		l := s.Inspect(netip.MustParseAddr(c.client), c.name)
 		if l.Class == Container && len(l.Addrs) > 1 && l.Addrs[0].Compare(l.Addrs[1]) > 0 {
-			l.Addrs[0], l.Addrs[1] = l.Addrs[1], l.Addrs[0] // turns are taken
+			l.Addrs[0], l.Addrs[1] = l.Addrs[1], l.Addrs[0] // the order rotates
 		}
 		if got := fmt.Sprint(l.Class, " ", l.Ours, " ", l.Rcode, " ", l.Addrs); got != c.want {
 			t.Errorf("%s asks for %s: %s, want %s", c.client, c.name, got, c.want)
