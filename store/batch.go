@@ -15,7 +15,7 @@ const (
 	batchBytes = kv.MaxBytes / 2
 	// trimLines is how many old audit lines a transaction drops at most: with the head and a batch that is
 	// still what any engine takes.
-	trimLines = kv.UsualOps/2 - 1
+	trimLines = kv.UsualOps / 2
 )
 
 // batch is a transaction in the making.

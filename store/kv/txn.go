@@ -3,14 +3,14 @@ package kv
 import "github.com/protoduction/micro/cloud"
 
 const (
-	// MaxOps is how many keys a transaction may touch, and how many conditions it may have. etcd takes 128
-	// unless it is told otherwise: the embedded one is started with MaxTxnOps = MaxOps, and one that somebody
-	// else runs needs --max-txn-ops 4096.
-	MaxOps = 4096
+	// MaxOps is how many keys a transaction may touch, and how many conditions it may have. An engine on etcd
+	// adds one of each. etcd takes 128 unless it is told otherwise: the embedded one is started with
+	// MaxTxnOps = 4096, and one that somebody else runs needs --max-txn-ops 4096.
+	MaxOps = 4095
 	// UsualOps is what any etcd takes. Whatever can be split without harm (what waits for one transaction
 	// together, a migration, giving up old releases) keeps to it. Only a verb that touches more in itself,
 	// such as deleting an app with a hundred hosts, goes beyond.
-	UsualOps = 128
+	UsualOps = 127
 )
 
 // MaxBytes bounds the keys and values of one transaction: etcd takes no more in one request.
@@ -55,6 +55,9 @@ func (c Cond) Holds(rev int64) bool {
 	}
 	return c.Rev == rev
 }
+
+// AnyRev reports whether the condition holds for a key that is there, whatever revision wrote it.
+func (c Cond) AnyRev() bool { return c.Rev == anyRev }
 
 // Validate reports what no engine would take.
 func (t Txn) Validate() error {

@@ -1,0 +1,226 @@
+package etcdkv
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// Commit implements kv.Engine.
+func (e *Engine) Commit(ctx context.Context, t kv.Txn) (int64, error) {
+	if err := errors.Join(t.Validate(), ctx.Err()); err != nil {
+		return 0, err
+	}
+	select {
+	case <-e.turn:
+	case <-e.ctx.Done():
+		return 0, kv.ErrClosed
+	case <-ctx.Done():
+		return 0, cloud.Errorf(cloud.Unavailable, "another change is under way, and etcd does not answer: %w", ctx.Err())
+	}
+	if e.ctx.Err() != nil {
+		e.turn <- struct{}{}
+		return 0, kv.ErrClosed
+	}
+	type outcome struct {
+		rev int64
+		err error
+	}
+	ended := make(chan outcome, 1)
+	e.busy.Go(func() {
+		rev, err := e.commit(t)
+		e.turn <- struct{}{}
+		ended <- outcome{rev, err}
+	})
+	select {
+	case o := <-ended:
+		return o.rev, o.err
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%w: %w", kv.ErrUnknown, ctx.Err())
+	}
+}
+
+// attempt is a transaction that was sent to etcd, once.
+type attempt struct {
+	kv.Txn
+	mark  string // what it writes to the writer's key
+	since int64  // etcd's revision before it, known only where the transaction does not write the writer's key
+}
+
+var errMoved = errors.New("the writer's key has changed")
+
+// commit carries out a transaction and returns once its outcome is known, or the engine is closed. The caller has the
+// token.
+func (e *Engine) commit(t kv.Txn) (int64, error) {
+	for {
+		a := attempt{Txn: t, mark: rand.Text()}
+		rev, err := e.send(&a)
+		switch {
+		case err == nil, isRefusal(err):
+			return rev, err
+		case errors.Is(err, errMoved):
+			// A transaction of an earlier process of this node has arrived late, once: take it as it is.
+			continue
+		}
+		return e.findOut(a, err)
+	}
+}
+
+// isRefusal reports that etcd has decided not to carry out a transaction.
+func isRefusal(err error) bool {
+	return errors.Is(err, kv.ErrConflict) || errors.Is(err, kv.ErrNoLease) || cloud.CodeOf(err) == cloud.Unavailable || cloud.CodeOf(err) == cloud.Invalid
+}
+
+// send sends a transaction to etcd. Its error is a refusal, errMoved, or one that leaves the outcome open.
+func (e *Engine) send(a *attempt) (int64, error) {
+	ctx, stop := e.until(e.ctx)
+	defer stop()
+	if len(a.Put) == 0 {
+		// Writing the writer's key would make a revision although perhaps nothing is deleted.
+		resp, err := e.client.Get(ctx, e.writer, clientv3.WithCountOnly())
+		if err != nil {
+			return 0, cloud.Errorf(cloud.Unavailable, "etcd: %w", err)
+		}
+		a.since = resp.Header.Revision
+	}
+	conds := append(make([]clientv3.Cmp, 0, len(a.If)+1), e.unmoved())
+	for _, c := range a.If {
+		conds = append(conds, compare(c))
+	}
+	ops := make([]clientv3.Op, 0, len(a.Put)+len(a.Del)+1)
+	for _, p := range a.Put {
+		ops = append(ops, clientv3.OpPut(keysPrefix+p.Key, string(p.Value), clientv3.WithLease(clientv3.LeaseID(p.Lease))))
+	}
+	for _, key := range a.Del {
+		ops = append(ops, clientv3.OpDelete(keysPrefix+key))
+	}
+	if len(a.Put) > 0 {
+		ops = append(ops, clientv3.OpPut(e.writer, a.mark))
+	}
+	resp, err := e.client.Txn(ctx).If(conds...).Then(ops...).Else(clientv3.OpGet(e.writer)).Commit()
+	switch {
+	case err != nil:
+		return 0, refusal(err)
+	case !resp.Succeeded:
+		if last, _ := writerIn(resp); last != e.last {
+			e.last = last
+			return 0, errMoved
+		}
+		return 0, kv.ErrConflict
+	}
+	if len(a.Put) > 0 {
+		e.last = resp.Header.Revision
+	}
+	return resp.Header.Revision - 1, nil
+}
+
+// unmoved is the condition that the writer's key is as this engine last saw it.
+func (e *Engine) unmoved() clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(e.writer), "=", e.last)
+}
+
+// writerIn returns etcd's revision that last wrote the writer's key, 0 for none, and the key's value, as the else
+// branch of a transaction has read them.
+func writerIn(resp *clientv3.TxnResponse) (rev int64, mark string) {
+	for _, p := range resp.Responses[0].GetResponseRange().Kvs {
+		return p.ModRevision, string(p.Value)
+	}
+	return 0, ""
+}
+
+func compare(c kv.Cond) clientv3.Cmp {
+	switch key := keysPrefix + c.Key; {
+	case c.AnyRev():
+		return clientv3.Compare(clientv3.CreateRevision(key), ">", 0)
+	case c.Rev == 0:
+		return clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
+	default:
+		return clientv3.Compare(clientv3.ModRevision(key), "=", c.Rev+1)
+	}
+}
+
+// refusal translates an error with which etcd refuses a transaction, and leaves any other as it is.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		return kv.ErrNoLease
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return cloud.Errorf(cloud.Unavailable, "etcd has reached its quota of space: %w", err)
+	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
+		return cloud.Errorf(cloud.Invalid, "etcd does not take a change that large: %w", err).WithHint("start etcd with --max-txn-ops %d", kv.MaxOps+1)
+	}
+	return err
+}
+
+// retryPause is the time between two questions to an etcd that does not answer.
+const retryPause = 100 * time.Millisecond
+
+// findOut returns what became of a transaction to which there was no answer. It asks until etcd answers.
+func (e *Engine) findOut(a attempt, cause error) (int64, error) {
+	lost := cloud.Errorf(cloud.Unavailable, "etcd did not carry out the change: %w", cause)
+	for {
+		ctx, stop := e.until(e.ctx)
+		resp, err := e.client.Txn(ctx).If(e.unmoved()).Then(clientv3.OpPut(e.writer, rand.Text())).Else(clientv3.OpGet(e.writer)).Commit()
+		stop()
+		switch {
+		case err != nil:
+			select {
+			case <-e.ctx.Done():
+				return 0, fmt.Errorf("%w: %w", kv.ErrUnknown, kv.ErrClosed)
+			case <-time.After(retryPause):
+			}
+			continue
+		case resp.Succeeded:
+			e.last = resp.Header.Revision
+		default:
+			mark := ""
+			if e.last, mark = writerIn(resp); mark == a.mark {
+				return e.last - 1, nil
+			}
+		}
+		// From here on the transaction can't happen any more. One that has not written the writer's key may have.
+		if len(a.Put) == 0 {
+			return e.findDeletion(a, lost)
+		}
+		return 0, lost
+	}
+}
+
+// findDeletion looks for a transaction that only deletes in the changes between its sending and the newest of the
+// writer's key. lost is the error where it is not there.
+func (e *Engine) findDeletion(a attempt, lost error) (int64, error) {
+	if e.last <= a.since {
+		return 0, lost // the writer's key was another one before, so etcd has refused the transaction
+	}
+	wanted := map[string]bool{}
+	for _, key := range a.Del {
+		wanted[keysPrefix+key] = true
+	}
+	ctx, cancel := context.WithCancel(e.ctx)
+	defer cancel()
+	found := int64(0)
+	for resp := range e.client.Watch(ctx, "", clientv3.WithFromKey(), clientv3.WithRev(a.since+1)) {
+		if resp.Err() != nil {
+			break
+		}
+		for _, ev := range resp.Events {
+			switch rev := ev.Kv.ModRevision; {
+			case rev >= e.last && found != 0:
+				return found - 1, nil
+			case rev >= e.last:
+				return 0, lost
+			case ev.Type == clientv3.EventTypeDelete && wanted[string(ev.Kv.Key)]:
+				found = rev
+			}
+		}
+	}
+	return 0, fmt.Errorf("%w: etcd's history since then is gone", kv.ErrUnknown)
+}

@@ -1,0 +1,141 @@
+package etcdkv
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+const (
+	keysPrefix    = "k/" // followed by a key of the store
+	writersPrefix = "w/" // followed by an engine's name
+)
+
+// requestTimeout is how long etcd may take for one request. An election takes a second or two.
+const requestTimeout = 5 * time.Second
+
+// Config says which etcd an engine uses.
+type Config struct {
+	// Client is connected to etcd. Close does not close it.
+	Client *clientv3.Client
+	// Name tells this engine from all others that use the same etcd at the same time: the node's name.
+	Name string
+}
+
+// Engine keeps keys in etcd. It implements kv.Engine.
+type Engine struct {
+	client *clientv3.Client
+	writer string // the writer's key
+	epoch  string
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	busy   sync.WaitGroup
+
+	turn chan struct{} // holds a token, which the transaction under way has taken
+	last int64         // etcd's revision that last wrote the writer's key; whoever has the token may use it
+}
+
+var _ kv.Engine = (*Engine)(nil)
+
+// New returns an engine. It asks etcd for the writer's key, and so fails where no majority answers before ctx ends.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	if cfg.Name == "" || strings.Contains(cfg.Name, "/") {
+		return nil, cloud.Errorf(cloud.Invalid, "invalid name of an engine %q", cfg.Name)
+	}
+	e := &Engine{client: cfg.Client, writer: writersPrefix + cfg.Name, turn: make(chan struct{}, 1)}
+	resp, err := e.client.Get(ctx, e.writer)
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Unavailable, "read from etcd: %w", err)
+	}
+	if len(resp.Kvs) > 0 {
+		e.last = resp.Kvs[0].ModRevision
+	}
+	e.epoch = strconv.FormatUint(resp.Header.ClusterId, 16)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.turn <- struct{}{}
+	return e, nil
+}
+
+// Epoch implements kv.Engine: it is the ID of etcd's cluster, which a cluster restored from a snapshot has anew.
+func (e *Engine) Epoch() string { return e.epoch }
+
+// Get implements kv.Engine.
+func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
+	pair := kv.Pair{Key: key}
+	ctx, stop := e.until(ctx)
+	defer stop()
+	resp, err := e.client.Get(ctx, keysPrefix+key)
+	if err != nil {
+		return pair, e.readError(ctx, err)
+	}
+	if len(resp.Kvs) > 0 {
+		pair = kv.Pair{Key: key, Value: value(resp.Kvs[0].Value), Rev: resp.Kvs[0].ModRevision - 1}
+	}
+	return pair, nil
+}
+
+// List implements kv.Engine.
+func (e *Engine) List(ctx context.Context, prefix string) ([]kv.Pair, int64, error) {
+	ctx, stop := e.until(ctx)
+	defer stop()
+	resp, err := e.client.Get(ctx, keysPrefix+prefix, clientv3.WithPrefix())
+	if err != nil {
+		return nil, 0, e.readError(ctx, err)
+	}
+	var pairs []kv.Pair
+	for _, p := range resp.Kvs {
+		pairs = append(pairs, kv.Pair{Key: strings.TrimPrefix(string(p.Key), keysPrefix), Value: value(p.Value), Rev: p.ModRevision - 1})
+	}
+	return pairs, resp.Header.Revision - 1, nil
+}
+
+// value copies what etcd answered, which in the same process is etcd's own memory. An empty value is not nil.
+func value(b []byte) []byte { return append([]byte{}, b...) }
+
+// Compact implements kv.Engine.
+func (e *Engine) Compact(ctx context.Context, rev int64) error {
+	ctx, stop := e.until(ctx)
+	defer stop()
+	if _, err := e.client.Compact(ctx, rev+1); err != nil && !isCompacted(err) {
+		return e.readError(ctx, err)
+	}
+	return nil
+}
+
+// Close implements kv.Engine. Whether a transaction happens that etcd has not answered for long stays unknown.
+func (e *Engine) Close() error {
+	e.cancel()
+	e.busy.Wait()
+	return nil
+}
+
+// until returns a context that ends with ctx, with the engine, and after requestTimeout.
+func (e *Engine) until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errSlow)
+	stop := context.AfterFunc(e.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+var errSlow = errors.New("etcd did not answer within " + requestTimeout.String())
+
+// readError is the error of a request that changes nothing.
+func (e *Engine) readError(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case e.ctx.Err() != nil:
+		return kv.ErrClosed
+	case cause == errSlow:
+		return cloud.Errorf(cloud.Unavailable, "%w", errSlow).WithHint("is a majority of the nodes up?")
+	case cause != nil:
+		return cause
+	}
+	return cloud.Errorf(cloud.Unavailable, "etcd: %w", err)
+}
