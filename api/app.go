@@ -51,9 +51,9 @@ type Process struct {
 	Command   string      `json:"command,omitempty" doc:"Command line for a shell; missing where the image's own runs"`
 	Port      int         `json:"port,omitempty" doc:"Where it listens"`
 	Instances int         `json:"instances"`
-	Memory    int64       `json:"memory" doc:"Limit of an instance in bytes"`
-	CPU       int64       `json:"cpu,omitempty" doc:"Limit of an instance in thousandths of a core; missing: none but the node's"`
-	Disk      int64       `json:"disk,omitempty" doc:"Limit of an instance's own files in bytes, volumes left out; missing: none"`
+	Memory    int64       `json:"memory_limit" doc:"Bytes of memory that an instance may use"`
+	CPU       int64       `json:"cpu_limit,omitempty" doc:"Thousandths of a core that an instance may use; missing: all of the node's"`
+	Disk      int64       `json:"disk_limit,omitempty" doc:"Bytes that an instance's own files may have, volumes left out; missing: no limit"`
 	Ready     int         `json:"ready" doc:"Instances that are ready"`
 	Liveness  cloud.Check `json:"liveness"`
 	Readiness cloud.Check `json:"readiness"`

@@ -15,7 +15,7 @@ type ExplainQuery struct {
 // Explanation is the way of a request, a hop at a time, up to the first one that is broken.
 type Explanation struct {
 	URL   string `json:"url"`
-	From  string `json:"from" doc:"The client, as an IP address"`
+	From  string `json:"client" doc:"The client's IP address"`
 	Works bool   `json:"works" doc:"The request would be answered by an app"`
 	Hops  []Hop  `json:"hops" nullable:"false"`
 }

@@ -32,21 +32,86 @@ type Fading struct {
 
 // Comparison is what the releases of a route did at the same time.
 type Comparison struct {
-	Host     cloud.Host       `json:"host"`
-	Path     string           `json:"path"`
-	Since    time.Time        `json:"since" doc:"When counting began: the node's start. What was before is lost, for all releases alike"`
-	Until    time.Time        `json:"until"`
-	Releases []Compared       `json:"releases" nullable:"false"`
-	Mirrors  []Mirrored       `json:"mirrors,omitempty" doc:"What became of copies of requests"`
-	Fade     *cloud.Crossfade `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
-	Faded    *cloud.Faded     `json:"faded,omitempty" doc:"How the last one ended"`
-	Step     *FadeStep        `json:"step,omitempty" doc:"The judgement of the cross-fade's present step, or of two targets without one"`
+	Host     cloud.Host `json:"host"`
+	Path     string     `json:"path"`
+	Since    time.Time  `json:"since" doc:"When counting began: the node's start. What was before is lost, for all releases alike"`
+	Until    time.Time  `json:"until"`
+	Releases []Compared `json:"releases" nullable:"false"`
+	Mirrors  []Mirrored `json:"mirrors,omitempty" doc:"What became of copies of requests"`
+	Fade     *Crossfade `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
+	Faded    *Faded     `json:"faded,omitempty" doc:"How the last one ended"`
+	Step     *FadeStep  `json:"judgement,omitempty" doc:"The judgement of the cross-fade so far, or of two targets without one"`
+}
+
+// Crossfade is a cross-fade that is under way.
+type Crossfade struct {
+	From           ReleaseName        `json:"old" doc:"The release that the route had"`
+	To             ReleaseName        `json:"new" doc:"The release that it moves to"`
+	Steps          []int              `json:"steps,omitempty" doc:"Shares of the new release in percent, rising to 100; missing: micro chooses them"`
+	Step           int                `json:"step" doc:"How many steps have been taken; 0: the new release gets no requests yet"`
+	Share          float64            `json:"share" doc:"Percent of the requests that the new release has now"`
+	Started        time.Time          `json:"started"`
+	First          *time.Time         `json:"first,omitempty" doc:"When the new release got its first share"`
+	Since          time.Time          `json:"since" doc:"When the present step began"`
+	Paused         bool               `json:"paused,omitempty"`
+	By             string             `json:"by,omitempty" doc:"Who started it"`
+	MovedBy        string             `json:"moved_by,omitempty" doc:"Who took its last step, or paused or resumed it"`
+	Reason         string             `json:"reason,omitempty" doc:"Why its last step was taken"`
+	Over           cloud.Duration     `json:"over" doc:"From the first share to the end, at least"`
+	Budget         int                `json:"budget,omitempty" doc:"How many requests a bad release may harm"`
+	Guards         []string           `json:"guards,omitempty" doc:"What the new release must not be worse at: errors, latency"`
+	Errors         float64            `json:"errors_margin" doc:"How much larger the share of errors may be, 0 to 1"`
+	Latency        float64            `json:"latency_margin" doc:"How much longer the 95th percentile may be; 0.2 is a fifth"`
+	Max            cloud.Duration     `json:"max" doc:"How long to wait for evidence at most"`
+	OnInconclusive cloud.Inconclusive `json:"on_inconclusive" enum:"hold,abort,go" doc:"What comes after that where there is some sign of harm"`
+	Before         []WeightedRelease  `json:"before" nullable:"false" doc:"The targets that an abort brings back"`
+}
+
+// Faded is how the last cross-fade of a route ended.
+type Faded struct {
+	From     ReleaseName `json:"old"`
+	To       ReleaseName `json:"new"`
+	Ended    time.Time   `json:"ended"`
+	Finished bool        `json:"finished" doc:"The route has moved to the new release; else it has the targets from before"`
+	Reason   string      `json:"reason,omitempty" doc:"Why it went back, or why its last step was taken"`
+	Share    float64     `json:"share" doc:"Percent of the requests that the new release had at the end"`
+	By       string      `json:"by" doc:"Who ended it; micro: a verdict did"`
+}
+
+// CrossfadeOf is a cross-fade as the API shows it, nil for nil.
+func CrossfadeOf(f *cloud.Crossfade) *Crossfade {
+	if f == nil {
+		return nil
+	}
+	out := &Crossfade{
+		From: NameOf(f.From), To: NameOf(f.To), Steps: f.Steps, Step: f.Step, Share: f.Share(), Started: f.Started, Since: f.Since, Paused: f.Paused,
+		By: f.By, MovedBy: f.MovedBy, Reason: f.Reason, Over: f.Over, Budget: f.Budget, Guards: f.Guards, Errors: f.Errors, Latency: f.Latency, Max: f.Max,
+		OnInconclusive: f.OnInconclusive, Before: []WeightedRelease{},
+	}
+	if !f.First.IsZero() {
+		out.First = &f.First
+	}
+	for _, t := range f.Before {
+		w := WeightedRelease{ReleaseName: NameOf(t.ReleaseRef)}
+		if t.Weighted {
+			w.Weight = &t.Weight
+		}
+		out.Before = append(out.Before, w)
+	}
+	return out
+}
+
+// FadedOf is the end of a cross-fade as the API shows it, nil for nil.
+func FadedOf(f *cloud.Faded) *Faded {
+	if f == nil {
+		return nil
+	}
+	return &Faded{From: NameOf(f.From), To: NameOf(f.To), Ended: f.Ended, Finished: f.Finished, Reason: f.Reason, Share: f.Share, By: f.By}
 }
 
 // Compared is what one release did on the route.
 type Compared struct {
-	App     string `json:"app"`
-	Release string `json:"release" doc:"r7"`
+	ReleaseName
 	// Share is a fraction of percent too: of weights 2 and 1 the latter is 33.3 %.
 	Share    *float64    `json:"share,omitempty" doc:"Percent of the requests that it is to have; missing: as its ready instances come to, or none any more"`
 	Ready    int         `json:"ready" doc:"Instances that requests may go to"`
@@ -64,8 +129,7 @@ type Compared struct {
 
 // Mirrored is what became of the copies that a release got.
 type Mirrored struct {
-	App         string  `json:"app"`
-	Release     string  `json:"release" doc:"r7"`
+	ReleaseName
 	Answered    uint64  `json:"answered"`
 	Differ      uint64  `json:"differ" doc:"Of those that were answered: with another status than the original"`
 	Failed      uint64  `json:"failed" doc:"Got no answer"`
@@ -76,12 +140,12 @@ type Mirrored struct {
 
 // FadeStep is the judgement of a cross-fade so far, or of two targets since they have the weights that they have.
 type FadeStep struct {
-	From    string    `json:"from" doc:"The release that was there first"`
-	To      string    `json:"to" doc:"The one that is compared with it"`
-	Since   time.Time `json:"since"`
-	Old     uint64    `json:"old_requests"`
-	New     uint64    `json:"new_requests"`
-	Verdict string    `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
+	From    ReleaseName `json:"old" doc:"The release that was there first"`
+	To      ReleaseName `json:"new" doc:"The one that is compared with it"`
+	Since   time.Time   `json:"since"`
+	Old     uint64      `json:"old_requests"`
+	New     uint64      `json:"new_requests"`
+	Verdict string      `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
 	// Odds are the evidence of harm.
 	Odds       float64       `json:"odds" doc:"Evidence of harm as odds against chance: at 200 the traffic goes back"`
 	MoreErrors float64       `json:"more_errors" doc:"How much larger the share of errors may be at most, with 95 % probability; 1: not known"`
@@ -108,10 +172,10 @@ type PassRequest struct {
 	Host    string         `json:"host" minLength:"1" maxLength:"254"`
 	App     cloud.AppName  `json:"app"`
 	Release int            `json:"release" minimum:"1"`
-	For     cloud.Duration `json:"for,omitempty" doc:"How long it is good, at most 720h; missing: 1h"`
+	For     cloud.Duration `json:"for,omitempty" doc:"How long it stays valid, at most 720h; missing: 1h"`
 }
 
-// Pass lets a client of the public choose a release of a host: it is sent as the value of the header.
+// Pass lets a public client choose a release of a host: it is sent as the value of the header.
 type Pass struct {
 	Header string    `json:"header"`
 	Value  string    `json:"value"`

@@ -24,12 +24,12 @@ type Instance struct {
 	NextTry  *time.Time        `json:"next_try,omitempty" doc:"When the next start is due"`
 	Reason   string            `json:"reason,omitempty" doc:"Why it is not ready"`
 	Exit     *cloud.Exit       `json:"exit,omitempty" doc:"How it ended last"`
-	Ended    string            `json:"ended,omitempty" doc:"Why it ended last"`
+	Ended    string            `json:"exit_reason,omitempty" doc:"Why it ended last"`
 
 	CPU         *float64 `json:"cpu,omitempty" doc:"Seconds of processor time since the start"`
 	Memory      *int64   `json:"memory,omitempty" doc:"Bytes in use, page cache that can be dropped left out"`
 	MemoryLimit int64    `json:"memory_limit" doc:"Bytes"`
-	Processes   *int64   `json:"processes,omitempty" doc:"Processes that run"`
+	Processes   *int64   `json:"processes,omitempty" doc:"How many processes of the operating system run in it"`
 	Zombies     *int64   `json:"zombies,omitempty" doc:"Processes that have ended, and that the app has not waited for"`
 	Threads     *int64   `json:"threads,omitempty" doc:"Threads of all processes and zombies: what the limit of 512 counts"`
 	OOMKills    *int64   `json:"oom_kills,omitempty"`

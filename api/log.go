@@ -29,7 +29,6 @@ type LogLine struct {
 	Index    int               `json:"index" doc:"Of the instance among those of its process, from 0"`
 	Instance cloud.InstanceID  `json:"instance,omitempty"`
 	Stream   LogStream         `json:"stream" enum:"app,router,build,api"`
-	Source   string            `json:"source,omitempty" doc:"stdout or stderr"`
 	Text     string            `json:"text" doc:"Without the line's end"`
 	// Cursor goes on after this line; it is sent as the event's id.
 	Cursor string `json:"cursor,omitempty" doc:"Pass it as after to go on behind this line"`

@@ -57,21 +57,19 @@ type Check struct {
 type Disk struct {
 	Path  string     `json:"path" doc:"The data folder"`
 	Total int64      `json:"total" doc:"Bytes of the file system"`
-	Free  int64      `json:"free" doc:"Bytes"`
+	Free  int64      `json:"free" doc:"Bytes of the file system that are free"`
 	Parts []DiskPart `json:"parts" nullable:"false"`
 }
 
 // DiskPart is what one kind of thing takes.
 type DiskPart struct {
-	Name  string `json:"name" doc:"images, build cache, logs, volumes, store, …"`
+	Name  string `json:"name" doc:"images and containers, build cache, logs, volumes, uploads, store"`
 	Bytes int64  `json:"bytes"`
-	Free  int64  `json:"free" doc:"Bytes that prune would give back"`
-	Count int    `json:"count,omitempty"`
 }
 
 // Pruned is what prune gave back.
 type Pruned struct {
-	Bytes int64 `json:"bytes"`
+	Bytes int64 `json:"bytes" doc:"Bytes that are free now and were not before"`
 }
 
 // Image is an image in the node's store.

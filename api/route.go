@@ -4,16 +4,28 @@ import "github.com/protoduction/micro/cloud"
 
 // Route is a path of a mapped host and where it leads.
 type Route struct {
-	Host      cloud.Host       `json:"host"`
-	Path      string           `json:"path"`
-	Group     cloud.GroupName  `json:"group" doc:"Owns the host"`
-	Exposure  cloud.Exposure   `json:"exposure" enum:"internal,public"`
-	Targets   []Target         `json:"targets" nullable:"false"`
-	Sticky    *cloud.Sticky    `json:"sticky,omitempty"`
-	Mirror    *cloud.Mirror    `json:"mirror,omitempty"`
-	Crossfade *cloud.Crossfade `json:"crossfade,omitempty"`
-	Addresses []string         `json:"addresses" nullable:"false" doc:"URLs"`
-	Own       bool             `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
+	Host      cloud.Host      `json:"host"`
+	Path      string          `json:"path"`
+	Group     cloud.GroupName `json:"group" doc:"Owns the host"`
+	Exposure  cloud.Exposure  `json:"exposure" enum:"internal,public"`
+	Targets   []Target        `json:"targets" nullable:"false"`
+	Sticky    *Sticky         `json:"sticky,omitempty" doc:"How clients are kept with their release; missing: they are not"`
+	Mirror    *Mirror         `json:"mirror,omitempty" doc:"Where copies of requests go"`
+	Crossfade *Crossfade      `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
+	Addresses []string        `json:"addresses" nullable:"false" doc:"URLs"`
+	Own       bool            `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
+}
+
+// Sticky is how clients are kept with their release.
+type Sticky struct {
+	By     cloud.StickyBy `json:"by" enum:"cookie,header,client" doc:"What a client is known by; client is its address"`
+	Header string         `json:"header,omitempty" doc:"The header's name, for by: header"`
+}
+
+// Mirror is where copies of safe requests go.
+type Mirror struct {
+	ReleaseName
+	Percent int `json:"percent" doc:"Of GET and HEAD requests"`
 }
 
 // Target is a release that a route leads to.

@@ -191,7 +191,7 @@ func (c *command) printOutlook(s *api.FadeStep) {
 
 // fadeState names what fadeLine shows, without figures that change all the time.
 func fadeState(cmp api.Comparison) string {
-	state := percentage(cmp.Fade.Share())
+	state := percentage(cmp.Fade.Share)
 	if s := cmp.Step; s != nil && (s.Move == "hold" || cmp.Fade.Step == 0 || cmp.Fade.Paused) {
 		state += " " + s.Move + " " + s.Verdict
 		if cmp.Fade.Step == 0 {
@@ -202,7 +202,7 @@ func fadeState(cmp api.Comparison) string {
 }
 
 func fadeLine(cmp api.Comparison) string {
-	line := fmt.Sprintf("%s %s", cmp.Fade.To, percentage(cmp.Fade.Share()))
+	line := fmt.Sprintf("%s %s", cmp.Fade.To, percentage(cmp.Fade.Share))
 	if cmp.Step == nil {
 		return line
 	}
@@ -271,7 +271,7 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		}
 		m := lastMinute(r.Minute)
 		rows = append(rows, []string{
-			r.App + "@" + r.Release, share, strconv.Itoa(r.Ready), strconv.FormatUint(r.Requests, 10), m.rate, errors,
+			r.ReleaseName.String(), share, strconv.Itoa(r.Ready), strconv.FormatUint(r.Requests, 10), m.rate, errors,
 			ms(r.P50), ms(r.P95), ms(r.P99), m.errors, m.p95, fmt.Sprintf("%.1fs", r.CPU), sizeOf(r.Memory),
 		})
 	}
@@ -280,12 +280,12 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		return err
 	}
 	for _, m := range cmp.Mirrors {
-		c.print("copies to %s@%s: %d answered, %d of them with another status, p95 %s where the original took %s; %d failed, %d not sent",
-			m.App, m.Release, m.Answered, m.Differ, ms(m.P95), ms(m.OriginalP95), m.Failed, m.Dropped)
+		c.print("copies to %s: %d answered, %d of them with another status, p95 %s where the original took %s; %d failed, %d not sent",
+			m.ReleaseName, m.Answered, m.Differ, ms(m.P95), ms(m.OriginalP95), m.Failed, m.Dropped)
 	}
 	if s := cmp.Step; s != nil {
 		if cmp.Fade != nil {
-			c.print("cross-fade to %s at %s: %s (%s: %s)", cmp.Fade.To, percentage(cmp.Fade.Share()), s.Verdict, s.Move, s.Why)
+			c.print("cross-fade to %s at %s: %s (%s: %s)", cmp.Fade.To, percentage(cmp.Fade.Share), s.Verdict, s.Move, s.Why)
 			c.printOutlook(s)
 		} else {
 			c.print("%s beside %s, since %s: %s", s.To, s.From, s.Since.Format("15:04:05"), s.Verdict)

@@ -188,19 +188,20 @@ func (c *command) dnsUninstall(u *urfave.Context) error {
 // dnsReport is what dns status prints as JSON.
 type dnsReport struct {
 	Domain  cloud.Domain   `json:"domain"`
-	Server  string         `json:"server"`           // of the node
-	Method  hostdns.Method `json:"method"`           // what fits this machine
-	Set     hostdns.Method `json:"set_up,omitempty"` // how it is set up; left out where it is not
-	SetFor  string         `json:"set_up_server,omitempty"`
+	Server  string         `json:"server" doc:"The node's DNS server, IP:port"`
+	Method  hostdns.Method `json:"method" doc:"How micro dns install would set up this machine"`
+	Set     hostdns.Method `json:"set_up,omitempty" doc:"How this machine is set up; missing: it is not"`
+	SetFor  string         `json:"set_up_server,omitempty" doc:"The DNS server that it is set up for"`
 	Hops    []dnsHop       `json:"hops"`
-	Working bool           `json:"works"`
+	Working bool           `json:"works" doc:"A name under the domain reaches the node's router"`
 }
 
+// dnsHop is one step from a name to the node's router.
 type dnsHop struct {
-	Name string `json:"name"`
-	OK   bool   `json:"ok"`
-	Text string `json:"text"`
-	Hint string `json:"hint,omitempty"`
+	Name   string          `json:"name"`
+	Status api.CheckStatus `json:"status" enum:"ok,fail"`
+	Text   string          `json:"text"`
+	Hint   string          `json:"hint,omitempty" doc:"What to try next"`
 }
 
 func (c *command) dnsStatus(u *urfave.Context) error {
@@ -221,7 +222,11 @@ func (c *command) dnsStatus(u *urfave.Context) error {
 	broken := hostdns.Broken(hops)
 	report.Working = broken == nil
 	for _, hop := range hops {
-		report.Hops = append(report.Hops, dnsHop{hop.Name, hop.OK, hop.Text, hop.Hint})
+		status := api.OK
+		if !hop.OK {
+			status = api.Fail
+		}
+		report.Hops = append(report.Hops, dnsHop{hop.Name, status, hop.Text, hop.Hint})
 	}
 	if u.Bool("json") {
 		if err := c.printJSON(report); err != nil {

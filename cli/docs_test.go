@@ -16,66 +16,83 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-var update = flag.Bool("update", false, "write what docs/cli.md has of help texts and JSON names anew")
+var update = flag.Bool("update", false, "write the help texts in docs/cli.md and the tables in docs/json.md again")
 
-const page = "../docs/cli.md"
+// The pages that have parts made of the code: help texts and exit codes in the one, the types of JSON in the
+// other. Each part stands between "<!-- KIND NAME -->" and "<!-- end -->".
+const (
+	commandPage = "../docs/cli.md"
+	jsonPage    = "../docs/json.md"
+)
 
-// docs/cli.md has three kinds of parts that are made of the code: the help texts, the exit codes and the
-// names in JSON. Each stands between "<!-- KIND NAME -->" and "<!-- end -->".
 var part = regexp.MustCompile(`(?s)<!-- (help|codes|json) ?([A-Za-z ]*) -->\n.*?<!-- end -->`)
 
-func TestPageHasWhatTheCodeHas(t *testing.T) {
+func TestCommandPageHasWhatTheCodeHas(t *testing.T) {
+	helped := comparePage(t, commandPage, func(page []byte) []byte {
+		return place(page, "help", Commands(), "micro ", "## JSON\n")
+	}, func(kind, name string) string {
+		if kind == "codes" {
+			return codes()
+		}
+		help, ok := Help(strings.Fields(name)...)
+		if !ok {
+			t.Fatalf("%s has the help of %q, which is no command", commandPage, name)
+		}
+		return "```text\n" + help + "```\n"
+	})["help"]
+	if want := append([]string{""}, Commands()...); !sameSet(helped, want) {
+		t.Errorf("%s has the help of %q, the commands are %q", commandPage, helped, want)
+	}
+}
+
+func TestJSONPageHasWhatTheTypesHave(t *testing.T) {
+	types := comparePage(t, jsonPage, func(page []byte) []byte {
+		return place(page, "json", reachable(), "", "")
+	}, func(_, name string) string { return names(t, name) })["json"]
+	if want := reachable(); !sameSet(types, want) {
+		t.Errorf("%s has the types %q, reads print %q", jsonPage, types, want)
+	}
+}
+
+// comparePage compares the parts of a page with what make returns for them, or writes them with -update; add
+// first adds those that are new, for a person to find a better place. It returns the parts' names by kind.
+func comparePage(t *testing.T, page string, add func([]byte) []byte, make func(kind, name string) string) map[string][]string {
+	t.Helper()
 	was, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update { // what is new gets a place, for a person to find a better one
-		was = place(was, "help", Commands(), "micro ", "## JSON\n")
-		was = place(was, "json", reachable(), "", "## The API\n")
+	if *update {
+		was = add(was)
 	}
-	var helped, types []string
+	found := map[string][]string{}
 	now := part.ReplaceAllFunc(was, func(b []byte) []byte {
 		m := part.FindSubmatch(b)
 		kind, name := string(m[1]), string(m[2])
-		text := ""
-		switch kind {
-		case "help":
-			helped = append(helped, name)
-			help, ok := Help(strings.Fields(name)...)
-			if !ok {
-				t.Fatalf("%s has the help of %q, which is no command", page, name)
-			}
-			text = "```text\n" + help + "```\n"
-		case "codes":
-			text = codes()
-		case "json":
-			types = append(types, name)
-			text = names(t, name)
-		}
-		return fmt.Appendf(nil, "<!-- %s -->\n%s<!-- end -->", strings.TrimSpace(kind+" "+name), text)
+		found[kind] = append(found[kind], name)
+		return fmt.Appendf(nil, "<!-- %s -->\n%s<!-- end -->", strings.TrimSpace(kind+" "+name), make(kind, name))
 	})
-	if want := append([]string{""}, Commands()...); !sameSet(helped, want) {
-		t.Errorf("%s has the help of %q, the commands are %q", page, helped, want)
-	}
-	if want := reachable(); !sameSet(types, want) {
-		t.Errorf("%s has the types %q, reads print %q", page, types, want)
-	}
 	switch {
 	case *update:
 		if err := os.WriteFile(page, now, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	case !bytes.Equal(was, now):
-		t.Errorf("%s differs from the code; write it anew with: go test ./cli -update", page)
+		t.Errorf("%s differs from the code; write it again with: go test ./cli -update", page)
 	}
+	return found
 }
 
-// place adds a section for each name that has none, above the heading next.
+// place adds a section for each name that has none, above the heading next, or at the end where next is "".
 func place(page []byte, kind string, names []string, title, next string) []byte {
 	for _, name := range names {
 		marker := fmt.Sprintf("<!-- %s %s -->\n", kind, name)
 		if !bytes.Contains(page, []byte(marker)) {
 			section := fmt.Sprintf("### %s%s\n\n%s<!-- end -->\n\n", title, name, marker)
+			if next == "" {
+				page = append(append(page, '\n'), strings.TrimSuffix(section, "\n")...)
+				continue
+			}
 			page = bytes.Replace(page, []byte("\n"+next), []byte("\n"+section+next), 1)
 		}
 	}
@@ -118,7 +135,7 @@ func codes() string {
 // printed are the types that reads print with --json.
 var printed = []any{
 	api.App{}, api.Release{}, api.Instance{}, api.Route{}, api.LogLine{}, api.Event{}, api.Env{}, api.Difference{},
-	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.Explanation{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{},
+	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.Explanation{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{}, api.Pass{}, dnsReport{},
 }
 
 // reachable names the types that are printed and those that they are made of.
@@ -130,7 +147,7 @@ func reachable() (list []string) {
 		case reflect.Pointer, reflect.Slice, reflect.Map:
 			add(t.Elem())
 		case reflect.Struct:
-			if t != reflect.TypeFor[time.Time]() && !unused(t) && !seen[t] {
+			if t != reflect.TypeFor[time.Time]() && !seen[t] {
 				seen[t] = true
 				list = append(list, typeName(t))
 				for _, f := range reflect.VisibleFields(t) {
@@ -147,19 +164,10 @@ func reachable() (list []string) {
 	return list
 }
 
-// unused says whether a type has a place in JSON and nothing yet that makes one.
-func unused(t reflect.Type) bool {
-	return slices.Contains([]reflect.Type{reflect.TypeFor[cloud.Sticky](), reflect.TypeFor[cloud.Mirror]()}, t)
-}
-
-// typeName sets the cloud's Check, which is an app's, apart from the API's, which is doctor's; and the
-// targets that it stores from those that routes show.
+// typeName sets the cloud's Check, which is an app's, apart from the API's, which is doctor's.
 func typeName(t reflect.Type) string {
-	switch t {
-	case reflect.TypeFor[cloud.Check]():
+	if t == reflect.TypeFor[cloud.Check]() {
 		return "HealthCheck"
-	case reflect.TypeFor[cloud.Target]():
-		return "Share"
 	}
 	return t.Name()
 }
@@ -175,7 +183,7 @@ func names(t *testing.T, name string) string {
 			if typeName(typ) == name {
 				found = typ
 			}
-			if typ == reflect.TypeFor[time.Time]() || unused(typ) || found != nil {
+			if typ == reflect.TypeFor[time.Time]() || found != nil {
 				return
 			}
 			for _, f := range reflect.VisibleFields(typ) {
@@ -189,7 +197,7 @@ func names(t *testing.T, name string) string {
 		look(reflect.TypeOf(v))
 	}
 	if found == nil {
-		t.Fatalf("%s has type %q, which nothing prints", page, name)
+		t.Fatalf("%s has type %q, which nothing prints", jsonPage, name)
 	}
 	var b strings.Builder
 	b.WriteString("| field | type | |\n|---|---|---|\n")
@@ -199,9 +207,6 @@ func names(t *testing.T, name string) string {
 		}
 		field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if field == "-" {
-			continue
-		}
-		if inner := f.Type; inner.Kind() == reflect.Pointer && unused(inner.Elem()) {
 			continue
 		}
 		text := f.Tag.Get("doc")
@@ -275,4 +280,33 @@ func typeOf(t reflect.Type) string {
 func sameSet(a, b []string) bool {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
 	return slices.Equal(a, b)
+}
+
+// A word has one type wherever it stands, so that a program that has read one answer can read them all.
+func TestOneWordHasOneType(t *testing.T) {
+	// What RFC 9457 calls so; the command of a container beside one for a person; the code of an exit beside
+	// one of an error; why a release failed, which its problem says too; hops with other names; how many processes
+	// run in an instance beside the kinds of processes that a release has.
+	apart := []string{"Problem.status", "Process.command", "Exit.code", "Release.failure", "dnsReport.hops", "Instance.processes"}
+	types, first := map[string]string{}, map[string]string{}
+	for _, name := range reachable() {
+		for row := range strings.Lines(names(t, name)) {
+			cells := strings.Split(row, " | ")
+			if len(cells) < 2 || !strings.HasPrefix(row, "| `") {
+				continue
+			}
+			field := strings.Trim(cells[0], "| `?")
+			if slices.Contains(apart, name+"."+field) {
+				continue
+			}
+			if was, known := types[field]; known && was != cells[1] {
+				t.Errorf("%s.%s is %s, %s.%s is %s", name, field, cells[1], first[field], field, was)
+			} else if !known {
+				types[field], first[field] = cells[1], name
+			}
+		}
+	}
+	if len(types) < 100 {
+		t.Errorf("only %d words were compared", len(types))
+	}
 }

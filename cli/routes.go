@@ -50,7 +50,7 @@ func targetsOf(r api.Route) string {
 		to = append(to, text)
 	}
 	if m := r.Mirror; m != nil {
-		to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.To))
+		to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.ReleaseName))
 	}
 	return strings.Join(to, ", ")
 }

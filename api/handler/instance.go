@@ -37,7 +37,7 @@ type instancesInput struct {
 	App     cloud.AppName     `query:"app" maxLength:"64"`
 	Release int               `query:"release" minimum:"0"`
 	Process cloud.ProcessName `query:"process" maxLength:"64"`
-	Stats   bool              `query:"stats" doc:"With cpu, memory, processes, zombies, threads, oom_kills, requests and in_flight"`
+	Stats   bool              `query:"stats" doc:"with cpu, memory, processes, zombies, threads, oom_kills, requests and in_flight"`
 }
 
 func (h *Handler) serveInstances() {

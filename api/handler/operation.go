@@ -182,8 +182,8 @@ func schemaName(t reflect.Type, hint string) string {
 	switch named {
 	case reflect.TypeFor[cloud.Check]():
 		return "HealthCheck" // api.Check is doctor's
-	case reflect.TypeFor[cloud.Target]():
-		return "Goal" // api.Target says what comes of it
+	case reflect.TypeFor[cloud.Sticky]():
+		return "RouteSticky" // of a manifest; api.Sticky is in answers
 	}
 	return huma.DefaultSchemaNamer(t, hint)
 }

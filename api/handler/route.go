@@ -252,7 +252,13 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 		return out // kept by its owner, answers 503
 	}
 	route := r.vhost.Routes[r.index]
-	out.Path, out.Sticky, out.Mirror, out.Crossfade = route.Path, route.Sticky, route.Mirror, route.Crossfade
+	out.Path, out.Crossfade = route.Path, api.CrossfadeOf(route.Crossfade)
+	if s := route.Sticky; s != nil {
+		out.Sticky = &api.Sticky{By: s.By, Header: s.Header}
+	}
+	if m := route.Mirror; m != nil {
+		out.Mirror = &api.Mirror{ReleaseName: api.NameOf(m.To), Percent: m.Percent}
+	}
 	for _, t := range route.Targets {
 		out.Targets = append(out.Targets, h.target(v, t))
 	}

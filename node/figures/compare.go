@@ -2,7 +2,6 @@ package figures
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -25,7 +24,7 @@ func (f *Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.C
 	}
 	c := api.Comparison{
 		Host: h, Path: path, Since: f.Started.UTC(), Until: f.Now(), Releases: []api.Compared{},
-		Fade: route.Crossfade, Faded: route.Faded, Step: f.step(view, h, path),
+		Fade: api.CrossfadeOf(route.Crossfade), Faded: api.FadedOf(route.Faded), Step: f.step(view, h, path),
 	}
 	series := f.Counted.Route(string(h), path)
 	shares := view.State.Shares(route)
@@ -49,19 +48,11 @@ func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []rout
 	return series
 }
 
-// releaseName is "r7", and "" for requests that no release was found for.
-func releaseName(r cloud.ReleaseRef) string {
-	if r.N == 0 {
-		return ""
-	}
-	return fmt.Sprintf("r%d", r.N)
-}
-
 // compared is one release's part.
 func (f *Figures) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, at routeName, now time.Time) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
-		App: s.Release.AppRef.String(), Release: releaseName(s.Release), Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
+		ReleaseName: api.NameOf(s.Release), Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
 		Rate: float64(s.Total.Requests) / max(now.Sub(f.Started).Seconds(), 0.001),
 		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
 		Minute: f.recent.minute(seriesName{at, s.Release}, s.Total.Requests, s.Total.Errors, s.Total.Latency, now),
@@ -86,7 +77,7 @@ func copied(m router.MirrorCounts) api.Mirrored {
 	_, was, _ := m.Original.Quantiles()
 	_, is, _ := m.Copy.Quantiles()
 	return api.Mirrored{
-		App: m.Release.AppRef.String(), Release: releaseName(m.Release), Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
+		ReleaseName: api.NameOf(m.Release), Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
 		OriginalP95: milliseconds(was), P95: milliseconds(is),
 	}
 }
@@ -102,7 +93,7 @@ func (f *Figures) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 		return nil
 	}
 	s := &api.FadeStep{
-		From: j.Fade.From.String(), To: j.Fade.To.String(), Since: j.Began, Old: j.Old.Requests, New: j.New.Requests,
+		From: api.NameOf(j.Fade.From), To: api.NameOf(j.Fade.To), Since: j.Began, Old: j.Old.Requests, New: j.New.Requests,
 		Verdict: string(j.Verdict), Odds: math.Round(j.Odds*100) / 100, MoreErrors: j.MoreErrors, MoreSlow: j.MoreSlow,
 		Cost: math.Round(j.Cost*10) / 10, Budget: j.Fade.Budget, Rate: math.Round(j.Rate*100) / 100, Through: math.Round(j.Through.Seconds()), Caught: j.Caught,
 		Findings: []api.FadeFinding{}, Move: string(j.Decision.Move), Why: j.Decision.Why,
