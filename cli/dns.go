@@ -33,7 +33,7 @@ func (c *command) dns() *urfave.Command {
 }
 
 // dnsWay is the way that names go: by flags, else as the node has it. known is false where no node answers.
-func (c *command) dnsWay(u *urfave.Context) (way hostdns.Way, known bool, err error) {
+func (c *command) dnsWay(u *urfave.Context) (way hostdns.Target, known bool, err error) {
 	way.Domain = cloud.Domain(strings.TrimSuffix(strings.ToLower(u.String("domain")), "."))
 	if s := u.String("server"); s != "" {
 		if way.Server, err = netip.ParseAddrPort(s); err != nil {
@@ -105,7 +105,7 @@ func (c *command) dnsInstall(u *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	h := hostdns.This()
+	h := hostdns.ThisMachine()
 	method := hostdns.Method("")
 	if m := u.String("method"); m != "" {
 		method, err = hostdns.ParseMethod(m)
@@ -128,8 +128,8 @@ func (c *command) dnsInstall(u *urfave.Context) error {
 	}
 	// A resolver that was restarted needs a moment.
 	limit := time.After(5 * time.Second)
-	hops := hostdns.Walk(u.Context, way)
-	for waiting := true; waiting && hostdns.Broken(hops) != nil; hops = hostdns.Walk(u.Context, way) {
+	hops := hostdns.Trace(u.Context, way)
+	for waiting := true; waiting && hostdns.FirstError(hops) != nil; hops = hostdns.Trace(u.Context, way) {
 		select {
 		case <-u.Context.Done():
 			return u.Context.Err()
@@ -139,7 +139,7 @@ func (c *command) dnsInstall(u *urfave.Context) error {
 		}
 	}
 	c.printDNSHops(hops)
-	return hostdns.Broken(hops)
+	return hostdns.FirstError(hops)
 }
 
 // apply does the steps, and says each.
@@ -154,7 +154,7 @@ func (c *command) apply(ctx context.Context, h *hostdns.Host, steps []hostdns.St
 }
 
 func (c *command) dnsUninstall(u *urfave.Context) error {
-	h := hostdns.This()
+	h := hostdns.ThisMachine()
 	domains, err := h.Domains()
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (c *command) dnsStatus(u *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	h := hostdns.This()
+	h := hostdns.ThisMachine()
 	set, setup, err := h.Installed(way.Domain)
 	if err != nil {
 		return err
@@ -218,8 +218,8 @@ func (c *command) dnsStatus(u *urfave.Context) error {
 	if set != "" && setup.Server.IsValid() {
 		report.SetFor = setup.Server.String()
 	}
-	hops := hostdns.Walk(u.Context, way)
-	broken := hostdns.Broken(hops)
+	hops := hostdns.Trace(u.Context, way)
+	broken := hostdns.FirstError(hops)
 	report.Working = broken == nil
 	for _, hop := range hops {
 		status := api.OK

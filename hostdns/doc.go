@@ -1,17 +1,17 @@
-// Package hostdns makes the resolver of this machine ask a node for the names of a private domain, and
-// undoes that. The machine is the one that the command line runs on, which need not be the node's.
+// Package hostdns configures this machine's resolver to ask a node for the names of a private domain, and
+// removes that configuration again. The machine is the one that runs the command line, which need not be a
+// node.
 //
-// How it is done depends on who resolves names here:
+// The method depends on the program that resolves names here:
 //
-//   - systemd-resolved from 258 on reads /etc/systemd/dns-delegate.d
-//   - an older systemd-resolved is told of a link of ours, a dummy one, which a unit makes at each boot
+//   - systemd-resolved from version 258 on reads /etc/systemd/dns-delegate.d
+//   - an older systemd-resolved gets a dummy network link, which a unit makes at each boot
 //   - NetworkManager's dnsmasq reads /etc/NetworkManager/dnsmasq.d
 //   - macOS reads /etc/resolver
-//   - else the node becomes the first name server of /etc/resolv.conf
+//   - otherwise the node becomes the first name server in /etc/resolv.conf
 //
-// What is to be done is a list of steps, made by looking alone; only Apply changes anything, and takes back
-// what it did where a step fails. Nothing is remembered elsewhere: each file of ours says for which domain
-// and server it was made. So what was installed is found again by any version of micro, and uninstalling
-// leaves every byte as it was: files and folders of ours are removed, and from files of others the lines of
-// ours.
+// Planning a change only reads; it returns a list of steps. Only Apply changes anything, and if a step fails
+// it undoes the steps before. There is no other state: each file that we write says for which domain and
+// server it was made. So any version of micro can find what was installed. Uninstalling restores every byte:
+// it removes our files and folders, and our lines from files of others.
 package hostdns

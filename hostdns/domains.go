@@ -9,13 +9,13 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Domains returns the domains that this machine is set up for, as its files say, sorted.
+// Domains returns the domains that this machine is set up for, sorted, by reading the files of all methods.
 func (h *Host) Domains() ([]cloud.Domain, error) {
 	names := []string{resolvConfPath}
 	for _, dir := range []string{"/etc/systemd/dns-delegate.d", "/etc/systemd/system", "/etc/NetworkManager/dnsmasq.d", "/etc/resolver"} {
 		entries, err := os.ReadDir(h.path(dir))
 		if err != nil {
-			continue // most machines have one of them
+			continue // most machines have only one of these folders
 		}
 		for _, e := range entries {
 			if e.Type().IsRegular() && (strings.HasPrefix(e.Name(), "micro-") || dir == "/etc/resolver") {

@@ -14,20 +14,20 @@ import (
 
 // Host is the machine whose resolver is set up.
 type Host struct {
-	Root string // "/", or a folder that stands in for it
-	OS   string // as runtime.GOOS has it
-	// Run runs a program and returns what it printed.
+	Root string // "/", or another folder in tests
+	OS   string // a value of runtime.GOOS
+	// Run runs a program and returns its output.
 	Run func(ctx context.Context, program string, args ...string) (string, error)
 }
 
-// This is the machine that the process runs on.
-func This() *Host { return &Host{Root: "/", OS: runtime.GOOS, Run: run} }
+// ThisMachine returns the machine that the process runs on.
+func ThisMachine() *Host { return &Host{Root: "/", OS: runtime.GOOS, Run: run} }
 
-// commandTime is how long a program may take. All of them are quick, or hang for good.
-const commandTime = 15 * time.Second
+// commandTimeout is how long a program may take. Each is quick, or hangs for ever.
+const commandTimeout = 15 * time.Second
 
 func run(ctx context.Context, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
@@ -35,7 +35,7 @@ func run(ctx context.Context, program string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// path is where a path of the machine is.
+// path returns the real path of a path on the machine.
 func (h *Host) path(name string) string { return filepath.Join(h.Root, name) }
 
 func (h *Host) exists(name string) bool {
@@ -43,7 +43,7 @@ func (h *Host) exists(name string) bool {
 	return err == nil
 }
 
-// read returns a file's text; "" where there is none.
+// read returns a file's text, or "" if there is no such file.
 func (h *Host) read(name string) (string, error) {
 	b, err := os.ReadFile(h.path(h.follow(name)))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +52,7 @@ func (h *Host) read(name string) (string, error) {
 	return string(b), err
 }
 
-// follow returns the file that a symbolic link leads to, as the machine sees it.
+// follow resolves symbolic links and returns the path of the file on the machine.
 func (h *Host) follow(name string) string {
 	for range 16 {
 		target, err := os.Readlink(h.path(name))
@@ -67,10 +67,10 @@ func (h *Host) follow(name string) string {
 	return name
 }
 
-// systemd reports whether systemd runs the machine.
+// systemd reports whether systemd is the machine's init.
 func (h *Host) systemd() bool { return h.exists("/run/systemd/system") }
 
-// lines returns the lines of a text that are no comments, without what surrounds them.
+// lines returns the lines of a text without comments, empty lines and surrounding space.
 func lines(text string) (kept []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && !strings.ContainsRune("#;", rune(line[0])) {

@@ -16,13 +16,13 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// machine is a Host in a folder, made of a txtar archive; a file "a -> b" is a symbolic link, and one whose
-// name ends in "/" a folder.
+// machine is a Host in a folder, made from a txtar archive. A file "a -> b" is a symbolic link, and a name that
+// ends in "/" is a folder.
 type machine struct {
 	*Host
-	version string   // of systemd; "" where there is no resolvectl
+	version string   // of systemd; "" if there is no resolvectl
 	ran     []string // command lines
-	fail    int      // the n-th command that may not fail does, counted from 1
+	fail    int      // fail the n-th command that is not allowed to fail, counted from 1
 }
 
 func newMachine(t *testing.T, version, files string) *machine {
@@ -71,7 +71,7 @@ func (m *machine) run(_ context.Context, program string, args ...string) (string
 	return "", nil
 }
 
-// tree is everything below the machine's root, byte for byte.
+// tree returns the names and contents of everything below the machine's root.
 func (m *machine) tree(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
@@ -155,7 +155,7 @@ func file(m *machine, name string) string {
 
 const note53 = "# Made by micro dns install for micro.test at 127.0.0.1:53; micro dns uninstall removes it.\n"
 
-// TestInstall installs on each kind of machine, and takes everything back.
+// TestInstall installs on each kind of machine and uninstalls again.
 func TestInstall(t *testing.T) {
 	for _, tt := range []struct {
 		name, os, version, files string
@@ -242,7 +242,7 @@ WantedBy=multi-user.target
 				t.Fatal(err)
 			}
 			if got := m.tree(t); got != before {
-				t.Fatalf("looking has changed the machine:\n%s", got)
+				t.Fatalf("planning has changed the machine:\n%s", got)
 			}
 			if err := m.Apply(ctx, steps); err != nil {
 				t.Fatal(err)
@@ -256,7 +256,7 @@ WantedBy=multi-user.target
 			if method, s, err := m.Installed("micro.test"); err != nil || method != tt.method || s.Domain != "micro.test" || tt.path != "" && s != tt.setup {
 				t.Errorf("installed: %s %v %v", method, s, err)
 			}
-			// Again, and for another server: no more than one is left.
+			// Install again, and for another server: the new setup must replace the old one.
 			if steps, err := m.Install(ctx, tt.method, tt.setup); err != nil || tt.path != "" && len(steps) > 0 {
 				t.Errorf("installed again: %v %v", steps, err)
 			}
@@ -282,7 +282,7 @@ WantedBy=multi-user.target
 	}
 }
 
-// TestFailure has each command of an install and of an uninstall fail: the machine is as it was before.
+// TestFailure makes each command of an install and an uninstall fail: the machine must be as before.
 func TestFailure(t *testing.T) {
 	for name, files := range map[string]string{"258": resolvedMachine, "252": resolvedMachine, "": networkManagerMachine} {
 		for n := 1; n <= 4; n++ {
@@ -312,7 +312,7 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-// TestChangedMeanwhile takes our lines out of files that others have changed since.
+// TestChangedMeanwhile removes our lines from files that others have changed since.
 func TestChangedMeanwhile(t *testing.T) {
 	m := newMachine(t, "", plainMachine)
 	steps, err := m.Install(t.Context(), ResolvConf, at53)
@@ -334,7 +334,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestMethodChanges removes what an earlier install made in another way, and leaves other domains alone.
+// TestMethodChanges checks that an install removes a setup made by another method, and leaves other domains alone.
 func TestMethodChanges(t *testing.T) {
 	m := newMachine(t, "252", resolvedMachine)
 	install := func(s Setup) {
@@ -372,14 +372,14 @@ func TestRefused(t *testing.T) {
 		code                 cloud.Code
 		says                 string
 	}{
-		{"a file of others", "258", resolvedMachine + "-- etc/systemd/dns-delegate.d/micro-micro.test.dns-delegate --\n[Delegate]\n", ResolvedDelegate, at53, cloud.Conflict, "is not of micro's making"},
-		{"a port in resolv.conf", "", plainMachine, ResolvConf, at5354, cloud.Conflict, "knows no ports"},
-		{"resolved's resolv.conf", "", resolvedMachine, ResolvConf, at53, cloud.Conflict, "is systemd-resolved's"},
-		{"a port for an old resolved", "245", resolvedMachine, ResolvedLink, at5354, cloud.Conflict, "at port 53 alone"},
+		{"a file of others", "258", resolvedMachine + "-- etc/systemd/dns-delegate.d/micro-micro.test.dns-delegate --\n[Delegate]\n", ResolvedDelegate, at53, cloud.Conflict, "was not made by micro"},
+		{"a port in resolv.conf", "", plainMachine, ResolvConf, at5354, cloud.Conflict, "supports only port 53"},
+		{"resolved's resolv.conf", "", resolvedMachine, ResolvConf, at53, cloud.Conflict, "belongs to systemd-resolved"},
+		{"a port for an old resolved", "245", resolvedMachine, ResolvedLink, at5354, cloud.Conflict, "only servers at port 53"},
 		{"no domain", "258", resolvedMachine, ResolvedDelegate, Setup{"test", at53.Server}, cloud.Invalid, "two labels"},
 		{"a path as a domain", "258", resolvedMachine, ResolvedDelegate, Setup{"../../x.test", at53.Server}, cloud.Invalid, "host"},
-		{"no server", "258", resolvedMachine, ResolvedDelegate, Setup{"micro.test", netip.AddrPort{}}, cloud.Invalid, "is not an address and a port"},
-		{"every address", "258", resolvedMachine, ResolvedDelegate, Setup{"micro.test", netip.MustParseAddrPort("0.0.0.0:53")}, cloud.Invalid, "is not an address and a port"},
+		{"no server", "258", resolvedMachine, ResolvedDelegate, Setup{"micro.test", netip.AddrPort{}}, cloud.Invalid, "needs an address and a port"},
+		{"every address", "258", resolvedMachine, ResolvedDelegate, Setup{"micro.test", netip.MustParseAddrPort("0.0.0.0:53")}, cloud.Invalid, "needs an address and a port"},
 	} {
 		m := newMachine(t, tt.version, tt.files)
 		before := m.tree(t)

@@ -7,12 +7,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// macOS is a file named like the domain, which the system reads at once (resolver(5)).
+// macOS writes a file with the domain's name, which the system reads at once (resolver(5)).
 type macOS struct{}
 
 func resolverPath(d cloud.Domain) string { return "/etc/resolver/" + string(d) }
 
-func (macOS) fits(_ context.Context, h *Host) bool { return h.OS == "darwin" }
+func (macOS) applies(_ context.Context, h *Host) bool { return h.OS == "darwin" }
 
 func (macOS) install(_ context.Context, _ *Host, s Setup) ([]Step, error) {
 	text := fmt.Sprintf("%snameserver %s\nport %d\n", s.note(), s.Server.Addr(), s.Server.Port())

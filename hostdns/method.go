@@ -8,7 +8,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Method is a way to set up a resolver.
+// Method is a way to configure a resolver.
 type Method string
 
 // The methods, in the order in which they are tried.
@@ -20,13 +20,13 @@ const (
 	ResolvConf       Method = "resolv.conf"
 )
 
-// way is how a method is carried out.
-type way interface {
-	// fits reports whether the machine's names are resolved so that the method has an effect.
-	fits(ctx context.Context, h *Host) bool
-	// install returns the steps for a setup that is not there yet.
+// installer implements a method.
+type installer interface {
+	// applies reports whether the method has an effect on this machine.
+	applies(ctx context.Context, h *Host) bool
+	// install returns the steps that install a setup. There is no other setup for the domain.
 	install(ctx context.Context, h *Host, s Setup) ([]Step, error)
-	// installed returns what is there for a domain: the setup, and the steps that remove it.
+	// installed returns the installed setup for a domain and the steps that remove it; no steps if there is none.
 	installed(h *Host, d cloud.Domain) (Setup, []Step, error)
 }
 
@@ -35,7 +35,7 @@ func Methods() []Method {
 	return []Method{MacOS, ResolvedDelegate, ResolvedLink, NetworkManager, ResolvConf}
 }
 
-func (m Method) way() way {
+func (m Method) installer() installer {
 	switch m {
 	case MacOS:
 		return macOS{}
@@ -51,7 +51,7 @@ func (m Method) way() way {
 	return nil
 }
 
-// Describe says in words what the method sets up.
+// Describe returns a description for users.
 func (m Method) Describe() string {
 	switch m {
 	case MacOS:
@@ -59,16 +59,16 @@ func (m Method) Describe() string {
 	case ResolvedDelegate:
 		return "systemd-resolved, by a file in /etc/systemd/dns-delegate.d"
 	case ResolvedLink:
-		return "systemd-resolved, by a network link of micro's"
+		return "systemd-resolved, by a network link for micro"
 	case NetworkManager:
 		return "NetworkManager's dnsmasq, by a file in /etc/NetworkManager/dnsmasq.d"
 	case ResolvConf:
-		return "/etc/resolv.conf, whose first name server becomes the node"
+		return "/etc/resolv.conf, with the node as its first name server"
 	}
 	return string(m)
 }
 
-// ParseMethod reads a method's name.
+// ParseMethod returns the method with a name.
 func ParseMethod(s string) (Method, error) {
 	if m := Method(s); slices.Contains(Methods(), m) {
 		return m, nil
@@ -80,25 +80,25 @@ func ParseMethod(s string) (Method, error) {
 	return "", cloud.Errorf(cloud.Invalid, "unknown method %q", s).WithHint("the methods are %s", strings.Join(names, ", "))
 }
 
-// Detect returns the method that fits the machine.
+// Detect returns the first method that applies to the machine.
 func (h *Host) Detect(ctx context.Context) Method {
 	for _, m := range Methods() {
-		if m.way().fits(ctx, h) {
+		if m.installer().applies(ctx, h) {
 			return m
 		}
 	}
 	return ResolvConf
 }
 
-// Install returns the steps that set the machine up, and remove what an earlier install has left. None: it
-// is set up already.
+// Install returns the steps that install a setup and remove earlier ones for its domain. There are no steps if
+// the setup is already installed.
 func (h *Host) Install(ctx context.Context, m Method, s Setup) ([]Step, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
 	var steps []Step
 	for _, other := range Methods() {
-		was, undo, err := other.way().installed(h, s.Domain)
+		was, undo, err := other.installer().installed(h, s.Domain)
 		switch {
 		case err != nil:
 			return nil, err
@@ -110,17 +110,17 @@ func (h *Host) Install(ctx context.Context, m Method, s Setup) ([]Step, error) {
 		}
 	}
 	if m == ResolvConf && len(steps) > 0 {
-		// It is an edit of what is there once the other steps are done.
+		// This step must edit the file as it is after the other steps.
 		return append(steps, reinstall{s}), nil
 	}
-	add, err := m.way().install(ctx, h, s)
+	add, err := m.installer().install(ctx, h, s)
 	return append(steps, add...), err
 }
 
-// Uninstall returns the steps that remove all that was set up for a domain. None: nothing was.
+// Uninstall returns the steps that remove all setups for a domain. There are no steps if nothing is installed.
 func (h *Host) Uninstall(d cloud.Domain) (steps []Step, err error) {
 	for _, m := range Methods() {
-		_, undo, err := m.way().installed(h, d)
+		_, undo, err := m.installer().installed(h, d)
 		if err != nil {
 			return nil, err
 		}
@@ -129,10 +129,10 @@ func (h *Host) Uninstall(d cloud.Domain) (steps []Step, err error) {
 	return steps, nil
 }
 
-// Installed returns how the machine is set up for a domain; "" where it is not.
+// Installed returns the method and setup that are installed for a domain; "" if there is none.
 func (h *Host) Installed(d cloud.Domain) (Method, Setup, error) {
 	for _, m := range Methods() {
-		s, undo, err := m.way().installed(h, d)
+		s, undo, err := m.installer().installed(h, d)
 		if err != nil || undo != nil {
 			return m, s, err
 		}
@@ -140,7 +140,8 @@ func (h *Host) Installed(d cloud.Domain) (Method, Setup, error) {
 	return "", Setup{}, nil
 }
 
-// ownFile returns what a file at a path was made for, and whether it is there. A file of others is an error.
+// ownFile returns the setup that a file was made for, and whether the file exists. It is an error if the file
+// was not made by micro for the domain.
 func ownFile(h *Host, path string, d cloud.Domain) (Setup, bool, error) {
 	text, err := h.read(path)
 	if err != nil || text == "" && !h.exists(path) {
@@ -148,7 +149,7 @@ func ownFile(h *Host, path string, d cloud.Domain) (Setup, bool, error) {
 	}
 	s, ok := readNote(text)
 	if !ok || s.Domain != d {
-		return Setup{}, false, cloud.Errorf(cloud.Conflict, "%s is not of micro's making", path).WithHint("move it away, and try again")
+		return Setup{}, false, cloud.Errorf(cloud.Conflict, "%s was not made by micro for this domain", path).WithHint("move it away, and try again")
 	}
 	return s, true, nil
 }

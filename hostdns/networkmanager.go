@@ -13,22 +13,22 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// networkManager is a file for the dnsmasq that NetworkManager runs where its configuration says so.
+// networkManager writes a file for the dnsmasq that NetworkManager runs if so configured.
 type networkManager struct{}
 
 func dnsmasqPath(d cloud.Domain) string {
 	return fmt.Sprintf("/etc/NetworkManager/dnsmasq.d/micro-%s.conf", d)
 }
 
-// restartDNS has NetworkManager start its dnsmasq anew: it reads its folder only then.
+// restartDNS makes NetworkManager restart its dnsmasq, which reads its folder only at the start.
 var restartDNS = command{args: []string{"nmcli", "general", "reload", "dns-full"}}
 
-func (networkManager) fits(_ context.Context, h *Host) bool {
+func (networkManager) applies(_ context.Context, h *Host) bool {
 	return h.OS == "linux" && h.exists("/run/NetworkManager") && h.networkManagerDNS() == "dnsmasq"
 }
 
-// networkManagerDNS returns what NetworkManager's configuration has for "dns" in the section "main". Of
-// files with the same name the one in /etc counts, and of settings the last (NetworkManager.conf(5)).
+// networkManagerDNS returns the value of "dns" in the section "main" of NetworkManager's configuration. Of
+// files with the same name, the one in /etc counts; of several settings, the last (NetworkManager.conf(5)).
 func (h *Host) networkManagerDNS() (dns string) {
 	files := map[string]string{}
 	for _, dir := range []string{"/usr/lib/NetworkManager/conf.d", "/run/NetworkManager/conf.d", "/etc/NetworkManager/conf.d"} {
@@ -69,7 +69,7 @@ func (networkManager) install(_ context.Context, _ *Host, s Setup) ([]Step, erro
 	if s.Server.Port() != 53 {
 		server += fmt.Sprintf("#%d", s.Server.Port())
 	}
-	// Its answers are private addresses, which dnsmasq may be told to suspect.
+	// The node's answers are private addresses, which dnsmasq may be configured to drop.
 	text := fmt.Sprintf("%sserver=/%s/%s\nrebind-domain-ok=/%s/\n", s.note(), s.Domain, server, s.Domain)
 	return []Step{write{dnsmasqPath(s.Domain), text}, restartDNS}, nil
 }

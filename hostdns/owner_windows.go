@@ -2,5 +2,5 @@ package hostdns
 
 import "io/fs"
 
-// ownerOf knows nobody: owners have no numbers here.
+// ownerOf returns -1: Windows has no numeric owners.
 func ownerOf(fs.FileInfo) (uid, gid int) { return -1, -1 }

@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// usesResolved reports whether programs of the machine have their names from systemd-resolved.
+// usesResolved reports whether the machine's programs use systemd-resolved.
 func (h *Host) usesResolved() bool {
 	if h.OS != "linux" || !h.exists("/run/systemd/resolve") {
 		return false
@@ -30,7 +30,7 @@ func (h *Host) usesResolved() bool {
 
 var versionLine = regexp.MustCompile(`(?m)^systemd ([0-9]+)`)
 
-// resolvedVersion returns the version of systemd-resolved, 0 where it can't be known.
+// resolvedVersion returns the version of systemd-resolved, or 0 if it is unknown.
 func (h *Host) resolvedVersion(ctx context.Context) int {
 	out, err := h.Run(ctx, "resolvectl", "--version")
 	if err != nil {
@@ -40,12 +40,12 @@ func (h *Host) resolvedVersion(ctx context.Context) int {
 	if m == nil {
 		return 0
 	}
-	n, _ := strconv.Atoi(m[1]) // it is digits
+	n, _ := strconv.Atoi(m[1]) // the expression matches digits only
 	return n
 }
 
-// delegates is the first version that reads dns-delegate.d, and portedServers the first that takes a port
-// behind a server's address.
+// delegates is the first version that reads dns-delegate.d, and portedServers the first that accepts a port
+// with a server's address.
 const (
 	delegates     = 258
 	portedServers = 246
@@ -53,7 +53,7 @@ const (
 
 var flush = command{args: []string{"resolvectl", "flush-caches"}, mayFail: true}
 
-// resolvedDelegate is a file that systemd-resolved reads from version 258 on.
+// resolvedDelegate writes a file that systemd-resolved reads from version 258 on.
 type resolvedDelegate struct{}
 
 func delegatePath(d cloud.Domain) string {
@@ -62,7 +62,7 @@ func delegatePath(d cloud.Domain) string {
 
 var reloadResolved = command{args: []string{"systemctl", "reload-or-restart", "systemd-resolved.service"}}
 
-func (resolvedDelegate) fits(ctx context.Context, h *Host) bool {
+func (resolvedDelegate) applies(ctx context.Context, h *Host) bool {
 	return h.usesResolved() && h.resolvedVersion(ctx) >= delegates
 }
 
@@ -79,27 +79,27 @@ func (resolvedDelegate) installed(h *Host, d cloud.Domain) (Setup, []Step, error
 	return s, []Step{remove{delegatePath(d)}, reloadResolved, flush}, nil
 }
 
-// resolvedLink is a link with a server and a domain of its own: older versions know no other way to send
-// one domain's names, and no others, to a server. The kernel forgets the link at a reboot, and
-// systemd-resolved when it is restarted; a unit makes it again after both.
+// resolvedLink makes a network link with its own server and domain. Older versions have no other way to send
+// only one domain's names to a server. The link is lost at a reboot, and its settings when systemd-resolved
+// restarts; a unit makes it again after both.
 type resolvedLink struct{}
 
-// linkAddr is an address for documentation (RFC 5737): systemd-resolved ignores links without any.
+// linkAddr is from a range for documentation (RFC 5737). systemd-resolved ignores links without an address.
 const linkAddr = "192.0.2.53/32"
 
 func unitName(d cloud.Domain) string { return fmt.Sprintf("micro-dns-%s.service", d) }
 func unitPath(d cloud.Domain) string { return "/etc/systemd/system/" + unitName(d) }
 
-// linkName is a name for a link, which may have 15 characters.
+// linkName returns a name for the link of a domain, at most 15 characters long.
 func linkName(d cloud.Domain) string {
 	return fmt.Sprintf("micro-%x", sha256.Sum256([]byte(d)))[:14]
 }
 
-func (resolvedLink) fits(ctx context.Context, h *Host) bool {
+func (resolvedLink) applies(ctx context.Context, h *Host) bool {
 	return h.usesResolved() && h.resolvedVersion(ctx) > 0
 }
 
-// commands make the link. Those that may fail have a "-" in front, as systemd writes it.
+// commands returns the commands that make the link. Commands that may fail begin with "-", as in systemd units.
 func (resolvedLink) commands(s Setup) []string {
 	link := linkName(s.Domain)
 	server := s.Server.Addr().String()
@@ -108,7 +108,7 @@ func (resolvedLink) commands(s Setup) []string {
 	}
 	return []string{
 		"-ip link add " + link + " type dummy",
-		"-ip link add " + link + " type veth peer name " + link + "p", // small kernels have no dummies
+		"-ip link add " + link + " type veth peer name " + link + "p", // some kernels have no dummy links
 		"ip link set " + link + " up",
 		"-ip link set " + link + "p up",
 		"ip address replace " + linkAddr + " dev " + link,
@@ -123,7 +123,7 @@ func (resolvedLink) commands(s Setup) []string {
 
 func (w resolvedLink) install(ctx context.Context, h *Host, s Setup) ([]Step, error) {
 	if v := h.resolvedVersion(ctx); v < portedServers && s.Server.Port() != 53 {
-		return nil, cloud.Errorf(cloud.Conflict, "systemd-resolved %d asks servers at port 53 alone, and the node's is at %s", v, s.Server).
+		return nil, cloud.Errorf(cloud.Conflict, "systemd-resolved %d supports only servers at port 53, and the node's is at %s", v, s.Server).
 			WithHint("micro up --dns 127.0.0.2:53")
 	}
 	if !h.systemd() {
@@ -173,7 +173,7 @@ func (resolvedLink) installed(h *Host, d cloud.Domain) (Setup, []Step, error) {
 		steps = append(steps, command{args: []string{"systemctl", "disable", "--now", unitName(d)}}, remove{unitPath(d)}, command{args: []string{"systemctl", "daemon-reload"}})
 	}
 	if link := linkName(d); h.exists("/sys/class/net/" + link) {
-		// The unit has deleted it by then, where there is one.
+		// If there is a unit, it has already deleted the link.
 		steps = append(steps, command{args: []string{"ip", "link", "delete", link}, mayFail: ok})
 		s.Domain = d
 	}

@@ -15,13 +15,13 @@ import (
 
 // Step is one change of the machine.
 type Step interface {
-	// String says what the step does, for a person.
+	// String describes the step for users.
 	String() string
-	// do returns how to undo the step, nil where that can't or need not be.
+	// do carries the step out. undo reverts it; nil if that is impossible or not needed.
 	do(ctx context.Context, h *Host) (undo func(), err error)
 }
 
-// Apply does the steps in their order. Where one fails, those before it are undone.
+// Apply carries out the steps in order. If one fails, it undoes the steps before.
 func (h *Host) Apply(ctx context.Context, steps []Step) error {
 	var undos []func()
 	for _, s := range steps {
@@ -46,7 +46,7 @@ func stepError(s Step, err error) error {
 	return cloud.Errorf(cloud.Unavailable, "cannot %s: %w", s, err)
 }
 
-// write makes a file of ours, or changes one.
+// write creates or replaces a file of ours.
 type write struct{ path, text string }
 
 func (w write) String() string { return "write " + w.path }
@@ -64,7 +64,7 @@ func (w write) do(_ context.Context, h *Host) (func(), error) {
 	text := w.text
 	if mkdirErr == nil || ownsFolder(string(was)) {
 		note, rest, _ := strings.Cut(text, "\n")
-		text = note + "\n" + madeFolder + "\n" + rest
+		text = note + "\n" + folderNote + "\n" + rest
 	}
 	undo := func() {
 		if readErr == nil {
@@ -82,10 +82,10 @@ func (w write) do(_ context.Context, h *Host) (func(), error) {
 	return undo, nil
 }
 
-// ownsFolder reports whether a file's folder was made for it.
-func ownsFolder(text string) bool { return strings.Contains(text, "\n"+madeFolder+"\n") }
+// ownsFolder reports whether we made the file's folder.
+func ownsFolder(text string) bool { return strings.Contains(text, "\n"+folderNote+"\n") }
 
-// remove removes a file of ours, and its folder if that was made for it and has nothing else in it.
+// remove removes a file of ours, and its folder if we made it and it is empty.
 type remove struct{ path string }
 
 func (r remove) String() string { return "remove " + r.path }
@@ -108,12 +108,12 @@ func removeFile(path, text string) error {
 		return err
 	}
 	if ownsFolder(text) {
-		_ = os.Remove(filepath.Dir(path)) // fails where others have put something there
+		_ = os.Remove(filepath.Dir(path)) // fails if the folder has other files
 	}
 	return nil
 }
 
-// edit changes a file of others, or removes it where it was not there before.
+// edit changes a file of others, or removes it if it did not exist before us.
 type edit struct {
 	path, text string
 	remove     bool
@@ -137,8 +137,8 @@ func (e edit) do(_ context.Context, h *Host) (func(), error) {
 	return func() { _ = put(was, !existed) }, put([]byte(e.text), e.remove)
 }
 
-// replace writes a file as a whole, with the mode and owner that it had. A crash leaves the old or the new
-// one. That takes a rename; a file that is a mount, as /etc/resolv.conf is in containers, is written over.
+// replace replaces a file's content and keeps its mode and owner. A rename makes that atomic. A mounted file
+// can't be renamed over, such as /etc/resolv.conf in a container: it is overwritten.
 func replace(path string, text []byte, mode fs.FileMode) error {
 	uid, gid := -1, -1
 	if info, err := os.Stat(path); err == nil {

@@ -1,5 +1,5 @@
-// Package real sets up real resolvers, on a machine of its own: systemd-resolved, dnsmasq as NetworkManager
-// runs it, and the C library's resolv.conf. It takes root, and the programs that scripts/deps.sh installs.
+// Package real tests hostdns with real resolvers in new namespaces: systemd-resolved, dnsmasq as NetworkManager
+// runs it, and the C library's resolv.conf. It needs root and the programs that scripts/deps.sh installs.
 package real
 
 import (
@@ -23,7 +23,7 @@ import (
 
 const insideEnv = "MICRO_TEST_HOSTDNS" // this process has the namespaces
 
-// TestMain runs the tests where /etc and /run are copies, and the network is a loopback interface.
+// TestMain runs the tests with copies of /etc and /run, and only a loopback interface.
 func TestMain(m *testing.M) {
 	if os.Getenv(insideEnv) == "" {
 		dir, err := resolvedFiles()
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 		err = cmd.Run()
 		if _, failed := errors.AsType[*exec.ExitError](err); !failed && err != nil {
-			fmt.Fprintln(os.Stderr, "cannot make namespaces, which takes root:", err)
+			fmt.Fprintln(os.Stderr, "cannot make namespaces (run as root):", err)
 		}
 		if err != nil {
 			os.Exit(1)
@@ -51,8 +51,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// resolvedFiles returns a folder with the files of Debian's package systemd-resolved. Installed, it would
-// become this machine's resolver.
+// resolvedFiles returns a folder with the files of Debian's package systemd-resolved. It does not install the
+// package, which would become this machine's resolver.
 func resolvedFiles() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -89,7 +89,7 @@ func makeMachine() error {
 	if err := unix.Mount("run", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}
-	// resolved's user and its rights on the bus are what its package would add.
+	// The package would add resolved's user and its permissions on the bus.
 	shell := `mount -t sysfs sysfs /sys
 ip link set lo up
 ip address add 192.0.2.2/32 dev lo # C libraries ask for nothing where there is loopback alone
@@ -131,7 +131,7 @@ func start(t *testing.T, program string, args ...string) {
 	})
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
@@ -141,7 +141,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// node answers as a node does for micro.test: DNS at an address, and its router at 127.0.0.1:80.
+// node is a fake node for micro.test: DNS at an address, and a router at 127.0.0.1:80.
 type node struct {
 	mu    sync.Mutex
 	asked map[string]int
@@ -191,7 +191,7 @@ func (n *node) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 	_ = w.WriteMsg(r)
 }
 
-// foreign returns how often the node was asked for names that are not its own.
+// foreign returns how often the node was asked for names outside its domain.
 func (n *node) foreign() (count int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -203,7 +203,7 @@ func (n *node) foreign() (count int) {
 	return count
 }
 
-// resolves reports whether the C library knows a name of the node.
+// resolves reports whether the C library resolves a name of the node.
 func resolves(name string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"github.com/protoduction/micro/hostdns"
 )
 
-// tree is the text of everything in /etc, and the machine's links.
-func tree(t *testing.T) string {
+// listEtc lists everything in /etc with checksums, and the machine's network links.
+func listEtc(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-ec", "cd /etc; find . -printf '%p %y %m %u %l\\n' | sort; find . -type f -print0 | sort -z | xargs -0 sha256sum; ls /sys/class/net").CombinedOutput()
 	if err != nil {
@@ -26,11 +26,11 @@ func tree(t *testing.T) string {
 	return string(out)
 }
 
-// install sets the machine up by the method that it finds, and returns what takes it back.
+// install sets the machine up by the detected method, and returns a function that uninstalls it.
 func install(t *testing.T, want hostdns.Method, s hostdns.Setup) (uninstall func()) {
 	t.Helper()
-	h, ctx := hostdns.This(), context.Background()
-	before := tree(t)
+	h, ctx := hostdns.ThisMachine(), context.Background()
+	before := listEtc(t)
 	if got := h.Detect(ctx); got != want {
 		t.Fatalf("method %s, want %s", got, want)
 	}
@@ -47,7 +47,7 @@ func install(t *testing.T, want hostdns.Method, s hostdns.Setup) (uninstall func
 		if err := errors.Join(err, h.Apply(ctx, steps)); err != nil {
 			t.Fatal(err)
 		}
-		if got := tree(t); got != before {
+		if got := listEtc(t); got != before {
 			t.Errorf("after install and uninstall:\n%s\nbefore:\n%s", got, before)
 		}
 	}
@@ -75,7 +75,7 @@ func TestResolved(t *testing.T) {
 	if resolves("www.example.com") || n.foreign() != 0 {
 		t.Errorf("names outside: the node was asked %d times", n.foreign())
 	}
-	for _, hop := range hostdns.Walk(t.Context(), hostdns.Way{Setup: setup("127.0.0.1:5399"), HTTP: 80}) {
+	for _, hop := range hostdns.Trace(t.Context(), hostdns.Target{Setup: setup("127.0.0.1:5399"), HTTP: 80}) {
 		if !hop.OK {
 			t.Errorf("%s: %s", hop.Name, hop.Text)
 		}
@@ -96,7 +96,7 @@ func link(t *testing.T, target string) {
 	t.Cleanup(func() { _ = os.Remove("/etc/resolv.conf") })
 }
 
-// TestNetworkManager plays the part of NetworkManager: it runs dnsmasq with its folder.
+// TestNetworkManager runs dnsmasq with NetworkManager's folder, as NetworkManager does.
 func TestNetworkManager(t *testing.T) {
 	bin := t.TempDir()
 	for path, text := range map[string]string{
@@ -120,7 +120,7 @@ func TestNetworkManager(t *testing.T) {
 	uninstall()
 }
 
-// TestResolvConf changes a file that can't be renamed over, as in a container, and one that can.
+// TestResolvConf changes a normal file, and a mounted one as in a container, which can't be renamed over.
 func TestResolvConf(t *testing.T) {
 	for _, mounted := range []bool{false, true} {
 		const text = "search example.com\nnameserver 127.0.0.99"
@@ -153,8 +153,8 @@ func TestResolvConf(t *testing.T) {
 	}
 }
 
-// TestWalk names the hop that is broken.
-func TestWalk(t *testing.T) {
+// TestTrace checks that Trace reports the broken hop.
+func TestTrace(t *testing.T) {
 	if err := os.WriteFile("/etc/resolv.conf", []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestWalk(t *testing.T) {
 		// Go's resolver reads resolv.conf again every 5 s.
 		eventually(t, strings.Join(want, ", ")+" broken", func() bool {
 			var broken []string
-			for _, hop := range hostdns.Walk(t.Context(), hostdns.Way{Setup: setup("127.0.0.1:53"), HTTP: 80}) {
+			for _, hop := range hostdns.Trace(t.Context(), hostdns.Target{Setup: setup("127.0.0.1:53"), HTTP: 80}) {
 				if !hop.OK {
 					broken = append(broken, hop.Name)
 				}

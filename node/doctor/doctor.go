@@ -92,7 +92,7 @@ func (d Doctor) checkDisk() api.Check {
 // checkNames follows a name the way that a browser on this machine does. That the machine's resolver does not
 // ask the node is only a warning: names under localhost work without.
 func (d Doctor) checkNames(ctx context.Context) (checks []api.Check) {
-	for _, hop := range hostdns.Walk(ctx, hostdns.Way{Setup: hostdns.Setup{Domain: d.Domain, Server: d.DNS}, HTTP: d.HTTP}) {
+	for _, hop := range hostdns.Trace(ctx, hostdns.Target{Setup: hostdns.Setup{Domain: d.Domain, Server: d.DNS}, HTTP: d.HTTP}) {
 		status := api.OK
 		switch {
 		case hop.OK:

@@ -16,25 +16,26 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Hop is a step on the way from a name to an app.
+// Hop is one step on the path from a name to an app.
 type Hop struct {
 	Name string // "resolver", "dns", "router"
 	OK   bool
 	Text string
-	Hint string // what to do where it is broken
+	Hint string // how to repair a broken hop
 }
 
-// Way is what the walk goes by.
-type Way struct {
+// Target is what Trace checks.
+type Target struct {
 	Setup
 	HTTP uint16 // the router's port
 }
 
-const hopTime = 3 * time.Second
+const hopTimeout = 3 * time.Second
 
-// Walk goes the way that a browser on this machine goes to the names of a domain, and returns each hop. All of
-// them are tried: a machine may be set up for a node that does not run, and the other way round.
-func Walk(ctx context.Context, w Way) []Hop {
+// Trace follows the path of a browser on this machine to a name of the domain, and returns all hops. It tries
+// each hop even if another one is broken: a machine may be set up for a node that does not run, or the node
+// may run and the machine not be set up.
+func Trace(ctx context.Context, w Target) []Hop {
 	name := string(w.Domain.API())
 	var fromNode, fromHost []netip.Addr
 	var dnsErr, hostErr error
@@ -45,7 +46,7 @@ func Walk(ctx context.Context, w Way) []Hop {
 	return []Hop{w.resolverHop(name, fromHost, hostErr, fromNode), w.dnsHop(name, fromNode, dnsErr), w.routerHop(ctx, fromHost, fromNode)}
 }
 
-func (w Way) resolverHop(name string, got []netip.Addr, err error, want []netip.Addr) Hop {
+func (w Target) resolverHop(name string, got []netip.Addr, err error, want []netip.Addr) Hop {
 	h := Hop{Name: "resolver", Hint: "sudo micro dns install; names under localhost need none of this"}
 	switch {
 	case err != nil:
@@ -59,17 +60,17 @@ func (w Way) resolverHop(name string, got []netip.Addr, err error, want []netip.
 	return h
 }
 
-func (w Way) dnsHop(name string, got []netip.Addr, err error) Hop {
+func (w Target) dnsHop(name string, got []netip.Addr, err error) Hop {
 	if err != nil {
 		return Hop{Name: "dns", Text: fmt.Sprintf("the node's DNS server at %s does not answer for %s: %s", w.Server, name, reason(err)),
-			Hint: "micro up starts the node; --dns says where its DNS server is"}
+			Hint: "micro up starts the node; its option --dns sets the address of its DNS server"}
 	}
 	return Hop{Name: "dns", OK: true, Text: fmt.Sprintf("%s answers that %s is %s", w.Server, name, list(got))}
 }
 
-// routerHop asks the address that programs have from the resolver, else the one that the node gives, for a
-// host that no router knows: micro's says so in a header.
-func (w Way) routerHop(ctx context.Context, fromHost, fromNode []netip.Addr) Hop {
+// routerHop sends a request for an unknown host to the address that the resolver returned, or else the node.
+// Micro's router is recognised by a header of its error answer.
+func (w Target) routerHop(ctx context.Context, fromHost, fromNode []netip.Addr) Hop {
 	h := Hop{Name: "router", Hint: "micro explain http://" + string(w.Domain.API()) + " shows which addresses the router has"}
 	addrs := fromHost
 	if len(addrs) == 0 {
@@ -79,34 +80,34 @@ func (w Way) routerHop(ctx context.Context, fromHost, fromNode []netip.Addr) Hop
 		h.Text = "not tried: no address is known"
 		return h
 	}
-	at := netip.AddrPortFrom(addrs[0], w.HTTP)
-	ctx, cancel := context.WithTimeout(ctx, hopTime)
+	addr := netip.AddrPortFrom(addrs[0], w.HTTP)
+	ctx, cancel := context.WithTimeout(ctx, hopTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+at.String()+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+addr.String()+"/", nil)
 	if err != nil {
 		h.Text = err.Error()
 		return h
 	}
 	req.Host = "micro-dns-status-" + strconv.FormatInt(time.Now().UnixNano(), 36) + "." + string(w.Domain)
-	transport := &http.Transport{DisableKeepAlives: true} // no proxy of the environment
+	transport := &http.Transport{DisableKeepAlives: true} // ignores the proxy settings of the environment
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		h.Text = fmt.Sprintf("nothing answers requests at %s: %s", at, reason(err))
+		h.Text = fmt.Sprintf("nothing answers requests at %s: %s", addr, reason(err))
 		return h
 	}
 	resp.Body.Close()
 	if resp.Header.Get("X-Micro-Error") == "" && resp.Header.Get("X-Micro-Release") == "" {
-		h.Text = fmt.Sprintf("what answers requests at %s is not micro's router", at)
+		h.Text = fmt.Sprintf("the server at %s is not micro's router", addr)
 		h.Hint = "ss -ltnp names the process; micro up --http chooses another address"
 		return h
 	}
-	h.OK, h.Text = true, fmt.Sprintf("the router answers at %s", at)
+	h.OK, h.Text = true, fmt.Sprintf("the router answers at %s", addr)
 	return h
 }
 
-// lookup asks a server, or this machine's resolver where that is the zero AddrPort.
+// lookup asks a server for a name, or this machine's resolver if server is the zero AddrPort.
 func lookup(ctx context.Context, server netip.AddrPort, name string) ([]netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, hopTime)
+	ctx, cancel := context.WithTimeout(ctx, hopTimeout)
 	defer cancel()
 	r := net.DefaultResolver
 	if server.IsValid() {
@@ -121,7 +122,7 @@ func lookup(ctx context.Context, server netip.AddrPort, name string) ([]netip.Ad
 	return addrs, err
 }
 
-// reason is an error without what the sentence around it says already.
+// reason returns an error's text without the name and address, which the message around it has.
 func reason(err error) string {
 	if failed, ok := errors.AsType[*net.DNSError](err); ok {
 		return failed.Err
@@ -140,8 +141,8 @@ func list(addrs []netip.Addr) string {
 	return strings.Join(all, ", ")
 }
 
-// Broken returns the first hop that does not work, in the order in which a name finds its app.
-func Broken(hops []Hop) error {
+// FirstError returns the first broken hop as an error, or nil.
+func FirstError(hops []Hop) error {
 	for _, h := range hops {
 		if !h.OK {
 			return cloud.Errorf(cloud.Unavailable, "%s: %s", h.Name, h.Text).WithHint("%s", h.Hint)
