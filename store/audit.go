@@ -14,10 +14,10 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// DefaultAuditLines is how many audit lines are kept at least: about 8 MB. Export those to be kept longer.
+// DefaultAuditLines is how many audit lines are kept at least: about 8 MB. To keep lines longer, export them.
 const DefaultAuditLines = 20_000
 
-// Results of a Line. Others are told by who records them: "exit 3".
+// Results of a Line. Callers of Record may use others, such as "exit 3".
 const (
 	ResultDone    = "done"
 	ResultRefused = "refused"
@@ -27,16 +27,16 @@ const (
 type Line struct {
 	N    uint64         `json:"n"` // from 1, without gaps
 	Time time.Time      `json:"time"`
-	Rev  cloud.Revision `json:"rev,omitempty"` // that it made; 0 where nothing was changed
+	Rev  cloud.Revision `json:"rev,omitempty"` // the revision that the change made; 0 if nothing was changed
 	cloud.Actor
 	Verb   string `json:"verb"`
 	Object string `json:"object,omitempty"`
 	Result string `json:"result"`
-	Count  int    `json:"count,omitempty"` // of refusals that this line stands for, where more than one
-	Prev   string `json:"prev,omitempty"`  // the SHA-256 of the line before, as it is stored, in hex
+	Count  int    `json:"count,omitempty"` // number of refusals that share this line, if more than one
+	Prev   string `json:"prev,omitempty"`  // SHA-256 of the previous line as stored, in hex
 }
 
-// maxText bounds the texts of a line, in bytes: callers choose some of them.
+// maxText limits the texts of a line, in bytes, because callers choose some of them.
 const maxText = 256
 
 func (l Line) encode() []byte {
@@ -47,7 +47,7 @@ func (l Line) encode() []byte {
 	}
 	b, err := json.Marshal(l)
 	if err != nil {
-		panic(err) // only a year beyond 9999 does that
+		panic(err) // impossible, except for a year beyond 9999
 	}
 	return b
 }
@@ -59,20 +59,20 @@ func hashOf(value []byte) string {
 
 const (
 	auditPrefix = "audit/"
-	// auditBlock is how many lines are read at once: a prefix is all that engines list by, and lines with
-	// the same number but for the last two digits have one.
+	// auditBlock is how many lines are read at once. Engines list by prefix, and lines whose numbers differ
+	// only in the last two digits have a common prefix.
 	auditBlock = 100
 )
 
 func lineKey(n uint64) string  { return fmt.Sprintf("%s%016d", auditPrefix, n) }
 func blockKey(n uint64) string { return strings.TrimSuffix(lineKey(n-n%auditBlock), "00") }
 
-// Audit yields the lines after number n, 0 for all that are kept, in order, and with follow goes on with
-// new ones until ctx ends. It checks the chain as it goes, and ends with an error of code Internal at
-// the first line that is missing or is not what was written.
+// Audit yields the audit lines after number n in order; 0 yields all that are kept. With follow, it then
+// yields new lines until ctx ends. It verifies the chain of hashes, and ends with an error of code Internal
+// at the first line that is missing or was changed.
 func (s *Store) Audit(ctx context.Context, n uint64, follow bool) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
-		r := reader{store: s, n: n} // knows no hash yet: the first line it reads has none to be compared with
+		r := reader{store: s, n: n} // without a hash: the first line has nothing to be compared with
 		err := r.read(ctx, follow, func(l Line) bool { return yield(l, nil) })
 		if err != nil && !errors.Is(err, errStop) && ctx.Err() == nil {
 			yield(Line{}, err)

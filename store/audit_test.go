@@ -60,7 +60,7 @@ func TestAuditTextsAreBounded(t *testing.T) {
 	}
 }
 
-// TestAuditChain changes the log behind the store's back in every way there is: each is noticed.
+// TestAuditChain changes the log directly in the engine, in every possible way: each must be noticed.
 func TestAuditChain(t *testing.T) {
 	for name, tamper := range map[string]func(lines []kv.Pair) kv.Txn{
 		"a word": func(l []kv.Pair) kv.Txn {
@@ -114,7 +114,7 @@ func TestAuditFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l.N != n+1 && l.N%trimLines != 1 { // unless it was trimmed away
+		if l.N != n+1 && l.N%trimLines != 1 { // lines may be missing only if they were trimmed
 			t.Fatalf("line %d after %d", l.N, n)
 		}
 		if n = l.N; n == 520 {
@@ -147,7 +147,7 @@ func TestAuditIsTrimmed(t *testing.T) {
 	}
 }
 
-// TestRefusals floods the store with refused requests. Their number is told, in few lines.
+// TestRefusals floods the store with refused requests: a few audit lines must have their total number.
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, Config{})

@@ -8,30 +8,30 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// Requests that wait together share a transaction up to half of what any engine takes. A request that needs
-// more in itself has one alone.
+// Waiting requests share a transaction up to half of an engine's default limits. A request that needs more
+// has a transaction of its own.
 const (
-	batchOps   = kv.UsualOps / 2
+	batchOps   = kv.DefaultOps / 2
 	batchBytes = kv.MaxBytes / 2
-	// trimLines is how many old audit lines a transaction drops at most: with the head and a batch that is
-	// still what any engine takes.
-	trimLines = kv.UsualOps / 2
+	// trimLines is how many old audit lines a transaction deletes at most. Together with the head and a full
+	// batch, that stays within an engine's default limit.
+	trimLines = kv.DefaultOps / 2
 )
 
-// batch is a transaction in the making.
+// batch is a transaction that is being built.
 type batch struct {
 	requests []*request
-	head     head  // as it will be
-	headRev  int64 // the engine's revision of the head before
+	head     head  // after the transaction
+	headRev  int64 // the engine's revision of the previous head
 	changes  []cloud.Change
-	values   map[string][]byte // by the engine's key, nil to delete: what changes leads to
+	values   map[string][]byte // encoded changes by the engine's key; nil deletes the key
 	lines    []kv.Put
 	size     int
 }
 
-// batch runs the requests' functions, each on the state that the one before would leave. It takes as
-// many, from the first, as go into one transaction.
-func (s *Store) batch(waiting []*request) *batch {
+// newBatch runs the functions of waiting requests, each on the state that the previous one returned. It takes
+// requests from the front of the queue, as many as fit into one transaction.
+func (s *Store) newBatch(waiting []*request) *batch {
 	s.mu.Lock()
 	state := s.state
 	d := &batch{head: s.head, headRev: s.headRev, values: map[string][]byte{}}
@@ -62,20 +62,20 @@ func (s *Store) batch(waiting []*request) *batch {
 			if line.Rev = rev; line.Time.IsZero() {
 				line.Time = now
 			}
-			d.add(line)
+			d.addLine(line)
 		}
 	}
 	d.trim(uint64(s.cfg.AuditLines))
 	return d
 }
 
-// trim drops the oldest audit lines beyond those to keep, several at a time. A transaction that is full by
-// itself leaves that to a later one.
+// trim deletes the oldest audit lines beyond those to keep, many at a time. If the transaction is full, it
+// leaves them to a later one.
 func (d *batch) trim(keep uint64) {
 	if d.head.Lines < d.head.Trimmed+keep+trimLines || len(d.values)+len(d.lines) > batchOps {
 		return
 	}
-	written := d.head.Lines - uint64(len(d.lines)) // before this transaction
+	written := d.head.Lines - uint64(len(d.lines)) // lines before this transaction
 	for range min(trimLines, written-d.head.Trimmed) {
 		d.head.Trimmed++
 		d.values[lineKey(d.head.Trimmed)] = nil
@@ -95,8 +95,8 @@ func encode(changes []cloud.Change) (values map[string][]byte, size int, err err
 	return values, size, nil
 }
 
-// add appends a line to the audit log.
-func (d *batch) add(line Line) {
+// addLine appends a line to the audit log.
+func (d *batch) addLine(line Line) {
 	line.N, line.Prev = d.head.Lines+1, d.head.Hash
 	value := line.encode()
 	d.head.Lines, d.head.Hash = line.N, hashOf(value)

@@ -13,7 +13,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// rawSync is what a write of 4 KiB with its sync takes on the disk of dir, on average.
+// rawSync returns the average time of a synced write of 4 KiB to the disk of dir.
 func rawSync(b *testing.B, dir string) time.Duration {
 	f, err := os.Create(filepath.Join(dir, "raw"))
 	if err != nil {
@@ -35,7 +35,7 @@ func rawSync(b *testing.B, dir string) time.Duration {
 	return time.Since(began) / n
 }
 
-// BenchmarkUpdate is one change after the other, on a real disk.
+// BenchmarkUpdate measures changes one after the other, on a real disk.
 func BenchmarkUpdate(b *testing.B) {
 	dir := b.TempDir()
 	s := newStore(b, Config{Engine: newEngine(b, filepath.Join(dir, "s"))})
@@ -47,7 +47,7 @@ func BenchmarkUpdate(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }
 
-// BenchmarkUpdateTogether is 64 callers at once.
+// BenchmarkUpdateTogether measures changes by 64 concurrent callers.
 func BenchmarkUpdateTogether(b *testing.B) {
 	dir := b.TempDir()
 	s := newStore(b, Config{Engine: newEngine(b, filepath.Join(dir, "s"))})
@@ -65,8 +65,7 @@ func BenchmarkUpdateTogether(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }
 
-// BenchmarkOpen reads a cloud of 10,000 apps with three releases each: the file's check, its checksums,
-// and the state.
+// BenchmarkOpen opens a cloud of 10,000 apps with three releases each: check of the file, checksums, and state.
 func BenchmarkOpen(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "s")
 	e := newEngine(b, dir)

@@ -11,24 +11,24 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// measured notes how large transactions get.
-type measured struct {
+// sizeRecorder records the largest transaction.
+type sizeRecorder struct {
 	kv.Engine
 	mu   sync.Mutex
 	most int
 }
 
-func (m *measured) Commit(ctx context.Context, t kv.Txn) (int64, error) {
+func (m *sizeRecorder) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	m.mu.Lock()
 	m.most = max(m.most, len(t.Put)+len(t.Del), len(t.If))
 	m.mu.Unlock()
 	return m.Engine.Commit(ctx, t)
 }
 
-// However many requests wait, refusals and old audit lines included, a transaction is one that any etcd
-// takes. What a single request asks for is not split.
+// TestTransactionsFitAnyEngine queues many requests, with refusals and old audit lines: each transaction must stay
+// within etcd's default limit, except for a single large request, which is not split.
 func TestTransactionsFitAnyEngine(t *testing.T) {
-	m := &measured{Engine: newEngine(t, memoryDir(t))}
+	m := &sizeRecorder{Engine: newEngine(t, memoryDir(t))}
 	s := newStore(t, Config{Engine: m, AuditLines: 10})
 	for round := range 20 {
 		var all sync.WaitGroup
@@ -51,8 +51,8 @@ func TestTransactionsFitAnyEngine(t *testing.T) {
 		s.flushRefusals(t.Context(), true)
 		all.Wait()
 	}
-	if m.most > kv.UsualOps || m.most < batchOps {
-		t.Errorf("the largest transaction has %d operations; want %d to %d", m.most, batchOps, kv.UsualOps)
+	if m.most > kv.DefaultOps || m.most < batchOps {
+		t.Errorf("the largest transaction has %d operations; want %d to %d", m.most, batchOps, kv.DefaultOps)
 	}
 	if kept := s.head.Lines - s.head.Trimmed; kept > 10+2*trimLines {
 		t.Errorf("%d audit lines are kept", kept)
@@ -68,13 +68,13 @@ func TestTransactionsFitAnyEngine(t *testing.T) {
 	}
 }
 
-// forgetful loses the answer to one transaction, which happens or not.
-type forgetful struct {
+// lossyEngine loses the answer to one transaction, which is committed or not.
+type lossyEngine struct {
 	kv.Engine
 	lose, happens bool
 }
 
-func (f *forgetful) Commit(ctx context.Context, t kv.Txn) (int64, error) {
+func (f *lossyEngine) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	if !f.lose {
 		return f.Engine.Commit(ctx, t)
 	}
@@ -87,11 +87,12 @@ func (f *forgetful) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	return 0, kv.ErrUnknown
 }
 
-// Who is told that the outcome is not known is told nothing wrong, and what follows builds on what is there.
+// TestUnknownOutcome checks that an update with an unknown outcome returns ErrUnknown, and that the next update
+// starts from the actual state.
 func TestUnknownOutcome(t *testing.T) {
 	for _, happens := range []bool{false, true} {
-		e := &forgetful{Engine: newEngine(t, memoryDir(t))}
-		s := running(t, newStore(t, Config{Engine: e}))
+		e := &lossyEngine{Engine: newEngine(t, memoryDir(t))}
+		s := startRun(t, newStore(t, Config{Engine: e}))
 		update(t, s, count("a"))
 		e.lose, e.happens = true, happens
 		_, err := s.Update(t.Context(), alice, "test", "", count("a"))

@@ -20,13 +20,13 @@ const (
 // head is the value of headKey.
 type head struct {
 	Rev   cloud.Revision `json:"rev"`
-	Lines uint64         `json:"lines"` // audit lines ever written
-	// Trimmed is how many of them are no longer kept: those up to this number.
+	Lines uint64         `json:"lines"` // number of audit lines ever written
+	// Trimmed is the number of the newest audit line that was deleted; all lines up to it are deleted.
 	Trimmed uint64 `json:"trimmed,omitempty"`
 	Hash    string `json:"hash"` // of the last line
 }
 
-// load reads everything anew.
+// load reads the whole state from the engine.
 func (s *Store) load(ctx context.Context) error {
 	pairs, rev, err := s.engine.List(ctx, cloudPrefix)
 	if err != nil {
@@ -46,15 +46,15 @@ func (s *Store) load(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if rev < s.seen {
-		return nil // the store has written since, and nothing it writes passes over another's change
+		return nil // this store has committed since; its commits fail if they miss changes of other nodes
 	}
-	s.show(cloud.NewState().Apply(h.Rev, changes), h, headRev)
+	s.setState(cloud.NewState().Apply(h.Rev, changes), h, headRev)
 	s.seen = rev
 	return nil
 }
 
-// follow applies what the engine's watch brings: the changes of other nodes.
-func (s *Store) follow(ctx context.Context) error {
+// watchEngine applies the changes of other nodes, from the engine's watch.
+func (s *Store) watchEngine(ctx context.Context) error {
 	s.mu.Lock()
 	since := s.seen
 	s.mu.Unlock()
@@ -62,15 +62,15 @@ func (s *Store) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.see(batch); err != nil {
+		if err := s.applyBatch(batch); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// see shows what a batch changed, unless it is one of the store's own that is shown already.
-func (s *Store) see(b kv.Batch) error {
+// applyBatch applies a batch of the watch, unless it is a transaction of this store, which is already applied.
+func (s *Store) applyBatch(b kv.Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b.Rev <= s.seen {
@@ -81,7 +81,7 @@ func (s *Store) see(b kv.Batch) error {
 	for _, c := range b.Changes {
 		var err error
 		if c.Key == schemaKey {
-			// Another node migrates the store while this one runs.
+			// Another node has migrated the store while this one runs.
 			if _, err := readSchema(c.Value, s.cfg.Version, len(migrations)+1); err != nil {
 				return err
 			}
@@ -90,19 +90,19 @@ func (s *Store) see(b kv.Batch) error {
 			return err
 		}
 	}
-	s.show(s.after(h, changes), h, b.Rev)
+	s.setState(s.applyChanges(h, changes), h, b.Rev)
 	return nil
 }
 
-// after is the state with the changes; the very same where there are none.
-func (s *Store) after(h head, changes []cloud.Change) *cloud.State {
+// applyChanges returns the state after the changes, or the same pointer if there are none.
+func (s *Store) applyChanges(h head, changes []cloud.Change) *cloud.State {
 	if h.Rev == s.state.Rev() {
 		return s.state
 	}
 	return s.state.Apply(h.Rev, changes)
 }
 
-// decode reads one of the engine's pairs: the head into h, an object as one more change.
+// decode decodes a pair of the engine: the head into h; an object is appended to changes.
 func (s *Store) decode(key string, value []byte, h *head, changes []cloud.Change) ([]cloud.Change, error) {
 	switch object, isObject := strings.CutPrefix(key, objectPrefix); {
 	case isObject:
@@ -119,10 +119,10 @@ func (s *Store) decode(key string, value []byte, h *head, changes []cloud.Change
 	return changes, nil
 }
 
-// warnUnknown logs, once a kind, that the store has objects which a newer micro wrote.
+// warnUnknown logs, once per kind, that the store has objects of a kind that only a newer micro knows.
 func (s *Store) warnUnknown(u *cloud.Unknown) {
 	kind := u.Key().Kind()
 	if _, warned := s.unknown.LoadOrStore(kind, true); !warned {
-		s.log.Warn("the store has objects of a kind that this version of micro does not know; they are kept and not acted on", "kind", kind, "version", s.cfg.Version)
+		s.log.Warn("the store has objects of a kind that this version of micro does not know; they are kept but ignored", "kind", kind, "version", s.cfg.Version)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// migrations lead from version 1 to the newest.
+// migrations convert version 1 to the newest, one version each.
 var migrations = []migration{
 	renameSites, // to version 2
 }

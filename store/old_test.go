@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// oldEngine opens a copy of a store that an older micro wrote.
+// oldEngine opens a copy of a store that was written by an older micro.
 func oldEngine(t *testing.T, name string) Config {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", name))
@@ -35,7 +35,7 @@ func oldEngine(t *testing.T, name string) Config {
 	return Config{Engine: newEngine(t, dir)}
 }
 
-// A store that micro wrote before its schema was version 2 has all that it had, and can be written.
+// TestVersion1 opens a store with schema version 1: nothing must be lost, and it must accept writes.
 func TestVersion1(t *testing.T) {
 	s := newStore(t, oldEngine(t, "version1.db.gz"))
 	var got []string

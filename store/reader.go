@@ -9,19 +9,19 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// errStop ends the reading of a caller that has had enough.
-var errStop = errors.New("enough")
+// errStop means that the caller wants no more lines.
+var errStop = errors.New("stopped by the caller")
 
 // reader reads the audit log in order.
 type reader struct {
 	store *Store
-	n     uint64 // the last line read
-	hash  string // its hash, "" where it was not read
+	n     uint64 // number of the last line read
+	hash  string // of that line; "" if it was not read
 }
 
 func (r *reader) read(ctx context.Context, follow bool, yield func(Line) bool) error {
 	for {
-		end, changed := r.store.heads()
+		end, changed := r.store.currentHead()
 		for r.n < end.Lines {
 			if err := r.readBlock(ctx, end, yield); err != nil {
 				return err
@@ -38,9 +38,9 @@ func (r *reader) read(ctx context.Context, follow bool, yield func(Line) bool) e
 	}
 }
 
-// readBlock reads on, at most to the line that a head names, which must have the head's hash.
+// readBlock reads the next lines, at most to the last line of the head, which must have the head's hash.
 func (r *reader) readBlock(ctx context.Context, end head, yield func(Line) bool) error {
-	if now, _ := r.store.heads(); r.n < now.Trimmed {
+	if now, _ := r.store.currentHead(); r.n < now.Trimmed {
 		r.n, r.hash = now.Trimmed, ""
 		return nil
 	}
@@ -50,31 +50,31 @@ func (r *reader) readBlock(ctx context.Context, end head, yield func(Line) bool)
 	}
 	before := r.n
 	for _, p := range pairs {
-		if err = r.take(p, end, yield); err != nil {
+		if err = r.readLine(p, end, yield); err != nil {
 			break
 		}
 	}
 	if err == nil && r.n == before {
-		err = broken(r.n + 1)
+		err = chainError(r.n + 1)
 	}
-	if now, _ := r.store.heads(); r.n < now.Trimmed && !errors.Is(err, errStop) {
-		return nil // gone while it was being read
+	if now, _ := r.store.currentHead(); r.n < now.Trimmed && !errors.Is(err, errStop) {
+		return nil // the block was trimmed while it was read
 	}
 	return err
 }
 
-// take reads one line, if it is one of those to read.
-func (r *reader) take(p kv.Pair, end head, yield func(Line) bool) error {
+// readLine checks and yields one line, unless it is before or after the lines to read.
+func (r *reader) readLine(p kv.Pair, end head, yield func(Line) bool) error {
 	var l Line
 	if err := json.Unmarshal(p.Value, &l); err != nil || lineKey(l.N) != p.Key {
-		return broken(r.n + 1)
+		return chainError(r.n + 1)
 	}
 	if l.N <= r.n || l.N > end.Lines {
 		return nil
 	}
 	hash := hashOf(p.Value)
 	if l.N != r.n+1 || r.hash != "" && l.Prev != r.hash || l.N == end.Lines && hash != end.Hash {
-		return broken(r.n + 1)
+		return chainError(r.n + 1)
 	}
 	r.n, r.hash = l.N, hash
 	if !yield(l) {
@@ -83,6 +83,6 @@ func (r *reader) take(p kv.Pair, end head, yield func(Line) bool) error {
 	return nil
 }
 
-func broken(n uint64) error {
+func chainError(n uint64) error {
 	return cloud.Errorf(cloud.Internal, "line %d of the audit log is missing or was changed", n)
 }

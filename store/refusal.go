@@ -8,26 +8,26 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// A flood of refused requests must neither load the store nor push other lines out of the audit log: like
-// ones share a line, and lines are bounded.
+// A flood of refused requests must not load the store or push other lines out of the audit log. So similar
+// refusals share a line with a count, and the rate of lines is limited.
 const (
-	refusalKinds = 32               // that are told apart at a time; others share a line
-	refusalPause = time.Second      // to gather like ones
-	refusalBurst = 20               // lines at once
-	refusalEvery = 30 * time.Second // one more line
+	refusalKinds = 32               // kinds with lines of their own at a time; all others share a line
+	refusalPause = time.Second      // wait for similar refusals before writing
+	refusalBurst = 20               // lines that may be written at once
+	refusalEvery = 30 * time.Second // after that, one more line in this time
 )
 
-// Refused notes that a request was not allowed. It does not wait: the line is written some time after,
-// by Run, and says how many refusals it stands for.
+// Refused records in the audit log that a request was not allowed. It does not wait: Run writes the line
+// later, with the number of similar refusals.
 func (s *Store) Refused(by cloud.Actor, verb, object string) {
 	s.refusals.add(Line{Time: s.cfg.Now().UTC(), Actor: by, Verb: verb, Object: object, Result: ResultRefused, Count: 1})
 }
 
 type refusals struct {
 	mu      sync.Mutex
-	pending []Line // one a kind, in the order of their first
-	allowed float64
-	counted time.Time // when allowed was
+	pending []Line    // one per kind, in the order of their first refusal
+	allowed float64   // lines that may be written
+	counted time.Time // when allowed was last computed
 	wake    chan struct{}
 }
 
@@ -55,8 +55,8 @@ func (r *refusals) add(l Line) {
 	}
 }
 
-// find is the index of the pending line of l's kind, -1 where there is none. Sources and request numbers
-// do not tell refusals apart: a caller has as many as it likes.
+// find returns the index of the pending line of l's kind, or -1. Source and request ID are not part of the
+// kind, because a caller can choose as many as it likes.
 func (r *refusals) find(l Line) int {
 	for i, p := range r.pending {
 		if p.Name == l.Name && p.Role == l.Role && p.Verb == l.Verb && p.Object == l.Object {
@@ -66,9 +66,9 @@ func (r *refusals) find(l Line) int {
 	return -1
 }
 
-// take returns the lines that may be written now, all of them with force, and how long to wait before
-// more may.
-func (r *refusals) take(now time.Time, force bool) (lines []Line, wait time.Duration) {
+// takeReady removes and returns the lines that may be written now (all lines if force is set), and how long to
+// wait before the next.
+func (r *refusals) takeReady(now time.Time, force bool) (lines []Line, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.allowed = min(refusalBurst, r.allowed+now.Sub(r.counted).Seconds()/refusalEvery.Seconds())
@@ -85,7 +85,7 @@ func (r *refusals) take(now time.Time, force bool) (lines []Line, wait time.Dura
 	return lines, wait
 }
 
-// writeRefusals writes refusals down until ctx ends, and then what is left.
+// writeRefusals writes refusals to the audit log until ctx ends, and then those that are left.
 func (s *Store) writeRefusals(ctx context.Context) {
 	wait := time.Duration(0)
 	for ctx.Err() == nil {
@@ -102,10 +102,10 @@ func (s *Store) writeRefusals(ctx context.Context) {
 }
 
 func (s *Store) flushRefusals(ctx context.Context, force bool) time.Duration {
-	lines, wait := s.refusals.take(s.cfg.Now(), force)
+	lines, wait := s.refusals.takeReady(s.cfg.Now(), force)
 	if len(lines) > 0 {
 		if _, err := s.submit(&request{ctx: context.WithoutCancel(ctx), lines: lines}); err != nil {
-			s.log.Warn("write down refused requests", "err", err)
+			s.log.Warn("cannot write refused requests to the audit log", "err", err)
 			for _, l := range lines {
 				s.refusals.add(l)
 			}

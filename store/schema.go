@@ -9,24 +9,24 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// schema is the version of what is kept: the sum of all objects' JSON. Whatever an older micro would
-// misread or lose, a new field too, makes it one more. A new kind of object does not: an older micro keeps
-// what it does not know (cloud.Unknown).
+// schema is the version of the format of all objects. It is incremented for each change that an older micro
+// would misread or lose, such as a new field. A new kind of object does not need that: an older micro keeps
+// objects of unknown kinds (cloud.Unknown).
 type schema struct {
 	Version int    `json:"version"`
 	By      string `json:"by"` // the version of the micro that wrote it
 }
 
-// migration makes the objects of one version those of the next. It returns what to write, and must leave
-// alone what it has migrated already: it may be cut short, and is then run again.
+// migration converts objects of one version to the next, and returns what to write and delete. It may be
+// interrupted and run again, so it must skip objects that are already converted.
 type migration func(objects []kv.Pair) (put []kv.Put, del []string, err error)
 
-// backuper is an engine that can keep a copy of everything.
-type backuper interface {
+// backupper is an engine that can copy the whole store.
+type backupper interface {
 	Backup(label string) (path string, err error)
 }
 
-// migrate brings what is kept to the newest version.
+// migrate converts the store to the newest version.
 func migrate(ctx context.Context, cfg Config, steps []migration) error {
 	newest := len(steps) + 1
 	p, err := cfg.Engine.Get(ctx, schemaKey)
@@ -40,15 +40,15 @@ func migrate(ctx context.Context, cfg Config, steps []migration) error {
 	if err != nil {
 		return err
 	}
-	if b, ok := cfg.Engine.(backuper); ok && found.Version < newest {
+	if b, ok := cfg.Engine.(backupper); ok && found.Version < newest {
 		path, err := b.Backup("schema" + strconv.Itoa(found.Version))
 		if err != nil {
-			return cloud.Errorf(cloud.Unavailable, "keep a copy of the store before it is migrated: %w", err)
+			return cloud.Errorf(cloud.Unavailable, "back up the store before its migration: %w", err)
 		}
 		cfg.Log.Info("migrating the store", "from", found.Version, "to", newest, "copy", path)
 	}
 	for v := found.Version; v < newest; v++ {
-		if err := step(ctx, cfg, steps[v-1]); err != nil {
+		if err := runMigration(ctx, cfg, steps[v-1]); err != nil {
 			return err
 		}
 		if p, err = cfg.Engine.Get(ctx, schemaKey); err != nil {
@@ -61,8 +61,8 @@ func migrate(ctx context.Context, cfg Config, steps []migration) error {
 	return nil
 }
 
-// readSchema reads the value of schemaKey. It refuses a store that this version, own, would misread: one
-// whose schema is newer than the newest it knows.
+// readSchema decodes the value of schemaKey. It returns an error if the schema is newer than newest, because
+// this micro, of version own, would misread the store.
 func readSchema(value []byte, own string, newest int) (found schema, err error) {
 	if err := json.Unmarshal(value, &found); err != nil {
 		return found, cloud.Errorf(cloud.Internal, "the store's version cannot be read: %w", err)
@@ -73,7 +73,7 @@ func readSchema(value []byte, own string, newest int) (found schema, err error) 
 	return found, nil
 }
 
-func step(ctx context.Context, cfg Config, m migration) error {
+func runMigration(ctx context.Context, cfg Config, m migration) error {
 	objects, _, err := cfg.Engine.List(ctx, objectPrefix)
 	if err != nil {
 		return err
@@ -82,8 +82,8 @@ func step(ctx context.Context, cfg Config, m migration) error {
 	if err != nil {
 		return err
 	}
-	// Nothing is deleted before all is written: what is cut short in between is run again, and must find the
-	// objects that it makes others from.
+	// Write everything before deleting anything: a migration that was interrupted runs again, and must still
+	// find the old objects.
 	for len(put)+len(del) > 0 {
 		var txn kv.Txn
 		for size := 0; len(put) > 0 && len(txn.Put) < batchOps && (size == 0 || size+len(put[0].Value) < batchBytes); put = put[1:] {

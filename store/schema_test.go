@@ -24,7 +24,7 @@ func TestStoreFromTheFuture(t *testing.T) {
 	}
 }
 
-// TestMigrate goes from version 1 to 3, and is cut short in between: it goes on where it was.
+// TestMigrate migrates from version 1 to 3 with an interruption, after which the migration must continue.
 func TestMigrate(t *testing.T) {
 	dir := memoryDir(t)
 	e := newEngine(t, dir)
@@ -65,25 +65,25 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// breaking fails every commit from number n on.
-type breaking struct {
+// failingEngine fails all commits after the first few.
+type failingEngine struct {
 	kv.Engine
 	n int
 }
 
-func (b *breaking) Commit(ctx context.Context, t kv.Txn) (int64, error) {
+func (b *failingEngine) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	if b.n--; b.n < 0 {
 		return 0, cloud.Errorf(cloud.Unavailable, "no disk")
 	}
 	return b.Engine.Commit(ctx, t)
 }
 
-// A store of version 1 keeps its hosts below sites/. They are all there after the migration, wherever it
-// is cut short and run again.
+// TestMigrateSites migrates a store of version 1, whose hosts are below sites/. All hosts must be there after the
+// migration, also if it was interrupted at any commit and run again.
 func TestMigrateSites(t *testing.T) {
 	const hosts = 40
 	value := func(i int) string {
-		// Large: they don't fit into one transaction.
+		// Large, so that they don't fit into one transaction.
 		return fmt.Sprintf(`{"host":"h%02d.example.com","group":"default","exposure":"public","created":"2026-01-01T00:00:00Z","routes":[{"path":"/%s","targets":[]}]}`, i, strings.Repeat("x", 60_000))
 	}
 	for cut := 0; ; cut++ {
@@ -97,7 +97,7 @@ func TestMigrateSites(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		broken := &breaking{e, cut}
+		broken := &failingEngine{e, cut}
 		cfg := Config{Engine: broken, Log: slog.New(slog.DiscardHandler)}
 		firstErr := migrate(t.Context(), cfg, migrations)
 		s := newStore(t, Config{Engine: e})

@@ -12,29 +12,29 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// Config says what a store stands on.
+// Config configures a store. Engine is required.
 type Config struct {
 	Engine kv.Engine
 	Log    *slog.Logger
-	// Version of this micro, written beside what it migrates.
+	// Version of this micro, recorded with the schema.
 	Version string
 	// AuditLines is how many audit lines are kept at least; 0 is DefaultAuditLines.
 	AuditLines int
-	// Show is called with every new State, in order and before the Update that made it returns. It must
-	// be quick, and call nothing of the store's. It may be nil.
-	Show func(*cloud.State)
-	Now  func() time.Time
+	// OnState is called with every new State, in order and before the Update that made it returns. It must
+	// be quick, and must not call the store. It may be nil.
+	OnState func(*cloud.State)
+	Now     func() time.Time
 }
 
-// Store shows and changes what is desired. Run must run for changes of other nodes to be seen.
+// Store reads and changes the desired state. It sees changes of other nodes only while Run runs.
 type Store struct {
 	cfg      Config
 	engine   kv.Engine
 	log      *slog.Logger
 	refusals refusals
-	unknown  sync.Map // kinds of objects that a warning was given of
+	unknown  sync.Map // kinds of objects that warnUnknown has logged
 
-	// committing is held while a transaction is under way; what comes meanwhile waits in queue.
+	// committing is held during a transaction. Requests that arrive meanwhile wait in queue.
 	committing sync.Mutex
 
 	mu      sync.Mutex
@@ -43,11 +43,11 @@ type Store struct {
 	head    head
 	headRev int64         // the engine's revision that last wrote the head
 	seen    int64         // the engine's revision up to which state and head are current
-	changed chan struct{} // closed, and made anew, with every new head
+	changed chan struct{} // closed and replaced with every new head
 }
 
-// Open reads the state, and migrates it where an older micro wrote it. The error of a store that a newer
-// micro wrote, or that cannot be read, is a *cloud.Error.
+// Open reads the state, and migrates a store that an older micro wrote. It returns a *cloud.Error if a newer
+// micro wrote the store, or if it cannot be read.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.AuditLines == 0 {
 		cfg.AuditLines = DefaultAuditLines
@@ -66,18 +66,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, s.load(ctx)
 }
 
-// Epoch names the life of the store: revisions and audit lines of another epoch are not comparable.
+// Epoch identifies this store's history: revisions and audit lines of different epochs can't be compared.
 func (s *Store) Epoch() string { return s.engine.Epoch() }
 
-// State is the newest that is known.
+// State returns the newest known state.
 func (s *Store) State() *cloud.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
 }
 
-// Watch yields the newest State, and then newer ones as they come. Whoever is slow misses those in
-// between, never the last. It ends with ctx.
+// Watch yields the newest State, and then each newer one until ctx ends. A slow caller may miss states in
+// between, but never the last.
 func (s *Store) Watch(ctx context.Context) iter.Seq[*cloud.State] {
 	return func(yield func(*cloud.State) bool) {
 		var last *cloud.State
@@ -99,8 +99,8 @@ func (s *Store) Watch(ctx context.Context) iter.Seq[*cloud.State] {
 	}
 }
 
-// Run follows what other nodes write, and writes refusals down, until ctx ends. The engine must stay open
-// until it returns.
+// Run applies changes of other nodes and writes refusals to the audit log until ctx ends. The engine must
+// stay open until Run returns.
 func (s *Store) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var writing sync.WaitGroup
@@ -108,7 +108,7 @@ func (s *Store) Run(ctx context.Context) error {
 	defer writing.Wait()
 	defer cancel()
 	for {
-		err := s.follow(ctx)
+		err := s.watchEngine(ctx)
 		if !errors.Is(err, kv.ErrCompacted) {
 			return err
 		}
@@ -118,20 +118,20 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// heads returns the newest head, and a channel that is closed when there is a newer one.
-func (s *Store) heads() (head, <-chan struct{}) {
+// currentHead returns the newest head, and a channel that is closed when there is a newer one.
+func (s *Store) currentHead() (head, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.head, s.changed
 }
 
-// show makes a state the newest, with the engine's revision it is of. s.mu is held.
-func (s *Store) show(state *cloud.State, h head, rev int64) {
+// setState sets the newest state and head, which the engine wrote at revision rev. s.mu must be held.
+func (s *Store) setState(state *cloud.State, h head, rev int64) {
 	s.head, s.headRev, s.seen = h, rev, rev
 	close(s.changed)
 	s.changed = make(chan struct{})
-	if state != s.state && s.cfg.Show != nil {
-		s.cfg.Show(state)
+	if state != s.state && s.cfg.OnState != nil {
+		s.cfg.OnState(state)
 	}
 	s.state = state
 }

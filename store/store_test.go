@@ -18,7 +18,7 @@ import (
 
 var alice = cloud.Actor{Name: "alice", Role: "developer", Source: "socket uid=1000", RequestID: "r1"}
 
-// memoryDir is a folder in memory where there is one.
+// memoryDir returns a folder in memory, if possible.
 func memoryDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "store")
 	if err != nil {
@@ -50,8 +50,8 @@ func newStore(t testing.TB, cfg Config) *Store {
 	return s
 }
 
-// running runs the store until the test ends.
-func running(t *testing.T, s *Store) *Store {
+// startRun runs the store until the test ends.
+func startRun(t *testing.T, s *Store) *Store {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -65,7 +65,7 @@ func running(t *testing.T, s *Store) *Store {
 	return s
 }
 
-// count is an update that counts a group's number up: whatever gets lost is missed in the end.
+// count returns an update that increments a group's number, so that a lost update shows in the end.
 func count(name cloud.GroupName) func(*cloud.State) ([]cloud.Change, error) {
 	return func(s *cloud.State) ([]cloud.Change, error) {
 		g := &cloud.Group{Name: name, Number: 1}
@@ -94,7 +94,7 @@ func update(t testing.TB, s *Store, fn func(*cloud.State) ([]cloud.Change, error
 	return state
 }
 
-// show writes a state as "7: a=1 b=2".
+// show formats a state as "7: a=1 b=2".
 func show(s *cloud.State) string {
 	words := []string{fmt.Sprintf("%d:", s.Rev())}
 	for g := range s.Groups() {
@@ -112,7 +112,7 @@ func wantState(t *testing.T, s *cloud.State, want string) {
 
 func TestUpdate(t *testing.T) {
 	var shown []string
-	s := newStore(t, Config{Show: func(s *cloud.State) { shown = append(shown, show(s)) }})
+	s := newStore(t, Config{OnState: func(s *cloud.State) { shown = append(shown, show(s)) }})
 	wantState(t, s.State(), "0:")
 	wantState(t, update(t, s, count("a")), "1: a=1")
 	wantState(t, update(t, s, count("b")), "2: a=1 b=1")
@@ -151,7 +151,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestAuditInTransaction looks at what the engine was told: each change comes with its line.
+// TestAuditInTransaction checks the engine's transactions: each change must come with its audit line.
 func TestAuditInTransaction(t *testing.T) {
 	e := newEngine(t, memoryDir(t))
 	s := newStore(t, Config{Engine: e})
@@ -176,10 +176,10 @@ func TestAuditInTransaction(t *testing.T) {
 	}
 }
 
-// TestManyWriters has two nodes on one engine count up at once: none is lost, whoever conflicts.
+// TestManyWriters lets two nodes on one engine increment a number together: no update may be lost.
 func TestManyWriters(t *testing.T) {
 	e := newEngine(t, memoryDir(t))
-	nodes := []*Store{running(t, newStore(t, Config{Engine: e})), running(t, newStore(t, Config{Engine: e}))}
+	nodes := []*Store{startRun(t, newStore(t, Config{Engine: e})), startRun(t, newStore(t, Config{Engine: e}))}
 	const writers, each = 6, 20
 	var all sync.WaitGroup
 	for i := range writers {
@@ -230,7 +230,7 @@ func TestWatchNeverMissesTheLast(t *testing.T) {
 type gate struct {
 	kv.Engine
 	mu      sync.Mutex
-	entered chan struct{} // told of each commit, where not nil
+	entered chan struct{} // gets a value for each commit, if not nil
 	err     error
 	commits int
 }
@@ -241,8 +241,8 @@ func (g *gate) Commit(ctx context.Context, txn kv.Txn) (int64, error) {
 	entered, err := g.entered, g.err
 	g.mu.Unlock()
 	if entered != nil {
-		entered <- struct{}{} // on its way
-		entered <- struct{}{} // may go on
+		entered <- struct{}{} // the commit has begun
+		entered <- struct{}{} // wait for permission to go on
 	}
 	if err != nil {
 		return 0, err
@@ -250,7 +250,7 @@ func (g *gate) Commit(ctx context.Context, txn kv.Txn) (int64, error) {
 	return g.Engine.Commit(ctx, txn)
 }
 
-// TestTogether lets updates wait for one under way: they share the next transaction.
+// TestTogether lets updates wait for a running one: they must share the next transaction.
 func TestTogether(t *testing.T) {
 	g := &gate{Engine: newEngine(t, memoryDir(t))}
 	s := newStore(t, Config{Engine: g})
@@ -282,8 +282,8 @@ func TestTogether(t *testing.T) {
 		}()
 		_, _ = s.Update(t.Context(), alice, "test", "", func(*cloud.State) ([]cloud.Change, error) { panic("no") })
 	})
-	for len(s.waiting()) < len(revs)+2 {
-		runtime.Gosched() // all are on their way, and nothing tells when they have arrived
+	for len(s.queued()) < len(revs)+2 {
+		runtime.Gosched() // wait until all are queued
 	}
 	<-g.entered
 	<-g.entered
@@ -303,7 +303,7 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-func (s *Store) waiting() []*request {
+func (s *Store) queued() []*request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.queue
@@ -327,7 +327,7 @@ func TestEngineFails(t *testing.T) {
 	}
 }
 
-// TestTooMuch asks for more than a transaction takes: that fails alone, and many small ones do not.
+// TestTooMuch makes an update that exceeds the limit of a transaction: only that one may fail, not many small ones.
 func TestTooMuch(t *testing.T) {
 	s := newStore(t, Config{})
 	big := func(*cloud.State) ([]cloud.Change, error) {

@@ -18,7 +18,7 @@ const (
 	laterValue = `{"b": 1,  "a<": 2}`
 )
 
-// writeLater writes what a newer node of the cloud would: an object of a kind that is not known here.
+// writeLater writes an object of an unknown kind, as a newer node of the cloud would.
 func writeLater(t *testing.T, e kv.Engine, s *Store) {
 	t.Helper()
 	s.mu.Lock()
@@ -43,8 +43,8 @@ func wantLater(t *testing.T, e kv.Engine) {
 	}
 }
 
-// An object of an unknown kind arrives in the watch, stays through writes, a restart, a migration, and a
-// way back to a backup, and is warned of once each time micro starts.
+// TestUnknownKindIsKept watches an object of an unknown kind. It must survive writes, a restart, a migration and a
+// restored backup, and cause one warning per start.
 func TestUnknownKindIsKept(t *testing.T) {
 	dir := memoryDir(t)
 	e := newEngine(t, dir)
@@ -54,7 +54,7 @@ func TestUnknownKindIsKept(t *testing.T) {
 	update(t, s, count("a"))
 	writeLater(t, e, s)
 	t.Run("watch", func(t *testing.T) {
-		running(t, watcher)
+		startRun(t, watcher)
 		for state := range watcher.Watch(t.Context()) {
 			if state.Rev() == 2 {
 				break
@@ -103,7 +103,8 @@ func TestUnknownKindIsKept(t *testing.T) {
 	wantLater(t, e)
 }
 
-// A node that runs while another migrates the store ends, before it misreads what comes next.
+// TestSchemaChangesWhileRunning migrates the store while another node runs: that node must stop, because it would
+// misread later changes.
 func TestSchemaChangesWhileRunning(t *testing.T) {
 	e := newEngine(t, memoryDir(t))
 	s := newStore(t, Config{Engine: e, Version: "1"})

@@ -47,7 +47,7 @@ func run(routes, changes int) (err error) {
 	defer stop()
 	snapshots := cloud.NewCell()
 	var committed atomic.Int64 // when the state was shown, which is right after its commit
-	s, err := store.Open(ctx, store.Config{Engine: db, Show: func(state *cloud.State) {
+	s, err := store.Open(ctx, store.Config{Engine: db, OnState: func(state *cloud.State) {
 		committed.Store(time.Now().UnixNano())
 		snapshots.SetState(state)
 	}})

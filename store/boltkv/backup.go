@@ -14,13 +14,13 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// keptBackups is how many backups without a label are kept, the newest.
+// keptBackups is how many of the newest backups without a label are kept.
 const keptBackups = 5
 
-// Backup copies the store, as it is at one revision, to a file in DIR/backup and returns its name; if
-// the newest copy has all there is, it is that one. One with a label ("schema-1") is kept for ever.
+// Backup copies the store at its current revision to a file in DIR/backup and returns the file's name. If a
+// backup of that revision exists, Backup returns it. A backup with a label ("schema-1") is never deleted.
 //
-// The copy has no epoch: a store that is restored from it starts another, however it gets in place.
+// The copy has no epoch, so a store that is restored from it starts a new one, however the file is restored.
 func (db *DB) Backup(label string) (string, error) {
 	dir := filepath.Join(db.dir, "backup")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -63,7 +63,7 @@ func dropEpoch(path string) error {
 	return errors.Join(err, b.Sync(), b.Close())
 }
 
-// backups lists the copies there are, the oldest first.
+// backups lists the backups, oldest first.
 func (db *DB) backups() []string {
 	paths, _ := filepath.Glob(filepath.Join(db.dir, "backup", "*.db"))
 	slices.Sort(paths)
@@ -81,7 +81,7 @@ func (db *DB) prune() error {
 	return errors.Join(errs...)
 }
 
-// corrupt is the error of a damaged file. It offers the newest backup that is sound.
+// corrupt returns the error for a damaged file. Its hint names the newest intact backup.
 func (db *DB) corrupt(err error) error {
 	if e := (*cloud.Error)(nil); errors.As(err, &e) && e.Code != cloud.Internal {
 		return err
@@ -89,14 +89,14 @@ func (db *DB) corrupt(err error) error {
 	e := cloud.Errorf(cloud.Internal, "the store %s is damaged: %w", db.path, err)
 	paths := db.backups()
 	for _, path := range slices.Backward(paths) {
-		if sound(path) {
-			return e.WithHint("stop micro, then go back to the newest backup: cp %s %s", path, db.path)
+		if isIntact(path) {
+			return e.WithHint("stop micro, then restore the newest backup: cp %s %s", path, db.path)
 		}
 	}
-	return e.WithHint("there is no backup in %s; restore one from elsewhere", filepath.Join(db.dir, "backup"))
+	return e.WithHint("there is no intact backup in %s; restore one from another place", filepath.Join(db.dir, "backup"))
 }
 
-func sound(path string) bool {
+func isIntact(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false

@@ -10,7 +10,7 @@ import (
 )
 
 // The layout of a bbolt file, version 2 (go.etcd.io/bbolt/internal/common: page.go, meta.go, bucket.go).
-// Numbers are in the machine's order, which is little-endian wherever micro runs.
+// Numbers have the machine's byte order, which is little-endian wherever micro runs.
 const (
 	boltMagic   = 0xED0CDAED
 	boltVersion = 2
@@ -27,39 +27,39 @@ const (
 	maxDepth   = 64
 )
 
-// head is a meta page: where a transaction's tree starts.
+// head is a meta page, which has the root of a transaction's tree.
 type head struct {
 	root, freelist, pages, tx uint64
 	pageSize                  int64
 }
 
-// checked is what a sound file is known by.
-type checked struct {
+// checkResult describes an intact file.
+type checkResult struct {
 	head
-	// single is set where one of the two heads is damaged, and so perhaps the last transaction lost.
-	single bool
+	// headDamaged is set if one of the two heads is damaged, so that the last transaction may be lost.
+	headDamaged bool
 }
 
-// check reads a bbolt file of size bytes and reports the first fault that would lead bbolt astray: a
-// damaged page, a page number out of the file, a page in use twice or in use and free. It never panics.
-func check(r io.ReaderAt, size int64) (checked, error) {
+// check reads a bbolt file of size bytes and returns the first fault that bbolt would not notice: a damaged
+// page, a page number outside the file, a page that is used twice or is both used and free. It never panics.
+func check(r io.ReaderAt, size int64) (checkResult, error) {
 	h, err := readHeads(r, size)
 	if err != nil {
 		return h, err
 	}
 	if int64(h.pages) > size/h.pageSize {
-		return h, fmt.Errorf("the file is cut off: it has %d of %d bytes", size, int64(h.pages)*h.pageSize)
+		return h, fmt.Errorf("the file is truncated: it has %d of %d bytes", size, int64(h.pages)*h.pageSize)
 	}
-	w := walk{r: r, head: h.head, used: make([]bool, h.pages)}
+	w := walker{r: r, head: h.head, used: make([]bool, h.pages)}
 	w.used[0], w.used[1] = true, true
-	if err := w.tree(h.root, keys{}, 0); err != nil {
+	if err := w.tree(h.root, keyRange{}, 0); err != nil {
 		return h, err
 	}
 	return h, w.freelist()
 }
 
-func readHeads(r io.ReaderAt, size int64) (checked, error) {
-	// The second head follows the first by one page, whose size only a head tells: try those there are.
+func readHeads(r io.ReaderAt, size int64) (checkResult, error) {
+	// The second head is one page after the first. Only a head has the page size, so try all possible sizes.
 	for pageSize := int64(1024); pageSize <= 1<<16; pageSize *= 2 {
 		a, errA := readHead(r, 0, pageSize)
 		b, errB := readHead(r, 1, pageSize)
@@ -68,14 +68,14 @@ func readHeads(r io.ReaderAt, size int64) (checked, error) {
 			if b.tx > a.tx {
 				a = b
 			}
-			return checked{head: a}, nil
+			return checkResult{head: a}, nil
 		case errA == nil:
-			return checked{a, true}, nil
+			return checkResult{a, true}, nil
 		case errB == nil:
-			return checked{b, true}, nil
+			return checkResult{b, true}, nil
 		}
 	}
-	return checked{}, fmt.Errorf("neither head of the file (%d bytes) is sound", size)
+	return checkResult{}, fmt.Errorf("both heads of the file (%d bytes) are damaged", size)
 }
 
 func readHead(r io.ReaderAt, id, pageSize int64) (head, error) {
@@ -102,17 +102,17 @@ func readHead(r io.ReaderAt, id, pageSize int64) (head, error) {
 	return h, nil
 }
 
-// walk visits every page that a head leads to.
-type walk struct {
+// walker visits every page below a head.
+type walker struct {
 	r io.ReaderAt
 	head
 	used []bool
 }
 
-// page reads page id with its overflow, and marks it as in use.
-func (w *walk) page(id uint64) ([]byte, error) {
+// page reads page id with its overflow pages, and marks them as used.
+func (w *walker) page(id uint64) ([]byte, error) {
 	if id < 2 || id >= w.pages {
-		return nil, fmt.Errorf("page %d is not one of %d", id, w.pages)
+		return nil, fmt.Errorf("page %d is outside the file, which has %d pages", id, w.pages)
 	}
 	var headBytes [pageHead]byte
 	if _, err := w.r.ReadAt(headBytes[:], int64(id)*w.pageSize); err != nil {
@@ -124,7 +124,7 @@ func (w *walk) page(id uint64) ([]byte, error) {
 	}
 	for i := id; i <= id+more; i++ {
 		if w.used[i] {
-			return nil, fmt.Errorf("page %d is in use twice", i)
+			return nil, fmt.Errorf("page %d is used twice", i)
 		}
 		w.used[i] = true
 	}
@@ -135,15 +135,15 @@ func (w *walk) page(id uint64) ([]byte, error) {
 	return p, nil
 }
 
-// keys is the range that a branch leaves to a page: from first to before end; nil is unbounded.
-type keys struct{ first, end []byte }
+// keyRange is the range of keys that a page may have: from first to before end; nil is unbounded.
+type keyRange struct{ first, end []byte }
 
-func (k keys) has(key []byte) bool {
+func (k keyRange) contains(key []byte) bool {
 	return bytes.Compare(k.first, key) <= 0 && (k.end == nil || bytes.Compare(key, k.end) < 0)
 }
 
-// tree visits the tree below a page.
-func (w *walk) tree(id uint64, in keys, depth int) error {
+// tree checks the tree below a page, whose keys must be in a range.
+func (w *walker) tree(id uint64, in keyRange, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("page %d is too deep", id)
 	}
@@ -157,25 +157,25 @@ func (w *walk) tree(id uint64, in keys, depth int) error {
 	return nil
 }
 
-// entry is one entry of a branch (page) or a leaf (value).
+// entry is an entry of a branch, with a page, or of a leaf, with a value.
 type entry struct {
 	key, value []byte
 	page       uint64
 	bucket     bool
 }
 
-func (w *walk) entries(p []byte, in keys, depth int) error {
+func (w *walker) entries(p []byte, in keyRange, depth int) error {
 	entries, err := parse(p)
 	if err != nil {
 		return err
 	}
 	for i, e := range entries {
-		if !in.has(e.key) || i > 0 && bytes.Compare(entries[i-1].key, e.key) >= 0 {
+		if !in.contains(e.key) || i > 0 && bytes.Compare(entries[i-1].key, e.key) >= 0 {
 			return fmt.Errorf("entry %d is out of order", i)
 		}
 		switch {
 		case e.value == nil:
-			below := keys{e.key, in.end}
+			below := keyRange{e.key, in.end}
 			if i+1 < len(entries) {
 				below.end = entries[i+1].key
 			}
@@ -194,7 +194,7 @@ func parse(p []byte) ([]entry, error) {
 	le := binary.LittleEndian
 	flags, count := le.Uint16(p[8:]), int(le.Uint16(p[10:]))
 	if (flags != branchFlag && flags != leafFlag) || flags == branchFlag && count == 0 {
-		return nil, fmt.Errorf("is neither branch nor leaf (flags %#x, %d entries)", flags, count)
+		return nil, fmt.Errorf("neither branch nor leaf (flags %#x, %d entries)", flags, count)
 	}
 	if pageHead+count*entrySize > len(p) {
 		return nil, fmt.Errorf("%d entries do not fit", count)
@@ -215,28 +215,29 @@ func parse(p []byte) ([]entry, error) {
 			}
 		}
 		if !ok {
-			return nil, fmt.Errorf("entry %d reaches out of the page", i)
+			return nil, fmt.Errorf("entry %d extends beyond the page", i)
 		}
 	}
 	return entries, nil
 }
 
-// bucket visits a bucket in a leaf: it names a page, or a small one holds the page itself.
-func (w *walk) bucket(value []byte, depth int) error {
+// bucket checks a bucket in a leaf. The value has the number of the bucket's root page, or a small bucket
+// itself.
+func (w *walker) bucket(value []byte, depth int) error {
 	if len(value) < bucketHead || depth > maxDepth {
-		return errors.New("a bucket is cut off, or too deep")
+		return errors.New("a bucket is truncated, or too deep")
 	}
 	if root := binary.LittleEndian.Uint64(value); root != 0 {
-		return w.tree(root, keys{}, depth)
+		return w.tree(root, keyRange{}, depth)
 	}
 	if len(value) < bucketHead+pageHead {
-		return errors.New("a bucket is cut off")
+		return errors.New("a bucket is truncated")
 	}
-	return w.entries(value[bucketHead:], keys{}, depth)
+	return w.entries(value[bucketHead:], keyRange{}, depth)
 }
 
-// freelist looks for free pages that are in use: bbolt would overwrite them.
-func (w *walk) freelist() error {
+// freelist checks that no free page is used: bbolt would overwrite it.
+func (w *walker) freelist() error {
 	if w.head.freelist == noFreelist {
 		return nil
 	}
@@ -255,14 +256,14 @@ func (w *walk) freelist() error {
 	for i := range count {
 		id := le.Uint64(ids[8*i:])
 		if id < 2 || id >= w.pages || w.used[id] {
-			return fmt.Errorf("page %d is free and in use", id)
+			return fmt.Errorf("page %d is both free and used", id)
 		}
 		w.used[id] = true
 	}
 	return nil
 }
 
-// slice returns n bytes at pos behind at, never nil, and whether they are in the page.
+// slice returns the n bytes at offset at+pos, never nil, and whether they are inside the page.
 func slice(p []byte, at int, pos, n uint32) ([]byte, bool) {
 	from := uint64(at) + uint64(pos)
 	to := from + uint64(n)

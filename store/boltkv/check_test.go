@@ -14,7 +14,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// sample is the file of a store with several pages of each kind.
+// sample returns the file of a store with several pages of each kind.
 func sample(t testing.TB) []byte {
 	path := filepath.Join(t.TempDir(), "sample.db")
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, PageSize: 1024})
@@ -50,7 +50,7 @@ func sample(t testing.TB) []byte {
 	return b
 }
 
-// FuzzCheck damages a file. Whatever check lets pass does not lead bbolt out of the file.
+// FuzzCheck damages a file. If check accepts it, bbolt must not read outside the file.
 func FuzzCheck(f *testing.F) {
 	whole := sample(f)
 	if _, err := check(bytes.NewReader(whole), int64(len(whole))); err != nil {
@@ -74,7 +74,7 @@ func FuzzCheck(f *testing.F) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// It may still panic, which guard catches; what cannot be caught everywhere is a fault.
+		// It may still panic, which catchPanic handles; a memory fault fails this test.
 		defer func() { _ = recover() }()
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true})
 		if err != nil {
@@ -98,8 +98,8 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// TestEveryDamagedPage overwrites each page in turn, wholly and half (a torn write): it is found, or it
-// was free.
+// TestEveryDamagedPage overwrites each page in turn, completely and partly (a torn write): the damage must be
+// found, unless the page was free.
 func TestEveryDamagedPage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	fill(t, dir, 60)
@@ -124,7 +124,7 @@ func TestEveryDamagedPage(t *testing.T) {
 		switch {
 		case err == nil:
 			pairs, rev, lerr := db.List(t.Context(), "")
-			// Without the newer head the file is as it was one transaction ago.
+			// If the newer head is damaged, the file has the state before the last transaction.
 			if want := int64(60); lerr != nil || len(pairs) == 0 || rev != want && (at >= 8192 || rev != want-1) {
 				t.Errorf("damaged at %d: unnoticed, with %d pairs at %d, %v", at, len(pairs), rev, lerr)
 			}
@@ -153,8 +153,8 @@ func TestEveryDamagedPage(t *testing.T) {
 	}
 }
 
-// TestLossIsRemembered damages the newer head: the last change is gone, which the store says from then on, also when
-// it is opened anew with a file that is sound again.
+// TestLossIsRemembered damages the newer head, so that the last change is lost. The store must report that from
+// then on, also after it has repaired the file.
 func TestLossIsRemembered(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	fill(t, dir, 5)

@@ -39,7 +39,7 @@ func (db *DB) List(ctx context.Context, prefix string) ([]kv.Pair, int64, error)
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
-	db.mu.RLock() // over the revision too: it belongs to the pairs
+	db.mu.RLock() // held until the revision is read, which must belong to the pairs
 	defer db.mu.RUnlock()
 	var pairs []kv.Pair
 	err := db.viewLocked(func(tx *bbolt.Tx) error {
@@ -63,7 +63,7 @@ func (db *DB) list(b *bbolt.Bucket, prefix string) ([]kv.Pair, error) {
 	return pairs, nil
 }
 
-// errNothing undoes a transaction that would change nothing.
+// errNothing rolls back a transaction that would change nothing.
 var errNothing = errors.New("nothing to change")
 
 // Commit implements kv.Engine.

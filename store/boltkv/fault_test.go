@@ -20,7 +20,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// smallDisk returns a file system of 512 KiB.
+// smallDisk mounts a file system of 512 KiB.
 func smallDisk(t *testing.T) (mount string) {
 	t.Helper()
 	mount = t.TempDir()
@@ -35,8 +35,8 @@ func smallDisk(t *testing.T) (mount string) {
 	return mount
 }
 
-// TestDiskFull fills the disk under a store. It refuses writes, answers reads, and goes on when there
-// is space again.
+// TestDiskFull fills the disk under a store. The store must refuse writes, answer reads, and go on when there is
+// space again.
 func TestDiskFull(t *testing.T) {
 	mount := smallDisk(t)
 	dir := filepath.Join(mount, "s")
@@ -63,7 +63,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("%d pairs at %d, %v; want %d", len(pairs), rev, err, n)
 		}
 	}
-	// A node starts on a full disk too, though without a new backup.
+	// A node must start on a full disk too, without a new backup.
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +85,8 @@ func TestDiskFull(t *testing.T) {
 
 const faultDir = "BOLTKV_FAULT_DIR"
 
-// TestSyncFails has the disk refuse one sync after the other, from each of the first: those of the data,
-// those of the heads, those of the repair. The writer under strace goes on, and tells what it was told.
+// TestSyncFails makes each of the first syncs fail in turn: those of data, heads and repair. The writer under
+// strace goes on and prints the result of each commit.
 func TestSyncFails(t *testing.T) {
 	if os.Getenv(faultDir) != "" {
 		if err := faultWriter(os.Getenv(faultDir)); err != nil {
@@ -99,25 +99,25 @@ func TestSyncFails(t *testing.T) {
 		for _, when := range []string{"3", "4", "5", "6", "7", "5..6", "6..9", "3..20", "7+23"} {
 			t.Run(call+" "+when, func(t *testing.T) {
 				t.Parallel()
-				written(t, underStrace(t, call, "error=EIO:when="+when), true)
+				checkWritten(t, underStrace(t, call, "error=EIO:when="+when), true)
 			})
 		}
 	}
 }
 
-// TestKilled kills the writer at its nth call.
+// TestKilled kills the writer at its nth system call.
 func TestKilled(t *testing.T) {
 	for _, call := range []string{"fdatasync", "pwrite64"} {
 		for n := 2; n < 30; n += 5 {
 			t.Run(fmt.Sprint(call, " ", n), func(t *testing.T) {
 				t.Parallel()
-				written(t, underStrace(t, call, fmt.Sprint("signal=KILL:when=", n)), false)
+				checkWritten(t, underStrace(t, call, fmt.Sprint("signal=KILL:when=", n)), false)
 			})
 		}
 	}
 }
 
-// report is what the writer told.
+// report is the output of the writer.
 type report struct {
 	dir    string
 	acked  map[string]bool
@@ -125,8 +125,8 @@ type report struct {
 	last   string
 }
 
-// underStrace runs the writer on a store with something done to one of its system calls. The calls are
-// counted for each thread.
+// underStrace runs the writer while strace injects a fault into a system call. strace counts the calls of each
+// thread separately.
 func underStrace(t *testing.T, call, what string) report {
 	r := report{dir: filepath.Join(t.TempDir(), "s"), acked: map[string]bool{}}
 	fill(t, r.dir, 5)
@@ -152,9 +152,8 @@ func underStrace(t *testing.T, call, what string) report {
 	return r
 }
 
-// written looks for what was acknowledged, and for nothing else where the writer lived to be told that
-// all else failed.
-func written(t *testing.T, r report, lived bool) {
+// checkWritten checks that all acknowledged pairs are there, and no others if the writer lived until the end.
+func checkWritten(t *testing.T, r report, lived bool) {
 	if lived && r.last != "ok" {
 		t.Errorf("%d failed, the last too", r.failed)
 	}
@@ -174,7 +173,7 @@ func written(t *testing.T, r report, lived bool) {
 	}
 }
 
-// faultWriter writes pairs, says of each whether it is written, and finds only those.
+// faultWriter writes pairs, prints the result of each, and checks that it can read exactly the acknowledged ones.
 func faultWriter(dir string) error {
 	db, err := Open(Config{Dir: dir, LockTimeout: time.Second})
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// What the history keeps at most. Whoever lags further behind reads all anew.
+// Limits of the history. A watcher that lags further behind must read everything again.
 const (
 	historyBatches = 10_000
 	historyBytes   = 16 << 20
 )
 
-// history keeps the newest transactions for those who watch.
+// history keeps the newest transactions for watchers.
 type history struct {
 	mu      sync.Mutex
 	batches []kv.Batch // by revision, without gaps after floor
 	bytes   int
-	floor   int64         // what happened up to here is forgotten
+	floor   int64         // transactions up to this revision are deleted
 	rev     int64         // of the newest transaction
-	more    chan struct{} // closed and made anew with every change of the fields above
+	more    chan struct{} // closed and replaced with every change of the fields above
 	closed  bool
 }
 
@@ -48,11 +48,11 @@ func (h *history) add(b kv.Batch) {
 	h.wake()
 }
 
-// compact forgets up to rev. It never forgets what is still to come.
+// compact deletes the transactions up to rev. A rev in the future counts as the newest.
 func (h *history) compact(rev int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.forget(h.after(rev))
+	h.forget(h.indexAfter(rev))
 	h.floor = max(h.floor, min(rev, h.rev))
 	h.wake()
 }
@@ -82,12 +82,12 @@ func (h *history) close() {
 	}
 }
 
-// after is the index of the first batch after rev.
-func (h *history) after(rev int64) int {
+// indexAfter returns the index of the first batch after rev.
+func (h *history) indexAfter(rev int64) int {
 	return sort.Search(len(h.batches), func(i int) bool { return h.batches[i].Rev > rev })
 }
 
-// since returns what came after rev, and a channel that is closed when there is more.
+// since returns the batches after rev, and a channel that is closed when there are more.
 func (h *history) since(rev int64) ([]kv.Batch, <-chan struct{}, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,7 +97,7 @@ func (h *history) since(rev int64) ([]kv.Batch, <-chan struct{}, error) {
 	case rev < h.floor, rev > h.rev:
 		return nil, nil, kv.ErrCompacted
 	}
-	return slices.Clone(h.batches[h.after(rev):]), h.more, nil
+	return slices.Clone(h.batches[h.indexAfter(rev):]), h.more, nil
 }
 
 func (h *history) watch(ctx context.Context, prefix string, since int64) iter.Seq2[kv.Batch, error] {

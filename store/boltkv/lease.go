@@ -14,16 +14,16 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// lease is one that has not ended. Who holds it is this process: leases are kept in memory. On disk are only
-// the keys under them (leasedBucket), so that the next process deletes what this one leaves.
+// lease is a lease whose keys have not been deleted yet. Leases are kept in memory, because this process holds
+// them all. The disk only has their keys (leasedBucket), so that the next process can delete them.
 type lease struct {
 	ttl   time.Duration
 	ends  time.Time
-	over  bool // it has ended, and its keys have not been deleted yet
+	ended bool // the lease has ended, but deleting its keys failed
 	timer *time.Timer
 }
 
-// endRetry is how long to wait before the keys of an ended lease are deleted again, where the disk refused.
+// endRetry is how long to wait before another attempt to delete the keys of an ended lease.
 const endRetry = time.Second
 
 // Grant implements kv.Engine.
@@ -32,7 +32,7 @@ func (db *DB) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, error) 
 		return 0, err
 	}
 	if ttl < time.Second {
-		return 0, cloud.Errorf(cloud.Invalid, "a lease of %s; a second is the shortest", ttl)
+		return 0, cloud.Errorf(cloud.Invalid, "a lease of %s is too short: it must be at least 1s", ttl)
 	}
 	ttl = (ttl + time.Second - 1).Truncate(time.Second)
 	db.mu.Lock()
@@ -71,39 +71,39 @@ func (db *DB) Revoke(ctx context.Context, id kv.LeaseID) error {
 	if err := db.checkLease(id); err != nil {
 		return err
 	}
-	return db.end(id)
+	return db.endLease(id)
 }
 
-// checkLease reports a lease that has ended. db.mu is held.
+// checkLease returns kv.ErrNoLease if a lease has ended. db.mu must be held.
 func (db *DB) checkLease(id kv.LeaseID) error {
 	if db.closed {
 		return kv.ErrClosed
 	}
 	l, ok := db.leases[id]
-	// The timer may be late.
-	if !ok || l.over || !time.Now().Before(l.ends) {
+	// Compare the time too: the timer may be late.
+	if !ok || l.ended || !time.Now().Before(l.ends) {
 		return kv.ErrNoLease
 	}
 	return nil
 }
 
-// expire ends a lease that was not renewed in time. Where its keys cannot be deleted now it tries again.
+// expire ends a lease that was not renewed in time. If its keys cannot be deleted, it sets the timer again.
 func (db *DB) expire(id kv.LeaseID) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	l, ok := db.leases[id]
-	if !ok || db.closed || !l.over && time.Now().Before(l.ends) {
-		return // it was renewed meanwhile
+	if !ok || db.closed || !l.ended && time.Now().Before(l.ends) {
+		return // renewed or revoked meanwhile
 	}
-	l.over = true
-	if err := db.end(id); err != nil {
-		db.log.Warn("delete the keys of a lease that has ended", "err", err)
+	l.ended = true
+	if err := db.endLease(id); err != nil {
+		db.log.Warn("cannot delete the keys of a lease that has ended; trying again", "err", err)
 		l.timer.Reset(endRetry)
 	}
 }
 
-// end deletes all keys under a lease, in one transaction. db.mu is held.
-func (db *DB) end(id kv.LeaseID) error {
+// endLease deletes a lease and, in one transaction, all keys under it. db.mu must be held.
+func (db *DB) endLease(id kv.LeaseID) error {
 	if err := db.deleteLeased(func(under kv.LeaseID) bool { return under == id }); err != nil {
 		return err
 	}
@@ -114,8 +114,8 @@ func (db *DB) end(id kv.LeaseID) error {
 	return nil
 }
 
-// endAll deletes the keys that an earlier process left under leases.
-func (db *DB) endAll() {
+// endOldLeases deletes the keys under leases of an earlier process.
+func (db *DB) endOldLeases() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	var left []kv.LeaseID
@@ -129,14 +129,14 @@ func (db *DB) endAll() {
 	if err == nil {
 		return
 	}
-	// A full disk is no reason not to start: they go as soon as it can be written.
-	db.log.Warn("delete the keys of leases that have ended", "err", err)
+	// Start even if the disk is full: the keys are deleted as soon as it can be written.
+	db.log.Warn("cannot delete the keys of old leases; trying again", "err", err)
 	for _, id := range left {
-		db.leases[id] = &lease{over: true, timer: time.AfterFunc(endRetry, func() { db.expire(id) })}
+		db.leases[id] = &lease{ended: true, timer: time.AfterFunc(endRetry, func() { db.expire(id) })}
 	}
 }
 
-// deleteLeased deletes the keys under the chosen leases.
+// deleteLeased deletes the keys under the chosen leases in one transaction.
 func (db *DB) deleteLeased(chosen func(kv.LeaseID) bool) error {
 	batch := kv.Batch{Rev: db.rev + 1}
 	err := db.write(func(tx *bbolt.Tx) (err error) {
@@ -162,7 +162,7 @@ func (db *DB) deleteLeased(chosen func(kv.LeaseID) bool) error {
 	return err
 }
 
-// setLease notes which lease a key is under.
+// setLease records which lease a key is under; 0 for none.
 func setLease(tx *bbolt.Tx, key string, id kv.LeaseID) error {
 	b := tx.Bucket(leasedBucket)
 	switch {
@@ -170,7 +170,7 @@ func setLease(tx *bbolt.Tx, key string, id kv.LeaseID) error {
 		return nil
 	case id == 0:
 		return b.Delete([]byte(key))
-	case b == nil: // a store of an older version has none
+	case b == nil: // stores without leases, also of older versions, don't have the bucket
 		var err error
 		if b, err = tx.CreateBucket(leasedBucket); err != nil {
 			return err
@@ -186,7 +186,7 @@ func leaseOf(record []byte) kv.LeaseID {
 	return kv.LeaseID(binary.BigEndian.Uint64(record[recordHead:]))
 }
 
-// leasesOf lists the leases that keys are under.
+// leasesOf lists the leases that have keys.
 func leasesOf(tx *bbolt.Tx) (ids []kv.LeaseID) {
 	if b := tx.Bucket(leasedBucket); b != nil {
 		_ = b.ForEach(func(_, record []byte) error {

@@ -16,7 +16,8 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// A lease that ends while the disk is full, or whose process ended then, goes as soon as there is space.
+// TestLeaseOnFullDisk ends a lease and a process while the disk is full: the keys must be deleted as soon as there
+// is space.
 func TestLeaseOnFullDisk(t *testing.T) {
 	mount := smallDisk(t)
 	dir := filepath.Join(mount, "s")
@@ -30,7 +31,7 @@ func TestLeaseOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	var txn kv.Txn
-	for i := range 300 { // enough for deleting them to need room
+	for i := range 300 { // so many that deleting them needs space
 		txn.Put = append(txn.Put, kv.Put{Key: fmt.Sprintf("leased/%d/a", i), Value: make([]byte, 200), Lease: ended}, kv.Put{Key: fmt.Sprintf("leased/%d/b", i), Value: make([]byte, 200)})
 	}
 	if _, err := db.Commit(t.Context(), txn); err != nil {
@@ -51,7 +52,7 @@ func TestLeaseOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if !strings.Contains(log.String(), "delete the keys of leases") {
+	if !strings.Contains(log.String(), "cannot delete the keys of old leases") {
 		t.Fatalf("the disk is not full enough for this test: %s", &log)
 	}
 	if _, err := db.Commit(t.Context(), kv.Txn{Put: []kv.Put{{Key: "x", Value: []byte("x"), Lease: held}}}); !errors.Is(err, kv.ErrNoLease) {

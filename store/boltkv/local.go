@@ -6,7 +6,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// Local returns the node's own facts, kept in the same file and no part of any revision.
+// Local returns the node's own facts. They are in the same file and don't count in revisions.
 func (db *DB) Local() kv.Local { return local{db} }
 
 type local struct{ db *DB }

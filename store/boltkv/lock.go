@@ -14,9 +14,9 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// acquire takes the folder's lock within timeout. It is a file of its own because bbolt lets go of its
-// lock whenever the store's file is opened anew. The kernel frees it when the process ends, however.
-func acquire(dir string, timeout time.Duration) (*os.File, error) {
+// acquireLock locks the folder, and waits up to timeout. The lock has a file of its own, because bbolt
+// releases its lock whenever we reopen the store's file. The kernel releases it when the process ends.
+func acquireLock(dir string, timeout time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Unavailable, "lock the store: %w", err)
@@ -32,19 +32,19 @@ func acquire(dir string, timeout time.Duration) (*os.File, error) {
 		}
 		if time.Now().After(deadline) {
 			defer f.Close()
-			return nil, cloud.Errorf(cloud.Conflict, "the store %s is in use%s", dir, holder(f))
+			return nil, cloud.Errorf(cloud.Conflict, "the store %s is in use%s", dir, lockHolder(f))
 		}
 		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // flock has no wait with a limit
 	}
-	// For people alone; it is the lock that counts.
+	// The process ID is only for error messages; the flock is what counts.
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	return f, nil
 }
 
-// holder says which process left its number in the lock, if it did.
-func holder(f *os.File) string {
+// lockHolder describes the process whose ID is in the lock file; "" if there is none.
+func lockHolder(f *os.File) string {
 	b := make([]byte, 20)
 	n, _ := f.ReadAt(b, 0)
 	if pid := strings.TrimSpace(string(b[:n])); pid != "" {

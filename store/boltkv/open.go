@@ -20,14 +20,14 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// format is the version of the file's own layout: buckets and records.
+// format is the version of the file's layout: buckets and records.
 const format = "1"
 
 var (
 	pairsBucket = []byte("pairs")
 	localBucket = []byte("local")
 	metaBucket  = []byte("meta")
-	// leasedBucket has the lease of each key that is under one. A store that never had any is without it.
+	// leasedBucket has the leases of keys that are under one. It is created with the first such key.
 	leasedBucket = []byte("leased")
 )
 
@@ -41,9 +41,9 @@ const (
 
 // Config says where a store is kept.
 type Config struct {
-	// Dir is the store's folder: made with mode 0700, refused where others may look inside.
+	// Dir is the store's folder. It is made with mode 0700, and refused if other users can open it.
 	Dir string
-	// LockTimeout is how long to wait for another process to let go of the folder; 0 is not at all.
+	// LockTimeout is how long to wait until another process releases the folder's lock; 0: don't wait.
 	LockTimeout time.Duration
 	Log         *slog.Logger
 }
@@ -53,23 +53,23 @@ type DB struct {
 	dir, path string
 	log       *slog.Logger
 	lock      *os.File
-	file      *os.File // beside bbolt's own, for the heads
+	file      *os.File // for the heads; bbolt has its own descriptor
 	pageSize  int
 	epoch     string
 	history   *history
 
-	// mu is held alone while writing, so that no reader sees what is not durable yet.
-	mu        sync.RWMutex
-	bolt      *bbolt.DB // nil while the heads in the page cache are those of a failed commit
-	rev       int64
-	loss      *Loss
-	leases    map[kv.LeaseID]*lease
-	unsettled []byte // heads to put back before the next write; nil when disk and memory agree
-	closed    bool
+	// mu is locked for writing during a commit, so that no reader sees changes that are not durable yet.
+	mu           sync.RWMutex
+	bolt         *bbolt.DB // nil while the page cache has the heads of a failed commit
+	rev          int64
+	loss         *Loss
+	leases       map[kv.LeaseID]*lease
+	pendingHeads []byte // heads to restore before the next write; nil if disk and memory agree
+	closed       bool
 }
 
-// Open opens the store in a folder, or makes one. The error is a *cloud.Error: Conflict where another
-// process has it open; Internal where the file is damaged, with the way back as its hint.
+// Open opens the store in a folder, or creates it. Its error is a *cloud.Error: Conflict if another process has
+// the store open; Internal if the file is damaged, with a hint how to restore a backup.
 func Open(cfg Config) (_ *DB, err error) {
 	if err := prepare(cfg.Dir); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func Open(cfg Config) (_ *DB, err error) {
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
-	if db.lock, err = acquire(cfg.Dir, cfg.LockTimeout); err != nil {
+	if db.lock, err = acquireLock(cfg.Dir, cfg.LockTimeout); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -86,8 +86,8 @@ func Open(cfg Config) (_ *DB, err error) {
 			err = errors.Join(err, db.release())
 		}
 	}()
-	db.sweep()
-	made, err := db.make()
+	db.removeUnfinished()
+	made, err := db.create()
 	if err != nil {
 		return nil, err
 	}
@@ -99,24 +99,24 @@ func Open(cfg Config) (_ *DB, err error) {
 		return nil, db.corrupt(err)
 	}
 	db.pageSize = int(found.pageSize)
-	// A process that was killed may have left heads in the page cache that the disk does not have.
-	if db.unsettled, err = db.readHeads(); err != nil {
+	// A killed process may have left heads in the page cache that are not on disk: write and sync them.
+	if db.pendingHeads, err = db.readHeads(); err != nil {
 		return nil, db.unavailable(err)
 	}
-	if err := db.settle(); err != nil {
+	if err := db.restoreHeads(); err != nil {
 		return nil, db.unavailable(err)
 	}
-	if err := db.load(found.single); err != nil {
+	if err := db.load(found.headDamaged); err != nil {
 		return nil, err
 	}
 	db.history = newHistory(db.rev)
-	db.endAll()
+	db.endOldLeases()
 	if made {
 		return db, nil
 	}
 	if _, err := db.Backup(""); err != nil {
-		// A full disk is no reason not to start: apps are running.
-		db.log.Warn("back up the store", "err", err)
+		// Start even if the disk is full: apps are running.
+		db.log.Warn("cannot back up the store", "err", err)
 	}
 	return db, nil
 }
@@ -127,18 +127,18 @@ func prepare(dir string) error {
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return cloud.Errorf(cloud.Unavailable, "look at the store's folder: %w", err)
+		return cloud.Errorf(cloud.Unavailable, "check the store's folder: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return cloud.Errorf(cloud.Invalid, "the store's folder %s is open to others (mode %04o)", dir, mode).WithCommand("chmod 700 %s", dir)
+		return cloud.Errorf(cloud.Invalid, "other users have access to the store's folder %s (mode %04o)", dir, mode).WithCommand("chmod 700 %s", dir)
 	}
 	return nil
 }
 
-// make creates the store's file if there never was one. It appears whole or not at all, so an empty
-// file is a damaged one; and where there are backups, a missing file is no new cloud: an empty store
-// would have every app stopped.
-func (db *DB) make() (made bool, err error) {
+// create creates the store's file if there never was one. The file appears complete or not at all, so an empty
+// file counts as damaged. If there are backups, a missing file is an error: a new, empty store would stop
+// every app.
+func (db *DB) create() (made bool, err error) {
 	if _, err := os.Stat(db.path); !errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -148,7 +148,7 @@ func (db *DB) make() (made bool, err error) {
 	temp := db.path + ".new"
 	b, err := bbolt.Open(temp, 0o600, &bbolt.Options{NoSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
-		return false, cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
+		return false, cloud.Errorf(cloud.Unavailable, "create the store: %w", err)
 	}
 	err = b.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{pairsBucket, localBucket, metaBucket} {
@@ -159,15 +159,15 @@ func (db *DB) make() (made bool, err error) {
 		return errors.Join(setMeta(tx, metaFormat, format), setMeta(tx, metaEpoch, newEpoch()), setMeta(tx, metaRev, "0"))
 	})
 	if err := errors.Join(err, b.Sync(), b.Close()); err != nil {
-		return false, cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
+		return false, cloud.Errorf(cloud.Unavailable, "create the store: %w", err)
 	}
 	return true, publish(temp, db.path)
 }
 
-// publish gives a synced file its name for good.
+// publish renames a synced file to its final name, durably.
 func publish(temp, path string) error {
 	if err := os.Rename(temp, path); err != nil {
-		return cloud.Errorf(cloud.Unavailable, "make the store: %w", err)
+		return cloud.Errorf(cloud.Unavailable, "create the store: %w", err)
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
@@ -179,8 +179,8 @@ func publish(temp, path string) error {
 	return nil
 }
 
-// sweep removes what a killed process left unfinished.
-func (db *DB) sweep() {
+// removeUnfinished removes the temporary files of a killed process.
+func (db *DB) removeUnfinished() {
 	for _, pattern := range []string{db.path + ".new", filepath.Join(db.dir, "backup", "*.new")} {
 		left, _ := filepath.Glob(pattern)
 		for _, path := range left {
@@ -189,18 +189,18 @@ func (db *DB) sweep() {
 	}
 }
 
-func (db *DB) checkFile() (checked, error) {
+func (db *DB) checkFile() (checkResult, error) {
 	info, err := db.file.Stat()
 	if err != nil {
-		return checked{}, err
+		return checkResult{}, err
 	}
 	return check(db.file, info.Size())
 }
 
 func (db *DB) openBolt() (err error) {
-	return guard(func() error {
+	return catchPanic(func() error {
 		db.bolt, err = bbolt.Open(db.path, 0o600, &bbolt.Options{
-			Timeout:      time.Second, // ours is the lock that counts
+			Timeout:      time.Second, // short, because acquireLock has already excluded other processes
 			FreelistType: bbolt.FreelistMapType,
 			NoStatistics: true,
 		})
@@ -208,24 +208,25 @@ func (db *DB) openBolt() (err error) {
 	})
 }
 
-// load reads what the file says of itself, and all its records once for their checksums.
-func (db *DB) load(single bool) error {
-	err := guard(func() error { return db.bolt.View(db.readMeta) })
+// load reads the store's metadata and verifies the checksums of all records. headDamaged is set if one of the
+// two heads is unreadable.
+func (db *DB) load(headDamaged bool) error {
+	err := catchPanic(func() error { return db.bolt.View(db.readMeta) })
 	if err != nil {
 		return db.corrupt(err)
 	}
 	var loss []byte
-	if single {
+	if headDamaged {
 		db.loss = &Loss{At: time.Now().UTC(), Rev: db.rev}
 		db.log.Error("one of the two heads of the store is damaged: its last change may be lost", "rev", db.rev)
 		if loss, err = json.Marshal(db.loss); err != nil {
 			return err
 		}
 	}
-	if db.epoch != "" && !single {
+	if db.epoch != "" && !headDamaged {
 		return nil
 	}
-	// The lost head may have been the newer one: revisions could come twice.
+	// A new epoch: if the damaged head was the newer one, revisions are used a second time.
 	db.epoch = newEpoch()
 	return db.write(func(tx *bbolt.Tx) error {
 		if err := setMeta(tx, metaEpoch, db.epoch); err != nil || loss == nil {
@@ -242,11 +243,11 @@ func (db *DB) readMeta(tx *bbolt.Tx) error {
 			continue
 		}
 		if b == nil {
-			return fmt.Errorf("it has no bucket %q", name)
+			return fmt.Errorf("the bucket %q is missing", name)
 		}
 		if err := b.ForEach(func(k, v []byte) error {
-			if !soundRecord(k, v) {
-				return fmt.Errorf("record %q of %s fails its checksum", k, name)
+			if !recordIsIntact(k, v) {
+				return fmt.Errorf("record %q of %s has a wrong checksum", k, name)
 			}
 			return nil
 		}); err != nil {
@@ -259,7 +260,7 @@ func (db *DB) readMeta(tx *bbolt.Tx) error {
 	if text := getMeta(tx, metaLoss); text != "" {
 		db.loss = new(Loss)
 		if err := json.Unmarshal([]byte(text), db.loss); err != nil {
-			return fmt.Errorf("what is known of its last damage is not readable: %w", err)
+			return fmt.Errorf("decode the record of its last damage: %w", err)
 		}
 	}
 	var err error
@@ -298,7 +299,7 @@ func (db *DB) Close() error {
 	return db.release()
 }
 
-// release lets go of all files, the lock last.
+// release closes all files, the lock last.
 func (db *DB) release() error {
 	var errs []error
 	if db.bolt != nil {

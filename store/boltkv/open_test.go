@@ -30,7 +30,7 @@ func fill(t *testing.T, dir string, n int) {
 
 func mustOpen(t *testing.T, dir string) *DB {
 	t.Helper()
-	// A process that a parallel test is about to start holds the lock too, until it is started.
+	// Wait: a process that a parallel test has just forked holds the lock too, until it calls exec.
 	db, err := Open(Config{Dir: dir, LockTimeout: time.Second})
 	if err != nil {
 		t.Fatalf("%v (%s)", err, cloud.HintOf(err))
@@ -131,7 +131,7 @@ func TestRestoredStoreStartsAnEpoch(t *testing.T) {
 	}
 }
 
-// An empty store in place of a lost one would have every app stopped.
+// TestLostFileIsNoNewCloud removes the file: an empty store in its place would stop every app.
 func TestLostFileIsNoNewCloud(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	fill(t, dir, 1)

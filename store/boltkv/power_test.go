@@ -10,8 +10,8 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// TestPowerLoss copies the disk under a store after every change, as it would be if the power failed
-// there: without what only the page cache has. What was acknowledged is on it.
+// TestPowerLoss copies the disk under a store after every change, as if the power failed then: without data that
+// is only in the page cache. All acknowledged changes must be on the copy.
 func TestPowerLoss(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(disk, nil, 0o600); err != nil {
@@ -21,7 +21,7 @@ func TestPowerLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "mkfs.ext4", "-q", "-F", disk)
-	// No commit by the clock: it would save what is not synced.
+	// No periodic commits of the file system: they would write data that was not synced.
 	mount := mountDisk(t, disk)
 	db := mustOpen(t, filepath.Join(mount, "s"))
 	for i := range 12 {

@@ -8,8 +8,8 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// A record is a value in the file: a checksum, the revision that wrote it, and the value itself. The
-// checksum is over the key too, so that a record which strays to another key is noticed.
+// A record is a value in the file: a checksum, the revision that wrote it, and the value itself. The checksum
+// covers the key too, so that a record under a wrong key is noticed.
 const recordHead = 4 + 8
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -22,10 +22,11 @@ func encodeRecord(key string, rev int64, value []byte) []byte {
 	return b
 }
 
-// decodeRecord returns a pair of its own: bbolt's bytes are valid only inside the transaction.
+// decodeRecord returns the pair of a record. It copies the bytes, because bbolt's are valid only inside the
+// transaction.
 func (db *DB) decodeRecord(key, b []byte) (kv.Pair, error) {
-	if !soundRecord(key, b) {
-		return kv.Pair{}, db.corrupt(cloud.Errorf(cloud.Internal, "record %q fails its checksum", key))
+	if !recordIsIntact(key, b) {
+		return kv.Pair{}, db.corrupt(cloud.Errorf(cloud.Internal, "record %q has a wrong checksum", key))
 	}
 	return kv.Pair{
 		Key:   string(key),
@@ -34,7 +35,7 @@ func (db *DB) decodeRecord(key, b []byte) (kv.Pair, error) {
 	}, nil
 }
 
-func soundRecord(key, b []byte) bool {
+func recordIsIntact(key, b []byte) bool {
 	return len(b) >= recordHead && binary.BigEndian.Uint32(b) == checksum(key, b)
 }
 

@@ -28,20 +28,21 @@ func (db *DB) viewLocked(fn func(*bbolt.Tx) error) error {
 	if db.bolt == nil {
 		return cloud.Errorf(cloud.Unavailable, "the store %s cannot be read until its disk can be written again", db.path)
 	}
-	err := guard(func() error { return db.bolt.View(fn) })
+	err := catchPanic(func() error { return db.bolt.View(fn) })
 	if e := (*cloud.Error)(nil); err == nil || errors.As(err, &e) {
 		return err
 	}
 	return cloud.Errorf(cloud.Unavailable, "the store %s cannot be read: %w", db.path, err)
 }
 
-// write runs fn in a transaction and returns once it is durable. An error of fn undoes it. Any other
-// is Unavailable, and leaves the file as it was before. db.mu is held.
+// write runs fn in a transaction and returns when that is durable. If fn returns an error, the transaction is
+// rolled back and write returns that error. Other errors are Unavailable; they leave the file as before.
+// db.mu must be held.
 func (db *DB) write(fn func(*bbolt.Tx) error) error {
 	if db.closed {
 		return kv.ErrClosed
 	}
-	if err := db.settle(); err != nil {
+	if err := db.restoreHeads(); err != nil {
 		return db.unavailable(err)
 	}
 	heads, err := db.readHeads()
@@ -53,7 +54,7 @@ func (db *DB) write(fn func(*bbolt.Tx) error) error {
 		return db.unavailable(err)
 	}
 	var refused error
-	err = guard(func() error {
+	err = catchPanic(func() error {
 		if refused = fn(tx); refused != nil {
 			return tx.Rollback()
 		}
@@ -62,37 +63,37 @@ func (db *DB) write(fn func(*bbolt.Tx) error) error {
 	if err == nil {
 		return refused
 	}
-	// bbolt has undone the transaction, unless it panicked; then this does, and frees bbolt's lock. If it
-	// panics again, closing would wait for that lock for ever.
-	if rerr := guard(tx.Rollback); rerr != nil && !errors.Is(rerr, bolterrors.ErrTxClosed) {
+	// bbolt has rolled the transaction back, unless it panicked. Then this rollback does it and releases
+	// bbolt's lock. If that panics too, closing bbolt would wait for its lock for ever, so drop it.
+	if rerr := catchPanic(tx.Rollback); rerr != nil && !errors.Is(rerr, bolterrors.ErrTxClosed) {
 		db.bolt = nil
 	}
-	db.unsettled = heads
-	if serr := db.settle(); serr != nil {
-		db.log.Warn("the store takes no writes until its disk does", "err", serr)
+	db.pendingHeads = heads
+	if serr := db.restoreHeads(); serr != nil {
+		db.log.Warn("the store accepts no writes until its disk can be written", "err", serr)
 	}
 	return db.unavailable(err)
 }
 
-// settle makes the disk agree with the last acknowledged transaction, if a commit failed since: it puts
-// the heads of that transaction back and syncs them. Until that works nothing is written. For the
-// readers it is enough that the heads are back in the page cache.
-func (db *DB) settle() error {
-	if db.unsettled == nil {
+// restoreHeads brings the file back to the last acknowledged transaction if a later commit failed: it writes
+// that transaction's heads and syncs them. Nothing else is written until this succeeds. Reading works as soon
+// as the heads are in the page cache.
+func (db *DB) restoreHeads() error {
+	if db.pendingHeads == nil {
 		return nil
 	}
 	if db.bolt != nil {
-		if err := guard(db.bolt.Close); err != nil {
+		if err := catchPanic(db.bolt.Close); err != nil {
 			db.log.Warn("close the store's file", "err", err)
 		}
 		db.bolt = nil
 	}
-	// The kernel tells each descriptor once of a write that failed earlier, so the first sync may
-	// speak of the past. Each try dirties the pages anew: a failed sync leaves them clean.
-	_, werr := db.file.WriteAt(db.unsettled, 0)
+	// Try twice: the kernel reports an earlier failed write once per descriptor, so the first sync may return
+	// an old error. Write again before the second sync, because a failed sync marks the pages as clean.
+	_, werr := db.file.WriteAt(db.pendingHeads, 0)
 	serr := unix.Fdatasync(int(db.file.Fd()))
 	if werr != nil || serr != nil {
-		_, werr = db.file.WriteAt(db.unsettled, 0)
+		_, werr = db.file.WriteAt(db.pendingHeads, 0)
 		serr = unix.Fdatasync(int(db.file.Fd()))
 	}
 	if werr != nil {
@@ -102,7 +103,7 @@ func (db *DB) settle() error {
 		return err
 	}
 	if serr == nil {
-		db.unsettled = nil
+		db.pendingHeads = nil
 	}
 	return serr
 }
@@ -123,14 +124,14 @@ func (db *DB) unavailable(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return e.WithHint("free some space on %s; the store then goes on by itself", db.dir)
 	case errors.Is(err, syscall.EIO):
-		return e.WithHint("look for errors of the disk below %s with dmesg; the store goes on once writes succeed", db.dir)
+		return e.WithHint("look for disk errors with dmesg (the disk below %s); the store goes on once writes succeed", db.dir)
 	}
 	return e
 }
 
-// guard turns a panic of bbolt, and a page of the file that cannot be read, into an error. The file is
-// mapped: without this a bad sector would end the process, and with it the routing of every app.
-func guard(fn func() error) (err error) {
+// catchPanic runs fn and turns a panic of bbolt into an error, also the memory fault of an unreadable page: the
+// file is mapped, so a bad sector would otherwise end the process and with it the routing of every app.
+func catchPanic(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {

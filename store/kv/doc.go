@@ -1,7 +1,6 @@
-// Package kv is what the store asks of an engine: keys and values that change in transactions, each at
-// a revision of its own, and a feed of those changes.
+// Package kv defines the engine that the store needs: keys and values that change in transactions, each with
+// its own revision, and a feed of those changes.
 //
-// It exists apart from the engines so that they need not know each other, and is small enough that both
-// an embedded file and a cluster of etcd can keep every word of it. The promises stand at Engine; the
-// suite in kvtest holds an engine to them.
+// It is separate from the engines so that they need not know each other. The interface is small, so that both
+// an embedded file and an etcd cluster can fulfil it. Engine documents the promises; package kvtest tests them.
 package kv

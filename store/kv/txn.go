@@ -3,17 +3,17 @@ package kv
 import "github.com/protoduction/micro/cloud"
 
 const (
-	// MaxOps is how many keys a transaction may touch, and how many conditions it may have. An engine on etcd
-	// adds one of each. etcd takes 128 unless it is told otherwise: the embedded one is started with
-	// MaxTxnOps = 4096, and one that somebody else runs needs --max-txn-ops 4096.
+	// MaxOps is how many keys a transaction may change, and how many conditions it may have. The etcd engine
+	// adds one of each. etcd's default is 128: an embedded etcd is started with MaxTxnOps = 4096, and an
+	// external one needs --max-txn-ops 4096.
 	MaxOps = 4095
-	// UsualOps is what any etcd takes. Whatever can be split without harm (what waits for one transaction
-	// together, a migration, giving up old releases) keeps to it. Only a verb that touches more in itself,
-	// such as deleting an app with a hundred hosts, goes beyond.
-	UsualOps = 127
+	// DefaultOps fits etcd's default limit. Work that can be split stays within it: requests that share a
+	// transaction, a migration, deleting old releases. Only a single verb that changes more, such as deleting
+	// an app with a hundred hosts, exceeds it.
+	DefaultOps = 127
 )
 
-// MaxBytes bounds the keys and values of one transaction: etcd takes no more in one request.
+// MaxBytes limits the keys and values of one transaction: etcd accepts no more in one request.
 const MaxBytes = 1 << 20
 
 // Txn changes keys if all its conditions hold. Each key is put or deleted once.
@@ -27,7 +27,7 @@ type Txn struct {
 type Put struct {
 	Key   string
 	Value []byte
-	Lease LeaseID // that the key is under; 0: none
+	Lease LeaseID // the lease that the key is under; 0 for none
 }
 
 // Cond is a condition on a key; make one with Absent, Present or Unchanged.
@@ -39,16 +39,16 @@ type Cond struct {
 
 const anyRev = -1
 
-// Absent holds where the key is not there.
+// Absent holds if the key does not exist.
 func Absent(key string) Cond { return Cond{key, 0} }
 
-// Present holds where the key is there.
+// Present holds if the key exists.
 func Present(key string) Cond { return Cond{key, anyRev} }
 
-// Unchanged holds where revision rev was the last to write the key (for 0: where there is none).
+// Unchanged holds if revision rev was the last to write the key; for rev 0, if the key does not exist.
 func Unchanged(key string, rev int64) Cond { return Cond{key, rev} }
 
-// Holds tells whether a key that was last written at rev (0: is not there) meets the condition.
+// Holds reports whether a key that was last written at rev meets the condition; rev is 0 for a missing key.
 func (c Cond) Holds(rev int64) bool {
 	if c.Rev == anyRev {
 		return rev != 0
@@ -56,22 +56,22 @@ func (c Cond) Holds(rev int64) bool {
 	return c.Rev == rev
 }
 
-// AnyRev reports whether the condition holds for a key that is there, whatever revision wrote it.
+// AnyRev reports whether the condition holds for any existing key, whatever revision wrote it.
 func (c Cond) AnyRev() bool { return c.Rev == anyRev }
 
-// Validate reports what no engine would take.
+// Validate returns an error if no engine would accept the transaction.
 func (t Txn) Validate() error {
 	if n := len(t.Put) + len(t.Del); n > MaxOps || len(t.If) > MaxOps {
-		return cloud.Errorf(cloud.Invalid, "a transaction of %d changes and %d conditions; %d of each is the limit", n, len(t.If), MaxOps)
+		return cloud.Errorf(cloud.Invalid, "the transaction has %d changes and %d conditions, but the limit is %d of each", n, len(t.If), MaxOps)
 	}
 	seen := make(map[string]bool, len(t.Put)+len(t.Del))
 	size := 0
 	once := func(key string) error {
 		if key == "" {
-			return cloud.Errorf(cloud.Invalid, "a transaction changes a key without a name")
+			return cloud.Errorf(cloud.Invalid, "the transaction changes an empty key")
 		}
 		if seen[key] {
-			return cloud.Errorf(cloud.Invalid, "a transaction changes key %q twice", key)
+			return cloud.Errorf(cloud.Invalid, "the transaction changes key %q twice", key)
 		}
 		seen[key] = true
 		size += len(key)
@@ -89,7 +89,7 @@ func (t Txn) Validate() error {
 		}
 	}
 	if size > MaxBytes {
-		return cloud.Errorf(cloud.Invalid, "a transaction of %d bytes; %d is the limit", size, MaxBytes)
+		return cloud.Errorf(cloud.Invalid, "the transaction has %d bytes, but the limit is %d", size, MaxBytes)
 	}
 	return nil
 }

@@ -13,31 +13,31 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// crashDir names the folder in which a test binary writes until it is killed.
+// crashDir is the environment variable with the folder in which a test binary writes until it is killed.
 const crashDir = "KVTEST_CRASH_DIR"
 
-// Main runs the tests, or is the writer of the crash test. Call it from TestMain.
+// Main runs the tests, or the writer of the crash test. Call it from TestMain.
 func Main(m *testing.M, open Open) {
 	dir := os.Getenv(crashDir)
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	fmt.Fprintln(os.Stderr, scribble(open, dir))
+	fmt.Fprintln(os.Stderr, writeUntilError(open, dir))
 	os.Exit(1)
 }
 
 // crashKeys is how many pairs of keys the writer writes in turn.
 const crashKeys = 40
 
-// scribble counts up until something fails, each number in a transaction with two keys, and prints each once it is
-// acknowledged. The values differ in length, so that pages split and merge.
-func scribble(open Open, dir string) error {
+// writeUntilError writes increasing numbers until an error, each in a transaction with two keys, and prints each
+// number when it is acknowledged. The values differ in length, so that pages split and merge.
+func writeUntilError(open Open, dir string) error {
 	e, err := open(dir)
 	if err != nil {
 		return err
 	}
 	ctx := context.Background()
-	n, err := counted(ctx, e)
+	n, err := readCounter(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func scribble(open Open, dir string) error {
 	}
 }
 
-func counted(ctx context.Context, e kv.Engine) (int, error) {
+func readCounter(ctx context.Context, e kv.Engine) (int, error) {
 	p, err := e.Get(ctx, "n")
 	if err != nil || p.Rev == 0 {
 		return 0, err
@@ -67,14 +67,14 @@ func counted(ctx context.Context, e kv.Engine) (int, error) {
 	return strconv.Atoi(string(p.Value))
 }
 
-// testCrash kills a writer again and again. What it was told is written is there; nothing is half there.
+// testCrash kills a writer repeatedly: all acknowledged transactions must be there, and none partly.
 func testCrash(t *testing.T, open Open) {
 	dir := t.TempDir() + "/s"
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range 10 {
 		acked := killWriter(t, dir, 1+r.IntN(120))
 		e := engine(t, open, dir)
-		n, err := counted(t.Context(), e)
+		n, err := readCounter(t.Context(), e)
 		if err != nil || n < acked {
 			t.Fatalf("round %d: %d was acknowledged, the store has %d (%v)", round, acked, n, err)
 		}
@@ -122,7 +122,7 @@ func killWriter(t *testing.T, dir string, n int) (acked int) {
 		acked, _ = strconv.Atoi(lines.Text())
 	}
 	killed := cmd.Process.Kill()
-	for lines.Scan() { // what it still said before it died
+	for lines.Scan() { // lines that it printed before it died
 		acked, _ = strconv.Atoi(lines.Text())
 	}
 	_ = cmd.Wait()

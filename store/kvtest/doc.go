@@ -1,3 +1,3 @@
-// Package kvtest holds every engine to the promises of kv.Engine. An engine's own tests call Run, and
-// Main in TestMain: the crash test runs the test binary again, as a writer that it kills.
+// Package kvtest tests the promises of kv.Engine for any engine. An engine's tests call Run, and Main in
+// TestMain: the crash test runs the test binary again as a writer, and kills it.
 package kvtest

@@ -9,8 +9,8 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// leaseSlack is how much later than its time a lease may end. etcd looks every half second, and a new
-// leader of its gives every lease its whole time once more.
+// leaseSlack is how late a lease may end. etcd checks every half second, and a new etcd leader renews all
+// leases once.
 const leaseSlack = 10 * time.Second
 
 func grant(t *testing.T, e kv.Engine, ttl time.Duration) kv.LeaseID {
@@ -20,7 +20,7 @@ func grant(t *testing.T, e kv.Engine, ttl time.Duration) kv.LeaseID {
 		t.Fatal(err)
 	}
 	if id == 0 {
-		t.Fatal("a lease has the number 0, which is none")
+		t.Fatal("Grant returned lease ID 0, which means no lease")
 	}
 	return id
 }
@@ -45,8 +45,8 @@ func list(t *testing.T, e kv.Engine, prefix string) string {
 	return showPairs(pairs)
 }
 
-// testLeaseEnds renews a lease beyond its time and then no more. Its keys go together, not before its time,
-// and nothing else goes.
+// testLeaseEnds renews a lease beyond its ttl and then stops. Its keys must be deleted together and not too
+// early, and no others.
 func testLeaseEnds(t *testing.T, open Open) {
 	t.Parallel()
 	e := engine(t, open, memoryDir(t))
@@ -54,7 +54,7 @@ func testLeaseEnds(t *testing.T, open Open) {
 	id, other := grant(t, e, ttl), grant(t, e, time.Minute)
 	commit(t, e, put("plain", "1", "kept", "1"))
 	commit(t, e, putUnder(id, "a", "1", "b", "1", "left", "1", "moved", "1", "kept", "2"))
-	commit(t, e, put("left", "2", "kept", "3")) // leave the lease
+	commit(t, e, put("left", "2", "kept", "3")) // removes these keys from the lease
 	last := commit(t, e, putUnder(other, "moved", "2"))
 	for began := time.Now(); time.Since(began) < ttl+ttl/2; {
 		time.Sleep(ttl / 8) //nolint:forbidigo // the lease's time has to pass
@@ -72,7 +72,7 @@ func testLeaseEnds(t *testing.T, open Open) {
 		t.Errorf("its end: %s, %v", showBatches(got), err)
 	}
 	if took < ttl-ttl/8 || took > ttl+leaseSlack {
-		t.Errorf("it ended %s after it was renewed, and has a time of %s", took, ttl)
+		t.Errorf("it ended %s after its renewal, with a ttl of %s", took, ttl)
 	}
 	if got, want := list(t, e, ""), "kept=3@0 left=2@0 moved=2@0 plain=1@0"; got != want {
 		t.Errorf("after its end: %s, want %s", got, want)
@@ -109,7 +109,7 @@ func testLeaseRevoked(t *testing.T, open Open) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	// Half of a transaction under a lease that has ended does not happen either.
+	// A transaction with one key under an ended lease must not be committed partly.
 	txn := put("c", "1")
 	txn.Put = append(txn.Put, kv.Put{Key: "d", Value: []byte("1"), Lease: id})
 	if _, err := e.Commit(t.Context(), txn); !errors.Is(err, kv.ErrNoLease) {
@@ -118,7 +118,7 @@ func testLeaseRevoked(t *testing.T, open Open) {
 	if got := list(t, e, ""); got != "" {
 		t.Errorf("put under a lease that has ended: %s", got)
 	}
-	// A deleted key has left its lease: that ends without a change.
+	// A deleted key is no longer under its lease, so that the lease ends without a change.
 	id = grant(t, e, time.Minute)
 	commit(t, e, putUnder(id, "a", "1"))
 	commit(t, e, kv.Txn{Del: []string{"a"}})
@@ -131,7 +131,7 @@ func testLeaseRevoked(t *testing.T, open Open) {
 	}
 }
 
-// testLeaseReopened: whoever held a lease in a process that has ended does not hold it for long.
+// testLeaseReopened checks that the leases of an ended process end too.
 func testLeaseReopened(t *testing.T, open Open) {
 	t.Parallel()
 	dir := memoryDir(t)
@@ -148,7 +148,7 @@ func testLeaseReopened(t *testing.T, open Open) {
 	e = engine(t, open, dir)
 	for began := time.Now(); list(t, e, "") != "b=1@0"; {
 		if time.Since(began) > time.Second+leaseSlack {
-			t.Fatalf("there is still %s", list(t, e, ""))
+			t.Fatalf("keys under an ended lease remain: %s", list(t, e, ""))
 		}
 		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // a poll, with an end
 	}
@@ -156,12 +156,12 @@ func testLeaseReopened(t *testing.T, open Open) {
 		t.Errorf("revision %d follows %d", next, last+1)
 	}
 	if got := list(t, e, ""); got != "a=2@0 b=1@0" {
-		t.Errorf("there is %s", got)
+		t.Errorf("got %s", got)
 	}
 }
 
-// testOneLeader has two candidates for one key. The second gets it when the first one's lease has ended, and
-// what the first still wants to write on the condition that it leads is refused.
+// testOneLeader lets two candidates compete for one key. The second must get it when the first one's lease has
+// ended. Then writes of the first, on the condition that it leads, must be refused.
 func testOneLeader(t *testing.T, open Open) {
 	t.Parallel()
 	e := engine(t, open, memoryDir(t))
@@ -176,7 +176,7 @@ func testOneLeader(t *testing.T, open Open) {
 		t.Fatal(err)
 	}
 	if _, err := elect(second, "second"); !errors.Is(err, kv.ErrConflict) {
-		t.Fatalf("two lead: %v", err)
+		t.Fatalf("two leaders: %v", err)
 	}
 	work := put("work", "done")
 	work.If = []kv.Cond{kv.Unchanged("leader", rev)}
@@ -190,6 +190,6 @@ func testOneLeader(t *testing.T, open Open) {
 		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // a poll, with an end
 	}
 	if _, err := e.Commit(t.Context(), work); !errors.Is(err, kv.ErrConflict) {
-		t.Errorf("one that leads no more writes: %v", err)
+		t.Errorf("a former leader can write: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// model is what an engine should be: a map, and a list of what happened.
+// model is the simplest engine: a map and a list of all changes.
 type model struct {
 	pairs map[string]kv.Pair
 	log   []kv.Batch
@@ -56,7 +56,7 @@ func (m *model) list(prefix string) []kv.Pair {
 	return pairs
 }
 
-// testModel runs the same random calls on engine and model, which must not differ.
+// testModel makes the same random calls on engine and model: the results must be equal.
 func testModel(t *testing.T, open Open) {
 	root, life := memoryDir(t), 0
 	key := rapid.SampledFrom([]string{"a", "a/b", "a/c", "b", "b/b/b", "c"})
@@ -71,7 +71,7 @@ func testModel(t *testing.T, open Open) {
 		}
 		defer func() { _ = e.Close() }()
 		m := &model{pairs: map[string]kv.Pair{}}
-		opened := 0 // the changes before need not be known any more
+		opened := 0 // length of the log at the last opening: earlier changes may be compacted
 		r.Repeat(map[string]func(*rapid.T){
 			"commit": func(r *rapid.T) {
 				var txn kv.Txn

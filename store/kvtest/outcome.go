@@ -13,9 +13,9 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// testOutcome has callers give up in the middle of their transactions. What a caller was told is so, then
-// and in the end: a success is there, and an error is not and does not come later. Where the engine does not
-// know (ErrUnknown) either may be, wholly.
+// testOutcome cancels callers in the middle of their transactions. The result that a caller got must be true, at
+// once and in the end: after success the change is there; after an error it is not and does not appear later.
+// After ErrUnknown, the change may be there or not, but not partly.
 func testOutcome(t *testing.T, open Open) {
 	e := engine(t, open, memoryDir(t))
 	const writers, each = 4, 50

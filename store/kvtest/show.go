@@ -7,7 +7,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// showPairs writes pairs as "a=1@7 b=2@9".
+// showPairs formats pairs as "a=1@7 b=2@9".
 func showPairs(pairs []kv.Pair) string {
 	var words []string
 	for _, p := range pairs {
@@ -16,7 +16,7 @@ func showPairs(pairs []kv.Pair) string {
 	return strings.Join(words, " ")
 }
 
-// showBatches writes batches as "7: a=1 -b; 8: c=".
+// showBatches formats batches as "7: a=1 -b; 8: c=".
 func showBatches(batches []kv.Batch) string {
 	var lines []string
 	for _, b := range batches {

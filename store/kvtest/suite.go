@@ -13,7 +13,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// Open opens the engine that keeps its data in dir, or makes it.
+// Open opens the engine with its data in dir, and creates it if needed.
 type Open func(dir string) (kv.Engine, error)
 
 // Run tests an engine.
@@ -43,7 +43,7 @@ func Run(t *testing.T, open Open) {
 	}
 }
 
-// memoryDir is a folder in memory where there is one: what is tested there is not about disks.
+// memoryDir returns a folder in memory, if possible, for tests that don't depend on the disk.
 func memoryDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "kv")
 	if err != nil {
@@ -89,7 +89,7 @@ func testConditions(t *testing.T, open Open) {
 		conds []kv.Cond
 		holds bool
 	}{
-		{"nothing is asked", nil, true},
+		{"no condition", nil, true},
 		{"a is as written", []kv.Cond{kv.Unchanged("a", first)}, true},
 		{"a is not that of b", []kv.Cond{kv.Unchanged("a", second)}, false},
 		{"a is there", []kv.Cond{kv.Present("a")}, true},
@@ -162,7 +162,7 @@ func testList(t *testing.T, open Open) {
 	if got, want := showPairs(pairs), "b/1=y@2 b/2=x@1 b/\xff=x@1"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	pairs[0].Value[0] = 'z' // the list is the caller's own
+	pairs[0].Value[0] = 'z' // the list must be a copy
 	if p, _ := e.Get(t.Context(), "b/1"); string(p.Value) != "y" {
 		t.Errorf("a list shares its memory with the engine: %q", p.Value)
 	}
@@ -213,7 +213,7 @@ func testManyWriters(t *testing.T, open Open) {
 	}
 }
 
-// add counts one up, or returns the conflict that kept it from that.
+// add increments a counter, or returns the conflict that prevented it.
 func add(t *testing.T, e kv.Engine) error {
 	p, err := e.Get(t.Context(), "n")
 	if err != nil {

@@ -46,7 +46,7 @@ func testWatch(t *testing.T, open Open) {
 	}
 }
 
-// testWatchMany lets watchers and writers run at once: each change arrives once and in order.
+// testWatchMany runs watchers and writers together: each change must arrive once and in order.
 func testWatchMany(t *testing.T, open Open) {
 	e := engine(t, open, memoryDir(t))
 	const writers, each, watchers = 4, 25, 3
@@ -88,7 +88,7 @@ func testWatchEnds(t *testing.T, open Open) {
 	go watch(ctx)
 	cancel()
 	if err := <-ended; err != nil {
-		t.Errorf("the caller's own end is no error: %v", err)
+		t.Errorf("the end of the caller's context is not an error: %v", err)
 	}
 	go watch(t.Context())
 	if err := e.Close(); err != nil {
@@ -118,7 +118,7 @@ func testCompaction(t *testing.T, open Open) {
 	if p, err := e.Get(t.Context(), "a"); err != nil || string(p.Value) != "4" {
 		t.Errorf("compaction took the pair: %+v, %v", p, err)
 	}
-	if err := e.Compact(t.Context(), 2); err != nil { // again, and older
+	if err := e.Compact(t.Context(), 2); err != nil { // an older revision, already compacted
 		t.Error(err)
 	}
 	_, rev, err := e.List(t.Context(), "")

@@ -18,19 +18,19 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Keys seal and open secrets. Their methods may be called from several goroutines at once.
+// Keys seals and opens secrets. It is safe for concurrent use.
 type Keys struct {
 	path       string
 	identities []age.Identity
 	recipient  age.Recipient
 }
 
-// Load reads the keys from a file, which must be its owner's alone. The error is NotFound where there is no
-// such file, and Invalid where it is open to others or holds no key.
+// Load reads the keys from a file, to which only its owner may have access. It returns NotFound if there is no
+// such file, and Invalid if others have access or the file has no key.
 func Load(path string) (*Keys, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, cloud.Errorf(cloud.NotFound, "the key file %s is not there: %w", path, err)
+		return nil, cloud.Errorf(cloud.NotFound, "the key file %s does not exist: %w", path, err)
 	}
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Unavailable, "cannot open the key file: %w", err)
@@ -41,8 +41,8 @@ func Load(path string) (*Keys, error) {
 	}
 	k := &Keys{path: path}
 	if k.identities, err = age.ParseIdentities(io.LimitReader(f, 1<<20)); err != nil {
-		// age's error would quote the line, which may be a key.
-		return nil, cloud.Errorf(cloud.Invalid, "the key file %s holds no age key, or something else too", path).WithHint("put back the key file that belongs to this cloud")
+		// Don't use age's error: it would quote the line, which may be a key.
+		return nil, cloud.Errorf(cloud.Invalid, "the key file %s must contain age keys and nothing else", path).WithHint("put back the key file that belongs to this cloud")
 	}
 	first, ok := k.identities[0].(*age.X25519Identity)
 	if !ok {
@@ -55,23 +55,23 @@ func Load(path string) (*Keys, error) {
 func checkMode(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
-		return cloud.Errorf(cloud.Unavailable, "cannot look at the key file: %w", err)
+		return cloud.Errorf(cloud.Unavailable, "cannot check the key file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return cloud.Errorf(cloud.Invalid, "the key file %s is not a file", f.Name())
+		return cloud.Errorf(cloud.Invalid, "the key file %s is not a regular file", f.Name())
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return nil
 	}
 	if int(owner.Uid) != os.Geteuid() && owner.Uid != 0 || info.Mode().Perm()&0o077 != 0 {
-		return cloud.Errorf(cloud.Invalid, "the key file %s is open to others (owner %d, mode %04o)", f.Name(), owner.Uid, info.Mode().Perm()).WithCommand("chmod 600 %s", f.Name())
+		return cloud.Errorf(cloud.Invalid, "other users have access to the key file %s (owner %d, mode %04o)", f.Name(), owner.Uid, info.Mode().Perm()).WithCommand("chmod 600 %s", f.Name())
 	}
 	return nil
 }
 
-// Make writes a new key to a file that must not be there yet. It appears whole or not at all, and is
-// durable when Make returns: what it seals from then on cannot be opened without it.
+// Make writes a new key to a file that must not exist yet. The file appears complete or not at all, and is
+// durable when Make returns, because secrets sealed with a lost key could never be opened.
 func Make(path string) (*Keys, error) {
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -79,7 +79,7 @@ func Make(path string) (*Keys, error) {
 	}
 	text := fmt.Sprintf("# The key to the secrets of a micro cloud. Without it a backup of the cloud is worth little: keep a copy,\n# and not with the backups.\n# created: %s\n# public key: %s\n%s\n", time.Now().UTC().Format(time.RFC3339), id.Recipient(), id)
 	if err := writeNew(path, text); err != nil {
-		return nil, cloud.Errorf(cloud.Unavailable, "cannot write the key file: %w", err).WithHint("choose another place for it with --key")
+		return nil, cloud.Errorf(cloud.Unavailable, "cannot write the key file: %w", err).WithHint("choose another path with --key")
 	}
 	return Load(path)
 }
@@ -94,7 +94,7 @@ func writeNew(path, text string) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	// Unlike a rename, a link never replaces a key that somebody else made meanwhile.
+	// Unlike a rename, a link never replaces a key that another process made meanwhile.
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
@@ -105,13 +105,13 @@ func writeNew(path, text string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Path is the file that the keys are from.
+// Path returns the path of the key file.
 func (k *Keys) Path() string { return k.path }
 
-// Seal makes a secret unreadable. place names where it is kept: Open needs the same.
+// Seal encrypts a secret. place is the name of the place where it is stored: Open needs the same name.
 func (k *Keys) Seal(place string, secret []byte) (cloud.Sealed, error) {
 	if strings.ContainsRune(place, 0) {
-		return "", cloud.Errorf(cloud.Internal, "seal a secret for %q: a NUL byte in the name", place)
+		return "", cloud.Errorf(cloud.Internal, "seal a secret for %q: the name has a NUL byte", place)
 	}
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, k.recipient)
@@ -127,7 +127,7 @@ func (k *Keys) Seal(place string, secret []byte) (cloud.Sealed, error) {
 	return cloud.Sealed(base64.RawStdEncoding.EncodeToString(out.Bytes())), nil
 }
 
-// Open returns a secret that was sealed for a place. The error is Invalid where it was sealed for another
+// Open decrypts a secret that was sealed for a place. It returns Invalid if the secret was sealed for another
 // place or with another key, or was changed.
 func (k *Keys) Open(place string, s cloud.Sealed) ([]byte, error) {
 	sealed, err := base64.RawStdEncoding.DecodeString(string(s))
@@ -136,7 +136,7 @@ func (k *Keys) Open(place string, s cloud.Sealed) ([]byte, error) {
 	}
 	r, err := age.Decrypt(bytes.NewReader(sealed), k.identities...)
 	if _, other := errors.AsType[*age.NoIdentityMatchError](err); other {
-		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s was sealed with another key than those in %s", place, k.path).
+		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s was sealed with a key that is not in %s", place, k.path).
 			WithHint("put back the key file that belongs to this cloud, as %s", k.path)
 	}
 	if err != nil {

@@ -19,7 +19,7 @@ func newKeys(t *testing.T) *Keys {
 	return k
 }
 
-func refused(t *testing.T, err error, code cloud.Code, part string) {
+func wantError(t *testing.T, err error, code cloud.Code, part string) {
 	t.Helper()
 	if cloud.CodeOf(err) != code || err == nil || !strings.Contains(err.Error(), part) {
 		t.Errorf("got %v (%s), want %s: %s", err, cloud.CodeOf(err), code, part)
@@ -47,7 +47,7 @@ func TestSealAndOpen(t *testing.T) {
 	a, _ := k.Seal("a", []byte("x"))
 	b, _ := k.Seal("a", []byte("x"))
 	if a == b {
-		t.Error("who sees two equal secrets knows that they are equal")
+		t.Error("two equal secrets have equal sealed texts")
 	}
 }
 
@@ -58,9 +58,9 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = k.Open("b", sealed)
-	refused(t, err, cloud.Invalid, "sealed for another place")
+	wantError(t, err, cloud.Invalid, "sealed for another place")
 	_, err = newKeys(t).Open("a", sealed)
-	refused(t, err, cloud.Invalid, "sealed with another key")
+	wantError(t, err, cloud.Invalid, "sealed with a key that is not in")
 	if !strings.Contains(cloud.HintOf(err), "put back the key file") {
 		t.Errorf("hint %q", cloud.HintOf(err))
 	}
@@ -74,11 +74,11 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for _, s := range []cloud.Sealed{"", "%", sealed[:len(sealed)-8]} {
 		_, err = k.Open("a", s)
-		refused(t, err, cloud.Invalid, "damaged")
+		wantError(t, err, cloud.Invalid, "damaged")
 	}
 }
 
-// A file with two keys seals with the first and opens what either sealed.
+// TestSeveralKeys uses a file with two keys: the first must seal, and both must open.
 func TestSeveralKeys(t *testing.T) {
 	old, next := newKeys(t), newKeys(t)
 	before, _ := old.Seal("a", []byte("1"))
@@ -110,21 +110,21 @@ func TestKeyFile(t *testing.T) {
 	}
 	before, _ := os.ReadFile(k.Path())
 	_, err := Make(k.Path())
-	refused(t, err, cloud.Unavailable, "exists")
+	wantError(t, err, cloud.Unavailable, "exists")
 	if after, _ := os.ReadFile(k.Path()); string(after) != string(before) {
 		t.Error("a key was replaced")
 	}
 	_, err = Load(filepath.Join(t.TempDir(), "none"))
-	refused(t, err, cloud.NotFound, "is not there")
+	wantError(t, err, cloud.NotFound, "does not exist")
 	_, err = Load(t.TempDir())
-	refused(t, err, cloud.Invalid, "")
+	wantError(t, err, cloud.Invalid, "")
 	for _, text := range []string{"", "# nothing\n", string(before) + "AGE-SECRET-KEY-1NONSENSE\n"} {
 		path := filepath.Join(t.TempDir(), "key")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Load(path)
-		refused(t, err, cloud.Invalid, "holds no age key")
+		wantError(t, err, cloud.Invalid, "must contain age keys")
 		if strings.Contains(err.Error(), "AGE-SECRET") {
 			t.Errorf("the error quotes the file: %v", err)
 		}
@@ -133,7 +133,7 @@ func TestKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Load(k.Path())
-	refused(t, err, cloud.Invalid, "open to others")
+	wantError(t, err, cloud.Invalid, "other users have access")
 	if cloud.HintOf(err) != "chmod 600 "+k.Path() {
 		t.Errorf("hint %q", cloud.HintOf(err))
 	}
