@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures, prints the tables and keeps them in docs/figures.md. Takes about seven minutes.
+# Measures, prints the tables and keeps them in docs/figures.md. Takes about eight minutes.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin" # knotd
 cd "$(dirname "$0")/.."
@@ -40,7 +40,7 @@ echo >>$figures
 go test ./leader ./runtime -run '^$' -bench 'OneOf|Plan' | grep '^Bench' >$table
 tee -a $figures <$table
 printf '```\n' >>$figures
-printf '\n## The router beside HAProxy\n\nCPU time per request, in the same run.\n\n```\n' >>$figures
+printf '\n## The router beside HAProxy and nginx\n\nIn the same run.\n\n```\n' >>$figures
 $as_root bin/bench-router >$table
 tee -a $figures <$table
 printf '```\n' >>$figures

@@ -47,6 +47,7 @@ for group in "$@"; do
 		;;
 	bench)
 		service_of haproxy haproxy
+		service_of nginx nginx
 		command_of wrk wrk
 		service_of knotd knot
 		command_of dnsperf dnsperf

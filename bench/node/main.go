@@ -112,11 +112,12 @@ func running(ctx context.Context, program string, rounds int) (figures []figure,
 	}
 	figures = append(figures, bytesFigure("memory of an idle node (RSS)", idle, 60<<20, "60 MiB", 1<<20, "MiB"))
 
-	answers, err := n.firstAnswers(ctx, rounds)
+	answers, bare, err := n.firstAnswers(ctx, rounds)
 	if err != nil {
 		return nil, err
 	}
-	figures = append(figures, timeFigure("image in store, to first 200", answers, 90*time.Millisecond))
+	figures = append(figures, ratioFigure("image in store, to first 200: ratio to runc run of the same program", answers, bare),
+		timeFigure("image in store, to first 200", answers, 90*time.Millisecond))
 
 	pushes, err := n.unchangedPushes(ctx, max(rounds/2, 3))
 	if err != nil {
@@ -140,6 +141,17 @@ func timeFigure(what string, times []time.Duration, bar time.Duration) figure {
 		bar:     fmt.Sprintf("≤ %.0f ms", ms(bar)),
 		reached: median <= bar,
 	}
+}
+
+// ratioFigure sets the times of one thing beside those of another, which was measured in turns with it.
+func ratioFigure(what string, times, beside []time.Duration) figure {
+	var ratios []float64
+	for i := range times {
+		ratios = append(ratios, float64(times[i])/float64(beside[i]))
+	}
+	slices.Sort(ratios)
+	least := slices.Sorted(slices.Values(beside))
+	return figure{what: what, value: fmt.Sprintf("%.2f (%.2f–%.2f) of %.0f ms", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1], ms(least[len(least)/2]))}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

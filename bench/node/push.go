@@ -16,25 +16,32 @@ import (
 )
 
 // firstAnswers measures from the request for a new app of an image that is in the store until its
-// address answers with 200.
-func (n *node) firstAnswers(ctx context.Context, rounds int) ([]time.Duration, error) {
+// address answers with 200; and in turns with it, how long `runc run` of the same program takes to answer.
+func (n *node) firstAnswers(ctx context.Context, rounds int) (times, bare []time.Duration, err error) {
 	image, err := n.helloImage(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var times []time.Duration
+	b, err := newBundle(ctx, filepath.Join(n.dir, "bundle"))
+	if err != nil {
+		return nil, nil, err
+	}
 	for i := range rounds {
 		app := cloud.AppName(fmt.Sprintf("hello%d", i))
 		took, err := n.pushImage(ctx, app, image)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		times = append(times, took)
 		if _, err := n.micro(ctx, "delete", string(app), "--yes"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		if took, err = b.run(ctx, fmt.Sprintf("micro-bench-%d-%d", n.process.Process.Pid, i)); err != nil {
+			return nil, nil, err
+		}
+		bare = append(bare, took)
 	}
-	return times, nil
+	return times, bare, nil
 }
 
 // helloImage brings the image of a small server into the node's store and returns its name there.
@@ -56,7 +63,7 @@ func (n *node) pushImage(ctx context.Context, app cloud.AppName, image string) (
 		return 0, err
 	}
 	answered := make(chan error, 1)
-	go func() { answered <- n.untilOK(ctx, string(app)+".micro.test") }()
+	go func() { answered <- untilOK(ctx, n.http, string(app)+".micro.test") }()
 	for _, err := range n.client.PushEvents(ctx, push.ID, 1) {
 		if err != nil {
 			return 0, err
@@ -66,13 +73,14 @@ func (n *node) pushImage(ctx context.Context, app cloud.AppName, image string) (
 	return time.Since(begin), err
 }
 
-func (n *node) untilOK(ctx context.Context, host string) error {
+// untilOK asks for a host at an address until the answer is 200.
+func untilOK(ctx context.Context, addr, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.http+"/", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
 		if err != nil {
 			return err
 		}

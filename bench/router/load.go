@@ -9,14 +9,14 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 const host = "shop.micro.test"
 
-// drive sends requests over a number of connections, each with one at a time, and returns how many were answered.
-func drive(ctx context.Context, addr string, l load, length time.Duration, conns int) (int64, error) {
+// drive sends requests over a number of connections, each with one at a time, and returns how long each took. It sends
+// rate requests per second, or one after the other where rate is 0.
+func drive(ctx context.Context, addr string, l load, length time.Duration, conns int, rate float64) (times, error) {
 	var head bytes.Buffer
 	method := "GET"
 	if l.upload > 0 {
@@ -30,53 +30,97 @@ func drive(ctx context.Context, addr string, l load, length time.Duration, conns
 	head.Write(make([]byte, l.upload))
 	want, err := strconv.Atoi(l.path[1:])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var n atomic.Int64
+	var mu sync.Mutex
+	var sum times
 	var first error
-	var once sync.Once
 	var all sync.WaitGroup
-	end := time.Now().Add(length)
-	for range conns {
+	begin := time.Now()
+	for i := range conns {
+		p := pace{next: begin, end: begin.Add(length)}
+		if rate > 0 {
+			p.every = time.Duration(float64(conns) / rate * float64(time.Second))
+			p.next = begin.Add(p.every * time.Duration(i) / time.Duration(conns))
+		}
 		all.Go(func() {
-			if err := one(ctx, addr, head.Bytes(), want, end, &n); err != nil {
-				once.Do(func() { first = err })
+			t, err := one(ctx, addr, head.Bytes(), want, p)
+			mu.Lock()
+			defer mu.Unlock()
+			sum = append(sum, t...)
+			if first == nil {
+				first = err
 			}
 		})
 	}
 	all.Wait()
-	return n.Load(), first
+	return sum, first
 }
 
-func one(ctx context.Context, addr string, request []byte, want int, end time.Time, n *atomic.Int64) error {
+// pace says when a connection sends its requests.
+type pace struct {
+	every     time.Duration // 0: each at once after the answer to the one before
+	next, end time.Time
+}
+
+// wait returns when the next request is due, and the time from which its duration counts: where the answer to the
+// request before came late, that is when it was due, or a slow proxy would be asked less and look fast.
+func (p *pace) wait() (from time.Time, more bool) {
+	now := time.Now()
+	if p.every == 0 {
+		return now, now.Before(p.end)
+	}
+	due := p.next
+	p.next = due.Add(p.every)
+	if !due.Before(p.end) {
+		return due, false
+	}
+	if now.Before(due) {
+		time.Sleep(due.Sub(now))
+		return time.Now(), true
+	}
+	return due, true
+}
+
+func one(ctx context.Context, addr string, request []byte, want int, p pace) (times, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.Close()
 	r := bufio.NewReaderSize(c, 128<<10)
-	for ctx.Err() == nil && time.Now().Before(end) {
-		if _, err := c.Write(request); err != nil {
-			return err
+	var t times
+	for {
+		begin, more := p.wait()
+		if !more || ctx.Err() != nil {
+			return t, ctx.Err()
 		}
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return err
+		if err := exchange(c, r, request, want); err != nil {
+			return t, err
 		}
-		if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
-			return fmt.Errorf("answer %q", line)
-		}
-		for len(line) > 2 {
-			if line, err = r.ReadSlice('\n'); err != nil {
-				return err
-			}
-		}
-		if _, err := r.Discard(want); err != nil {
-			return err
-		}
-		n.Add(1)
+		t = append(t, time.Since(begin))
 	}
-	return ctx.Err()
+}
+
+// exchange sends a request and reads an answer with a body of want bytes.
+func exchange(c net.Conn, r *bufio.Reader, request []byte, want int) error {
+	if _, err := c.Write(request); err != nil {
+		return err
+	}
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+		return fmt.Errorf("answer %q", line)
+	}
+	for len(line) > 2 {
+		if line, err = r.ReadSlice('\n'); err != nil {
+			return err
+		}
+	}
+	_, err = r.Discard(want)
+	return err
 }
 
 // serveBackend answers GET /N with N bytes, as cheaply as can be: it shares the machine with what is measured.

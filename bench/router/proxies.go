@@ -44,6 +44,59 @@ backend shop
 	return b.String()
 }
 
+// nginxConfig is Debian's nginx without an access log, with keep-alive to the backends, and with nothing buffered in
+// files. It adds the forwarding
+// fields that an app needs, and spreads as the router does. It has a worker for each processor where threads is 0.
+func nginxConfig(dir, listen string, backends []string, threads int) string {
+	var b strings.Builder
+	workers := "auto"
+	if threads > 0 {
+		workers = fmt.Sprint(threads)
+	}
+	if os.Geteuid() == 0 {
+		b.WriteString("user root;\n") // or its workers can't write into dir
+	}
+	fmt.Fprintf(&b, `daemon off;
+worker_processes %s;
+pid %s/nginx.pid;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	client_body_temp_path %[2]s/body;
+	proxy_temp_path %[2]s/proxy;
+	fastcgi_temp_path %[2]s/fastcgi;
+	uwsgi_temp_path %[2]s/uwsgi;
+	scgi_temp_path %[2]s/scgi;
+	client_body_buffer_size 64k;
+	proxy_max_temp_file_size 0;
+	keepalive_requests 1000000000;
+	upstream shop {
+		random two least_conn;
+		keepalive 64;
+		keepalive_requests 1000000000;
+`, workers, dir)
+	for _, a := range backends {
+		fmt.Fprintf(&b, "\t\tserver %s;\n", a)
+	}
+	fmt.Fprintf(&b, `	}
+	server {
+		listen %s;
+		server_name %s;
+		location / {
+			proxy_pass http://shop;
+			proxy_http_version 1.1;
+			proxy_set_header Connection "";
+			proxy_set_header Host $host;
+			proxy_set_header X-Forwarded-For $remote_addr;
+			proxy_set_header X-Forwarded-Proto http;
+			proxy_set_header X-Forwarded-Host $host;
+		}
+	}
+}
+`, listen, host)
+	return b.String()
+}
+
 // serveRouter runs the router as a node does, with its figures.
 func serveRouter(ctx context.Context, listen string, backends []string, profile string) error {
 	app := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
