@@ -18,10 +18,6 @@ import (
 var unset = map[string]string{
 	"runtime/build.Config.Executable":  "a test has another program be the build process",
 	"runtime/build.Config.IdleTimeout": "a test can't wait for a minute",
-	"router.Config.Random":             "a test wants the same choice each time",
-	"router.Config.TrustedProxies":     "a proxy in front of a node has no setting yet",
-	"router.Config.Timeout":            "the router's times have no settings yet",
-	"router.Config.MaxBody":            "the size of a body has no setting yet",
 }
 
 // TestEveryFieldIsSet says which fields of a part's configuration node never sets: an option that exists and is

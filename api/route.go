@@ -4,16 +4,17 @@ import "github.com/protoduction/micro/cloud"
 
 // Route is a path of a mapped host and where it leads.
 type Route struct {
-	Host      cloud.Host      `json:"host"`
-	Path      string          `json:"path"`
-	Group     cloud.GroupName `json:"group" doc:"Owns the host"`
-	Exposure  cloud.Exposure  `json:"exposure" enum:"internal,public"`
-	Targets   []Target        `json:"targets" nullable:"false"`
-	Sticky    *Sticky         `json:"sticky,omitempty" doc:"How clients are kept with their release; missing: they are not"`
-	Mirror    *Mirror         `json:"mirror,omitempty" doc:"Where copies of requests go"`
-	Crossfade *Crossfade      `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
-	Addresses []string        `json:"addresses" nullable:"false" doc:"URLs"`
-	Own       bool            `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
+	Host      cloud.Host        `json:"host"`
+	Path      string            `json:"path"`
+	Group     cloud.GroupName   `json:"group" doc:"Owns the host"`
+	Exposure  cloud.Exposure    `json:"exposure" enum:"internal,public"`
+	Targets   []Target          `json:"targets" nullable:"false"`
+	Sticky    *Sticky           `json:"sticky,omitempty" doc:"How clients are kept with their release; missing: they are not"`
+	Mirror    *Mirror           `json:"mirror,omitempty" doc:"Where copies of requests go"`
+	Crossfade *Crossfade        `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
+	Limits    map[string]string `json:"limits,omitempty" doc:"The route's own, by name: answer-timeout, max-body …"`
+	Addresses []string          `json:"addresses" nullable:"false" doc:"URLs"`
+	Own       bool              `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
 }
 
 // Sticky is how clients are kept with their release.
@@ -39,15 +40,16 @@ type Target struct {
 
 // Mapping leads a path of a host to an app or release.
 type Mapping struct {
-	Host    string        `json:"host" minLength:"1" maxLength:"254"`
-	Path    string        `json:"path,omitempty" maxLength:"2048" doc:"Missing: /"`
-	App     cloud.AppName `json:"app"`
-	Release int           `json:"release,omitempty" doc:"Missing: whatever is current"`
-	Weight  *int          `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent; missing: a share by its ready instances"`
-	Public  bool          `json:"public,omitempty" doc:"Answer on the public listeners too"`
-	Sticky  string        `json:"sticky,omitempty" doc:"Keep clients with their release, known by cookie, client (address) or header:NAME; none ends that; missing: as it is"`
-	Headers *bool         `json:"headers,omitempty" doc:"Whether answers carry X-Micro-Release and X-Micro-Instance; missing: as it is"`
-	Force   bool          `json:"force,omitempty" doc:"Also to a release that was superseded"`
+	Host    string            `json:"host" minLength:"1" maxLength:"254"`
+	Path    string            `json:"path,omitempty" maxLength:"2048" doc:"Missing: /"`
+	App     cloud.AppName     `json:"app"`
+	Release int               `json:"release,omitempty" doc:"Missing: whatever is current"`
+	Weight  *int              `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent; missing: a share by its ready instances"`
+	Public  bool              `json:"public,omitempty" doc:"Answer on the public listeners too"`
+	Sticky  string            `json:"sticky,omitempty" doc:"Keep clients with their release, known by cookie, client (address) or header:NAME; none ends that; missing: as it is"`
+	Headers *bool             `json:"headers,omitempty" doc:"Whether answers carry X-Micro-Release and X-Micro-Instance; missing: as it is"`
+	Limits  map[string]string `json:"limits,omitempty" doc:"Limits of the route by name, such as answer-timeout: 5m; default takes one back"`
+	Force   bool              `json:"force,omitempty" doc:"Also to a release that was superseded"`
 }
 
 // Unmapping takes a target from a route, or gives a host up.

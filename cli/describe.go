@@ -77,6 +77,14 @@ first. It answers on the internal listeners alone, unless it is --public.
   micro map shop www.example.com --public
   micro map shop@r7 www.example.com/beta
   micro map shop@r8 www.example.com --weight 5`
+	case "limits":
+		return `Without HOST they are those of routes that do not set their own, and of connections. The value default
+takes a limit back. What a limit means is in docs/networking.md.
+
+  micro limits                                  show the cloud's
+  micro limits header-timeout=5s                set one
+  micro limits www.example.com                  show a route's
+  micro limits www.example.com/api max-body=2G answer-timeout=default`
 	case "unmap":
 		return `A host without targets answers 503 until it is mapped again or given up with --release-host.`
 	case "traffic":

@@ -52,6 +52,9 @@ func targetsOf(r api.Route) string {
 	if m := r.Mirror; m != nil {
 		to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.ReleaseName))
 	}
+	for _, name := range sorted(r.Limits) {
+		to = append(to, name+" "+r.Limits[name])
+	}
 	return strings.Join(to, ", ")
 }
 
@@ -67,6 +70,7 @@ func (c *command) mapCommand() *urfave.Command {
 		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}
+	flags = append(flags, limitFlags()...)
 	return c.new("map", "APP[@rN] HOST[/PATH]", "route a host to an app or release", 2, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
@@ -82,7 +86,7 @@ func (c *command) mapCommand() *urfave.Command {
 				w := u.Int("weight")
 				m.Weight = &w
 			}
-			m.Sticky = u.String("sticky")
+			m.Sticky, m.Limits = u.String("sticky"), limitsOf(u)
 			if u.IsSet("headers") {
 				on := u.Bool("headers")
 				m.Headers = &on

@@ -33,6 +33,8 @@ func nodeFlags() []urfave.Flag {
 		"dns-upstream":    "ask `IP` for other names; may be repeated, or a file (default /etc/resolv.conf)",
 		"dns-private":     "private addresses of other names to allow: `CIDR` or a domain; may be repeated",
 		"dns-rate":        "at most `N` answers a second to each neighbouring network (default 200)",
+		"trusted-proxies": "believe proxies in `CIDR` about their clients; may be repeated (default none)",
+		"proxy-protocol":  "on: trusted proxies speak the PROXY protocol; or their `CIDR` (default off)",
 		"subnet":          "addresses of instances from `CIDR` (default a /20 that is free)",
 		"admin-group":     "members of group `NAME` may do all that root may (default micro)",
 		"log-limit":       "keep at most `SIZE` of log of each app (default 64M)",

@@ -80,6 +80,8 @@ type Route struct {
 	Faded *Faded `json:"faded,omitempty"`
 	// Headers adds X-Micro-Release and X-Micro-Instance to answers.
 	Headers bool `json:"headers,omitempty"`
+	// Limits are the route's own.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 // Target is a release that a route leads to, or whatever is current where N is 0.

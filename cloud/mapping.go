@@ -15,7 +15,9 @@ type Map struct {
 	Sticky *Sticky
 	// Headers says whether answers name their release and instance; nil leaves it.
 	Headers *bool
-	Force   bool // also to a release that was superseded
+	// Limits are set by name; those that are not named stay as they are.
+	Limits map[string]string
+	Force  bool // also to a release that was superseded
 }
 
 // Map returns the changes that add a target to a route, which is made where it is new. A host belongs
@@ -64,6 +66,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		route.Sticky = m.Sticky
 	}
 	route.Headers = or(m.Headers, route.Headers)
+	if route.Limits, err = route.Limits.WithTexts(m.Limits, true); err != nil {
+		return nil, err
+	}
 	next := vhost.With(route)
 	if m.Public {
 		next.Exposure = ExposedPublic
@@ -173,6 +178,9 @@ func (s *State) mapSpec(app AppRef, routes []RouteSpec, at Stamp) ([]Change, err
 		if path, err := ParsePath(d.Path); err != nil || path != d.Path {
 			return nil, Errorf(Invalid, "route %q: %q is no clean path", string(d.Host)+d.Path, d.Path).WithHint("write it like www.example.com/path")
 		}
+		if err := d.Limits.checkRoute(); err != nil {
+			return nil, Errorf(Invalid, "route %q: %w", string(d.Host)+d.Path, err).WithHintOf(err)
+		}
 		vhost, ok := vhosts[d.Host]
 		if !ok {
 			vhost, ok = s.VirtualHost(d.Host)
@@ -193,6 +201,7 @@ func (s *State) mapSpec(app AppRef, routes []RouteSpec, at Stamp) ([]Change, err
 			}
 			route.Targets = append(slices.Clone(route.Targets), Target{ReleaseRef: app.Release(0)})
 		}
+		route.Limits = d.Limits.Or(route.Limits)
 		next := vhost.With(route)
 		if d.Public {
 			next.Exposure = ExposedPublic

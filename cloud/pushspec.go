@@ -50,6 +50,8 @@ type RouteSpec struct {
 	Path   string  `json:"path"`
 	Public bool    `json:"public,omitempty"`
 	Sticky *Sticky `json:"sticky,omitempty"`
+	// Limits are the route's. What it sets is set at each push, also of a route that is there already.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 // Defaults of what neither manifest nor parent says.

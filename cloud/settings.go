@@ -8,6 +8,8 @@ type Settings struct {
 	// RoutingSecret decides which clients of a sticky route are led where, and signs passes to releases. It
 	// must outlive restarts, and be the same on all nodes.
 	RoutingSecret Sealed `json:"routing_secret,omitempty"`
+	// Limits hold for all routes that don't set their own.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 // Sealed is a secret that only a node can open, with a key which it keeps outside its data. It may be

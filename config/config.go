@@ -23,15 +23,16 @@ const DefaultAdminGroup = "micro"
 type Node struct {
 	Data string
 	// Key is the file with the key to the cloud's secrets; "" is the place that KeyFile chooses.
-	Key    string
-	Name   cloud.NodeName
-	Domain cloud.Domain     // "" is what the cloud has, DefaultDomain where it is new
-	HTTP   []netip.AddrPort // internal listeners
-	Public []netip.AddrPort // public listeners; none unless asked for
-	DNS    []netip.AddrPort
-	Names  Names
-	Limits Limits
-	Build  Build
+	Key     string
+	Name    cloud.NodeName
+	Domain  cloud.Domain     // "" is what the cloud has, DefaultDomain where it is new
+	HTTP    []netip.AddrPort // internal listeners
+	Public  []netip.AddrPort // public listeners; none unless asked for
+	DNS     []netip.AddrPort
+	Proxies Proxies
+	Names   Names
+	Limits  Limits
+	Build   Build
 	// Registries are asked with this.
 	Registries Registries
 	// AdminGroup is the system's group whose members may do all that root may: "micro" by default.
@@ -41,7 +42,7 @@ type Node struct {
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "subnet", "admin-group", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "admin-group", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "containerd"}
 }
@@ -59,7 +60,7 @@ var notYet = map[string]string{
 type Source func(key string) (values []string, from string)
 
 // lists are the settings with several values, which one variable holds with commas between them.
-var lists = []string{"http", "https", "public-http", "public-https", "dns"}
+var lists = []string{"http", "https", "public-http", "public-https", "dns", "trusted-proxies", "proxy-protocol"}
 
 // Env reads MICRO_* variables by a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {
@@ -99,6 +100,9 @@ func Load(sources ...Source) (Node, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, n.twice()...)
+	if err := n.Proxies.check(); err != nil {
+		errs = append(errs, err)
+	}
 	return n, cloud.Join(errs...)
 }
 
@@ -170,6 +174,10 @@ func (n *Node) set(key string, values []string) error {
 		return n.Names.setPrivate(values)
 	case "dns-rate":
 		return n.Names.setRate(one)
+	case "trusted-proxies":
+		return networks(&n.Proxies.Trusted, key, values)
+	case "proxy-protocol":
+		return n.Proxies.setProtocol(values)
 	case "admin-group":
 		if one == "" || strings.ContainsAny(one, ": \t\n,") {
 			return cloud.Errorf(cloud.Invalid, "invalid group %q", last)

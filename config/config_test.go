@@ -34,6 +34,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"http=127.0.0.1:80 public-http=127.0.0.1:80", "for http and public-http"},
 		{"dns=127.0.0.1 dns=127.0.0.1:53", "address 127.0.0.1:53 is asked for twice, for dns and dns"},
 		{"http=nonsense subnet=8.8.8.0/24", "subnet"},
+		{"trusted-proxies=everybody", "is not a network or an address"},
+		{"proxy-protocol=on", "there are no trusted-proxies"},
+		{"proxy-protocol=maybe", "is not a network or an address"},
 	} {
 		if _, err := Load(flags(strings.Fields(tt.flags)...)); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want %s", tt.flags, err, tt.says)
@@ -44,6 +47,24 @@ func TestLoadRefuses(t *testing.T) {
 	} {
 		if _, err := Load(flags(strings.Fields(fine)...)); err != nil {
 			t.Errorf("%s: %v", fine, err)
+		}
+	}
+}
+
+func TestProxies(t *testing.T) {
+	for _, tt := range []struct{ flags, trusted, protocol string }{
+		{"", "[]", "[]"},
+		{"trusted-proxies=10.1.2.3/8 trusted-proxies=192.0.2.7 trusted-proxies=::ffff:192.0.2.8", "[10.0.0.0/8 192.0.2.7/32 192.0.2.8/32]", "[]"},
+		{"proxy-protocol=on trusted-proxies=2001:db8::/32", "[2001:db8::/32]", "[2001:db8::/32]"},
+		{"proxy-protocol=off trusted-proxies=10.0.0.0/8", "[10.0.0.0/8]", "[]"},
+		{"proxy-protocol=10.0.0.1", "[]", "[10.0.0.1/32]"},
+	} {
+		n, err := Load(flags(strings.Fields(tt.flags)...))
+		if got := fmt.Sprint(n.Proxies.Trusted); err != nil || got != tt.trusted {
+			t.Errorf("%s: %s, %v", tt.flags, got, err)
+		}
+		if got := fmt.Sprint(n.Proxies.Protocol); got != tt.protocol {
+			t.Errorf("%s: %s", tt.flags, got)
 		}
 	}
 }

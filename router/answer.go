@@ -102,10 +102,18 @@ func (x *exchange) sendInterim() error {
 
 // write writes to the client. Its errors have errWrite in them.
 func (x *exchange) write(b []byte) error {
-	if _, err := x.c.w.send(b, x.c.r.limits.Idle); err != nil {
+	if _, err := x.c.w.send(b, x.idleLimit()); err != nil {
 		return errors.Join(errWrite, err)
 	}
 	return nil
+}
+
+// idleLimit is how long the client may take nothing of what is written to it.
+func (x *exchange) idleLimit() time.Duration {
+	if x.limits == nil {
+		return x.c.r.limits().idle // the request could not be read
+	}
+	return x.limits.idle
 }
 
 // lost ends an exchange whose client takes no more, before its answer has begun.
@@ -232,7 +240,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 			if rest := s.Length - x.Out; rest > 0 {
 				var k int64
 				x.watchClient()
-				k, err = c.r.relay(c.w, x.up, rest, false, &patience{stall: c.r.limits.Stream})
+				k, err = c.r.relay(c.w, x.up, rest, false, &patience{stall: x.limits.stream}, x.limits.idle)
 				x.Out += k
 				if errors.Is(err, errExtra) {
 					err, whole = nil, false
@@ -290,6 +298,8 @@ func (x *exchange) broken(err error, to framing) ending {
 		x.Error = clientFault(err)
 	case c.w.gone.Load():
 		x.Error = faultClientGone.code
+	case c.w.halfExpired.Load():
+		x.Error = codeHalfClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.Error = codeTimeout
 	default:
@@ -313,7 +323,7 @@ func (x *exchange) giveBack() {
 		x.endpoint.part(w, now)
 		return
 	}
-	idle := r.limits.UpstreamIdle
+	idle := x.limits.upstreamIdle
 	if v := x.res.Get(h1.KeepAlive); v != nil {
 		idle = min(idle, keepAliveTimeout(v))
 	}
@@ -349,7 +359,7 @@ func (x *exchange) stream(b *block, at, end int, chunked, encode bool) error {
 		return err
 	}
 	for !chunked || !x.chunks.Done() {
-		if !x.up.read.renew(r.now() + int64(r.limits.Stream)) {
+		if !x.up.read.renew(r.now() + int64(x.limits.stream)) {
 			return os.ErrDeadlineExceeded
 		}
 		x.watchClient()

@@ -16,6 +16,7 @@ type choice struct {
 	fields       fields
 
 	table    *Table
+	limits   *limits // of the route, where there is one; nil before the route was looked for
 	route    *Route
 	pool     *Pool
 	endpoint *Endpoint   // that the request is counted in at
@@ -42,7 +43,7 @@ func (c *choice) reset(r *Router, from *origin, f fields) {
 	c.r, c.from, c.fields = r, from, f
 	c.host, c.target = nil, nil
 	c.table, c.route, c.pool, c.endpoint, c.tried = nil, nil, nil, nil, c.tried[:0]
-	c.pinned, c.newCookie, c.release, c.nth = false, false, cloud.ReleaseRef{}, 0
+	c.pinned, c.newCookie, c.release, c.nth, c.limits = false, false, cloud.ReleaseRef{}, 0, nil
 }
 
 // find looks up the request's route, and the release that it asks for, if any.
@@ -51,9 +52,11 @@ func (c *choice) find() fault {
 		return faultNotExposed
 	}
 	c.table = c.r.table.Load()
+	c.limits = c.table.limits
 	if c.route = c.lookup(); c.route == nil {
 		return faultUnknown
 	}
+	c.limits = c.route.limits
 	if len(c.route.apps) == 0 {
 		return fault{}
 	}
@@ -172,20 +175,4 @@ func (c *choice) unclaim() {
 func (c *choice) reject() {
 	c.tried = append(c.tried, c.endpoint)
 	c.unclaim()
-}
-
-// answerLimit is how long the app may take until its answer begins.
-func (c *choice) answerLimit() time.Duration {
-	if l := c.route.limits.Answer; l > 0 {
-		return l
-	}
-	return c.r.limits.Answer
-}
-
-// bodyLimit is how many bytes the request's body may have, 0 for any number.
-func (c *choice) bodyLimit() int64 {
-	if l := c.route.limits.Body; l > 0 {
-		return l
-	}
-	return c.r.limits.MaxBody
 }

@@ -74,20 +74,3 @@ func TestChoice(t *testing.T) {
 		}
 	}
 }
-
-// TestClientAddr: a trusted proxy's last word says who the client is, in whichever field it stands.
-func TestClientAddr(t *testing.T) {
-	f := func(trusted bool, fields given, want string) {
-		t.Helper()
-		c := choice{from: &origin{trusted: trusted, client: []byte("127.0.0.1")}, fields: fields}
-		if got := string(c.clientAddr()); got != want {
-			t.Errorf("%v: %s, want %s", fields, got, want)
-		}
-	}
-	f(false, given{"x-forwarded-for: 192.0.2.1"}, "127.0.0.1")
-	f(true, nil, "127.0.0.1")
-	f(true, given{"x-forwarded-for: 192.0.2.1"}, "192.0.2.1")
-	f(true, given{"x-forwarded-for: 192.0.2.1, 192.0.2.2"}, "192.0.2.2")
-	f(true, given{"x-forwarded-for: 192.0.2.1", "x-forwarded-for: 192.0.2.3"}, "192.0.2.3")
-	f(true, given{"x-forwarded-for: 192.0.2.1,"}, "127.0.0.1")
-}

@@ -26,6 +26,7 @@ func emptyTable() *Table {
 		view:   cloud.NewView(),
 		public: newShards[*vhost](), internal: newShards[*vhost](),
 		pools: newShards[*Pool](), endpoints: newShards[*Endpoint](),
+		limits: newLimits(cloud.Limits{}),
 	}
 }
 
@@ -39,6 +40,11 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 		Compiler: c, prev: prev, now: now, domain: now.State.Settings().Domain,
 		public: prev.public.edit(), internal: prev.internal.edit(),
 		pools: prev.pools.edit(), endpoints: prev.endpoints.edit(),
+	}
+	// A change of settings makes all routes anew, so that those which share the limits share the new ones.
+	j.limits = prev.limits
+	if set := now.State.Settings().Limits; prev.view.State.Settings().Limits != set {
+		j.limits = newLimits(set)
 	}
 	apps, vhosts, ok := now.Touched(prev.view)
 	if !ok {
@@ -57,7 +63,7 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 	return &Table{
 		view: now, domain: string(j.domain),
 		public: j.public.next, internal: j.internal.next, pools: j.pools.next, endpoints: j.endpoints.next,
-		base: prev, gone: j.gone,
+		limits: j.limits, base: prev, gone: j.gone,
 	}
 }
 
@@ -82,6 +88,7 @@ type compilation struct {
 	pools            *edit[*Pool]
 	endpoints        *edit[*Endpoint]
 	gone             []*Endpoint
+	limits           *limits
 }
 
 // everything returns all that the table before or the view has.
@@ -181,7 +188,7 @@ func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 	}
 	if len(routes) == 0 {
 		// A host without routes is kept by its owner: 503, and never another app.
-		s.routes["/"] = &Route{Host: string(h), Path: "/", turns: &turns{}}
+		s.routes["/"] = &Route{Host: string(h), Path: "/", turns: &turns{}, limits: j.limits}
 		s.longest = 1
 	}
 	s.root = s.routes["/"]
@@ -189,7 +196,11 @@ func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 }
 
 func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
-	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, sticky: newSticky(r.Sticky)}
+	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, sticky: newSticky(r.Sticky), limits: j.limits}
+	if r.Limits != (cloud.Limits{}) {
+		made.limits = newLimits(r.Limits.Or(j.now.State.Settings().Limits))
+		made.limited = r.Limits
+	}
 	var targets []target
 	for _, t := range r.Targets {
 		if !slices.Contains(made.apps, t.AppRef) {
@@ -245,11 +256,13 @@ func (j *compilation) mount(m Mount) {
 		e.dial = m.Dial
 		j.endpoints.set(id, e)
 	}
-	if s, ok := j.internal.next.lookup(string(m.Host)); ok && s.mounted == e {
+	if s, ok := j.internal.next.lookup(string(m.Host)); ok && s.mounted == e && j.limits == j.prev.limits {
 		return
 	}
+	limits := *j.limits
+	limits.answer = 24 * time.Hour
 	pool := &Pool{Release: release, Endpoints: []*Endpoint{e}}
-	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: Limits{Answer: 24 * time.Hour}}
+	r := &Route{Host: string(m.Host), Path: "/", shares: []share{{1, pool}}, turns: &turns{}, limits: &limits}
 	j.internal.set(string(m.Host), &vhost{root: r, routes: map[string]*Route{"/": r}, longest: 1, mounted: e})
 	j.public.delete(string(m.Host))
 }
@@ -290,6 +303,11 @@ func (r *Route) String() string {
 	}
 	if r.headers {
 		b.WriteString(" headers")
+	}
+	if set := r.limited.Texts(); len(set) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			fmt.Fprintf(&b, " %s=%s", name, set[name])
+		}
 	}
 	if r.sticky.by != "" {
 		fmt.Fprintf(&b, " sticky=%s%s", r.sticky.by, r.sticky.header)

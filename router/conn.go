@@ -130,7 +130,7 @@ func (c *conn) head() (int, error) {
 	if c.in == nil {
 		now := r.now()
 		c.waiting.Store(now)
-		if !c.w.read.arm(now + int64(r.limits.Idle)) {
+		if !c.w.read.arm(now + int64(r.limits().keepalive)) {
 			return 0, nil
 		}
 		// Mark the connection idle before checking for the shutdown. The shutdown does it the other way round,
@@ -158,11 +158,12 @@ func (c *conn) head() (int, error) {
 		c.waiting.Store(c.begun)
 	}
 	// One limit for the whole head: a byte now and then does not extend it.
-	if !c.w.read.arm(c.begun + int64(r.limits.Head)) {
+	limit := r.limits().head
+	if !c.w.read.arm(c.begun + int64(limit)) {
 		if !r.noWaiting.Load() {
 			return 0, nil
 		}
-		c.w.read.set(c.begun + int64(r.limits.Head))
+		c.w.read.set(c.begun + int64(limit))
 	}
 	for seen := 0; ; {
 		// An empty line before a request is ignored (RFC 9112, section 2.2).
@@ -183,7 +184,7 @@ func (c *conn) head() (int, error) {
 		case err == nil:
 			c.n += n
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.n > c.at && !c.w.read.cancelled():
-			return 0, &h1.Error{Status: 408, Reason: "the request's head did not arrive within " + r.limits.Head.String()}
+			return 0, &h1.Error{Status: 408, Reason: "the request's head did not arrive within " + limit.String()}
 		default:
 			return 0, nil
 		}

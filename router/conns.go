@@ -100,6 +100,30 @@ func (s *conns) add(c *session) bool {
 	return true
 }
 
+// move counts a connection for the client that a PROXY header names, instead of for the proxy. It returns false
+// where that client has too many.
+func (s *conns) move(c *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	client := s.client(c.peer.Addr())
+	crowd := crowdOf(&s.clients, client)
+	if most := s.limits.client; most > 0 && !c.loopback && !c.trusted && len(crowd.list) >= most && !crowd.evict() {
+		s.refused++
+		s.forget(client, "")
+		if s.limits.refused != nil {
+			s.limits.refused(c, "of one client", most)
+		}
+		return false
+	}
+	if c.places[ofClient].crowd != nil {
+		c.places[ofClient].crowd.remove(c, ofClient)
+		s.forget(c.inClient, "")
+	}
+	crowd.add(c, ofClient)
+	c.inClient = client
+	return true
+}
+
 // client is what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, as one customer gets it.
 func (*conns) client(a netip.Addr) netip.Prefix {
 	bits := 64

@@ -71,6 +71,9 @@ type exchange struct {
 	id     [2 * 16]byte
 	chunks h1.Chunks // of the answer
 
+	seen       origin // whom a trusted proxy speaks for
+	clientText [64]byte
+
 	copyOf   *Route // whose mirror gets the copy
 	up       *wire
 	upload   *upload // of a body that is sent while the answer is awaited

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // deadAddr is an address that refuses connections.
@@ -188,7 +190,7 @@ func TestHasty(t *testing.T) {
 }
 
 func TestSlowBackend(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Answer: 300 * time.Millisecond, Stream: 300 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{AnswerTimeout: cloud.Duration(300 * time.Millisecond), StreamTimeout: cloud.Duration(300 * time.Millisecond)})
 	release := make(chan struct{})
 	defer close(release)
 	f.shop(rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {
@@ -356,7 +358,7 @@ func TestExpectContinue(t *testing.T) {
 }
 
 func TestBodyLimit(t *testing.T) {
-	f := newFront(t, Config{MaxBody: 100_000})
+	f := newFront(t, Config{}, cloud.Limits{MaxBody: 100_000})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	p := dial(t, f.addr)
 	if res, _ := p.send(request("POST", "/", shopHost, "Content-Length: 100000") + strings.Repeat("x", 100_000)).answer("POST"); res.StatusCode != 200 {
@@ -373,7 +375,7 @@ func TestBodyLimit(t *testing.T) {
 
 // TestSlowBody: a body that stops coming ends the request, and the app is told by the break.
 func TestSlowBody(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Idle: 300 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{IdleTimeout: cloud.Duration(300 * time.Millisecond), KeepaliveTimeout: cloud.Duration(300 * time.Millisecond)})
 	broken := make(chan error, 1)
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.Copy(io.Discard, r.Body)

@@ -36,7 +36,7 @@ func TestRequestFields(t *testing.T) {
 	addr := echoHead(t)
 	plain := newFront(t, Config{})
 	plain.shop(addr)
-	trusting := newFront(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	trusting := newFront(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Local: func(netip.Addr) bool { return true }})
 	trusting.shop(addr)
 	f := func(front *front, fields, want string) {
 		t.Helper()

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // front is a router that runs, with what it was told about.
@@ -58,13 +60,17 @@ func (s *seen) next(t testing.TB) Exchange {
 	return x
 }
 
-func newFront(t testing.TB, cfg Config) *front {
+func newFront(t testing.TB, cfg Config, set ...cloud.Limits) *front {
 	t.Helper()
 	f := &front{t: t, world: newWorld(), seen: &seen{}}
 	if cfg.Recorder == nil {
 		cfg.Recorder = f.seen
 	}
 	f.Router = New(cfg)
+	for _, l := range set {
+		f.world.put(&cloud.Settings{Domain: "micro.test", Limits: l})
+		f.swap()
+	}
 	f.addr = f.listen(Listener{Internal: true})
 	f.public = f.listen(Listener{})
 	t.Cleanup(func() {

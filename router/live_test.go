@@ -51,7 +51,7 @@ func TestEvents(t *testing.T) {
 
 // TestPatience: limits hold for what they are said to, and not for what comes after.
 func TestPatience(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Head: 300 * time.Millisecond, Idle: 400 * time.Millisecond, UpstreamIdle: time.Minute}})
+	f := newFront(t, Config{}, cloud.Limits{HeaderTimeout: cloud.Duration(300 * time.Millisecond), IdleTimeout: cloud.Duration(400 * time.Millisecond), KeepaliveTimeout: cloud.Duration(400 * time.Millisecond), UpstreamKeepaliveTimeout: cloud.Duration(time.Minute)})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		time.Sleep(800 * time.Millisecond)
@@ -134,7 +134,7 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestTunnelIdle(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Tunnel: 700 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{TunnelTimeout: cloud.Duration(700 * time.Millisecond)})
 	f.shop(echo(t))
 	p := upgraded(t, f)
 	begun := time.Now()

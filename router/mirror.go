@@ -183,7 +183,7 @@ func (r *Router) send(s *shadow) string {
 		return ""
 	}
 	now := r.now()
-	e.give(w, now, now+int64(r.limits.UpstreamIdle))
+	e.give(w, now, now+int64(r.limits().upstreamIdle))
 	return ""
 }
 

@@ -41,7 +41,7 @@ func (p *patience) late(now, in int64) fault {
 	return fault{408, codeBodyTimeout, fmt.Sprintf("Nothing of the request's body has arrived for %v, which is as long as the router waits.", p.stall), 0}
 }
 
-// forBody is the patience with a request's body.
-func (r *Router) forBody(answered *atomic.Bool) patience {
-	return patience{stall: r.limits.Idle, total: r.limits.Body, begun: r.now(), answered: answered}
+// forBody returns the patience with a request's body.
+func (l *limits) forBody(now int64, answered *atomic.Bool) patience {
+	return patience{stall: l.idle, total: l.body, begun: now, answered: answered}
 }

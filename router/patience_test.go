@@ -8,12 +8,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // TestDrippingBody: a body that comes a byte at a time ends after the time that there is for all of it, unless
 // the app has begun its answer; one that comes at 100 bytes a second may take as long as it likes.
 func TestDrippingBody(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Body: 600 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{BodyTimeout: cloud.Duration(600 * time.Millisecond)})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/talk" {
 			_ = http.NewResponseController(w).EnableFullDuplex()

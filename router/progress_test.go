@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // TestAnswerLimitStartsAtTheEnd: the limit for the answer runs from the end of the request, and each interim
 // answer extends it, however many there are.
 func TestAnswerLimitStartsAtTheEnd(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Answer: 600 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{AnswerTimeout: cloud.Duration(600 * time.Millisecond)})
 	f.shop(rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {
 		for {
 			q, err := http.ReadRequest(r)
@@ -125,7 +127,7 @@ func TestHalfClosedIsNotGone(t *testing.T) {
 			_ = client.CloseWrite()
 		}
 		eventually(t, func() bool { _, half := w.left(); return half })
-		w.checkGone(1)
+		w.checkGone(1, 2)
 		if got := w.gone.Load(); got != want {
 			t.Errorf("%s: gone %v", name, got)
 		}
@@ -155,8 +157,8 @@ func tcpPair(t testing.TB) (client, server *net.TCPConn) {
 
 // narrow makes a front whose sockets hold little, so that whoever is slow is noticed at once: its internal
 // listener's, and those to the app.
-func narrow(t testing.TB, cfg Config, app string) *front {
-	f := newFront(t, cfg)
+func narrow(t testing.TB, cfg Config, set cloud.Limits, app string) *front {
+	f := newFront(t, cfg, set)
 	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, narrowBuffer)
@@ -230,7 +232,7 @@ func movedBackend(t testing.TB) string {
 // TestSlowIsNotStalled: whoever takes or sends a little all the time is not cut off, whichever way the bytes
 // are moved.
 func TestSlowIsNotStalled(t *testing.T) {
-	f := narrow(t, Config{Timeout: Timeouts{Idle: 400 * time.Millisecond, Stream: 400 * time.Millisecond}}, movedBackend(t))
+	f := narrow(t, Config{}, cloud.Limits{IdleTimeout: cloud.Duration(400 * time.Millisecond), KeepaliveTimeout: cloud.Duration(400 * time.Millisecond), StreamTimeout: cloud.Duration(400 * time.Millisecond)}, movedBackend(t))
 	var all sync.WaitGroup
 	for _, path := range []string{"/length", "/chunks", "/close", "/trickle"} {
 		all.Go(func() { downloadSlowly(t, f, path) })
@@ -283,7 +285,7 @@ func downloadSlowly(t *testing.T, f *front, path string) {
 
 // TestStalled: who takes nothing any more is cut off, and that is told as what it is.
 func TestStalled(t *testing.T) {
-	f := narrow(t, Config{Timeout: Timeouts{Idle: 400 * time.Millisecond, Answer: time.Second}}, movedBackend(t))
+	f := narrow(t, Config{}, cloud.Limits{IdleTimeout: cloud.Duration(400 * time.Millisecond), KeepaliveTimeout: cloud.Duration(400 * time.Millisecond), AnswerTimeout: cloud.Duration(time.Second)}, movedBackend(t))
 	for _, path := range []string{"/length", "/chunks"} {
 		p := dial(t, f.addr)
 		_ = p.Conn.(*net.TCPConn).SetReadBuffer(narrowBuffer)
@@ -316,7 +318,7 @@ func TestStalled(t *testing.T) {
 
 // TestLimitsAreOurs: who meets a limit of the router's is told that it is one, and how long it is.
 func TestLimitsAreOurs(t *testing.T) {
-	f := newFront(t, Config{MaxBody: 100_000, Timeout: Timeouts{Head: 250 * time.Millisecond, Idle: 300 * time.Millisecond, Answer: 350 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{MaxBody: 100_000, HeaderTimeout: cloud.Duration(250 * time.Millisecond), IdleTimeout: cloud.Duration(300 * time.Millisecond), KeepaliveTimeout: cloud.Duration(300 * time.Millisecond), AnswerTimeout: cloud.Duration(350 * time.Millisecond)})
 	release := make(chan struct{})
 	defer close(release)
 	f.shop(rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {

@@ -25,10 +25,13 @@ func (x *exchange) run() ending {
 		return x.refuse(badRequest(err))
 	}
 	x.Method, x.Host, x.Target = x.req.Method, x.req.Host, x.req.Target
+	if x.c.trusted {
+		x.seeThrough()
+	}
 	if f := x.find(); f.status != 0 {
 		return x.refuse(f)
 	}
-	limit := x.bodyLimit()
+	limit := x.limits.maxBody
 	if limit > 0 && x.req.Length > limit {
 		return x.refuse(faultTooLarge(limit))
 	}
@@ -43,7 +46,7 @@ func (x *exchange) run() ending {
 			return x.refuse(f)
 		}
 	}
-	return x.send(stream, limit)
+	return x.send(stream)
 }
 
 // readBody reads a small body behind the head that is to be sent. It takes memory for what arrives, not for what
@@ -53,7 +56,7 @@ func (x *exchange) readBody(length int) fault {
 	n := min(length, len(c.unread()))
 	x.buf = append(x.buf, c.unread()[:n]...)
 	c.use(n)
-	wait := c.r.forBody(nil)
+	wait := x.limits.forBody(c.r.now(), nil)
 	for x.In = int64(n); n < length; {
 		if !c.w.read.renew(wait.until(c.r.now(), x.In)) {
 			return faultClientGone // somebody ended the connection
@@ -77,7 +80,7 @@ func (x *exchange) readBody(length int) fault {
 // send sends the request to one endpoint after the other until one answers, where that is safe: to
 // another one only if nothing was sent, or if the request is idempotent, was sent whole and no byte of
 // an answer has come.
-func (x *exchange) send(stream bool, limit int64) ending {
+func (x *exchange) send(stream bool) ending {
 	var last fault
 	begun := x.c.r.now()
 	fresh := false // an idle connection failed: no other idle one
@@ -102,7 +105,7 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		}
 		x.up = w
 		var n int
-		n, err = w.send(x.buf, x.c.r.limits.Idle)
+		n, err = w.send(x.buf, x.limits.idle)
 		x.sent = x.c.r.now()
 		if err != nil && n == 0 {
 			// The kernel took none of it: to send it again is to send it once.
@@ -116,7 +119,7 @@ func (x *exchange) send(stream bool, limit int64) ending {
 		}
 		switch {
 		case stream && err == nil:
-			x.startUpload(limit) // until its end it is up to the client
+			x.startUpload() // until its end it is up to the client
 		case err == nil && x.c.r.waits != nil:
 			x.c.r.waits.Waits(&x.Exchange)
 		}
@@ -157,7 +160,7 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 	r := x.c.r
 	x.Attempts++
 	now := r.now()
-	until := now + int64(x.answerLimit())
+	until := now + int64(x.limits.answer)
 	if !fresh {
 		var own *wire
 		if x.reuse == byItsOwner {
@@ -226,13 +229,14 @@ func (x *exchange) stillDue() bool {
 			from = max(from, ended)
 		}
 	}
-	until := from + int64(x.answerLimit())
+	until := from + int64(x.limits.answer)
 	return until > now && x.up.read.extend(until)
 }
 
 // watchClient has the watch notice when the client goes away while we wait for the upstream.
 func (x *exchange) watchClient() {
 	x.c.w.up.Store(x.up)
+	x.c.w.halfLimit.Store(int64(x.limits.halfClosed))
 	x.c.w.waiting.Store(x.c.r.now())
 }
 
@@ -240,8 +244,10 @@ func (x *exchange) awaitFault(err error) fault {
 	switch {
 	case x.c.w.gone.Load():
 		return faultClientGone
+	case x.c.w.halfExpired.Load():
+		return faultHalfClosed(x.limits.halfClosed)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return faultTimeout(x.answerLimit())
+		return faultTimeout(x.limits.answer)
 	case errors.Is(err, io.EOF):
 		return faultBroken
 	default:

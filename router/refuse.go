@@ -37,6 +37,7 @@ const (
 	codeTimeout       = "endpoint_timeout"
 	codeClientTimeout = "client_timeout"
 	codeBodyTimeout   = "request_timeout"
+	codeHalfClosed    = "half_closed_timeout"
 )
 
 func faultTimeout(limit time.Duration) fault {
@@ -45,6 +46,10 @@ func faultTimeout(limit time.Duration) fault {
 
 func faultUnread(limit time.Duration) fault {
 	return fault{504, codeTimeout, fmt.Sprintf("The app has read nothing of the request's body for %v, which is as long as the router waits.", limit), 0}
+}
+
+func faultHalfClosed(limit time.Duration) fault {
+	return fault{408, codeHalfClosed, fmt.Sprintf("The client has ended its sending side, and the app has not answered within %v after that, which is as long as the router waits.", limit), 0}
 }
 
 func faultTooLarge(limit int64) fault {

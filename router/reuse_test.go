@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // script is a backend that reads heads and no bodies, and sends what its path says, each piece 20 ms after the
@@ -271,7 +273,7 @@ func TestEchoChunkedBothWays(t *testing.T) {
 // TestRecordedAsItCame: whatever happens while a request is under way, it is recorded with its own method,
 // host, target and ID.
 func TestRecordedAsItCame(t *testing.T) {
-	f := newFront(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, MaxBody: 100_000})
+	f := newFront(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, cloud.Limits{MaxBody: 100_000})
 	release := make(chan struct{})
 	f.shop(rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {
 		for {
@@ -332,7 +334,7 @@ func TestRecordedAsItCame(t *testing.T) {
 
 // TestRefusedAsAsked: a refusal in the middle of an upload still knows what the request said that it takes.
 func TestRefusedAsAsked(t *testing.T) {
-	f := newFront(t, Config{MaxBody: 1000})
+	f := newFront(t, Config{}, cloud.Limits{MaxBody: 1000})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	p := dial(t, f.addr).send(request("POST", "/", shopHost, "Accept: text/html", "Transfer-Encoding: chunked"))
 	time.Sleep(5 * time.Millisecond)

@@ -22,27 +22,15 @@ type Config struct {
 	Mirrors  MirrorRecorder // nil: none
 	// TrustedProxies are peers whose forwarding fields are believed.
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol are peers whose connections begin with a header of the PROXY protocol.
+	ProxyProtocol []netip.Prefix
 	// Local says which peers an internal listener answers; nil is loopback only.
-	Local func(netip.Addr) bool
-	// Random returns random numbers, called by many goroutines at a time; nil is the runtime's.
-	Random  func() uint64
-	Timeout Timeouts
-	MaxBody int64 // most bytes of a request's body, 0 for no limit but the route's
-	Limits  Connections
+	Local  func(netip.Addr) bool
+	Limits Connections
 	// PassKey signs passes, and is secret; without one there are none.
 	PassKey []byte
-}
 
-// Timeouts of connections; a zero takes the default.
-type Timeouts struct {
-	Handshake    time.Duration // from the acceptance of a connection to what is spoken on it; 10 s
-	Head         time.Duration // from the first byte of a request's head to its last; 10 s
-	Idle         time.Duration // a client's connection between requests, and any stall in a transfer; 75 s
-	Body         time.Duration // of a request's body in all, if it comes at less than 100 bytes a second; 5 min
-	Answer       time.Duration // from the end of a request to the answer's head; 60 s
-	Stream       time.Duration // between two pieces of an answer; 15 min
-	Tunnel       time.Duration // an upgraded connection on which nothing moves; 1 h
-	UpstreamIdle time.Duration // an upstream connection between requests; 60 s
+	random func() uint64 // returns random numbers, called by many goroutines at a time; nil is the runtime's
 }
 
 // Connections are limits of how many connections there may be. Where one more would exceed them, the connection
@@ -60,22 +48,17 @@ type Connections struct {
 	GroupOf func(netip.Addr) string
 }
 
-type limits struct {
-	Timeouts
-	MaxBody int64
-}
-
 // Router proxies what its table says. It is made by New.
 type Router struct {
-	log      *slog.Logger
-	recorder Recorder
-	waits    WaitRecorder
-	mirrors  mirrors
-	proxies  []netip.Prefix
-	local    func(netip.Addr) bool
-	random   func() uint64
-	limits   limits
-	passKey  []byte
+	log           *slog.Logger
+	recorder      Recorder
+	waits         WaitRecorder
+	mirrors       mirrors
+	proxies       []netip.Prefix
+	proxyProtocol []netip.Prefix
+	local         func(netip.Addr) bool
+	random        func() uint64
+	passKey       []byte
 
 	epoch     time.Time
 	table     atomic.Pointer[Table]
@@ -97,9 +80,9 @@ type Router struct {
 // New returns a router with an empty table.
 func New(cfg Config) *Router {
 	r := &Router{
-		log: cfg.Logger, recorder: cfg.Recorder, waits: cfg.Waits, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies,
-		local: cfg.Local, random: cfg.Random,
-		limits: limits{cfg.Timeout, cfg.MaxBody}, passKey: cfg.PassKey,
+		log: cfg.Logger, recorder: cfg.Recorder, waits: cfg.Waits, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies, proxyProtocol: cfg.ProxyProtocol,
+		local: cfg.Local, random: cfg.random,
+		passKey: cfg.PassKey,
 		epoch:   time.Now(),
 		swapped: make(chan struct{}),
 		retired: map[cloud.InstanceID][]*Endpoint{},
@@ -112,23 +95,6 @@ func New(cfg Config) *Router {
 	}
 	if r.local == nil {
 		r.local = netip.Addr.IsLoopback
-	}
-	for _, d := range []struct {
-		v *time.Duration
-		d time.Duration
-	}{
-		{&r.limits.Handshake, 10 * time.Second},
-		{&r.limits.Head, 10 * time.Second},
-		{&r.limits.Idle, 75 * time.Second},
-		{&r.limits.Body, 5 * time.Minute},
-		{&r.limits.Answer, 60 * time.Second},
-		{&r.limits.Stream, 15 * time.Minute},
-		{&r.limits.Tunnel, time.Hour},
-		{&r.limits.UpstreamIdle, 60 * time.Second},
-	} {
-		if *d.v <= 0 {
-			*d.v = d.d
-		}
 	}
 	r.watch.now, r.watch.descriptors = r.now, &r.descriptors
 	r.descriptors.most = int64(cfg.Limits.Descriptors)
@@ -143,6 +109,9 @@ func New(cfg Config) *Router {
 
 // now is the time on the router's own clock, which never goes back: nanoseconds since it was made, never 0.
 func (r *Router) now() int64 { return int64(time.Since(r.epoch)) | 1 }
+
+// limits are the cloud's limits, for what no route is known of.
+func (r *Router) limits() *limits { return r.table.Load().limits }
 
 // Table returns the table in force.
 func (r *Router) Table() *Table { return r.table.Load() }

@@ -2,49 +2,10 @@ package router
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net"
 	"net/netip"
-	"slices"
 )
-
-// origin is who a connection is from, and what that peer may ask for.
-type origin struct {
-	peer   netip.AddrPort
-	client []byte // the peer's address as text
-	// "for=" of Forwarded: an IPv6 address in brackets and quotes.
-	forwardedFor []byte
-	scheme       string
-	internal     bool // the internal table is the one to ask
-	denied       bool // on an internal address, from a peer that has no business there
-	loopback     bool
-	trusted      bool // a proxy whose forwarding fields are believed
-}
-
-func (r *Router) origin(nc net.Conn, l *Listener) origin {
-	o := origin{scheme: l.Scheme, peer: addrPort(nc.RemoteAddr())}
-	peer, local := o.peer.Addr(), addrPort(nc.LocalAddr()).Addr()
-	o.loopback = peer.IsLoopback()
-	known := o.loopback || r.local(peer)
-	o.internal = l.Internal || known && slices.Contains(l.Inside, local)
-	o.denied = o.internal && !known
-	o.trusted = slices.ContainsFunc(r.proxies, func(p netip.Prefix) bool { return p.Contains(peer) })
-	o.client = peer.AppendTo(nil)
-	if peer.Is4() {
-		o.forwardedFor = append([]byte("for="), o.client...)
-	} else {
-		o.forwardedFor = fmt.Appendf(nil, "for=\"[%s]\"", o.client)
-	}
-	return o
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
-}
 
 // session is a client's connection from its acceptance to its end: a handshake, and then whatever protocol that
 // has agreed on.
@@ -112,16 +73,24 @@ func (s *session) run() {
 
 // handshake prepares the connection as its listener does, in the time that there is for it.
 func (s *session) handshake() (net.Conn, string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.r.limits.Handshake)
+	ctx, cancel := context.WithTimeout(context.Background(), s.r.limits().handshake)
 	defer cancel()
 	// Not every handshake looks at its context.
 	stop := context.AfterFunc(ctx, func() { _ = s.accepted.SetDeadline(longAgo) })
-	nc, protocol, err := s.listener.Handshake(ctx, s.accepted)
+	var nc net.Conn
+	var protocol string
+	err := s.readProxyHeader()
+	if err == nil {
+		nc, protocol, err = s.listener.Handshake(ctx, s.accepted)
+	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
 	return nc, protocol, err
 }
+
+// errCrowded says that the client has too many connections.
+var errCrowded = errors.New("the client has too many connections")
 
 // cleartext is the handshake of a listener without one.
 func cleartext(_ context.Context, c net.Conn) (net.Conn, string, error) { return c, protocolHTTP1, nil }

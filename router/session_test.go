@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // secured makes a listener's handshake by TLS.
@@ -40,7 +42,7 @@ func secured(t *testing.T, protocols ...string) func(context.Context, net.Conn) 
 // TestHandshake: what is spoken on a connection is agreed on after it was accepted, and everything works on it
 // as without.
 func TestHandshake(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Idle: 500 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{IdleTimeout: cloud.Duration(500 * time.Millisecond), KeepaliveTimeout: cloud.Duration(500 * time.Millisecond)})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		if r.URL.Path == "/big" {
@@ -84,7 +86,7 @@ func TestHandshake(t *testing.T) {
 
 // TestSlowHandshake: a handshake has a time of its own, and neither it nor a shutdown waits for a silent client.
 func TestSlowHandshake(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Handshake: 300 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{HandshakeTimeout: cloud.Duration(300 * time.Millisecond)})
 	addr := f.listen(Listener{Internal: true, Handshake: secured(t)})
 	rude := f.listen(Listener{Internal: true, Handshake: func(_ context.Context, c net.Conn) (net.Conn, string, error) {
 		b := make([]byte, 1)
@@ -97,7 +99,7 @@ func TestSlowHandshake(t *testing.T) {
 			t.Errorf("closed after %v", time.Since(begun))
 		}
 	}
-	f = newFront(t, Config{Timeout: Timeouts{Handshake: time.Hour}})
+	f = newFront(t, Config{}, cloud.Limits{HandshakeTimeout: cloud.Duration(time.Hour)})
 	p := dial(t, f.listen(Listener{Internal: true, Handshake: secured(t)}))
 	eventually(t, func() bool { return f.Stats().Connections == 1 })
 	if err := f.Shutdown(t.Context()); err != nil {

@@ -55,26 +55,9 @@ func (c *choice) client() (uint64, bool) {
 		v := c.fields.field(c.route.sticky.header, 0)
 		return c.hash(v), len(v) > 0
 	case cloud.StickyClient:
-		return c.hash(c.clientAddr()), true
+		return c.hash(c.from.client), true
 	}
 	return 0, false
-}
-
-// clientAddr returns the client's address: a trusted proxy's last word on it, or the peer's.
-func (c *choice) clientAddr() []byte {
-	addr := c.from.client
-	if !c.from.trusted {
-		return addr
-	}
-	for n := 0; ; n++ {
-		v := c.fields.field("x-forwarded-for", n)
-		if v == nil {
-			return addr
-		}
-		if last := bytes.TrimSpace(v[bytes.LastIndexByte(v, ',')+1:]); len(last) > 0 {
-			addr = last
-		}
-	}
 }
 
 // hash hashes what a client is known by. The seed is the cloud's own, so that nobody can choose a client's

@@ -59,7 +59,7 @@ func TestStickyShares(t *testing.T) {
 }
 
 func TestSticky(t *testing.T) {
-	f := newFront(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	f := newFront(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Local: func(netip.Addr) bool { return true }})
 	f.world.app("shop", 1, 2)
 	for n := 1; n <= 2; n++ {
 		f.world.up("shop", n, backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, fmt.Sprint("r", n)) }))
@@ -107,7 +107,7 @@ func TestSticky(t *testing.T) {
 		t.Errorf("without the header: %s", got)
 	}
 	route(&cloud.Sticky{By: cloud.StickyClient})
-	spread("X-Forwarded-For: 6.6.6.6, 10.0.0.%d")
+	spread("X-Forwarded-For: 6.6.6.6, 10.0.0.%d, 127.0.0.1")
 	route(&cloud.Sticky{By: cloud.StickyCookie})
 	spread("Cookie: a=b; " + cookieName + "=%032d; c=d")
 	res, got := dial(t, f.addr).send(get("/", "www.example.com")).answer("GET")

@@ -6,11 +6,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // TestStrict says on raw sockets what the running front answers to what it must not pass on.
 func TestStrict(t *testing.T) {
-	f := newFront(t, Config{Timeout: Timeouts{Head: 300 * time.Millisecond}})
+	f := newFront(t, Config{}, cloud.Limits{HeaderTimeout: cloud.Duration(300 * time.Millisecond)})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		// An app that answers before it has read the body would have its answer passed on.
 		_, _ = io.Copy(io.Discard, r.Body)

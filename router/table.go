@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"time"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/router/h1"
@@ -19,6 +18,7 @@ type Table struct {
 	public, internal *shards[*vhost]
 	pools            *shards[*Pool]     // by release, "shop@r7"
 	endpoints        *shards[*Endpoint] // by instance ID
+	limits           *limits            // of the cloud
 
 	base *Table      // what it was compiled from; cut by Swap
 	gone []*Endpoint // endpoints of base that are not in it
@@ -49,9 +49,10 @@ type Route struct {
 	plan       plan
 	turns      *turns
 	sticky     sticky
-	limits     Limits
-	mirror     *mirror // nil for none
-	headers    bool    // answers name release and instance
+	limits     *limits
+	limited    cloud.Limits // what the route itself sets of them
+	mirror     *mirror      // nil for none
+	headers    bool         // answers name release and instance
 }
 
 // share is the part of a route's requests that a pool takes.
@@ -65,12 +66,6 @@ type Pool struct {
 	Release   cloud.ReleaseRef
 	Endpoints []*Endpoint
 	hash      uint64 // of its name
-}
-
-// Limits of a route's requests. A zero takes the router's.
-type Limits struct {
-	Body   int64         // most bytes of a request's body
-	Answer time.Duration // until the answer's head has come
 }
 
 // Mount leads an internal host to a part of this process or to another one: what Dial connects to

@@ -28,7 +28,7 @@ func (x *exchange) tunnel(rest []byte) ending {
 	x.Out = int64(len(rest))
 	// What the client sent before it knew.
 	if early := c.unread(); len(early) > 0 {
-		if _, err := x.up.send(early, r.limits.Idle); err != nil {
+		if _, err := x.up.send(early, x.limits.idle); err != nil {
 			x.abandon()
 			return closing
 		}
@@ -37,12 +37,15 @@ func (x *exchange) tunnel(rest []byte) ending {
 	c.drop()
 
 	c.w.waiting.Store(0)
-	p := &pipes{r: r, client: c.w, up: x.up}
+	p := &pipes{r: r, limits: x.limits, client: c.w, up: x.up}
 	p.seen.Store(r.now())
 	up := make(chan int64, 1)
 	go func() { up <- p.copy(p.up, p.client) }()
 	x.Out += p.copy(p.client, p.up)
 	x.In += <-up
+	if p.half != nil {
+		p.half.Stop()
+	}
 	x.abandon()
 	return closing
 }
@@ -50,14 +53,16 @@ func (x *exchange) tunnel(rest []byte) ending {
 // pipes are the two directions of an upgraded connection.
 type pipes struct {
 	r          *Router
+	limits     *limits
 	client, up *wire
 	seen       atomic.Int64 // when something last came, either way
+	half       *time.Timer  // ends the tunnel of a client that has ended its sending side
 }
 
 // copy passes on what src sends. Its end is passed on too, and the other direction goes on; an error
 // ends both.
 func (p *pipes) copy(dst, src *wire) (n int64) {
-	limit := int64(p.r.limits.Tunnel)
+	limit := int64(p.limits.tunnel)
 	for {
 		if !src.read.renew(p.seen.Load() + limit) {
 			break
@@ -66,6 +71,9 @@ func (p *pipes) copy(dst, src *wire) (n int64) {
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				dst.closeWrite()
+				if half := p.limits.halfClosed; half > 0 && src == p.client {
+					p.half = time.AfterFunc(half, p.cancel)
+				}
 				return n
 			}
 			// The other direction may have been busy meanwhile.
@@ -75,14 +83,19 @@ func (p *pipes) copy(dst, src *wire) (n int64) {
 			break
 		}
 		p.seen.Store(p.r.now())
-		_, err = dst.send(b.b[:k], p.r.limits.Idle)
+		_, err = dst.send(b.b[:k], p.limits.idle)
 		p.r.bufs.put(b)
 		if err != nil {
 			break
 		}
 		n += int64(k)
 	}
+	p.cancel()
+	return n
+}
+
+// cancel ends both directions.
+func (p *pipes) cancel() {
 	p.client.cancelRead()
 	p.up.cancelRead()
-	return n
 }

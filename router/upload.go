@@ -17,8 +17,8 @@ type upload struct {
 	c        *conn
 	up       *wire
 	chunked  bool
-	length   int64       // of a body that is not chunked
-	limit    int64       // most bytes of the body, 0 for no limit
+	length   int64 // of a body that is not chunked
+	limits   *limits
 	chunks   h1.Chunks   // of the body
 	answered atomic.Bool // the app has begun its answer
 	wait     patience
@@ -30,9 +30,9 @@ type upload struct {
 	fault fault // what is the matter with the body, if anything
 }
 
-func (x *exchange) startUpload(limit int64) {
-	x.upload = &upload{c: x.c, up: x.up, chunked: x.req.Chunked, length: x.req.Length, limit: limit, finished: make(chan struct{})}
-	x.upload.wait = x.c.r.forBody(&x.upload.answered)
+func (x *exchange) startUpload() {
+	x.upload = &upload{c: x.c, up: x.up, chunked: x.req.Chunked, length: x.req.Length, limits: x.limits, finished: make(chan struct{})}
+	x.upload.wait = x.limits.forBody(x.c.r.now(), &x.upload.answered)
 	go x.upload.run()
 }
 
@@ -52,7 +52,7 @@ func (u *upload) run() {
 	case errors.Is(err, errWrite):
 		// The upstream may have answered before: whoever waits for the answer will see.
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			u.fault = faultUnread(u.c.r.limits.Idle)
+			u.fault = faultUnread(u.limits.idle)
 		}
 		u.ended.Store(-1)
 	case f.status == 0 && u.c.w.read.cancelled():
@@ -81,14 +81,14 @@ func (u *upload) sendLength() error {
 		c.use(int(n))
 		u.in = n
 	}
-	n, err := c.r.relay(u.up, c.w, u.length-u.in, true, &u.wait)
+	n, err := c.r.relay(u.up, c.w, u.length-u.in, true, &u.wait, u.limits.idle)
 	u.in += n
 	return err
 }
 
 // push writes to the upstream. Its errors have errWrite in them.
 func (u *upload) push(b []byte) error {
-	if _, err := u.up.send(b, u.c.r.limits.Idle); err != nil {
+	if _, err := u.up.send(b, u.limits.idle); err != nil {
 		return errors.Join(errWrite, err)
 	}
 	return nil
@@ -141,8 +141,8 @@ func (u *upload) sendPiece(src []byte) (used int, f fault, err error) {
 	switch {
 	case err != nil:
 		return used, badRequest(err), err
-	case u.limit > 0 && u.in > u.limit:
-		return used, faultTooLarge(u.limit), h1.ErrChunk
+	case u.limits.maxBody > 0 && u.in > u.limits.maxBody:
+		return used, faultTooLarge(u.limits.maxBody), h1.ErrChunk
 	}
 	start, stop := h1.ChunkRoom, h1.ChunkRoom
 	if n > 0 {
@@ -209,9 +209,9 @@ const (
 )
 
 // relay moves n bytes and returns how many it did. It fails where src takes longer than wait allows, or where dst
-// takes nothing; an error of dst's has errWrite in it. With exact it takes no more than n bytes from src; without,
+// takes nothing for as long as stall; an error of dst's has errWrite in it. With exact it takes no more than n bytes from src; without,
 // more are an error, after n were moved.
-func (r *Router) relay(dst, src *wire, n int64, exact bool, wait *patience) (int64, error) {
+func (r *Router) relay(dst, src *wire, n int64, exact bool, wait *patience, stall time.Duration) (int64, error) {
 	var done int64
 	for done < n {
 		now := r.now()
@@ -219,7 +219,7 @@ func (r *Router) relay(dst, src *wire, n int64, exact bool, wait *patience) (int
 			return done, os.ErrDeadlineExceeded
 		}
 		if rest := n - done; rest >= spliceBytes && dst.tcp != nil && src.tcp != nil && r.descriptors.take(pipeDescriptors) {
-			dst.write.start(now, r.limits.Idle)
+			dst.write.start(now, stall)
 			k, err := dst.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: min(rest, splicePiece)})
 			taken := dst.write.end()
 			r.descriptors.give(pipeDescriptors)
@@ -253,7 +253,7 @@ func (r *Router) relay(dst, src *wire, n int64, exact bool, wait *patience) (int
 			}
 			return done, err
 		}
-		_, err = dst.send(b.b[:min(int64(k), n-done)], r.limits.Idle)
+		_, err = dst.send(b.b[:min(int64(k), n-done)], stall)
 		extra := int64(k) > n-done
 		done += min(int64(k), n-done)
 		r.bufs.put(b)

@@ -67,7 +67,7 @@ func (h *watch) run() {
 			}
 			w.checkWrite(now)
 			if since := w.waiting.Load(); n%4 == 0 && since > 0 && now-since > int64(time.Second) {
-				w.checkGone(since)
+				w.checkGone(since, now)
 			}
 		}
 		h.mu.Unlock()
@@ -80,10 +80,20 @@ func (h *watch) run() {
 }
 
 // checkGone ends the wait for a client that has reset its connection. A client that has only ended its sending
-// side may still want the answer, and nothing tells it from one that is gone.
-func (w *wire) checkGone(since int64) {
-	if reset, _ := w.left(); !reset {
-		return
+// side may still want the answer, and nothing tells it from one that is gone: it is waited for as long as its
+// limit says.
+func (w *wire) checkGone(since, now int64) {
+	reset, half := w.left()
+	if !reset {
+		if !half {
+			return
+		}
+		if w.halfSince == 0 {
+			w.halfSince = now
+		}
+		if limit := w.halfLimit.Load(); limit == 0 || now-w.halfSince < limit {
+			return
+		}
 	}
 	up := w.up.Load()
 	if up == nil {
@@ -95,7 +105,11 @@ func (w *wire) checkGone(since int64) {
 		return
 	}
 	if at >= 0 && up.read.at.CompareAndSwap(at, cancelled) {
-		w.gone.Store(true)
+		if reset {
+			w.gone.Store(true)
+		} else {
+			w.halfExpired.Store(true)
+		}
 		_ = up.SetReadDeadline(longAgo)
 	}
 }

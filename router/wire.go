@@ -40,6 +40,11 @@ type wire struct {
 	waiting atomic.Int64
 	up      atomic.Pointer[wire]
 	gone    atomic.Bool // the client went away while it waited
+	// halfLimit is how long a client that has ended its sending side is waited for, 0 for any time; halfExpired
+	// says that it has passed. halfSince is the watch's: when it saw that the side had ended.
+	halfLimit   atomic.Int64
+	halfExpired atomic.Bool
+	halfSince   int64
 }
 
 // transfer is one direction's system call under way, kept here so that it needs no closure of its own.

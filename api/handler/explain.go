@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -258,11 +259,23 @@ func (w *way) path() bool {
 		if f := route.Crossfade; f != nil {
 			w.detail("it is being cross-faded from %s to %s", f.From.String(), f.To.String())
 		}
+		if set := route.Limits.Texts(); len(set) > 0 {
+			w.detail("limits of its own: %s", limitList(set))
+		}
 		if m := route.Mirror; m != nil {
 			w.detail("%d %% of safe requests are copied to %s", m.Percent, m.To.String())
 		}
 	}
 	return true
+}
+
+// limitList writes limits as they are set: "answer-timeout=5m, max-body=2G".
+func limitList(set map[string]string) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		texts = append(texts, name+"="+set[name])
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (w *way) route() (*cloud.Route, bool) {

@@ -117,6 +117,7 @@ func New(c Config) (*Handler, error) {
 	h.serveVerbs()
 	h.serveInstances()
 	h.serveRoutes()
+	h.serveLimits()
 	h.serveExplain()
 	h.serveFades()
 	h.servePasses()

@@ -74,6 +74,11 @@ var policy = map[string]rule{
 
 	"swap": {needs: cloud.MayExpose},
 
+	"cloud-limits":     {needs: cloud.MayRead},
+	"set-cloud-limits": {needs: cloud.MayAdminister},
+	"route-limits":     {needs: cloud.MayRead},
+	"limits":           {needs: cloud.MayExpose},
+
 	"pushes":      {needs: cloud.MayRead},
 	"push":        {needs: cloud.MayDeploy},
 	"upload":      {needs: cloud.MayDeploy, read: uploadTimeout},

@@ -31,7 +31,7 @@ func (h *Handler) serveRoutes() {
 			if m.Weight != nil {
 				target.Weighted, target.Weight = true, *m.Weight
 			}
-			mapped := cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Headers: m.Headers, Force: m.Force}
+			mapped := cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Headers: m.Headers, Limits: m.Limits, Force: m.Force}
 			if m.Sticky != "" {
 				if mapped.Sticky, err = cloud.ParseSticky(m.Sticky); err != nil {
 					return nil, "", err
@@ -259,6 +259,7 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	if m := route.Mirror; m != nil {
 		out.Mirror = &api.Mirror{ReleaseName: api.NameOf(m.To), Percent: m.Percent}
 	}
+	out.Limits = route.Limits.Texts()
 	for _, t := range route.Targets {
 		out.Targets = append(out.Targets, h.target(v, t))
 	}

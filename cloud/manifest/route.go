@@ -23,6 +23,7 @@ type (
 	ownRoute     struct {
 		public bool
 		sticky *cloud.Sticky
+		limits cloud.Limits
 	}
 )
 
@@ -94,6 +95,17 @@ func (v value) sticky(o *ownRoute) {
 		o.sticky = &cloud.Sticky{By: sticky, Header: header}
 	default:
 		v.bad("sticky %q is not one of cookie, client, header:NAME", abbreviate(s))
+	}
+}
+
+// limit reads a limit of the route's.
+func limit(k cloud.LimitKind) func(value, *ownRoute) {
+	return func(v value, o *ownRoute) {
+		if s, ok := v.word(); ok {
+			if err := k.Set(&o.limits, s); err != nil {
+				v.badErr(err)
+			}
+		}
 	}
 }
 
@@ -180,7 +192,7 @@ func (g *routing) finish(r *reader) {
 			}
 			continue
 		}
-		rt.draft.Public, rt.draft.Sticky = rt.own.public, rt.own.sticky
+		rt.draft.Public, rt.draft.Sticky, rt.draft.Limits = rt.own.public, rt.own.sticky, rt.own.limits
 		p := place{rt.draft.Host, rt.draft.Path}
 		if seen[p] {
 			r.bad(rt.at, "route %s%s is given twice", p.host, strings.TrimSuffix(p.path, "/"))

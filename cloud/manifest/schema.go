@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // key is a key of a mapping, and how its value is read into a T. Values are checked whatever the state.
@@ -189,10 +191,16 @@ func (*routeOptions) keys() ([]key[routeOptions], string) {
 }
 
 func (*ownRoute) keys() ([]key[ownRoute], string) {
-	return []key[ownRoute]{
+	keys := []key[ownRoute]{
 		{name: "public", read: value.public},
 		{name: "sticky", read: value.sticky},
-	}, "a route's x-micro"
+	}
+	for _, k := range cloud.LimitKinds {
+		if !k.Connection {
+			keys = append(keys, key[ownRoute]{name: k.Name, read: limit(k)})
+		}
+	}
+	return keys, "a route's x-micro"
 }
 
 type (
