@@ -50,7 +50,8 @@ var depends = []struct {
 	{"deploy", []string{"deploy", "api$", "cloud", "runtime$"}, "a push is carried out by whatever builds, stores and runs, behind interfaces: so it can be tested without any of them, and be begun by others than the HTTP server"},
 	{"config", []string{"config", "cloud"}, "settings are read before there is anything to set"},
 	{"hostdns", []string{"hostdns", "cloud"}, "it changes the machine that the command line runs on, where there may be no node"},
-	{"cli", []string{"cli", "api$", "cloud", "config", "hostdns"}, "the command line has no way round the API"},
+	{"hosttrust", []string{"hosttrust", "cloud"}, "it changes the machine that the command line runs on, where there may be no node"},
+	{"cli", []string{"cli", "api$", "cloud", "config", "hostdns", "hosttrust"}, "the command line has no way round the API"},
 }
 
 type pkg struct {

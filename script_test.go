@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if code, ours := child.Main(os.Args); ours {
 		os.Exit(code)
 	}
-	testscript.Main(m, map[string]func(){"micro": main, "killatsync": killAtSync})
+	testscript.Main(m, map[string]func(){"micro": main, "killatsync": killAtSync, "gofetch": goFetch})
 }
 
 // Each script in testdata/script has a node of its own, with folders, ports and a subnet that no other
@@ -69,7 +69,7 @@ func setUpNode(env *testscript.Env) error {
 	if err := os.Chmod(dir, 0o711); err != nil { // as /var/lib is
 		return err
 	}
-	http, dns, err := freePorts()
+	http, dns, https, err := freePorts()
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,7 @@ func setUpNode(env *testscript.Env) error {
 	env.Setenv("MICRO_CONFIG", filepath.Join(dir, "none.yml"))
 	env.Setenv("HTTP", strconv.Itoa(http))
 	env.Setenv("DNS", strconv.Itoa(dns))
+	env.Setenv("HTTPS", strconv.Itoa(https)) // free, for micro up --https 127.0.0.1:$HTTPS
 	env.Setenv("CI", "1")
 	source, err := os.Getwd()
 	if err != nil {
@@ -123,9 +124,9 @@ func lookPath(path, program string) (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// freePorts finds two that TCP and UDP have free, below those that the kernel gives to outgoing
+// freePorts finds three that TCP and UDP have free, below those that the kernel gives to outgoing
 // connections: a node that is started again must find its own free still.
-func freePorts() (http, dns int, err error) {
+func freePorts() (http, dns, https int, err error) {
 	free := func(port int) bool {
 		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
@@ -141,12 +142,12 @@ func freePorts() (http, dns int, err error) {
 	const first, count = 20000, 12000
 	for range 100 {
 		// Other runs of these tests look at the same time.
-		port := first + 2*rand.IntN(count/2)
-		if free(port) && free(port+1) {
-			return port, port + 1, nil
+		port := first + 4*rand.IntN(count/4)
+		if free(port) && free(port+1) && free(port+2) {
+			return port, port + 1, port + 2, nil
 		}
 	}
-	return 0, 0, errors.New("no two ports are free by TCP and UDP")
+	return 0, 0, 0, errors.New("no three ports are free by TCP and UDP")
 }
 
 // leftOnHost names what a node whose data is in dir has left behind, "" for nothing.

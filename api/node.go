@@ -17,22 +17,25 @@ type Version struct {
 
 // Node is a node's own account of itself.
 type Node struct {
-	Name     cloud.NodeName `json:"name"`
-	Version  string         `json:"version"`
-	PID      int            `json:"pid"`
-	Data     string         `json:"data" doc:"The data folder"`
-	Domain   cloud.Domain   `json:"domain" doc:"The private domain"`
-	HTTP     []string       `json:"http" nullable:"false" doc:"Addresses that the router answers on, IP:port"`
-	Public   []string       `json:"public" nullable:"false" doc:"Addresses that public hosts are answered on, IP:port"`
-	DNS      []string       `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
-	Socket   string         `json:"socket" doc:"Where the API is"`
-	Gateway  string         `json:"gateway,omitempty" doc:"The node's address as containers see it"`
-	Subnet   string         `json:"subnet,omitempty" doc:"The range of the containers' addresses"`
-	Started  time.Time      `json:"started"`
-	Ready    bool           `json:"ready" doc:"All parts run, and instances found at the start are routed to"`
-	Waiting  string         `json:"waiting,omitempty" doc:"What is not ready yet"`
-	Memory   int64          `json:"memory,omitempty" doc:"Bytes of the node that are in memory (RSS)"`
-	Warnings []string       `json:"warnings,omitempty" doc:"What whoever starts the node must know"`
+	Name    cloud.NodeName `json:"name"`
+	Version string         `json:"version"`
+	PID     int            `json:"pid"`
+	Data    string         `json:"data" doc:"The data folder"`
+	Domain  cloud.Domain   `json:"domain" doc:"The private domain"`
+	HTTP    []string       `json:"http" nullable:"false" doc:"Addresses that the router answers on, IP:port"`
+	HTTPS   []string       `json:"https" nullable:"false" doc:"Addresses that the router answers on by TLS, IP:port"`
+	Public  []string       `json:"public" nullable:"false" doc:"Addresses that public hosts are answered on, IP:port"`
+	// PublicHTTPS is not only for hosts with a certificate: it is where the others are refused.
+	PublicHTTPS []string  `json:"public_https" nullable:"false" doc:"Addresses that public hosts are answered on by TLS, IP:port"`
+	DNS         []string  `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
+	Socket      string    `json:"socket" doc:"Where the API is"`
+	Gateway     string    `json:"gateway,omitempty" doc:"The node's address as containers see it"`
+	Subnet      string    `json:"subnet,omitempty" doc:"The range of the containers' addresses"`
+	Started     time.Time `json:"started"`
+	Ready       bool      `json:"ready" doc:"All parts run, and instances found at the start are routed to"`
+	Waiting     string    `json:"waiting,omitempty" doc:"What is not ready yet"`
+	Memory      int64     `json:"memory,omitempty" doc:"Bytes of the node that are in memory (RSS)"`
+	Warnings    []string  `json:"warnings,omitempty" doc:"What whoever starts the node must know"`
 }
 
 // CheckStatus is how a check of doctor ended.

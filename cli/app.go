@@ -35,7 +35,7 @@ func (c *command) app() *urfave.App {
 		OnUsageError:           usageError,
 		Action:                 func(ctx *urfave.Context) error { return urfave.ShowAppHelp(ctx) },
 		Commands: slices.Concat(
-			of("The node", c.up(), c.downCommand(), c.doctor(), c.dns(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
+			of("The node", c.up(), c.downCommand(), c.doctor(), c.dns(), c.trust(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
 			of("Apps", c.push(), c.pushes(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
 				c.scale(), c.env(), c.restart(), c.stop(), c.start(), c.delete()),
 			of("Releases", c.releases(), c.diff(), c.promote(), c.rollback()),

@@ -20,6 +20,7 @@ type Object interface {
 // kinds are the kinds of objects that this version knows: the first part of their keys, and an empty
 // object to decode into.
 var kinds = map[string]func() Object{
+	"authorities": func() Object { return new(Authority) },
 	"apps":        func() Object { return new(App) },
 	"assignments": func() Object { return new(Assignment) },
 	"groups":      func() Object { return new(Group) },

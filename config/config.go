@@ -23,16 +23,18 @@ const DefaultAdminGroup = "micro"
 type Node struct {
 	Data string
 	// Key is the file with the key to the cloud's secrets; "" is the place that KeyFile chooses.
-	Key     string
-	Name    cloud.NodeName
-	Domain  cloud.Domain     // "" is what the cloud has, DefaultDomain where it is new
-	HTTP    []netip.AddrPort // internal listeners
-	Public  []netip.AddrPort // public listeners; none unless asked for
-	DNS     []netip.AddrPort
-	Proxies Proxies
-	Names   Names
-	Limits  Limits
-	Build   Build
+	Key    string
+	Name   cloud.NodeName
+	Domain cloud.Domain     // "" is what the cloud has, DefaultDomain where it is new
+	HTTP   []netip.AddrPort // internal listeners
+	Public []netip.AddrPort // public listeners; none unless asked for
+	// HTTPS and PublicHTTPS are the same by TLS.
+	HTTPS, PublicHTTPS []netip.AddrPort
+	DNS                []netip.AddrPort
+	Proxies            Proxies
+	Names              Names
+	Limits             Limits
+	Build              Build
 	// Registries are asked with this.
 	Registries Registries
 	// AdminGroup is the system's group whose members may do all that root may: "micro" by default.
@@ -49,10 +51,8 @@ func Keys() []string {
 
 // notYet are settings that are known and not supported: asking for one is refused, never ignored.
 var notYet = map[string]string{
-	"https":        "internal HTTPS",
-	"public-https": "the public TLS listener",
-	"join":         "joining a cloud of several nodes",
-	"containerd":   "using the host's containerd",
+	"join":       "joining a cloud of several nodes",
+	"containerd": "using the host's containerd",
 }
 
 // Source gives the values of a setting, and where they come from as a person calls it; nil where it says
@@ -112,7 +112,7 @@ func (n *Node) twice() (errs []error) {
 	for _, l := range []struct {
 		key   string
 		addrs []netip.AddrPort
-	}{{"http", n.HTTP}, {"public-http", n.Public}, {"dns", n.DNS}} {
+	}{{"http", n.HTTP}, {"https", n.HTTPS}, {"public-http", n.Public}, {"public-https", n.PublicHTTPS}, {"dns", n.DNS}} {
 		for _, a := range l.addrs {
 			before, ok := seen[a]
 			switch {
@@ -164,8 +164,12 @@ func (n *Node) set(key string, values []string) error {
 		return n.Domain.Validate()
 	case "http":
 		return addresses(&n.HTTP, values, 80, false)
+	case "https":
+		return addresses(&n.HTTPS, values, 443, false)
 	case "public-http":
 		return addresses(&n.Public, values, 80, true)
+	case "public-https":
+		return addresses(&n.PublicHTTPS, values, 443, true)
 	case "dns":
 		return addresses(&n.DNS, values, 53, false)
 	case "dns-upstream":

@@ -27,6 +27,7 @@ import (
 	"github.com/protoduction/micro/node/systemd"
 	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
+	"github.com/protoduction/micro/router/certs"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
 	"github.com/protoduction/micro/runtime/containers"
@@ -36,6 +37,7 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/boltkv"
+	"github.com/protoduction/micro/store/seal"
 )
 
 // Config is how a node is set up, and what it is given by its process.
@@ -73,7 +75,8 @@ type storage struct {
 	logs   *logs.Logs
 	events *events.Buffer
 
-	secret []byte // the cloud's routing secret
+	keys   *seal.Keys // to the cloud's secrets
+	secret []byte     // the cloud's routing secret
 
 	snapshots *cloud.Cell // the latest view
 	published *cloud.Cell // the latest view that the router and the DNS server go by
@@ -99,6 +102,8 @@ type front struct {
 	counted  *router.Figures
 	dns      *dnsd.Server
 	queries  metrics.Queries
+	local    *certs.Local
+	tls      *certs.Server
 }
 
 // services are the programs that stand on all of this.
@@ -204,6 +209,17 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 			return n.router.Serve(ctx, ln, router.Listener{Inside: n.addresses.Inside(ln)})
 		})
 	}
+	for _, ln := range n.addresses.HTTPS {
+		p.start(ctx, "TLS router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
+			return n.router.Serve(ctx, ln, router.Listener{Internal: true, Scheme: "https", Handshake: n.tls.Handshake})
+		})
+	}
+	for _, ln := range n.addresses.PublicHTTPS {
+		p.start(ctx, "public TLS router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
+			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.Inside(ln)})
+		})
+	}
+	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
 	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error { return n.api.Run(ctx, n.socket) })
 	n.status.wait("")

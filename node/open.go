@@ -53,12 +53,16 @@ func (n *Node) openData(context.Context) (err error) {
 // openAddresses binds the router's addresses: those asked for, else those of last time, else the first that is free.
 func (n *Node) openAddresses(context.Context) (err error) {
 	n.addresses, err = addresses.Bind(addresses.Config{
-		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public, Sockets: n.sockets,
+		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public,
+		HTTPS: n.cfg.HTTPS, DefaultHTTPS: n.chosen.HTTPS, PublicHTTPS: n.cfg.PublicHTTPS, Sockets: n.sockets,
 	})
 	if err != nil {
 		return err
 	}
 	n.onRelease(n.addresses.Close)
+	if taken := n.addresses.SecureTaken; taken != nil {
+		n.log.Warn("internal hosts are not answered by TLS", "err", taken)
+	}
 	if len(n.cfg.DNS) == 0 {
 		n.cfg.DNS, err = addresses.PickDNS(n.sockets.Has)
 	}
@@ -110,6 +114,9 @@ func (n *Node) openNetwork(context.Context) error {
 	if taken := n.addresses.GatewayTaken; taken != nil {
 		n.log.Warn("apps can't reach each other through the router", "err", taken)
 	}
+	if taken := n.addresses.SecureGatewayTaken; taken != nil {
+		n.log.Warn("apps can't reach each other by TLS", "err", taken)
+	}
 	return err
 }
 
@@ -143,8 +150,11 @@ func (n *Node) openNames(context.Context) error {
 		Limits: router.Connections{Descriptors: routersDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
 	})
 	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret)}
+	if err := n.openCertificates(); err != nil {
+		return err
+	}
 	n.chosen = datadir.Choices{
-		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
+		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], HTTPS: n.addresses.People(), DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
 	}
 	return n.data.Remember(n.chosen)
 }

@@ -54,6 +54,7 @@ func (n *Node) setUp(ctx context.Context) error {
 	}
 	settings := state.Settings()
 	n.cfg.Domain, n.addresses.Domain = settings.Domain, settings.Domain
+	n.keys = keys
 	n.secret, err = keys.Open(secretPlace, settings.RoutingSecret)
 	return err
 }

@@ -41,13 +41,19 @@ func (s *status) Info() api.Node {
 	info := api.Node{
 		Name: s.cfg.Name, Version: s.cfg.Version.Version, PID: os.Getpid(), Data: s.cfg.Data, Domain: s.cfg.Domain,
 		Socket: s.doctor.Data.Path(socketFile), Gateway: s.net.Gateway().String(), Subnet: s.net.Subnet().String(),
-		Started: s.started.UTC(), Memory: memory.Resident(), HTTP: []string{}, Public: []string{}, DNS: []string{},
+		Started: s.started.UTC(), Memory: memory.Resident(), HTTP: []string{}, HTTPS: []string{}, Public: []string{}, PublicHTTPS: []string{}, DNS: []string{},
 	}
 	for _, a := range s.addresses.Internal {
 		info.HTTP = append(info.HTTP, a.String())
 	}
+	for _, a := range s.addresses.Secure {
+		info.HTTPS = append(info.HTTPS, a.String())
+	}
 	for _, ln := range s.addresses.Public {
 		info.Public = append(info.Public, ln.Addr().String())
+	}
+	for _, ln := range s.addresses.PublicHTTPS {
+		info.PublicHTTPS = append(info.PublicHTTPS, ln.Addr().String())
 	}
 	for _, a := range s.cfg.DNS {
 		info.DNS = append(info.DNS, a.String())

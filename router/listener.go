@@ -14,9 +14,10 @@ import (
 type Listener struct {
 	Internal bool   // asks the internal table, for local peers only; otherwise the public one
 	Scheme   string // "http" or "https"; "" is "http"
-	// Handshake prepares an accepted connection, for example by TLS. It returns what to speak on, and the
-	// protocol that was agreed on (ALPN). nil is for cleartext, which needs none.
-	Handshake func(context.Context, net.Conn) (c net.Conn, protocol string, err error)
+	// Handshake prepares an accepted connection, for example by TLS. internal says that the connection may ask the
+	// internal table. It returns what to speak on, and the protocol that was agreed on (ALPN). nil is for cleartext,
+	// which needs none.
+	Handshake func(ctx context.Context, c net.Conn, internal bool) (to net.Conn, protocol string, err error)
 	// Inside are local addresses of a public listener on which local peers get the internal table.
 	// The connection's own local address decides, nothing that the client says.
 	Inside []netip.Addr

@@ -81,7 +81,7 @@ func (s *session) handshake() (net.Conn, string, error) {
 	var protocol string
 	err := s.readProxyHeader()
 	if err == nil {
-		nc, protocol, err = s.listener.Handshake(ctx, s.accepted)
+		nc, protocol, err = s.listener.Handshake(ctx, s.accepted, s.internal && !s.denied)
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -93,4 +93,9 @@ func (s *session) handshake() (net.Conn, string, error) {
 var errCrowded = errors.New("the client has too many connections")
 
 // cleartext is the handshake of a listener without one.
-func cleartext(_ context.Context, c net.Conn) (net.Conn, string, error) { return c, protocolHTTP1, nil }
+func cleartext(_ context.Context, c net.Conn, _ bool) (net.Conn, string, error) {
+	return c, protocolHTTP1, nil
+}
+
+// Protocols returns what is spoken on a connection, by its names in ALPN, the best first.
+func Protocols() []string { return []string{protocolHTTP1} }

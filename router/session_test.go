@@ -20,7 +20,7 @@ import (
 )
 
 // secured makes a listener's handshake by TLS.
-func secured(t *testing.T, protocols ...string) func(context.Context, net.Conn) (net.Conn, string, error) {
+func secured(t *testing.T, protocols ...string) func(context.Context, net.Conn, bool) (net.Conn, string, error) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -32,7 +32,7 @@ func secured(t *testing.T, protocols ...string) func(context.Context, net.Conn) 
 		t.Fatal(err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: protocols}
-	return func(ctx context.Context, c net.Conn) (net.Conn, string, error) {
+	return func(ctx context.Context, c net.Conn, _ bool) (net.Conn, string, error) {
 		s := tls.Server(c, config)
 		err := s.HandshakeContext(ctx)
 		return s, s.ConnectionState().NegotiatedProtocol, err
@@ -88,7 +88,7 @@ func TestHandshake(t *testing.T) {
 func TestSlowHandshake(t *testing.T) {
 	f := newFront(t, Config{}, cloud.Limits{HandshakeTimeout: cloud.Duration(300 * time.Millisecond)})
 	addr := f.listen(Listener{Internal: true, Handshake: secured(t)})
-	rude := f.listen(Listener{Internal: true, Handshake: func(_ context.Context, c net.Conn) (net.Conn, string, error) {
+	rude := f.listen(Listener{Internal: true, Handshake: func(_ context.Context, c net.Conn, _ bool) (net.Conn, string, error) {
 		b := make([]byte, 1)
 		_, err := c.Read(b) // whatever the context says
 		return c, "", err

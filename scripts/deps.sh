@@ -39,6 +39,11 @@ for group in "$@"; do
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
 		command_of ssh openssh-client
+		command_of openssl openssl
+		command_of certutil libnss3-tools
+		command_of update-ca-certificates ca-certificates
+		command_of python3 python3
+		command_of keytool default-jre-headless
 		service_of promtool prometheus
 		service_of unbound unbound
 		command_of dnsmasq dnsmasq-base

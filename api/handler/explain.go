@@ -150,7 +150,8 @@ func (w *way) anyListener() string {
 func (w *way) listener() bool {
 	const hop = "listener"
 	s := w.trace
-	if w.probe.Scheme == "https" && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return l.Port() == w.probe.Port }) {
+	secure := w.probe.Scheme == "https"
+	if secure && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return l.TLS }) {
 		return w.broken(hop, "micro explain http://"+w.probe.Host, "nothing listens for https on port %d", w.probe.Port)
 	}
 	var internal, public, elsewhere []Listener
@@ -159,7 +160,7 @@ func (w *way) listener() bool {
 			return l.Addr() == a || l.Addr().IsUnspecified() && w.here(a) && (l.Addr().Is4() == a.Is4() || l.Both)
 		})
 		switch {
-		case !reached:
+		case !reached, l.TLS != secure:
 		case l.Port() != w.probe.Port:
 			elsewhere = append(elsewhere, l)
 		case l.Public:

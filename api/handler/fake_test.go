@@ -94,6 +94,10 @@ func (f *fakes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return fmt.Sprintf("r%d for %s until %s", r.N, h, until.Format(time.RFC3339))
 }
 
+func (f *fakes) Authority(context.Context) (*cloud.Authority, error) {
+	return &cloud.Authority{Domain: "micro.test", Certificate: []byte("certificate")}, nil
+}
+
 func (f *fakes) Drop(cloud.AppRef) error { return nil }
 
 func (f *fakes) Inspect(context.Context, Probe) Trace { return f.trace }
@@ -130,7 +134,7 @@ type served struct {
 func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
-		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f,
+		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Certificates: f,
 		Volumes: f, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}

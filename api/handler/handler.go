@@ -42,6 +42,8 @@ type Config struct {
 	Passes    Passes
 	Volumes   Volumes
 
+	Certificates Certificates
+
 	Status  Status
 	Metrics Metrics
 	Disk    Disk
@@ -119,6 +121,7 @@ func New(c Config) (*Handler, error) {
 	h.serveRoutes()
 	h.serveLimits()
 	h.serveExplain()
+	h.serveCertificates()
 	h.serveFades()
 	h.servePasses()
 	h.serveStreams()

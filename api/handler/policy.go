@@ -22,16 +22,17 @@ const (
 
 // policy has every operation of the API. New fails for one that is missing here, and for one too many.
 var policy = map[string]rule{
-	"version": {needs: cloud.MayRead, early: true},
-	"openapi": {needs: cloud.MayRead, early: true},
-	"node":    {needs: cloud.MayRead, early: true},
-	"doctor":  {needs: cloud.MayRead, early: true},
-	"disk":    {needs: cloud.MayRead},
-	"metrics": {needs: cloud.MayRead},
-	"explain": {needs: cloud.MayRead},
-	"prune":   {needs: cloud.MayAdminister},
-	"down":    {needs: cloud.MayAdminister},
-	"events":  {needs: cloud.MayRead},
+	"version":   {needs: cloud.MayRead, early: true},
+	"openapi":   {needs: cloud.MayRead, early: true},
+	"node":      {needs: cloud.MayRead, early: true},
+	"doctor":    {needs: cloud.MayRead, early: true},
+	"disk":      {needs: cloud.MayRead},
+	"metrics":   {needs: cloud.MayRead},
+	"explain":   {needs: cloud.MayRead},
+	"authority": {needs: cloud.MayRead},
+	"prune":     {needs: cloud.MayAdminister},
+	"down":      {needs: cloud.MayAdminister},
+	"events":    {needs: cloud.MayRead},
 
 	"images":     {needs: cloud.MayRead},
 	"load-image": {needs: cloud.MayAdminister, read: uploadTimeout},

@@ -42,6 +42,7 @@ type Naming struct {
 type Listener struct {
 	netip.AddrPort
 	Public bool
+	TLS    bool
 	// Both says that one on all IPv6 addresses is on all of IPv4 too: a socket of systemd's is.
 	Both bool
 }

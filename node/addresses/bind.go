@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/protoduction/micro/cloud"
@@ -21,7 +22,11 @@ type Config struct {
 	// Default are those of the last start; without any, port 80 or 8080 of loopback.
 	Default []netip.AddrPort
 	Public  []netip.AddrPort
-	Sockets Sockets
+	// HTTPS, DefaultHTTPS and PublicHTTPS are the same for TLS. Without any HTTPS it is port 443 or 8443 of the addresses
+	// for HTTP; where neither is free there is none.
+	HTTPS, DefaultHTTPS []netip.AddrPort
+	PublicHTTPS         []netip.AddrPort
+	Sockets             Sockets
 }
 
 // Bound are the addresses of a node's router.
@@ -29,10 +34,13 @@ type Bound struct {
 	// HTTP are the listeners for internal hosts, and Public those for public hosts. A public one on every address
 	// of its port takes internal addresses' connections too; see Inside.
 	HTTP, Public []net.Listener
-	// Internal is where internal hosts are answered, the address for people first.
-	Internal []netip.AddrPort
-	// GatewayTaken is why containers don't reach the router; nil where they do.
-	GatewayTaken error
+	// HTTPS and PublicHTTPS are the same for TLS.
+	HTTPS, PublicHTTPS []net.Listener
+	// Internal is where internal hosts are answered, the address for people first, and Secure is where by TLS.
+	Internal, Secure []netip.AddrPort
+	// GatewayTaken is why containers don't reach the router, SecureTaken why people don't by TLS, and
+	// SecureGatewayTaken why containers don't by TLS; nil where they do.
+	GatewayTaken, SecureTaken, SecureGatewayTaken error
 	// Domain is the private domain. It is set before URLs is called: the store has it, which is opened later.
 	Domain cloud.Domain
 
@@ -55,8 +63,33 @@ func Bind(cfg Config) (*Bound, error) {
 }
 
 func (b *Bound) bind() error {
+	if err := b.bindInternal(); err != nil {
+		return err
+	}
+	for _, public := range []struct {
+		flag  string
+		addrs []netip.AddrPort
+		to    *[]net.Listener
+	}{{"public-http", b.cfg.Public, &b.Public}, {"public-https", b.cfg.PublicHTTPS, &b.PublicHTTPS}} {
+		for _, a := range public.addrs {
+			ln, err := b.listen(public.flag, a)
+			if err != nil {
+				return err
+			}
+			*public.to = append(*public.to, ln)
+		}
+	}
+	return nil
+}
+
+func (b *Bound) bindInternal() error {
 	for _, a := range b.cfg.HTTP {
-		if err := b.listenInternal(a); err != nil {
+		if err := b.listenInternal(a, false); err != nil {
+			return err
+		}
+	}
+	for _, a := range b.cfg.HTTPS {
+		if err := b.listenInternal(a, true); err != nil {
 			return err
 		}
 	}
@@ -65,28 +98,59 @@ func (b *Bound) bind() error {
 		if len(candidates) == 0 {
 			candidates = []netip.AddrPort{netip.AddrPortFrom(loopback, 80), netip.AddrPortFrom(loopback, 8080)}
 		}
-		if err := b.listenFirst(candidates); err != nil {
+		if err := b.listenFirst(candidates, false); err != nil {
 			return err
 		}
 	}
-	for _, a := range b.cfg.Public {
-		ln, err := b.listen("public-http", a)
-		if err != nil {
-			return err
+	if len(b.cfg.HTTPS) > 0 {
+		return nil
+	}
+	// Where a name leads for HTTP it must lead for HTTPS.
+	var bound []netip.Addr
+	for _, a := range b.Internal {
+		if ip := a.Addr(); !slices.Contains(bound, ip) {
+			bound = append(bound, ip)
+			if err := b.listenSecure(ip); err != nil {
+				return err
+			}
 		}
-		b.Public = append(b.Public, ln)
 	}
 	return nil
 }
 
-// BindGateway binds port 80 of the address that containers know the node by. Where something on this machine has
-// that port of every address, as web servers do, apps can't reach each other through the router; that is no
-// error, and GatewayTaken says so.
+// listenSecure binds an address for TLS that nobody asked for, at the port of the last start if that is free.
+func (b *Bound) listenSecure(ip netip.Addr) error {
+	var candidates []netip.AddrPort
+	for _, a := range b.cfg.DefaultHTTPS {
+		if a.Addr() == ip {
+			candidates = append(candidates, a)
+		}
+	}
+	for _, port := range []uint16{443, 8443} {
+		candidates = append(candidates, netip.AddrPortFrom(ip, port))
+	}
+	err := b.listenFirst(candidates, true)
+	if cloud.CodeOf(err) == cloud.Conflict {
+		b.SecureTaken, err = err, nil
+	}
+	return err
+}
+
+// BindGateway binds ports 80 and 443 of the address that containers know the node by. Where something on this
+// machine has such a port of every address, as web servers do, apps can't reach each other through the router; that
+// is no error, and GatewayTaken or SecureGatewayTaken says so.
 func (b *Bound) BindGateway(subnet netip.Prefix, gateway netip.Addr) error {
 	b.subnet, b.gateway = subnet, gateway
-	err := b.listenInternal(netip.AddrPortFrom(gateway, 80))
+	err := b.listenInternal(netip.AddrPortFrom(gateway, 80), false)
 	if cloud.CodeOf(err) == cloud.Conflict {
 		b.GatewayTaken, err = err, nil
+	}
+	if err != nil {
+		return err
+	}
+	err = b.listenInternal(netip.AddrPortFrom(gateway, 443), true)
+	if cloud.CodeOf(err) == cloud.Conflict {
+		b.SecureGatewayTaken, err = err, nil
 	}
 	for _, network := range b.Networks() {
 		b.neighbours = append(b.neighbours, network.Prefix)
@@ -96,15 +160,15 @@ func (b *Bound) BindGateway(subnet netip.Prefix, gateway netip.Addr) error {
 
 // Close gives up all addresses.
 func (b *Bound) Close() {
-	for _, ln := range append(b.HTTP, b.Public...) {
+	for _, ln := range slices.Concat(b.HTTP, b.Public, b.HTTPS, b.PublicHTTPS) {
 		ln.Close()
 	}
 }
 
 // listenFirst binds the first of the addresses that is free, and fails with what is wrong with the last.
-func (b *Bound) listenFirst(candidates []netip.AddrPort) (err error) {
+func (b *Bound) listenFirst(candidates []netip.AddrPort, secure bool) (err error) {
 	for _, a := range candidates {
-		if err = b.listenInternal(a); err == nil || cloud.CodeOf(err) != cloud.Conflict {
+		if err = b.listenInternal(a, secure); err == nil || cloud.CodeOf(err) != cloud.Conflict {
 			return err
 		}
 	}
@@ -113,23 +177,27 @@ func (b *Bound) listenFirst(candidates []netip.AddrPort) (err error) {
 
 // listenInternal binds an address for internal hosts. Where a public listener has every address of the
 // port, that one takes the connections, and the address that they came to decides which table they ask.
-func (b *Bound) listenInternal(a netip.AddrPort) error {
-	for _, p := range b.cfg.Public {
+func (b *Bound) listenInternal(a netip.AddrPort, secure bool) error {
+	flag, public, listeners, addrs := "http", b.cfg.Public, &b.HTTP, &b.Internal
+	if secure {
+		flag, public, listeners, addrs = "https", b.cfg.PublicHTTPS, &b.HTTPS, &b.Secure
+	}
+	for _, p := range public {
 		if p.Port() == a.Port() && p.Addr().IsUnspecified() {
-			b.Internal = append(b.Internal, a)
+			*addrs = append(*addrs, a)
 			return nil
 		}
 	}
-	ln, err := b.listen("http", a)
+	ln, err := b.listen(flag, a)
 	if err != nil {
 		return err
 	}
-	b.HTTP = append(b.HTTP, ln)
+	*listeners = append(*listeners, ln)
 	bound, err := netip.ParseAddrPort(ln.Addr().String())
 	if err != nil {
 		return err
 	}
-	b.Internal = append(b.Internal, bound)
+	*addrs = append(*addrs, bound)
 	return nil
 }
 
@@ -145,9 +213,12 @@ func (b *Bound) listen(flag string, a netip.AddrPort) (net.Listener, error) {
 		return ln, nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, cloud.Errorf(cloud.Conflict, "%s: port %d of %s is taken by %s", flag, a.Port(), a.Addr(), proc.Holder("tcp", a)).
-			WithHint("choose another with --%s %s", flag, netip.AddrPortFrom(a.Addr(), 8081))
+			WithHint("choose another with --%s %s", flag, netip.AddrPortFrom(a.Addr(), otherPort[flag]))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, cloud.Errorf(cloud.Invalid, "%s: this machine has no address %s", flag, a.Addr()).WithHint("ip -brief address")
 	}
 	return nil, cloud.Errorf(cloud.Unavailable, "%s: cannot listen on %s: %w", flag, a, err)
 }
+
+// otherPort is a port that is likely to be free, for each flag.
+var otherPort = map[string]uint16{"http": 8081, "public-http": 8081, "https": 8444, "public-https": 8444}

@@ -3,6 +3,7 @@ package addresses
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -12,18 +13,25 @@ import (
 type Listener struct {
 	netip.AddrPort
 	Public bool
+	TLS    bool
 	// Both says that one on all IPv6 addresses is on all of IPv4 too: a socket of systemd's is.
 	Both bool
 }
 
 // Listeners returns all addresses of the router.
 func (b *Bound) Listeners() (list []Listener) {
-	for _, a := range b.Internal {
-		list = append(list, Listener{AddrPort: a})
-	}
-	for _, ln := range b.Public {
-		if a, err := netip.ParseAddrPort(ln.Addr().String()); err == nil {
-			list = append(list, Listener{AddrPort: a, Public: true, Both: a.Addr().Is6() && takesIPv4(ln)})
+	for _, side := range []struct {
+		tls      bool
+		internal []netip.AddrPort
+		public   []net.Listener
+	}{{false, b.Internal, b.Public}, {true, b.Secure, b.PublicHTTPS}} {
+		for _, a := range side.internal {
+			list = append(list, Listener{AddrPort: a, TLS: side.tls})
+		}
+		for _, ln := range side.public {
+			if a, err := netip.ParseAddrPort(ln.Addr().String()); err == nil {
+				list = append(list, Listener{AddrPort: a, Public: true, TLS: side.tls, Both: a.Addr().Is6() && takesIPv4(ln)})
+			}
 		}
 	}
 	return list
@@ -35,7 +43,7 @@ func (b *Bound) Inside(ln net.Listener) (inside []netip.Addr) {
 	if err != nil || !at.Addr().IsUnspecified() {
 		return nil
 	}
-	for _, a := range b.Internal {
+	for _, a := range slices.Concat(b.Internal, b.Secure) {
 		if a.Port() == at.Port() {
 			inside = append(inside, a.Addr())
 		}
@@ -60,4 +68,14 @@ func takesIPv4(ln net.Listener) bool {
 		}
 	})
 	return err == nil && only == 0
+}
+
+// People returns the addresses where internal hosts are answered by TLS, but for the one of containers.
+func (b *Bound) People() (addrs []netip.AddrPort) {
+	for _, a := range b.Secure {
+		if a.Addr() != b.gateway {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
 }

@@ -12,9 +12,13 @@ import (
 // this machine, its containers, and the neighbours on each network that an internal listener is on.
 func (b *Bound) Networks() []dnsd.Network {
 	reach := dnsd.Reach{Subnet: b.subnet, Gateway: b.gateway, Own: OfMachine()}
-	for _, a := range b.Internal {
-		reach.Listeners = append(reach.Listeners, a.Addr())
-		if prefix, ok := prefixOf(a.Addr()); ok && !a.Addr().IsLoopback() && a.Addr() != b.gateway {
+	for i, a := range slices.Concat(b.Internal, b.Secure) {
+		ip := a.Addr()
+		// On loopback names lead to where HTTP is answered.
+		if !slices.Contains(reach.Listeners, ip) && (i < len(b.Internal) || !ip.IsLoopback()) {
+			reach.Listeners = append(reach.Listeners, ip)
+		}
+		if prefix, ok := prefixOf(ip); ok && !ip.IsLoopback() && ip != b.gateway && !slices.Contains(reach.Local, prefix) {
 			reach.Local = append(reach.Local, prefix)
 		}
 	}

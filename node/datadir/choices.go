@@ -14,6 +14,7 @@ import (
 type Choices struct {
 	Name   cloud.NodeName   `json:"name"`
 	HTTP   []netip.AddrPort `json:"http"`
+	HTTPS  []netip.AddrPort `json:"https,omitempty"`
 	DNS    []netip.AddrPort `json:"dns"`
 	Subnet netip.Prefix     `json:"subnet"`
 	Domain cloud.Domain     `json:"domain"` // for programs beside micro; the cloud's settings have it

@@ -38,7 +38,7 @@ const sandboxGroup = 1<<32 - 2
 //	  icmp                                          accept
 //	  udp 53, tcp 53                                accept
 //	  iifname @sandbox                              drop
-//	  tcp 80                                        accept
+//	  tcp 80, tcp 443                               accept
 //	  drop
 //	chain post (postrouting, nat)
 //	  ip saddr SUBNET oifname != m*                 masquerade
@@ -188,6 +188,7 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(input, protocol(unix.IPPROTO_TCP), port(53), accept())
 	r.rule(input, match{iifname(), lookup(s.sandbox, false)}, drop())
 	r.rule(input, protocol(unix.IPPROTO_TCP), port(80), accept())
+	r.rule(input, protocol(unix.IPPROTO_TCP), port(443), accept())
 	r.rule(input, drop())
 
 	post := r.chain("post", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
