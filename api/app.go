@@ -39,7 +39,7 @@ type Release struct {
 	Strategy  cloud.StrategyKind            `json:"strategy" enum:"rolling,cutover,recreate"`
 	Ready     int                           `json:"ready" doc:"Instances that are ready"`
 	Instances int                           `json:"instances" doc:"Instances that the formation has"`
-	Staged    bool                          `json:"staged,omitempty" doc:"Runs at its own address although no route leads to it"`
+	Staged    bool                          `json:"staged,omitempty" doc:"Runs at its own address although no route names it"`
 	Warm      *time.Time                    `json:"warm,omitempty" doc:"Until when it is kept running for a quick way back"`
 	Failure   *cloud.Failure                `json:"failure,omitempty" doc:"Why it never came up"`
 	Addresses []string                      `json:"addresses" nullable:"false" doc:"URLs of this release alone"`

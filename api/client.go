@@ -44,7 +44,7 @@ const maxSocket = 107
 func New(target string, ssh ...string) (*Client, error) {
 	u, err := url.Parse(target)
 	if err != nil {
-		return nil, cloud.Errorf(cloud.Invalid, "target %q is no URL", target).WithHint("for example unix:///var/lib/micro/micro.sock")
+		return nil, cloud.Errorf(cloud.Invalid, "target %q is not a URL", target).WithHint("for example unix:///var/lib/micro/micro.sock")
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	t := &http.Transport{ResponseHeaderTimeout: headTimeout, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, DialContext: dialer.DialContext}
@@ -73,7 +73,7 @@ func New(target string, ssh ...string) (*Client, error) {
 		t.Proxy = http.ProxyFromEnvironment
 		c.base = u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/")
 	default:
-		return nil, cloud.Errorf(cloud.Invalid, "target %q is of no known kind", target).WithHint("targets begin with unix://, ssh://, http:// or https://")
+		return nil, cloud.Errorf(cloud.Invalid, "unknown kind of target: %q", target).WithHint("targets begin with unix://, ssh://, http:// or https://")
 	}
 	if c.dial != nil {
 		c.base = "http://micro"
@@ -85,7 +85,7 @@ func New(target string, ssh ...string) (*Client, error) {
 // Connect returns a connection to the node's socket, for another client to speak over.
 func (c *Client) Connect(ctx context.Context) (net.Conn, error) {
 	if c.dial == nil {
-		return nil, cloud.Errorf(cloud.Invalid, "target %s is no socket", c.target).WithHint("for example unix:///var/lib/micro/micro.sock")
+		return nil, cloud.Errorf(cloud.Invalid, "target %s is not a socket", c.target).WithHint("for example unix:///var/lib/micro/micro.sock")
 	}
 	conn, err := c.dial(ctx)
 	if err != nil {
@@ -156,16 +156,16 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return cloud.Errorf(cloud.Unavailable, "no answer from %s in time: %w", c.target, err)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EACCES):
-		return cloud.Errorf(cloud.Denied, "may not open %s: %w", c.target, err).WithHint("use sudo, or join the group micro: sudo usermod -aG micro $USER")
+		return cloud.Errorf(cloud.Denied, "not allowed to open %s: %w", c.target, err).WithHint("use sudo, or join the group micro: sudo usermod -aG micro $USER")
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return cloud.Errorf(cloud.Unavailable, "no node answers at %s: %w", c.target, err).WithHint("sudo micro up, or set MICRO_TARGET")
 	}
 	return cloud.Errorf(cloud.Unavailable, "cannot reach %s: %w", c.target, err)
 }
 
-// Lost reports that the connection broke after a request had been sent and before its answer came: whether
+// ConnectionLost reports that the connection broke after a request had been sent and before its answer came: whether
 // it was carried out is unknown.
-func Lost(err error) bool {
+func ConnectionLost(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 

@@ -12,7 +12,7 @@ func (c *Client) Routes(ctx context.Context, g cloud.GroupName) ([]Route, error)
 	return all[Route](ctx, c, groupPath(g, "routes"), nil)
 }
 
-// Map leads a path of a host to an app or release.
+// Map routes a path of a host to an app or release.
 func (c *Client) Map(ctx context.Context, g cloud.GroupName, m Mapping) (Changed, error) {
 	return call[Changed](ctx, c, http.MethodPost, groupPath(g, "routes/map"), nil, m)
 }

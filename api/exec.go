@@ -118,7 +118,7 @@ func talk(ctx context.Context, conn io.ReadWriteCloser, s Streams) (int, error) 
 		case FrameError:
 			var problem Problem
 			if json.Unmarshal(p, &problem) != nil {
-				return 0, cloud.Errorf(cloud.Internal, "the command failed, and why cannot be read")
+				return 0, cloud.Errorf(cloud.Internal, "the command failed, and the reason cannot be read")
 			}
 			return 0, problem.Err()
 		case FrameStdin, FrameResize:

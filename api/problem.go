@@ -156,7 +156,7 @@ func ReadProblem(r *http.Response) error {
 	}
 	var p Problem
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
-		return cloud.Errorf(CodeOfStatus(r.StatusCode), "the server answered %s, and not as micro does", Printable(r.Status))
+		return cloud.Errorf(CodeOfStatus(r.StatusCode), "unexpected answer from the server: %s", Printable(r.Status))
 	}
 	p.Status = r.StatusCode
 	return p.Err()

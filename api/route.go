@@ -2,7 +2,7 @@ package api
 
 import "github.com/protoduction/micro/cloud"
 
-// Route is a path of a mapped host and where it leads.
+// Route is a path of a mapped host and what it routes to.
 type Route struct {
 	Host      cloud.Host        `json:"host"`
 	Path      string            `json:"path"`
@@ -29,7 +29,7 @@ type Mirror struct {
 	Percent int `json:"percent" doc:"Of GET and HEAD requests"`
 }
 
-// Target is a release that a route leads to.
+// Target is a release that a route names.
 type Target struct {
 	Group   cloud.GroupName `json:"group"`
 	App     cloud.AppName   `json:"app"`
@@ -38,7 +38,7 @@ type Target struct {
 	Ready   int             `json:"ready" doc:"Instances that requests may go to"`
 }
 
-// Mapping leads a path of a host to an app or release.
+// Mapping routes a path of a host to an app or release.
 type Mapping struct {
 	Host    string            `json:"host" minLength:"1" maxLength:"254"`
 	Path    string            `json:"path,omitempty" maxLength:"2048" doc:"Missing: /"`

@@ -128,12 +128,12 @@ func decodeEvent[T any](event string, data []byte) (v T, err error) {
 	if event == errorEvent {
 		var p Problem
 		if err := json.Unmarshal(data, &p); err != nil {
-			return v, cloud.Errorf(cloud.Internal, "an error came that cannot be read: %w", err)
+			return v, cloud.Errorf(cloud.Internal, "cannot read the error that the server sent: %w", err)
 		}
 		return v, p.Err()
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
-		return v, cloud.Errorf(cloud.Internal, "an event came that cannot be read: %w", err)
+		return v, cloud.Errorf(cloud.Internal, "cannot read an event that the server sent: %w", err)
 	}
 	return v, nil
 }

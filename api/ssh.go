@@ -144,9 +144,9 @@ func (c *sshConn) why(err error) error {
 	case !ok:
 		return cloud.Errorf(cloud.Unavailable, "ssh: %w", err)
 	case e.ExitCode() == sshFailed:
-		return cloud.Errorf(cloud.Unavailable, "%s", cmp.Or(said, "ssh failed")).WithHint("ssh must get there without asking: a key in the agent, and a known host")
+		return cloud.Errorf(cloud.Unavailable, "%s", cmp.Or(said, "ssh failed")).WithHint("ssh must connect without a question: load a key into the agent, and accept the host key once")
 	case e.ExitCode() == noCommand:
-		return cloud.Errorf(cloud.Unavailable, "there is no micro in the PATH there: %s", said).WithHint("install micro there, for example as /usr/local/bin/micro")
+		return cloud.Errorf(cloud.Unavailable, "micro is not in the PATH of the other machine: %s", said).WithHint("install micro there, for example as /usr/local/bin/micro")
 	}
 	code := cloud.Unavailable
 	if e.ExitCode() == cloud.Denied.Exit() {

@@ -116,7 +116,7 @@ func (c *command) ref(ctx *urfave.Context, arg string) (cloud.ReleaseRef, error)
 func (c *command) appRef(ctx *urfave.Context, arg string) (cloud.AppRef, error) {
 	ref, err := c.ref(ctx, arg)
 	if err == nil && ref.N != 0 {
-		err = cloud.Errorf(cloud.Invalid, "%s is about an app, and %s is one release of it", ctx.Command.HelpName, ref).
+		err = cloud.Errorf(cloud.Invalid, "%s takes an app, and %s is one release of it", ctx.Command.HelpName, ref).
 			WithHint("%s %s", ctx.Command.HelpName, ref.AppRef)
 	}
 	return ref.AppRef, err

@@ -30,7 +30,7 @@ func (c *command) await(ctx context.Context, u *urfave.Context, client *api.Clie
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case cloud.CodeOf(err) == cloud.Unavailable:
-			return cloud.Errorf(cloud.Unavailable, "the node is out of reach, and what became of %s is unknown: %w", ref, err).WithCommand("micro releases %s", app)
+			return cloud.Errorf(cloud.Unavailable, "cannot reach the node, so the outcome for %s is unknown: %w", ref, err).WithCommand("micro releases %s", app)
 		case err != nil:
 			return err
 		case e.Failure != nil:
@@ -52,7 +52,7 @@ func (c *command) await(ctx context.Context, u *urfave.Context, client *api.Clie
 // be one that may be carried out twice.
 func insist[T any](ctx context.Context, write func() (T, error)) (T, error) {
 	v, err := write()
-	if !api.Lost(err) {
+	if !api.ConnectionLost(err) {
 		return v, err
 	}
 	for until := time.Now().Add(reconnectFor); time.Now().Before(until); {
@@ -66,5 +66,5 @@ func insist[T any](ctx context.Context, write func() (T, error)) (T, error) {
 			return again, aerr
 		}
 	}
-	return v, cloud.Errorf(cloud.Unavailable, "the node went away, and whether it did what was asked is unknown: %w", err)
+	return v, cloud.Errorf(cloud.Unavailable, "the connection to the node was lost, and it is unknown whether the change was made: %w", err)
 }

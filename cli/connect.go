@@ -11,7 +11,7 @@ import (
 
 // connect joins this process's input and output to the node's socket: the far end of an ssh:// target.
 func (c *command) connect() *urfave.Command {
-	return c.new("connect", "", "join standard input and output to the node's API", 0, 0, nil,
+	return c.new("connect", "", "connect standard input and output to the node's API", 0, 0, nil,
 		c.with(func(ctx context.Context, _ *urfave.Context, client *api.Client) error {
 			conn, err := client.Connect(ctx)
 			if err != nil {

@@ -25,14 +25,14 @@ func (c *command) crossfade() *urfave.Command {
 		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first share to the end at least (default 5m, with --steps 10m)"},
 		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default: as the budget allows)"},
 		&urfave.StringFlag{Name: "guard", Usage: "`WHAT` may not become worse: errors, latency, or none (default errors,latency)"},
-		&urfave.Float64Flag{Name: "errors-margin", Usage: "how many `POINTS` more errors are no worse (default 0.5)"},
-		&urfave.Float64Flag{Name: "latency-margin", Usage: "how many `PERCENT` longer the 95th percentile may be (default 20)"},
+		&urfave.Float64Flag{Name: "errors-margin", Usage: "errors may grow by `POINTS` percentage points (default 0.5)"},
+		&urfave.Float64Flag{Name: "latency-margin", Usage: "the 95th percentile may grow by `PERCENT` (default 20)"},
 		&urfave.DurationFlag{Name: "max", Usage: "`TIME` to wait at most for evidence (default 30m)"},
-		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what to `DO` then with some sign of harm: abort, hold or go (default abort)"},
+		&urfave.StringFlag{Name: "on-inconclusive", Usage: "what to `DO` then, with some sign of harm: abort, hold or go (default abort)"},
 	}
 	begin := c.new("crossfade", "HOST[/PATH]", "move a host to another release in steps, and back if that is worse", 1, 1, flags, c.with(c.beginCrossfade))
 	for _, verb := range []struct{ name, usage string }{
-		{"pause", "hold a cross-fade at its step"},
+		{"pause", "pause a cross-fade at its step"},
 		{"resume", "resume the cross-fade"},
 		{"abort", "route the host back to the old release"},
 	} {
@@ -68,7 +68,7 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 		}
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil {
-			return cloud.Errorf(cloud.Invalid, "step %q is no percentage", s).WithHint("for example --steps 1,5,20,50,100")
+			return cloud.Errorf(cloud.Invalid, "step %q is not a percentage", s).WithHint("for example --steps 1,5,20,50,100")
 		}
 		f.Steps = append(f.Steps, n)
 	}
@@ -81,7 +81,7 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 	}
 	for name, margin := range map[string]**float64{"errors-margin": &f.Errors, "latency-margin": &f.Latency} {
 		if v := u.Float64(name) / 100; math.IsNaN(v) || math.IsInf(v, 0) {
-			return cloud.Errorf(cloud.Invalid, "a margin of %g is none", v).WithHint("for example --%s 1", name)
+			return cloud.Errorf(cloud.Invalid, "invalid margin %g", v).WithHint("for example --%s 1", name)
 		} else if u.IsSet(name) {
 			*margin = &v
 		}
@@ -92,7 +92,7 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 // noZero refuses a time of nothing, which the API would take for none given.
 func noZero(u *urfave.Context, name string) error {
 	if u.IsSet(name) && u.Duration(name) == 0 {
-		return cloud.Errorf(cloud.Invalid, "--%s 0 is no time", name).WithCommand("micro %s --help", u.Command.Name)
+		return cloud.Errorf(cloud.Invalid, "--%s must be more than 0", name).WithCommand("micro %s --help", u.Command.Name)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (c *command) fade(ctx context.Context, u *urfave.Context, client *api.Clien
 		return err
 	}
 	if u.String("to") == "" {
-		return cloud.Errorf(cloud.Invalid, "to which release is %s to go?", host).WithCommand("micro %s %s --to APP@rN", u.Command.Name, host)
+		return cloud.Errorf(cloud.Invalid, "which release should %s move to?", host).WithCommand("micro %s %s --to APP@rN", u.Command.Name, host)
 	}
 	to, err := c.ref(u, u.String("to"))
 	if err != nil {
@@ -183,7 +183,7 @@ func about(seconds float64) string {
 
 // printOutlook shows the evidence for and against a release, and what a cross-fade has cost so far.
 func (c *command) printOutlook(s *api.FadeStep) {
-	c.print("  evidence of harm: %.3g to 1, at 200 to 1 the traffic goes back; harmed so far: about %.0f of %d requests", s.Odds, s.Cost, s.Budget)
+	c.print("  evidence of harm: %.3g to 1, at 200 to 1 the traffic is rolled back; harmed so far: about %.0f of %d requests", s.Odds, s.Cost, s.Budget)
 	if text := outlook(s); text != "" {
 		c.print("  %s", text)
 	}
@@ -230,12 +230,12 @@ func (c *command) faded(u *urfave.Context, cmp api.Comparison) error {
 	case !cmp.Faded.Finished:
 		return cloud.Errorf(cloud.DeployFailed, "%s was rolled back to %s: %s", cmp.Host, cmp.Faded.From, cmp.Faded.Reason).WithCommand("micro compare %s", cmp.Host)
 	}
-	c.say("%s leads to %s", cmp.Host, cmp.Faded.To)
+	c.say("%s routes to %s", cmp.Host, cmp.Faded.To)
 	return nil
 }
 
 func (c *command) compare() *urfave.Command {
-	return c.new("compare", "HOST[/PATH]", "show what the releases of a host did at the same time", 1, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
+	return c.new("compare", "HOST[/PATH]", "compare the releases that a host routes to", 1, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			host, path, err := hostPath(u.Args().First())
 			if err != nil {
@@ -295,9 +295,9 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		}
 	}
 	if f := cmp.Faded; f != nil {
-		how := "led to " + f.To.String()
+		how := "moved to " + f.To.String()
 		if !f.Finished {
-			how = fmt.Sprintf("went back to %s from %s: %s", f.From, percentage(f.Share), f.Reason)
+			how = fmt.Sprintf("rolled back to %s from %s: %s", f.From, percentage(f.Share), f.Reason)
 		}
 		c.print("the last cross-fade ended %s ago and %s", ago(f.Ended), how)
 	}
@@ -313,8 +313,8 @@ func ms(v float64) string {
 }
 
 func (c *command) pass() *urfave.Command {
-	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.DurationFlag{Name: "for", Usage: "how long it is good (default 1h)"}}
-	return c.new("pass", "HOST APP@rN", "make a header that lets a client of the public choose a release", 2, 2, flags,
+	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.DurationFlag{Name: "for", Usage: "how long it stays valid, as `TIME` 10m or 2h (default 1h)"}}
+	return c.new("pass", "HOST APP@rN", "make a header that lets a public client choose a release", 2, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			host, _, err := hostPath(u.Args().First())
 			if err != nil {
@@ -325,7 +325,7 @@ func (c *command) pass() *urfave.Command {
 				return err
 			}
 			if ref.N == 0 {
-				return cloud.Errorf(cloud.Invalid, "a pass to which release of %s?", ref.AppRef).WithCommand("micro releases %s", ref.AppRef)
+				return cloud.Errorf(cloud.Invalid, "which release of %s is the pass for?", ref.AppRef).WithCommand("micro releases %s", ref.AppRef)
 			}
 			if err := noZero(u, "for"); err != nil {
 				return err

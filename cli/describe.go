@@ -104,7 +104,7 @@ is waited for. Ctrl-C leaves the cross-fade to the node.
   micro crossfade www.example.com --to shop@r8 --over 1h --steps 5,50,100
   micro crossfade abort www.example.com`
 	case "explain":
-		return `Name, listener, host, path, release, instance: the first one that is in the way is named, with what
+		return `Name, listener, host, path, release, instance: the first one that blocks the request is named, with what
 to try next, and the exit code is 6. Nothing is sent.
 
   micro explain http://www.example.com/api

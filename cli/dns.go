@@ -22,11 +22,11 @@ func (c *command) dns() *urfave.Command {
 	method := &urfave.StringFlag{Name: "method", Usage: "by `METHOD` (default what fits the machine)"}
 	install := c.new("install", "", "make this machine's resolver ask the node for its names", 0, 0, []urfave.Flag{domainFlag, server, method}, c.dnsInstall)
 	uninstall := c.new("uninstall", "", "undo what micro dns install did", 0, 0, []urfave.Flag{
-		&urfave.StringFlag{Name: "domain", Usage: "names under `DOMAIN` alone (default all that were set up)"},
+		&urfave.StringFlag{Name: "domain", Usage: "only names under `DOMAIN` (default all that were set up)"},
 	}, c.dnsUninstall)
 	status := c.new("status", "", "follow a name from this machine's resolver to the node's router", 0, 0, []urfave.Flag{domainFlag, server, jsonFlag}, c.dnsStatus)
 	return &urfave.Command{
-		Name: "dns", Usage: "this machine's resolver, and the node's names", Subcommands: []*urfave.Command{install, uninstall, status},
+		Name: "dns", Usage: "set up this machine's resolver for the node's names", Subcommands: []*urfave.Command{install, uninstall, status},
 		HideHelpCommand: true, OnUsageError: usageError,
 		Action: func(u *urfave.Context) error { return urfave.ShowSubcommandHelp(u) },
 	}
@@ -122,7 +122,7 @@ func (c *command) dnsInstall(u *urfave.Context) error {
 	if err := c.apply(u.Context, h, steps); err != nil {
 		return err
 	}
-	c.print("names under %s are asked of %s: %s", way.Domain, way.Server, method.Describe())
+	c.print("names under %s are now resolved by %s: %s", way.Domain, way.Server, method.Describe())
 	if !known {
 		return nil
 	}

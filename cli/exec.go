@@ -57,7 +57,7 @@ func (c *command) inApp(ctx context.Context, u *urfave.Context, run func(context
 	}
 	for _, kv := range cmd.Env {
 		if k, _, ok := strings.Cut(kv, "="); !ok || k == "" {
-			return cloud.Errorf(cloud.Invalid, "--env %q is no KEY=VALUE", kv)
+			return cloud.Errorf(cloud.Invalid, "--env %q is not KEY=VALUE", kv)
 		}
 	}
 	if u.IsSet("instance") {
@@ -106,7 +106,7 @@ func (c *command) takeTerminal(cmd *api.Command, streams *api.Streams) (restore 
 	cmd.Rows, cmd.Columns = size().Rows, size().Columns
 	state, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
-		return nil, cloud.Errorf(cloud.Internal, "cannot take the terminal over: %w", err)
+		return nil, cloud.Errorf(cloud.Internal, "cannot set up the terminal: %w", err)
 	}
 	resized, sizes := make(chan os.Signal, 1), make(chan api.Size, 1)
 	notifyResized(resized)

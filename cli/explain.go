@@ -11,8 +11,8 @@ import (
 )
 
 func (c *command) explain() *urfave.Command {
-	from := &urfave.StringFlag{Name: "from", Usage: "as a client with address `IP` has it (default this machine)"}
-	return c.new("explain", "URL", "say where a request would go, and what is in its way", 1, 1, []urfave.Flag{from, jsonFlag},
+	from := &urfave.StringFlag{Name: "from", Usage: "for a client at address `IP` (default this machine)"}
+	return c.new("explain", "URL", "say where a request would go, and what blocks it", 1, 1, []urfave.Flag{from, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			x, err := client.Explain(ctx, api.ExplainQuery{URL: u.Args().First(), From: u.String("from")})
 			if err != nil {

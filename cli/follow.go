@@ -49,7 +49,7 @@ func (c *command) watchPush(ctx context.Context, u *urfave.Context, client *api.
 			// The push was known before, so the node stopped before it had made a release.
 			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "%w", err).WithHintOf(err)
 		case cloud.CodeOf(err) == cloud.Unavailable:
-			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "the node is out of reach, and what became of push %s is unknown: %w", push.ID, err).
+			return api.Outcome{}, cloud.Errorf(cloud.Unavailable, "cannot reach the node, so the outcome of push %s is unknown: %w", push.ID, err).
 				WithCommand("micro push --attach %s", push.ID)
 		case err != nil:
 			return api.Outcome{}, err
@@ -119,7 +119,7 @@ func (c *command) interruptedPush(client *api.Client, push api.Push, err error) 
 // askToCancel asks whether a push is to be cancelled. A second Ctrl-C is a yes: whoever presses it twice
 // wants the push to end, not to go on unseen.
 func (c *command) askToCancel() bool {
-	c.say("\nCtrl-C again cancels the push, Enter lets it go on without you.")
+	c.say("\nCtrl-C again cancels the push, Enter leaves it running.")
 	yes, interrupted := c.confirm("Cancel the push?")
 	return yes || interrupted
 }

@@ -66,7 +66,7 @@ func appHelp(app *urfave.App) string {
 		fmt.Fprintf(&b, "  %-11s %s\n", c.Name, c.Usage)
 	}
 	b.WriteString(`
-Flags stand before or after arguments, short ones combine, and all after -- is the child's.
+Flags stand before or after arguments, short ones combine, and everything after -- goes to the command.
 MICRO_TARGET selects the node (default unix:///var/lib/micro/micro.sock), MICRO_GROUP the group.
 micro COMMAND --help tells more of a command.
 `)

@@ -15,7 +15,7 @@ import (
 func (c *command) logs() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag,
-		&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new lines"},
+		&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "follow new lines"},
 		&urfave.StringFlag{Name: "since", Usage: "only lines since `TIME`: 10m, 2h, or RFC 3339"},
 		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "only lines of process `NAME`"},
 		&urfave.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "at most the last `N` lines; -1 is all (default 100)"},
@@ -29,7 +29,7 @@ func (c *command) logs() *urfave.Command {
 				return err
 			}
 			if n := u.Int("lines"); n < -1 {
-				return cloud.Errorf(cloud.Invalid, "--lines %d is no number of lines", n).WithHint("all lines are -n -1")
+				return cloud.Errorf(cloud.Invalid, "--lines %d is not a number of lines", n).WithHint("all lines are -n -1")
 			}
 			q := api.LogQuery{
 				App: ref.AppRef, Release: ref.N, Process: cloud.ProcessName(u.String("process")),

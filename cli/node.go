@@ -14,7 +14,7 @@ import (
 func (c *command) events() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag,
-		&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new ones"},
+		&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "follow new events"},
 		&urfave.StringFlag{Name: "since", Usage: "only since `TIME`: 10m, 2h, or RFC 3339"},
 	}
 	return c.new("events", "[APP]", "show what happened", 0, 1, flags,
@@ -62,7 +62,7 @@ func (c *command) events() *urfave.Command {
 }
 
 func (c *command) doctor() *urfave.Command {
-	return c.new("doctor", "", "look for what is wrong with the node and its surroundings", 0, 0, []urfave.Flag{jsonFlag},
+	return c.new("doctor", "", "check the node and this machine for problems", 0, 0, []urfave.Flag{jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			checks, err := client.Doctor(ctx)
 			if err != nil {
@@ -91,7 +91,7 @@ func (c *command) doctor() *urfave.Command {
 }
 
 func (c *command) df() *urfave.Command {
-	return c.new("df", "", "show what takes room on the node's disk", 0, 0, []urfave.Flag{jsonFlag},
+	return c.new("df", "", "show what uses the node's disk", 0, 0, []urfave.Flag{jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			d, err := client.Disk(ctx)
 			if err != nil {
@@ -110,7 +110,7 @@ func (c *command) df() *urfave.Command {
 }
 
 func (c *command) prune() *urfave.Command {
-	return c.new("prune", "", "give back what no release and no build needs", 0, 0, []urfave.Flag{jsonFlag},
+	return c.new("prune", "", "free disk space that no release or build uses", 0, 0, []urfave.Flag{jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			p, err := client.Prune(ctx)
 			if err != nil {
@@ -119,13 +119,13 @@ func (c *command) prune() *urfave.Command {
 			if u.Bool("json") {
 				return c.printJSON(p)
 			}
-			c.print("%s given back", sizeOf(p.Bytes))
+			c.print("%s freed", sizeOf(p.Bytes))
 			return nil
 		}))
 }
 
 func (c *command) image() *urfave.Command {
-	load := c.new("load", "ARCHIVE", "read an image for FROM lines to find, under the names that its archive has", 1, 1, []urfave.Flag{jsonFlag},
+	load := c.new("load", "ARCHIVE", "load an image from an archive, for FROM lines to use", 1, 1, []urfave.Flag{jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			f, err := openArchive(u.Args().First())
 			if err != nil {

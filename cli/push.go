@@ -21,7 +21,7 @@ func (c *command) push() *urfave.Command {
 		groupFlag, jsonFlag, detach,
 		&urfave.StringFlag{Name: "app", Aliases: []string{"a"}, Usage: "the app's `NAME`; else the manifest's, else the folder's"},
 		&urfave.StringFlag{Name: "image", Usage: "run this `IMAGE`: a reference, or an OCI or docker archive"},
-		&urfave.BoolFlag{Name: "stage", Usage: "run the release at its own address alone"},
+		&urfave.BoolFlag{Name: "stage", Usage: "run the release at its own address only"},
 		&urfave.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`N` instances of the web process"},
 		&urfave.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` of an instance: 256M, 1G"},
 		newRepeated("env", "e", "`KEY=VALUE` of the environment; may be repeated"),
@@ -31,7 +31,7 @@ func (c *command) push() *urfave.Command {
 		&urfave.StringFlag{Name: "attach", Usage: "push nothing, follow the push `ID`"},
 		&urfave.StringFlag{Name: "cancel", Usage: "push nothing, cancel the push `ID`"},
 	}, buildFlags()...)
-	return c.new("push", "[PATH]", "build a folder, or take an image, and run it", 0, 1, flags, c.with(c.doPush))
+	return c.new("push", "[PATH]", "build a folder, or use an image, and run it", 0, 1, flags, c.with(c.doPush))
 }
 
 func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Client) error {
@@ -78,7 +78,7 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 	for _, kv := range valuesOf(u, "var") {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {
-			return nil, cloud.Errorf(cloud.Invalid, "--var %q is no NAME=VALUE", kv)
+			return nil, cloud.Errorf(cloud.Invalid, "--var %q is not NAME=VALUE", kv)
 		}
 		vars[k] = v
 	}
@@ -159,7 +159,7 @@ func draftFlags(u *urfave.Context, d *cloud.PushSpec) error {
 	for _, kv := range valuesOf(u, "env") {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {
-			return cloud.Errorf(cloud.Invalid, "--env %q is no KEY=VALUE", kv)
+			return cloud.Errorf(cloud.Invalid, "--env %q is not KEY=VALUE", kv)
 		}
 		if d.Env == nil {
 			d.Env = map[string]string{}
@@ -191,7 +191,7 @@ func scaleDraft(d *cloud.PushSpec, flags cloud.ProcessSpec) error {
 			}
 		}
 		if len(all) != 1 {
-			return cloud.Errorf(cloud.Invalid, "the app has no process web, and -i and -m do not say which of %v they are about", all).
+			return cloud.Errorf(cloud.Invalid, "-i and -m are for the process web, which the app does not have, only %v", all).
 				WithHint("write instances and memory in micro.yml, or use micro scale APP PROCESS=N")
 		}
 		name = all[0]

@@ -50,7 +50,7 @@ func whyPushFailed(p *api.Problem) string {
 // steerPush carries out push --attach and push --cancel.
 func (c *command) steerPush(ctx context.Context, u *urfave.Context, client *api.Client) error {
 	if u.NArg() > 0 || u.IsSet("attach") && u.IsSet("cancel") {
-		return cloud.Errorf(cloud.Invalid, "--attach and --cancel stand alone: they push nothing").WithCommand("micro pushes")
+		return cloud.Errorf(cloud.Invalid, "--attach and --cancel push nothing, so they take no PATH and no other flags of a push").WithCommand("micro pushes")
 	}
 	push, err := c.findPush(ctx, u, client, u.String("attach")+u.String("cancel"))
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 func (c *command) routes() *urfave.Command {
-	return c.new("routes", "", "list hosts and where they lead", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
+	return c.new("routes", "", "list hosts and what they route to", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			list, err := client.Routes(ctx, c.group(u))
 			if err != nil {
@@ -35,11 +35,11 @@ func (c *command) routes() *urfave.Command {
 				}
 				rows = append(rows, []string{string(r.Host) + strings.TrimSuffix(r.Path, "/"), string(r.Exposure), owner, targetsOf(r)})
 			}
-			return c.table([]string{"HOST", "EXPOSURE", "KIND", "LEADS TO"}, rows)
+			return c.table([]string{"HOST", "EXPOSURE", "KIND", "ROUTES TO"}, rows)
 		}))
 }
 
-// targetsOf says where a route leads: "95 → shop@r6 (2 ready), 5 → shop@r7 (1 ready)".
+// targetsOf says what a route names: "95 → shop@r6 (2 ready), 5 → shop@r7 (1 ready)".
 func targetsOf(r api.Route) string {
 	var to []string
 	for _, t := range r.Targets {
@@ -103,8 +103,8 @@ func (c *command) mapCommand() *urfave.Command {
 }
 
 func (c *command) unmap() *urfave.Command {
-	flags := []urfave.Flag{groupFlag, jsonFlag, yesFlag, &urfave.BoolFlag{Name: "release-host", Usage: "give the host up with all its routes"}}
-	return c.new("unmap", "[APP[@rN]] HOST[/PATH]", "take an app or release from a host", 1, 2, flags,
+	flags := []urfave.Flag{groupFlag, jsonFlag, yesFlag, &urfave.BoolFlag{Name: "release-host", Usage: "give the host up, with all its routes"}}
+	return c.new("unmap", "[APP[@rN]] HOST[/PATH]", "remove an app or release from a host", 1, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			host, path, err := hostPath(u.Args().Get(u.NArg() - 1))
 			if err != nil {
@@ -121,7 +121,7 @@ func (c *command) unmap() *urfave.Command {
 				}
 				group, m.App, m.Release = ref.Group, ref.App, ref.N
 			default:
-				return cloud.Errorf(cloud.Invalid, "unmap wants APP and HOST, or HOST with --release-host").WithCommand("micro unmap shop www.example.com")
+				return cloud.Errorf(cloud.Invalid, "unmap needs APP and HOST, or HOST with --release-host").WithCommand("micro unmap shop www.example.com")
 			}
 			return c.routed(u)(client.Unmap(ctx, group, m))
 		}))
@@ -140,7 +140,7 @@ func (c *command) traffic() *urfave.Command {
 				name, weight, ok := strings.Cut(arg, "=")
 				n, err := strconv.Atoi(weight)
 				if !ok || err != nil {
-					return cloud.Errorf(cloud.Invalid, "%q is no APP@rN=WEIGHT", arg).WithHint("for example micro traffic %s shop@r6=95 shop@r7=5", host)
+					return cloud.Errorf(cloud.Invalid, "%q is not APP@rN=WEIGHT", arg).WithHint("for example micro traffic %s shop@r6=95 shop@r7=5", host)
 				}
 				ref, err := c.ref(u, name)
 				if err != nil {
@@ -168,7 +168,7 @@ func (c *command) mirroring(u *urfave.Context, s string) (*api.Mirroring, error)
 	name, percent, ok := strings.Cut(s, "=")
 	n, err := strconv.Atoi(strings.TrimSuffix(percent, "%"))
 	if !ok || err != nil || n < 0 || n > 100 {
-		return nil, cloud.Errorf(cloud.Invalid, "%q is no APP@rN=PERCENT%%", s).WithHint("for example --mirror shop@r7=10%%, or --mirror none")
+		return nil, cloud.Errorf(cloud.Invalid, "%q is not APP@rN=PERCENT%%", s).WithHint("for example --mirror shop@r7=10%%, or --mirror none")
 	}
 	ref, err := c.ref(u, name)
 	return &api.Mirroring{App: ref.App, Release: ref.N, Percent: n}, err
@@ -181,7 +181,7 @@ func (c *command) swap() *urfave.Command {
 		}))
 }
 
-// routed prints where the routes lead that a write changed.
+// routed prints what the routes name that a write changed.
 func (c *command) routed(u *urfave.Context) func(api.Changed, error) error {
 	return func(changed api.Changed, err error) error {
 		if err != nil || u.Bool("json") {
@@ -191,20 +191,20 @@ func (c *command) routed(u *urfave.Context) func(api.Changed, error) error {
 			host := string(r.Host) + strings.TrimSuffix(r.Path, "/")
 			switch to := targetsOf(r); {
 			case to == "":
-				c.print("%s (%s) leads nowhere, and answers 503", host, r.Exposure)
+				c.print("%s (%s) has no target, and answers 503", host, r.Exposure)
 			default:
-				c.print("%s (%s) leads to %s", host, r.Exposure, to)
+				c.print("%s (%s) routes to %s", host, r.Exposure, to)
 			}
 		}
 		return nil
 	}
 }
 
-// sayShared tells who mapped a host that it leads elsewhere too.
+// sayShared tells who mapped a host that it routes elsewhere too.
 func (c *command) sayShared(r api.Route, mapped cloud.ReleaseRef) {
 	for _, t := range r.Targets {
 		if other := targetRef(t); other != mapped && (t.Weight == nil || *t.Weight > 0) {
-			c.say("it led to %s before, and still does: micro unmap %s %s ends that", other, other, string(r.Host)+strings.TrimSuffix(r.Path, "/"))
+			c.say("it still routes to %s as well, as it did before: micro unmap %s %s ends that", other, other, string(r.Host)+strings.TrimSuffix(r.Path, "/"))
 		}
 	}
 }

@@ -57,7 +57,7 @@ func rowsOf(length, width int) int { return max(1, (length+width-1)/width) }
 func (s *screen) end() { s.drawn = nil }
 
 func followFlag() *urfave.BoolFlag {
-	return &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "show it anew every second, on a terminal in place"}
+	return &urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "refresh every second, on a terminal in place"}
 }
 
 // followEvery is the pause between two looks.

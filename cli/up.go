@@ -36,7 +36,7 @@ func nodeFlags() []urfave.Flag {
 		"trusted-proxies": "believe proxies in `CIDR` about their clients; may be repeated (default none)",
 		"proxy-protocol":  "on: trusted proxies speak the PROXY protocol; or their `CIDR` (default off)",
 		"subnet":          "addresses of instances from `CIDR` (default a /20 that is free)",
-		"admin-group":     "members of group `NAME` may do all that root may (default micro)",
+		"admin-group":     "members of group `NAME` may do everything that root may (default micro)",
 		"log-limit":       "keep at most `SIZE` of log of each app (default 64M)",
 		"audit-lines":     "keep at least the last `N` lines of the audit log (default 20000)",
 		"registry-config": "credentials of registries are in `FILE`, as docker login writes it",
@@ -134,7 +134,7 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 		return c.Up(ctx, cfg, func(api.Node) {}) // which says why not
 	}
 	if os.Geteuid() != 0 {
-		return cloud.Errorf(cloud.Denied, "micro up must be run as root: it makes containers and networks").WithCommand("sudo micro up --detach")
+		return cloud.Errorf(cloud.Denied, "micro up must be run as root: it creates containers and networks").WithCommand("sudo micro up --detach")
 	}
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil {
 		return cloud.Errorf(cloud.Invalid, "cannot make the data folder: %w", err).WithHint("choose another with --data")
@@ -177,7 +177,7 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 			c.sayReady(node)
 			c.say("  log      %s", logPath)
 			c.warn(node)
-			c.say("micro down takes it off this machine")
+			c.say("micro down removes it from this machine")
 			return nil
 		}
 		select {
@@ -234,7 +234,7 @@ func detachedFailed(path string, from int64, code int) error {
 
 // downCommand is named so because "down" alone reads like a state.
 func (c *command) downCommand() *urfave.Command {
-	return c.new("down", "", "end the node and its apps, and take what micro made off this machine; the data stays", 0, 0, nodeFlags(), func(u *urfave.Context) error {
+	return c.new("down", "", "stop the node and its apps, and remove what micro made on this machine; the data stays", 0, 0, nodeFlags(), func(u *urfave.Context) error {
 		cfg, err := c.nodeConfig(u)
 		if err == nil && !u.IsSet("data") {
 			cfg.Data, err = c.dataOfTarget(cfg.Data)
@@ -274,7 +274,7 @@ func (c *command) dataOfTarget(data string) (string, error) {
 	}
 	socket, local := strings.CutPrefix(target, "unix://")
 	if !local || filepath.Base(socket) != "micro.sock" {
-		return "", cloud.Errorf(cloud.Invalid, "MICRO_TARGET is %s: down takes a node off the machine that it is typed on", target).
+		return "", cloud.Errorf(cloud.Invalid, "MICRO_TARGET is %s, and micro down works on the machine where it is typed", target).
 			WithHint("run it there, or name the folder of a node of this machine with --data")
 	}
 	return filepath.Dir(socket), nil

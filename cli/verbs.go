@@ -66,7 +66,7 @@ func (c *command) start() *urfave.Command {
 }
 
 func (c *command) stop() *urfave.Command {
-	return c.verb("stop", "end the instances of an app or release", []urfave.Flag{yesFlag},
+	return c.verb("stop", "stop the instances of an app or release", []urfave.Flag{yesFlag},
 		func(ctx context.Context, u *urfave.Context, client *api.Client, r cloud.ReleaseRef) (api.Changed, error) {
 			return client.Stop(ctx, r, u.Bool("yes"))
 		})
@@ -83,7 +83,7 @@ func (c *command) promote() *urfave.Command {
 }
 
 func (c *command) rollback() *urfave.Command {
-	return c.new("rollback", "APP [rN]", "make the release before, or rN, current again", 1, 2, []urfave.Flag{groupFlag, jsonFlag, detach},
+	return c.new("rollback", "APP [rN]", "make the previous release, or rN, current again", 1, 2, []urfave.Flag{groupFlag, jsonFlag, detach},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
 			if err != nil {
@@ -95,9 +95,9 @@ func (c *command) rollback() *urfave.Command {
 				}
 			}
 			changed, err := client.Rollback(ctx, ref)
-			if api.Lost(err) {
+			if api.ConnectionLost(err) {
 				// Rolling back twice leads somewhere else, so it is not tried again.
-				return cloud.Errorf(cloud.Unavailable, "the node went away, and whether it rolled %s back is unknown: %w", ref, err).WithCommand("micro releases %s", ref.AppRef)
+				return cloud.Errorf(cloud.Unavailable, "the connection to the node was lost, and it is unknown whether %s was rolled back: %w", ref, err).WithCommand("micro releases %s", ref.AppRef)
 			}
 			if err != nil {
 				return err
@@ -166,7 +166,7 @@ func (c *command) scale() *urfave.Command {
 		&urfave.StringFlag{Name: "disk", Usage: "`SIZE` of an instance's own files, volumes left out; none is no limit"},
 		&urfave.StringFlag{Name: "process", Aliases: []string{"p"}, Value: string(cloud.Web), Usage: "the process `NAME` that -i, -m and --cpu are about (default web)"},
 	}
-	return c.new("scale", "APP[@rN] [PROCESS=N…]", "change how much of an app or release runs, in place", 1, -1, flags,
+	return c.new("scale", "APP[@rN] [PROCESS=N…]", "change instances, memory and CPU of an app or release, in place", 1, -1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
 			if err != nil {
@@ -180,11 +180,11 @@ func (c *command) scale() *urfave.Command {
 				name, count, ok := strings.Cut(arg, "=")
 				n, err := strconv.Atoi(count)
 				if !ok || err != nil || n < 0 {
-					return cloud.Errorf(cloud.Invalid, "%q is no PROCESS=N", arg).WithHint("for example micro scale %s worker=3", ref)
+					return cloud.Errorf(cloud.Invalid, "%q is not PROCESS=N", arg).WithHint("for example micro scale %s worker=3", ref)
 				}
 				to := change.Processes[cloud.ProcessName(name)]
 				if to.Instances != nil {
-					return cloud.Errorf(cloud.Invalid, "%q: how many instances of %s is said already: %d", arg, name, *to.Instances)
+					return cloud.Errorf(cloud.Invalid, "%q: the number of instances of %s is given twice, first as %d", arg, name, *to.Instances)
 				}
 				to.Instances = &n
 				change.Processes[cloud.ProcessName(name)] = to
@@ -220,7 +220,7 @@ func scaleFlags(u *urfave.Context, to map[cloud.ProcessName]api.ScaleTo) error {
 	if u.IsSet("cpu") {
 		f, err := strconv.ParseFloat(u.String("cpu"), 64)
 		if err != nil || f < 0 || f > 10000 {
-			return cloud.Errorf(cloud.Invalid, "%q is no number of cores", u.String("cpu")).WithHint("for example --cpu 0.5")
+			return cloud.Errorf(cloud.Invalid, "%q is not a number of cores", u.String("cpu")).WithHint("for example --cpu 0.5")
 		}
 		n := int64(f * 1000)
 		s.CPU = &n

@@ -60,7 +60,7 @@ type Release struct {
 	Generation int `json:"generation"`
 	// Staged releases run at their own address although no route leads to them.
 	Staged bool `json:"staged,omitempty"`
-	// Stopped releases run nothing, whatever leads to them.
+	// Stopped releases run nothing, whatever routes to them.
 	Stopped bool `json:"stopped,omitempty"`
 	// Warm is until when a release that was current goes on running, for a quick way back; the leader
 	// clears it when the time has come.
@@ -167,7 +167,7 @@ func (s *State) Wanted(r *Release) Formation {
 func (s *State) routed(ref ReleaseRef) bool {
 	for vhost := range s.HostsOf(ref.AppRef) {
 		for _, route := range vhost.Routes {
-			if route.leadsTo(ref) {
+			if route.routesTo(ref) {
 				return true
 			}
 		}
@@ -175,7 +175,7 @@ func (s *State) routed(ref ReleaseRef) bool {
 	return false
 }
 
-func (r Route) leadsTo(ref ReleaseRef) bool {
+func (r Route) routesTo(ref ReleaseRef) bool {
 	return slices.ContainsFunc(r.Targets, func(t Target) bool { return t.ReleaseRef == ref }) ||
 		r.Mirror != nil && r.Mirror.To == ref ||
 		r.Crossfade != nil && (r.Crossfade.To == ref || r.Crossfade.From == ref)

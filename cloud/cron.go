@@ -66,14 +66,14 @@ func ParseSchedule(text string) (s Schedule, err error) {
 	for i, into := range []*uint64{&s.minute, &s.hour, &s.day, &s.month, &s.weekday} {
 		set, ok := scheduleFields[i].parse(fields[i])
 		if !ok {
-			return s, Errorf(Invalid, "schedule %q: %q is no %s", text, fields[i], scheduleFields[i].name).WithHint(`write it like "30 4 * * *" or "@daily"`)
+			return s, Errorf(Invalid, "schedule %q: %q is not a valid %s", text, fields[i], scheduleFields[i].name).WithHint(`write it like "30 4 * * *" or "@daily"`)
 		}
 		*into = set
 	}
 	s.weekday |= s.weekday >> 7 & 1
 	s.anyDay, s.anyWeekday = strings.HasPrefix(fields[2], "*"), strings.HasPrefix(fields[4], "*")
 	if s.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return s, Errorf(Invalid, "schedule %q never comes", text).WithHint(`write it like "30 4 * * *" or "@daily"`)
+		return s, Errorf(Invalid, "schedule %q never happens", text).WithHint(`write it like "30 4 * * *" or "@daily"`)
 	}
 	return s, nil
 }

@@ -133,11 +133,11 @@ func (p FadePlan) validate(steps []int) error {
 	}
 	for i, g := range p.Guards {
 		if g != "errors" && g != "latency" || slices.Contains(p.Guards[:i], g) {
-			return Errorf(Invalid, "guard %q is none of errors, latency, each once at most", g).WithHint("for example --guard errors")
+			return Errorf(Invalid, "guard %q is not one of errors and latency, each given once", g).WithHint("for example --guard errors")
 		}
 	}
 	if !slices.Contains([]Inconclusive{InconclusiveHold, InconclusiveAbort, InconclusiveGo}, p.OnInconclusive) {
-		return Errorf(Invalid, "%q is none of hold, abort, go", p.OnInconclusive)
+		return Errorf(Invalid, "%q is not one of hold, abort, go", p.OnInconclusive)
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 		return nil, err
 	}
 	if from.ReleaseRef == to {
-		return nil, Errorf(Conflict, "%s%s leads to %s already", h, path, to)
+		return nil, Errorf(Conflict, "%s%s already routes to %s", h, path, to)
 	}
 	if len(steps) != 1 && !(rel.Spec.Overlap && from.Spec.Overlap) {
 		return nil, Errorf(Conflict, "%s and %s must not serve side by side (overlap: false)", from.ReleaseRef, to).WithCommand("micro cutover %s --to %s", h, to)
@@ -186,7 +186,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 		return nil, err
 	}
 	target := rel.raisedTo(from)
-	s.afresh(target)
+	s.prepareStart(target)
 	next := *route
 	next.Faded = nil
 	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, By: at.By, MovedBy: at.By, FadePlan: plan, Before: route.Targets}
@@ -221,7 +221,7 @@ func (s *State) mayServe(rel *Release, force bool) error {
 	return nil
 }
 
-// fadeFrom is the release that a route leads to now: a fade starts from one.
+// fadeFrom is the release that a route names now: a fade starts from one.
 func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
 	var from *Release
 	for _, t := range route.Targets {
@@ -229,7 +229,7 @@ func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
 			continue
 		}
 		if from != nil {
-			return nil, Errorf(Conflict, "%s%s leads to several targets, and a cross-fade goes from one to another", h, route.Path).WithCommand("micro traffic %s", h)
+			return nil, Errorf(Conflict, "%s%s has several targets, and a cross-fade moves from one release to another", h, route.Path).WithCommand("micro traffic %s", h)
 		}
 		_, rel, err := s.MustRelease(t.ReleaseRef)
 		if err != nil {
@@ -238,7 +238,7 @@ func (s *State) fadeFrom(h Host, route *Route) (*Release, error) {
 		from = rel
 	}
 	if from == nil {
-		return nil, Errorf(Conflict, "%s%s leads nowhere yet", h, route.Path).WithCommand("micro map APP %s", h)
+		return nil, Errorf(Conflict, "%s%s has no target yet", h, route.Path).WithCommand("micro map APP %s", h)
 	}
 	return from, nil
 }
@@ -284,7 +284,7 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float6
 	if app, ok := s.App(to.AppRef); ok && fade.From.AppRef == to.AppRef {
 		// Inside one app the release becomes current, and the route follows what is.
 		to = app.Release(0)
-		changes = s.settle(app, fade.To.N, warm, at)
+		changes = s.makeCurrent(app, fade.To.N, warm, at)
 		// Its manifest may have given the host more routes.
 		vhost, route, _ = s.Apply(s.Rev()+1, changes).fade(h, path)
 	}
@@ -295,7 +295,7 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float6
 	return append(changes, Put(vhost.With(next)))
 }
 
-// AbortCrossfade returns the changes that lead a route back to where it led before its fade. Where nothing
+// AbortCrossfade returns the changes that route a host back to the targets from before its cross-fade. Where nothing
 // is to run there any more it stays as it is.
 func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change, error) {
 	vhost, route, fade := s.fade(h, path)
@@ -303,7 +303,7 @@ func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change,
 		return nil, noFade(h, path)
 	}
 	if rel, ok := s.Release(fade.From); fade.Step > 0 && (!ok || !s.Runs(rel)) {
-		return nil, Errorf(Conflict, "%s is stopped, and %s%s can't be led back to it", fade.From, h, path).WithCommand("micro start %s", fade.From)
+		return nil, Errorf(Conflict, "%s is stopped, so %s%s cannot be routed back to it", fade.From, h, path).WithCommand("micro start %s", fade.From)
 	}
 	next := *route
 	next.Crossfade, next.Targets = nil, s.back(fade)

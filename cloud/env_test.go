@@ -78,7 +78,7 @@ func TestEnvBeforeTheFirstRelease(t *testing.T) {
 		t.Fatalf("made %s", ref)
 	}
 	y.phases(shop, "r1 failed, r2 superseded, r3 starting")
-	y.settle(shop)
+	y.finishRollout(shop)
 	want = map[string]string{"A": "flag", "PORT": "3000", "DB": "x", "LATE": "1"}
 	has(3, want)
 	if app := y.app(shop); app.Env != nil {

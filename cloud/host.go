@@ -69,7 +69,7 @@ func (s *VirtualHost) apps() iter.Seq[AppRef] {
 	}
 }
 
-// Route leads a path of a host, and all below it, to weighted targets.
+// Route routes a path of a host, and all below it, to weighted targets.
 type Route struct {
 	Path      string     `json:"path"` // "/" or "/a/b", no slash at the end
 	Targets   []Target   `json:"targets"`
@@ -84,7 +84,7 @@ type Route struct {
 	Limits Limits `json:"limits,omitzero"`
 }
 
-// Target is a release that a route leads to, or whatever is current where N is 0.
+// Target is a release that a route names, or whatever is current where N is 0.
 type Target struct {
 	ReleaseRef
 	// Weighted targets take Weight: relative to each other where all of a route's targets are weighted,
@@ -118,7 +118,7 @@ func ParseSticky(s string) (*Sticky, error) {
 	case k == StickyHeader && name != "" && !strings.ContainsAny(name, " :\r\n\t"), !named && (k == StickyCookie || k == StickyClient):
 		return &Sticky{By: k, Header: name}, nil
 	}
-	return nil, Errorf(Invalid, "sticky %q is none of cookie, client, header:NAME, none", s).WithHint("for example --sticky cookie")
+	return nil, Errorf(Invalid, "sticky %q is not one of cookie, client, header:NAME, none", s).WithHint("for example --sticky cookie")
 }
 
 // Mirror sends copies of safe requests to a release and throws the answers away.
@@ -162,7 +162,7 @@ func ParsePath(s string) (string, error) {
 	p := "/" + strings.Trim(s, "/")
 	for seg := range strings.SplitSeq(p[1:], "/") {
 		if seg == "." || seg == ".." || seg == "" && p != "/" || strings.ContainsAny(seg, "?#%\\ \x00") {
-			return "", Errorf(Invalid, "path %q is no route's path", s).WithHint("write plain segments, for example /api/v2")
+			return "", Errorf(Invalid, "path %q is not a route's path", s).WithHint("write plain segments, for example /api/v2")
 		}
 	}
 	return p, nil

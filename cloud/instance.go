@@ -253,7 +253,7 @@ func (v View) Pool(r ReleaseRef) []*Instance {
 	return pool
 }
 
-// Serving returns the releases that the app's own address leads to now: the current one, and the one
+// Serving returns the releases that the app's own address routes to now: the current one, and the one
 // being rolled out as far as its strategy lets it join early. Only the former where nothing else is ready.
 func (v View) Serving(app *App) []ReleaseRef {
 	var refs []ReleaseRef

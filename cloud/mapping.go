@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Map is a host and path to lead to a target.
+// Map is a host and path to route to a target.
 type Map struct {
 	Host   Host
 	Path   string
@@ -130,7 +130,7 @@ func (r Route) join(t Target) ([]Target, error) {
 		}
 		t.Weight, others = limitWeights(t.Weight, others)
 	case t.Weighted && sum+t.Weight > 100:
-		return nil, Errorf(Conflict, "%d%% are given away already", sum)
+		return nil, Errorf(Conflict, "the other targets already have %d%%", sum)
 	case !t.Weighted && all && (weighted > 1 || sum >= 100):
 		return nil, Errorf(Conflict, "all targets have weights: %s needs one too", t.ReleaseRef)
 	}
@@ -173,10 +173,10 @@ func (s *State) mapSpec(app AppRef, routes []RouteSpec, at Stamp) ([]Change, err
 	vhosts := map[Host]*VirtualHost{}
 	for _, d := range routes {
 		if host, err := ParseHost(string(d.Host)); err != nil || host != d.Host {
-			return nil, Errorf(Invalid, "route %q: %q is no host in lower case", string(d.Host)+d.Path, d.Host).WithHint("write it like www.example.com/path")
+			return nil, Errorf(Invalid, "route %q: %q is not a host name in lower case", string(d.Host)+d.Path, d.Host).WithHint("write it like www.example.com/path")
 		}
 		if path, err := ParsePath(d.Path); err != nil || path != d.Path {
-			return nil, Errorf(Invalid, "route %q: %q is no clean path", string(d.Host)+d.Path, d.Path).WithHint("write it like www.example.com/path")
+			return nil, Errorf(Invalid, "route %q: %q is not a clean path", string(d.Host)+d.Path, d.Path).WithHint("write it like www.example.com/path")
 		}
 		if err := d.Limits.checkRoute(); err != nil {
 			return nil, Errorf(Invalid, "route %q: %w", string(d.Host)+d.Path, err).WithHintOf(err)
@@ -247,7 +247,7 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	}
 	route, ok := vhost.Route(path)
 	if !ok || !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.ReleaseRef == target }) {
-		return nil, Errorf(NotFound, "%s%s does not lead to %s", h, path, target).WithCommand("micro routes")
+		return nil, Errorf(NotFound, "%s%s does not route to %s", h, path, target).WithCommand("micro routes")
 	}
 	next := *route
 	next.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == target })
@@ -264,7 +264,7 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	return []Change{Put(vhost.Without(path))}, nil
 }
 
-// ReleaseHost gives a host up: it is unknown afterwards. Where it still leads somewhere that needs force.
+// ReleaseHost gives a host up: it is unknown afterwards. Where it still has targets that needs force.
 func (s *State) ReleaseHost(h Host, force bool) ([]Change, error) {
 	vhost, err := s.mustVirtualHost(h)
 	if err != nil {
@@ -272,7 +272,7 @@ func (s *State) ReleaseHost(h Host, force bool) ([]Change, error) {
 	}
 	for _, r := range vhost.Routes {
 		if len(r.Targets) > 0 && !force {
-			return nil, Errorf(Conflict, "%s%s leads to %s, and would be unknown", h, strings.TrimSuffix(r.Path, "/"), r.Targets[0].ReleaseRef).WithCommand("micro unmap %s --release-host --yes", h)
+			return nil, Errorf(Conflict, "%s%s still routes to %s, and would be unknown", h, strings.TrimSuffix(r.Path, "/"), r.Targets[0].ReleaseRef).WithCommand("micro unmap %s --release-host --yes", h)
 		}
 	}
 	return []Change{Delete(vhost)}, nil
@@ -323,7 +323,7 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 }
 
 // Swap returns the changes that exchange the routes of two hosts; owner and exposure stay. A host that
-// answers and would come to lead to what does not run needs force.
+// answers and would route to a release that does not run needs force.
 func (s *State) Swap(a, b Host, force bool) ([]Change, error) {
 	x, err := s.mustVirtualHost(a)
 	if err != nil {
@@ -351,7 +351,7 @@ func (s *State) Swap(a, b Host, force bool) ([]Change, error) {
 		switch {
 		case !ok || force:
 		case stopped.App == "":
-			return nil, Errorf(Conflict, "%s would lead nowhere, and answer 503", h).WithCommand("micro swap %s %s --yes", a, b)
+			return nil, Errorf(Conflict, "%s would have no target, and answer 503", h).WithCommand("micro swap %s %s --yes", a, b)
 		default:
 			return nil, s.notRunning(stopped, h, path)
 		}

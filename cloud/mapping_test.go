@@ -30,7 +30,7 @@ func TestMapAndUnmap(t *testing.T) {
 	y.do(to(shop.Release(2), 10))
 	y.route(www, "/", "shop, shop@r2 10")
 	changes, err = to(blog.Release(0), 95)
-	y.refuses(changes, err, Conflict, "10% are given away already")
+	y.refuses(changes, err, Conflict, "the other targets already have 10%")
 	y.do(to(blog.Release(0), 90))
 	// Where all have weights they are relative: N percent for one leaves the ratio of the others.
 	y.do(y.s.Traffic(www, "/", map[ReleaseRef]int{shop.Release(1): 3, shop.Release(2): 1}))
@@ -53,7 +53,7 @@ func TestMapAndUnmap(t *testing.T) {
 	y.refuses(changes, err, Conflict, "last target")
 	y.do(y.s.Unmap(www, "/", shop.Release(1), false))
 	changes, err = y.s.Unmap(www, "/", shop.Release(1), false)
-	y.refuses(changes, err, NotFound, "does not lead to")
+	y.refuses(changes, err, NotFound, "does not route to")
 	changes, err = y.s.Unmap("no.example.com", "/", shop.Release(1), false)
 	y.refuses(changes, err, NotFound, "no host")
 	y.do(y.s.Unmap(www, "/", shop.Release(2), false))
@@ -187,7 +187,7 @@ func TestParsePath(t *testing.T) {
 func TestReleaseHostAsks(t *testing.T) {
 	y := fading(t)
 	changes, err := y.s.ReleaseHost(www, false)
-	y.refuses(changes, err, Conflict, "www.example.com leads to shop")
+	y.refuses(changes, err, Conflict, "www.example.com still routes to shop")
 	y.do(y.s.ReleaseHost(www, true))
 	y.route(www, "/", "unknown")
 }

@@ -20,7 +20,7 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 		return []Change{Put(vhost.With(next))}, nil
 	}
 	if percent < 0 || percent > 100 {
-		return nil, Errorf(Invalid, "%d is no percentage between 0 and 100", percent).WithCommand("micro traffic %s --mirror %s=10%%", h, to)
+		return nil, Errorf(Invalid, "%d is not a percentage between 0 and 100", percent).WithCommand("micro traffic %s --mirror %s=10%%", h, to)
 	}
 	if _, err := s.checkTarget(to); err != nil {
 		return nil, err

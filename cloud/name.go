@@ -23,7 +23,7 @@ type (
 const (
 	// DefaultGroup exists from the start.
 	DefaultGroup GroupName = "default"
-	// Web is the process that routes lead to.
+	// Web is the process that routes go to.
 	Web ProcessName = "web"
 	// ReleaseCommand is the process that runs once, before a release takes over.
 	ReleaseCommand ProcessName = "release"
@@ -103,7 +103,7 @@ func ParseHost(s string) (Host, error) {
 			continue
 		}
 		if len(l) > 63 || !label.MatchString(strings.TrimPrefix(l, "_")) {
-			return "", Errorf(Invalid, "host %q is no host name: label %q", s, l).WithHint("write it without scheme and port, for example www.example.com")
+			return "", Errorf(Invalid, "invalid host %q: label %q", s, l).WithHint("write it without scheme and port, for example www.example.com")
 		}
 	}
 	return Host(h), nil
@@ -145,7 +145,7 @@ func ParseRelease(s string) (int, error) {
 	digits := strings.TrimPrefix(s, "r")
 	n, err := strconv.Atoi(digits)
 	if err != nil || n < 1 || strconv.Itoa(n) != digits {
-		return 0, Errorf(Invalid, "%q is no release", s).WithHint("releases are written r1, r2, …")
+		return 0, Errorf(Invalid, "%q is not a release", s).WithHint("releases are written r1, r2, …")
 	}
 	return n, nil
 }

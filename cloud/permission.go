@@ -11,7 +11,7 @@ const (
 	MayReadSecret Permission = "readsecret" // see values of the environment
 	MayOperate    Permission = "operate"    // scale, restart, read logs, run commands
 	MayDeploy     Permission = "deploy"     // push, set the environment, start, stop, promote, delete
-	MayRoute      Permission = "route"      // change where a host leads
+	MayRoute      Permission = "route"      // change what a host routes to
 	MayExpose     Permission = "expose"     // let the public reach a host
 	MayAdminister Permission = "administer" // the nodes, the people
 )

@@ -45,7 +45,7 @@ func TestMay(t *testing.T) {
 		{MayOperate, app(2), tester},
 		{MayOperate, app(0), developer}, // the current one
 		{MayOperate, app(1), developer},
-		{MayOperate, app(3), developer}, // staged, and a host leads to it
+		{MayOperate, app(3), developer}, // staged, and a host routes to it
 		{MayOperate, app(4), developer}, // staged, and about to be current
 		{MayOperate, app(9), developer}, // not there
 		{MayDeploy, group, developer}, {MayDeploy, app(2), developer},

@@ -87,7 +87,7 @@ func (s *State) checkNewApp(r AppRef) error {
 	}
 	if r.Group == DefaultGroup {
 		if _, ok := s.Group(GroupName(r.App)); ok && GroupName(r.App) != DefaultGroup {
-			return Errorf(Conflict, "app name %q is that of a group", r.App).WithHint("choose another name: their addresses would be the same")
+			return Errorf(Conflict, "app name %q is the name of a group", r.App).WithHint("choose another name: their addresses would be the same")
 		}
 	}
 	return nil
@@ -124,9 +124,9 @@ func (r *Release) rollout(at Stamp) *Rollout {
 	return &Rollout{To: r.N, Started: at.At, Released: !has || r.Ran, Strategy: r.Spec.Strategy}
 }
 
-// settle returns the changes that make release n the app's current one, and keep the one before warm
+// makeCurrent returns the changes that make release n the app's current one, and keep the one before warm
 // until the given time.
-func (s *State) settle(app *App, n int, warm time.Time, at Stamp) []Change {
+func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change {
 	next := *app
 	next.Rollout = nil
 	changes := []Change{}
@@ -197,14 +197,14 @@ func withoutRelease(history []int, n int) []int {
 	return kept[max(0, len(kept)-maxHistory+1):]
 }
 
-// Settle ends the app's roll-out well: its target becomes current. warm is until when the release that
+// FinishRollout ends the app's roll-out well: its target becomes current. warm is until when the release that
 // was current runs on.
-func (s *State) Settle(r AppRef, warm time.Time, at Stamp) []Change {
+func (s *State) FinishRollout(r AppRef, warm time.Time, at Stamp) []Change {
 	app, ok := s.App(r)
 	if !ok || app.Rollout == nil {
 		return nil
 	}
-	return s.settle(app, app.Rollout.To, warm, at)
+	return s.makeCurrent(app, app.Rollout.To, warm, at)
 }
 
 // MarkReleased notes that the release command of the app's roll-out has ended well.

@@ -52,7 +52,7 @@ func TestNewerPushSupersedes(t *testing.T) {
 	y.push(shop, PushSpec{}, false)
 	y.push(shop, PushSpec{}, false)
 	y.phases(shop, "r1 superseded, r2 starting")
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.phases(shop, "r1 superseded, r2 current")
 	_, _, err := y.s.Rollback(shop, 1, ann)
 	y.refuses(nil, err, Conflict, "was never up")
@@ -74,14 +74,14 @@ func TestRoutesOfTheManifestComeWithTheRelease(t *testing.T) {
 	routes := []RouteSpec{{Host: "www.example.com", Path: "/", Public: true}, {Host: "www.example.com", Path: "/api"}}
 	y.push(shop, PushSpec{Routes: routes}, false)
 	y.route("www.example.com", "/", "unknown")
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.route("www.example.com", "/", "shop")
 	y.route("www.example.com", "/api", "shop")
 	y.do(y.s.Unmap("www.example.com", "/api", shop.Release(0), true))
 	// What was unmapped since then stays so, but where a manifest asks again.
 	changes, _, err := y.s.Env(shop.Release(0), map[string]string{"A": "1"}, nil, ann)
 	y.do(changes, err)
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.route("www.example.com", "/api", "nowhere")
 	y.pushed(shop, PushSpec{Routes: routes})
 	y.route("www.example.com", "/api", "shop")
@@ -90,7 +90,7 @@ func TestRoutesOfTheManifestComeWithTheRelease(t *testing.T) {
 	// And a roll-back moves no route of the manifest.
 	changes, _, err = y.s.Rollback(shop, 0, ann)
 	y.do(changes, err)
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.route("www.example.com", "/", "nowhere")
 }
 
@@ -107,7 +107,7 @@ func TestPushRefuses(t *testing.T) {
 	}{
 		{AppRef{DefaultGroup, "Shop"}, PushSpec{}, Invalid, "invalid"},
 		{AppRef{DefaultGroup, "api"}, PushSpec{}, Invalid, "reserved"},
-		{AppRef{DefaultGroup, "qa"}, PushSpec{}, Conflict, "that of a group"},
+		{AppRef{DefaultGroup, "qa"}, PushSpec{}, Conflict, "is the name of a group"},
 		{AppRef{"nope", "shop"}, PushSpec{}, NotFound, "no group"},
 		{shop, PushSpec{EnvRequired: []string{"TOKEN"}}, Invalid, "TOKEN is required"},
 		{shop, PushSpec{Env: map[string]string{"a b": "1"}}, Invalid, `"a b"`},

@@ -120,7 +120,7 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	_, web := said[Web]
 	switch {
 	case d.NoWeb && (web || len(d.Routes) > 0):
-		return spec, nil, Errorf(Invalid, "an app without the process web has nothing that requests could go to")
+		return spec, nil, Errorf(Invalid, "routes need the process web, which the app does not have")
 	case d.NoWeb && len(said) == 0:
 		return spec, nil, Errorf(Invalid, "the app has no process")
 	case !d.NoWeb && !web:

@@ -9,7 +9,7 @@ import (
 // that of the release it replaces.
 func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	if r.N == 0 {
-		return nil, Errorf(Invalid, "promote what? %s has no release number", r).WithCommand("micro releases %s", r)
+		return nil, Errorf(Invalid, "which release of %s should be promoted?", r).WithCommand("micro releases %s", r)
 	}
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
@@ -87,14 +87,14 @@ func (s *State) switchTo(app *App, target *Release, at Stamp) ([]Change, error) 
 	if err := s.oneWriter(target, false); err != nil {
 		return nil, err
 	}
-	s.afresh(target)
+	s.prepareStart(target)
 	next := *app
 	next.Rollout = target.rollout(at)
 	return []Change{Put(&next), Put(target)}, nil
 }
 
-// afresh lets a release run that perhaps does not: what crashed when it last did is not held against it.
-func (s *State) afresh(r *Release) {
+// prepareStart lets r start. A release that does not run now gets a new generation, which clears its crash counts.
+func (s *State) prepareStart(r *Release) {
 	if was, ok := s.Release(r.ReleaseRef); ok && !s.Runs(was) {
 		r.Generation = was.Generation + 1
 	}
@@ -304,7 +304,7 @@ func (s *State) Stop(r ReleaseRef, force bool) ([]Change, error) {
 	return changes, nil
 }
 
-// Start returns the changes that let a stopped release run again; one that nothing leads to is staged.
+// Start returns the changes that let a stopped release run again; one that no route names is staged.
 func (s *State) Start(r ReleaseRef, at Stamp) ([]Change, error) {
 	app, rel, err := s.MustRelease(r)
 	if err != nil {
@@ -327,7 +327,7 @@ func (s *State) Start(r ReleaseRef, at Stamp) ([]Change, error) {
 		return nil, err
 	}
 	next.Since = at.At
-	s.afresh(&next)
+	s.prepareStart(&next)
 	return []Change{Put(&next)}, nil
 }
 
@@ -349,7 +349,7 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 		case s.routed(rel.ReleaseRef):
 			return nil, Errorf(Conflict, "release %s has routes", rel.ReleaseRef).WithCommand("micro routes")
 		case app.Rollout != nil && app.Rollout.To == r.N:
-			return nil, Errorf(Conflict, "release %s is being switched to", rel.ReleaseRef).WithCommand("micro stop %s", rel.ReleaseRef)
+			return nil, Errorf(Conflict, "release %s is about to become current", rel.ReleaseRef).WithCommand("micro stop %s", rel.ReleaseRef)
 		}
 		next := *app
 		next.History = withoutRelease(app.History, r.N)
@@ -365,7 +365,7 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 	return changes, nil
 }
 
-// withoutApp returns a copy of the vhost without anything that leads to the app.
+// withoutApp returns a copy of the vhost without anything that routes to the app.
 func (s *VirtualHost) withoutApp(r AppRef) *VirtualHost {
 	c := *s
 	c.Routes = nil

@@ -17,7 +17,7 @@ func TestPromote(t *testing.T) {
 	if rel = y.release(shop, 2); rel.Formation[Web].Instances != 4 || rel.Generation != generation {
 		t.Errorf("formation is %v of generation %d", rel.Formation, rel.Generation)
 	}
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.phases(shop, "r1 warm, r2 current")
 	if rel = y.release(shop, 2); rel.Staged || !rel.Up {
 		t.Errorf("release is %+v", rel)
@@ -76,7 +76,7 @@ func TestRollbackBringsBackAllOfARelease(t *testing.T) {
 		t.Errorf("rolls back to %s", ref)
 	}
 	y.phases(shop, "r1 starting, r2 current")
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.phases(shop, "r1 current, r2 warm")
 	now := y.release(shop, 1)
 	if !maps.Equal(now.Formation, first.Formation) || now.Spec.Env["A"] != "1" || now.Spec.Processes[Web].Command != "serve" || now.Generation != first.Generation {
@@ -98,7 +98,7 @@ func TestRollbackBringsBackAllOfARelease(t *testing.T) {
 }
 
 // A roll-back to a release that no longer runs must not wait for how it once crashed.
-func TestRollbackToARetiredReleaseStartsAfresh(t *testing.T) {
+func TestRollbackToARetiredReleaseStartsWithoutCrashes(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, PushSpec{})
 	y.pushed(shop, PushSpec{})
@@ -146,7 +146,7 @@ func TestScaleWhileSwitching(t *testing.T) {
 	y := begin(t)
 	y.push(shop, instances(1), false)
 	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(2)}}, false)) // nothing is current yet
-	y.settle(shop)
+	y.finishRollout(shop)
 	worker := PushSpec{Processes: map[ProcessName]ProcessSpec{"worker": {Instances: new(1)}}}
 	y.push(shop, worker, false)
 	y.do(y.s.Scale(shop.Release(0), map[ProcessName]ProcessSpec{Web: {Instances: new(3)}}, false))
@@ -158,7 +158,7 @@ func TestScaleWhileSwitching(t *testing.T) {
 	if one.Generation != 1 || two.Generation != 0 {
 		t.Errorf("generations are %d and %d: only one was named", one.Generation, two.Generation)
 	}
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.push(shop, PushSpec{}, false)
 	changes, _, err := y.s.Rollback(shop, 1, ann) // has no worker
 	y.do(changes, err)
@@ -220,7 +220,7 @@ func TestDelete(t *testing.T) {
 	changes, err = y.s.Delete(shop.Release(2))
 	y.refuses(changes, err, Conflict, "is current")
 	changes, err = y.s.Delete(shop.Release(3))
-	y.refuses(changes, err, Conflict, "being switched to")
+	y.refuses(changes, err, Conflict, "is about to become current")
 	y.do(y.s.Unmap("pin.example.com", "/", shop.Release(1), true))
 	y.do(y.s.Delete(shop.Release(1)))
 	if h := y.app(shop).History; len(h) != 0 {
@@ -254,7 +254,7 @@ func TestReleaseCommandRunsOnce(t *testing.T) {
 	if !y.app(shop).Rollout.Released || !y.release(shop, 1).Ran {
 		t.Errorf("app is %+v", y.app(shop).Rollout)
 	}
-	y.settle(shop)
+	y.finishRollout(shop)
 	y.pushed(shop, PushSpec{})
 	changes, _, err := y.s.Rollback(shop, 1, ann)
 	y.do(changes, err)

@@ -12,7 +12,7 @@ func (s *State) checkHost(host Host) error {
 		return Errorf(Invalid, "host %s is an IP address, and routes go by names", host).WithHint("choose a name, for example www.example.com")
 	}
 	if host == "localhost" || strings.HasSuffix(string(host), ".localhost") {
-		return Errorf(Invalid, "host %s cannot be mapped: APP.localhost leads to every app already, for this machine alone", host).
+		return Errorf(Invalid, "host %s cannot be mapped: APP.localhost already routes to every app, for clients on this machine", host).
 			WithHint("choose a host that is not below localhost")
 	}
 	taken := func(by string) error {

@@ -39,7 +39,7 @@ func TestReservedHosts(t *testing.T) {
 			continue
 		}
 		if part == "below localhost" {
-			part = "APP.localhost leads to every app"
+			part = "APP.localhost already routes to every app"
 		}
 		if got := err.Error(); !strings.Contains(got, part) {
 			t.Errorf("%s: %s; want %s", host, got, part)
@@ -61,7 +61,7 @@ func TestReservedHosts(t *testing.T) {
 	}
 }
 
-// An app cannot take an address that leads elsewhere, and may name its own in its manifest.
+// An app cannot take an address that routes elsewhere, and may name its own in its manifest.
 func TestNewAppsAddress(t *testing.T) {
 	y := addressed(t)
 	y.do(y.s.Map(Map{Host: "blog.micro.test", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))

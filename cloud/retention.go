@@ -65,7 +65,7 @@ func (s *State) wayBack(app *App) (kept []int) {
 	return kept
 }
 
-// needed says whether something leads to a release, or will when what is under way ends or is taken back.
+// needed says whether something names a release, or will when what is under way ends or is taken back.
 // Stopped ones are needed as much as those that run: they may be started again.
 func (s *State) needed(app *App, r *Release) bool {
 	return app.Current == r.N || app.switchesTo(r.N) || r.Staged && r.Failure == nil || r.Warm != nil ||

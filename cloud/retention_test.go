@@ -26,7 +26,7 @@ func TestPrune(t *testing.T) {
 	}
 	for range 8 {
 		made(false)
-		y.do(y.s.Settle(shop, noon.Add(time.Minute), ann), nil)
+		y.do(y.s.FinishRollout(shop, noon.Add(time.Minute), ann), nil)
 	}
 	staged := made(true)
 	y.do(y.s.MarkUp(staged.ReleaseRef), nil)
@@ -71,7 +71,7 @@ func TestPrune(t *testing.T) {
 	for _, n := range []int{7, 8, 7, 8} {
 		changes, _, err := y.s.Rollback(shop, n, ann)
 		y.do(changes, err)
-		y.do(y.s.Settle(shop, noon, ann), nil)
+		y.do(y.s.FinishRollout(shop, noon, ann), nil)
 		y.do(y.s.Cool(shop, ann), nil)
 	}
 	y.do(y.s.Prune(), nil)
@@ -82,7 +82,7 @@ func TestPrune(t *testing.T) {
 	// Records have an end too; what leads somewhere stays.
 	for range 60 {
 		made(false)
-		y.do(y.s.Settle(shop, noon, ann), nil)
+		y.do(y.s.FinishRollout(shop, noon, ann), nil)
 		y.do(y.s.Cool(shop, ann), nil)
 		y.do(y.s.Prune(), nil)
 	}

@@ -39,7 +39,7 @@ func (s *State) silenced(h Host, changes []Change) (path string, target ReleaseR
 	return "", ReleaseRef{}, false
 }
 
-// notRunning is the error of a change after which a host would lead to a target that does not run.
+// notRunning is the error of a change after which a host would route to a target that does not run.
 func (s *State) notRunning(target ReleaseRef, h Host, path string) error {
 	e := Errorf(Conflict, "%s does not run: %s would answer 503", target, hostPath(h, path))
 	rel, ok := s.Release(target)
@@ -52,7 +52,7 @@ func (s *State) notRunning(target ReleaseRef, h Host, path string) error {
 	return e.WithCommand("micro scale %s -i 1", target)
 }
 
-// checkPublic reports changes after which a public host that leads to the app would not answer any more. It
+// checkPublic reports changes after which a public host that routes to the app would not answer any more. It
 // is for a person to say yes to that.
 func (s *State) checkPublic(app AppRef, changes []Change) *Error {
 	for vhost := range s.HostsOf(app) {
@@ -66,7 +66,7 @@ func (s *State) checkPublic(app AppRef, changes []Change) *Error {
 	return nil
 }
 
-// checkOverlap reports a host that would lead to two releases of an app at once, one of which must not serve
+// checkOverlap reports a host that would route to two releases of an app at once, one of which must not serve
 // beside another. One that does so already may be changed.
 func (s *State) checkOverlap(next *VirtualHost) error {
 	a, b, ok := s.sideBySide(next)

@@ -92,7 +92,7 @@ func TestSwapWithWhatDoesNotRun(t *testing.T) {
 	y.do(y.s.Map(Map{Host: "empty.example.com", Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann))
 	y.do(y.s.Unmap("empty.example.com", "/", shop.Release(0), true))
 	changes, err = y.s.Swap(www, "empty.example.com", false)
-	y.asks(changes, err, "www.example.com would lead nowhere", "micro swap www.example.com empty.example.com --yes")
+	y.asks(changes, err, "www.example.com would have no target", "micro swap www.example.com empty.example.com --yes")
 	y.do(y.s.Swap(www, "empty.example.com", true))
 	y.route(www, "/", "nowhere")
 }

@@ -1,6 +1,6 @@
 package cloud
 
-// TargetShare is a release that a route leads to, and what it is to have of the requests.
+// TargetShare is a release that a route names, and what it is to have of the requests.
 type TargetShare struct {
 	ReleaseRef
 	// Percent is nil where that is up to the instances that are ready.

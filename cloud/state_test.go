@@ -41,7 +41,7 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 			}
 			changes, _, _ = s.Push(Push{App: app, Spec: d, Stage: rapid.Bool().Draw(r, "stage"), ID: "id"}, at)
 		case 2:
-			changes = s.Settle(app, now.Add(10*time.Minute), at)
+			changes = s.FinishRollout(app, now.Add(10*time.Minute), at)
 		case 3:
 			changes = s.Fail(ref, Failure{At: now, Reason: "exited", Lines: []string{"a"}})
 		case 4:
@@ -170,7 +170,7 @@ func seen(v View, r AppRef) string {
 	return string(b)
 }
 
-// reached is all that anybody can compile from a host: what serves of the apps that it leads to, and the
+// reached is all that anybody can compile from a host: what serves of the apps that it routes to, and the
 // instances of the releases that it names. What else there is of them is not the host's business.
 func reached(v View, h Host) string {
 	vhost, ok := v.State.VirtualHost(h)

@@ -15,7 +15,7 @@ var toldNames = []string{"MICRO_APP", "MICRO_GROUP", "MICRO_RELEASE", "MICRO_INS
 // itself have the last word: a value from elsewhere would be dropped.
 func CheckEnvName(name string) error {
 	if slices.Contains(toldNames, name) || strings.HasPrefix(name, "CF_INSTANCE_") {
-		return Errorf(Invalid, "environment variable %s cannot be set: by it an instance learns of itself", name)
+		return Errorf(Invalid, "environment variable %s cannot be set: micro sets it itself", name)
 	}
 	if !envName.MatchString(name) {
 		return Errorf(Invalid, "environment variable %q: a name begins with a letter or _ and goes on with letters, digits and _ . -", name)
@@ -38,7 +38,7 @@ func errorsOf(s Spec, f Formation) error {
 		for i, c := range []Check{p.Liveness, p.Readiness} {
 			kind := [...]string{"health", "readiness health"}[i]
 			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckProcess}, c.Type) {
-				bad("process %s: %s check type %q is none of port, http, process", name, kind, c.Type)
+				bad("process %s: %s check type %q is not one of port, http, process", name, kind, c.Type)
 			}
 			if c.Type != CheckProcess && p.Port == 0 {
 				bad("process %s: %s check of type %s needs a port", name, kind, c.Type)
@@ -69,13 +69,13 @@ func errorsOf(s Spec, f Formation) error {
 	for _, v := range s.Volumes {
 		errs = append(errs, v.Validate())
 		if names[v.Name] || paths[v.Path] {
-			bad("volume %q at %q: name or path is there twice", v.Name, v.Path)
+			bad("volume %q at %q: the name or the path is given twice", v.Name, v.Path)
 		}
 		names[v.Name], paths[v.Path] = true, true
 	}
 	errs = append(errs, s.crowded(f))
 	if !slices.Contains([]StrategyKind{Rolling, Cutover, Recreate}, s.Strategy.Kind) {
-		bad("strategy %q is none of rolling, cutover, recreate", s.Strategy.Kind)
+		bad("strategy %q is not one of rolling, cutover, recreate", s.Strategy.Kind)
 	}
 	if s.Strategy.Batch < 0 {
 		bad("strategy batch %d is negative", s.Strategy.Batch)

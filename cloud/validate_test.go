@@ -10,8 +10,8 @@ func TestCheckEnvName(t *testing.T) {
 	for name, says := range map[string]string{
 		"A": "", "_a.b-c": "", "PORT": "", "MICRO_APPS": "", "MICRO_TARGET": "", "VCAP": "",
 		"": "begins with", "1A": "begins with", "A=B": "begins with",
-		"MICRO_APP": "learns of itself", "MICRO_INSTANCE": "learns of itself", "VCAP_SERVICES": "learns of itself",
-		"CF_INSTANCE_INDEX": "learns of itself", "CF_INSTANCE_X": "learns of itself",
+		"MICRO_APP": "micro sets it itself", "MICRO_INSTANCE": "micro sets it itself", "VCAP_SERVICES": "micro sets it itself",
+		"CF_INSTANCE_INDEX": "micro sets it itself", "CF_INSTANCE_X": "micro sets it itself",
 	} {
 		err := CheckEnvName(name)
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {

@@ -57,7 +57,7 @@ func (v Volume) Validate() error {
 		return err
 	}
 	if !path.IsAbs(v.Path) || path.Clean(v.Path) != v.Path || v.Path == "/" || strings.ContainsRune(v.Path, 0) {
-		return Errorf(Invalid, "volume %s: path %q is no folder below /", v.Name, v.Path).WithHint("write it like /data")
+		return Errorf(Invalid, "volume %s: path %q is not a folder below /", v.Name, v.Path).WithHint("write it like /data")
 	}
 	for _, kernel := range []string{"/proc", "/sys", "/dev"} {
 		if v.Path == kernel || strings.HasPrefix(v.Path, kernel+"/") {

@@ -67,13 +67,13 @@ func (y *story) push(app AppRef, d PushSpec, stage bool) *Release {
 func (y *story) pushed(app AppRef, d PushSpec) *Release {
 	y.Helper()
 	rel := y.push(app, d, false)
-	y.settle(app)
+	y.finishRollout(app)
 	return y.release(app, rel.N)
 }
 
-func (y *story) settle(app AppRef) {
+func (y *story) finishRollout(app AppRef) {
 	y.Helper()
-	y.do(y.s.Settle(app, noon.Add(10*time.Minute), ann), nil)
+	y.do(y.s.FinishRollout(app, noon.Add(10*time.Minute), ann), nil)
 }
 
 // staged is a staged push that came up.

@@ -16,7 +16,7 @@ const DefaultData = "/var/lib/micro"
 // DefaultDomain is the private domain; ".test" is for such use (RFC 6761, section 6.2).
 const DefaultDomain cloud.Domain = "micro.test"
 
-// DefaultAdminGroup is the system's group whose members may do all that root may.
+// DefaultAdminGroup is the system's group whose members may do everything that root may.
 const DefaultAdminGroup = "micro"
 
 // Node is how a node is set up. Zero fields were not said, and are the node's to choose and remember.
@@ -37,7 +37,7 @@ type Node struct {
 	Build              Build
 	// Registries are asked with this.
 	Registries Registries
-	// AdminGroup is the system's group whose members may do all that root may: "micro" by default.
+	// AdminGroup is the system's group whose members may do everything that root may: "micro" by default.
 	AdminGroup string
 	Subnet     netip.Prefix
 }

@@ -126,5 +126,5 @@ func (d *Deployer) BuildLog(q api.LogQuery) (iter.Seq2[api.LogLine, error], erro
 		}
 		at = rel.Parent
 	}
-	return nil, cloud.Errorf(cloud.NotFound, "the output of no build is kept for release %s", q.App.Release(n)).WithCommand("micro releases %s", q.App)
+	return nil, cloud.Errorf(cloud.NotFound, "there is no build log for release %s", q.App.Release(n)).WithCommand("micro releases %s", q.App)
 }

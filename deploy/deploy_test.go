@@ -160,7 +160,7 @@ func TestNewerPushSupersedes(t *testing.T) {
 				if rel.N == 1 {
 					return nil // never ready
 				}
-				return st.Settle(rel.AppRef, time.Now(), cloud.Stamp{})
+				return st.FinishRollout(rel.AppRef, time.Now(), cloud.Stamp{})
 			})
 			close(goOn["old"])
 			f.awaitRelease(ids["old"])

@@ -30,7 +30,7 @@ func errOvertaken(app *cloud.App, rel *cloud.Release) error {
 	case app.Current > rel.N:
 		by = app.Current
 	case by == rel.N: // somebody rolled back meanwhile
-		return cloud.Errorf(cloud.Conflict, "release %s was given up: app %s was rolled back to r%d", rel.ReleaseRef, app.AppRef, app.Current).
+		return cloud.Errorf(cloud.Conflict, "release %s was abandoned: app %s was rolled back to r%d", rel.ReleaseRef, app.AppRef, app.Current).
 			WithCommand("micro releases %s", app.AppRef)
 	}
 	return cloud.Errorf(cloud.Conflict, "release %s was superseded by r%d", rel.ReleaseRef, by).WithCommand("micro releases %s", app.AppRef)

@@ -62,7 +62,7 @@ func (d *Deployer) writeRelease(p *push, image runtime.Image) (cloud.ReleaseRef,
 }
 
 func errSuperseded(ref cloud.ReleaseRef) error {
-	return cloud.Errorf(cloud.Conflict, "superseded by r%d: a newer push of %s was made", ref.N, ref.AppRef).WithCommand("micro releases %s", ref.AppRef)
+	return cloud.Errorf(cloud.Conflict, "superseded by r%d, a newer push of %s", ref.N, ref.AppRef).WithCommand("micro releases %s", ref.AppRef)
 }
 
 // rivals returns the other pushes of the app. Pushes that stage a release and pushes that make it current

@@ -16,7 +16,7 @@ func TestSuperseded(t *testing.T) {
 		{cloud.App{Last: 4, Current: 1, Rollout: &cloud.Rollout{To: 4}}, "release shop@r3 was superseded by r4"},
 		{cloud.App{Last: 4, Current: 4}, "release shop@r3 was superseded by r4"},
 		{cloud.App{Last: 5, Current: 1}, "release shop@r3 was superseded by r5"},
-		{cloud.App{Last: 3, Current: 1}, "release shop@r3 was given up: app shop was rolled back to r1"},
+		{cloud.App{Last: 3, Current: 1}, "release shop@r3 was abandoned: app shop was rolled back to r1"},
 		{cloud.App{Last: 3, Current: 2, Rollout: &cloud.Rollout{To: 1}}, "release shop@r3 was superseded by r1"},
 	} {
 		c.app.AppRef = ref

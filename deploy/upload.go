@@ -37,7 +37,7 @@ func (d *Deployer) awaitUpload(p *push) error {
 			return context.Cause(p.ctx)
 		case <-limit.C:
 			if !p.isReceiving() && !p.isUploaded() {
-				return cloud.Errorf(cloud.Interrupted, "nothing was uploaded within %s", uploadWait)
+				return cloud.Errorf(cloud.Interrupted, "no upload arrived within %s", uploadWait)
 			}
 		}
 	}

@@ -249,7 +249,7 @@ func (d Decision) Apply(s *cloud.State, warm time.Duration, at cloud.Stamp) []cl
 	switch d.Verdict {
 	case Settled:
 		if switching {
-			return s.Settle(d.Release.AppRef, at.At.Add(warm), at)
+			return s.FinishRollout(d.Release.AppRef, at.At.Add(warm), at)
 		}
 	case Released:
 		return s.MarkReleased(d.Release)

@@ -49,7 +49,7 @@ func in(t *testing.T, test func(*site)) {
 			})
 		}
 		w.do(func(s *cloud.State) ([]cloud.Change, error) {
-			return s.Settle(shop, time.Now().Add(time.Hour), w.stamp()), nil
+			return s.FinishRollout(shop, time.Now().Add(time.Hour), w.stamp()), nil
 		})
 		w.do(func(s *cloud.State) ([]cloud.Change, error) { return s.MarkUp(shop.Release(2)), nil })
 		w.do(func(s *cloud.State) ([]cloud.Change, error) {

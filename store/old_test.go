@@ -46,12 +46,12 @@ func TestVersion1(t *testing.T) {
 			got = append(got, fmt.Sprintf("%s is %s with A=%s", rel.ReleaseRef, state.PhaseOf(rel), rel.Spec.Env["A"]))
 		}
 		for vhost := range state.HostsOf(app.AppRef) {
-			got = append(got, fmt.Sprintf("%s%s leads to %s", vhost.Host, vhost.Routes[0].Path, vhost.Routes[0].Targets[0].ReleaseRef))
+			got = append(got, fmt.Sprintf("%s%s routes to %s", vhost.Host, vhost.Routes[0].Path, vhost.Routes[0].Targets[0].ReleaseRef))
 		}
 	}
 	want := []string{
 		"shop is at r1", "shop@r1 is current with A=1", "shop@r2 is routed with A=1",
-		"qa.example.com/api leads to shop@r2", "www.example.com/ leads to shop",
+		"qa.example.com/api routes to shop@r2", "www.example.com/ routes to shop",
 	}
 	if !slices.Equal(got, want) || state.Rev() != 7 {
 		t.Errorf("revision %d: %q, want %q", state.Rev(), got, want)

@@ -29,7 +29,7 @@ func TestInspect(t *testing.T) {
 		do(changes, err)
 	}
 	push(false)
-	do(s.Settle(shop, noon, at), nil)
+	do(s.FinishRollout(shop, noon, at), nil)
 	push(true)
 	do(s.MarkUp(shop.Release(2)), nil)
 	fade := &cloud.Crossfade{From: shop.Release(1), To: shop.Release(2), Steps: []int{50, 100}, Step: 1}

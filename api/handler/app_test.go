@@ -140,7 +140,7 @@ func TestRoutes(t *testing.T) {
 		"label \"x_y\"":                      {Host: "x_y.example.com", App: "shop"},
 		"no app \"none\"":                    {Host: "x.example.com", App: "none"},
 		"no release r9":                      {Host: "x.example.com", App: "shop", Release: 9},
-		"no route's path":                    {Host: "x.example.com", Path: "/a/../b", App: "shop"},
+		"is not a route's path":              {Host: "x.example.com", Path: "/a/../b", App: "shop"},
 	} {
 		if _, err := s.Map(ctx, "", m); err == nil || !contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", m, err, want)

@@ -114,7 +114,7 @@ func (h *Handler) talk(ctx context.Context, q *request, c api.Command, do start)
 	defer end()
 	conn, rw, err := http.NewResponseController(q.w).Hijack()
 	if err != nil {
-		h.refuse(q, cloud.Errorf(cloud.Invalid, "this connection can't be switched: HTTP/1.1 is needed"))
+		h.refuse(q, cloud.Errorf(cloud.Invalid, "this connection cannot be upgraded: use HTTP/1.1"))
 		return
 	}
 	defer conn.Close()

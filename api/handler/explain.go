@@ -22,7 +22,7 @@ type Inspector interface {
 }
 
 func (h *Handler) serveExplain() {
-	get(h, operation("explain", "GET /v1/explain", "Say where a request would go, and what is in its way"),
+	get(h, operation("explain", "GET /v1/explain", "Say where a request would go, and what blocks it"),
 		func(ctx context.Context, in *struct {
 			URL  string `query:"url" required:"true" maxLength:"2000"`
 			From string `query:"from" maxLength:"64" doc:"The client's address; this machine where none is given"`
@@ -43,7 +43,7 @@ type way struct {
 	trace  Trace
 	api.Explanation
 
-	addrs   []netip.Addr // what the name leads to
+	addrs   []netip.Addr // what the name resolves to
 	routing Routing
 	refs    []cloud.ReleaseRef // that may answer, the likeliest first
 }
@@ -98,8 +98,8 @@ func (w *way) name() bool {
 	if s.Name.Ours {
 		switch {
 		case s.Name.Code == "REFUSED":
-			return w.broken(hop, "give a public name: micro map APP www.example.com --public",
-				"%s is told to local clients only, and %s is %s", host, w.probe.From, s.Client)
+			return w.broken(hop, "use a public name: micro map APP www.example.com --public",
+				"the node's DNS server answers for %s to local clients only, and %s is %s", host, w.probe.From, s.Client)
 		case s.Name.Code != "NOERROR":
 			return w.broken(hop, "micro routes", "the node's DNS server says %s: there is no %s", s.Name.Code, host)
 		case len(s.Name.Addrs) == 0:
@@ -116,7 +116,7 @@ func (w *way) name() bool {
 	// A name of the world: the world's DNS leads to this machine, or not.
 	if len(s.Resolver.Addrs) == 0 {
 		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
-			"%s is no name of this node's, and this machine's resolver says: %s", host, s.Resolver.says())
+			"%s is not a name of this node, and this machine's resolver says: %s", host, s.Resolver.says())
 	}
 	w.addrs = s.Resolver.Addrs
 	if !slices.ContainsFunc(w.addrs, w.here) {
@@ -182,9 +182,9 @@ func (w *way) listener() bool {
 	case len(elsewhere) > 0:
 		there := w.probe
 		there.Port = elsewhere[0].Port()
-		return w.broken(hop, "micro explain "+there.String(), "nothing of micro's listens on port %d of %s, but on %s", w.probe.Port, list(w.addrs), elsewhere[0].AddrPort)
+		return w.broken(hop, "micro explain "+there.String(), "no listener of micro is on port %d of %s, but one is on %s", w.probe.Port, list(w.addrs), elsewhere[0].AddrPort)
 	}
-	return w.broken(hop, "micro doctor", "nothing of micro's listens on port %d of %s", w.probe.Port, list(w.addrs))
+	return w.broken(hop, "micro doctor", "no listener of micro is on port %d of %s", w.probe.Port, list(w.addrs))
 }
 
 // host is whether the table knows the host.
@@ -198,7 +198,7 @@ func (w *way) host() bool {
 	case r.Known && !r.Mapped:
 		return w.ok(hop, "%s is an app's own address", host)
 	case r.Known && r.Host != string(host):
-		return w.ok(hop, "%s has no entry of its own, so it is %s's", host, r.Host)
+		return w.ok(hop, "%s is not mapped itself, %s matches it", host, r.Host)
 	case r.Known:
 		return w.ok(hop, "%s is mapped", host)
 	case w.trace.Internal.Known:
@@ -206,7 +206,7 @@ func (w *way) host() bool {
 		if app, ok := w.appOf(host); ok {
 			hint = "micro map " + app + " " + string(host) + " --public"
 		}
-		return w.broken(hop, hint, "%s answers on internal listeners only: 404, as for a host that is not there", host)
+		return w.broken(hop, hint, "%s is internal, so public listeners answer 404", host)
 	}
 	if w.domain.Contains(host) {
 		label, _, _ := strings.Cut(string(host), ".")
@@ -218,7 +218,7 @@ func (w *way) host() bool {
 	return w.broken(hop, "micro map APP "+string(host), "%s is mapped to nothing: 404", host)
 }
 
-// appOf names an app that a mapped host leads to.
+// appOf names an app that a mapped host routes to.
 func (w *way) appOf(host cloud.Host) (string, bool) {
 	if vhost, ok := w.view.State.VirtualHost(host); ok {
 		for _, r := range vhost.Routes {
@@ -249,7 +249,7 @@ func (w *way) path() bool {
 		path, _, _ := strings.Cut(w.probe.Target, "?")
 		return w.broken(hop, "micro map APP "+r.Host+path, "%s has no route for %s: 404", r.Host, path)
 	case r.Path == "/":
-		w.ok(hop, "%s takes every path that no longer route has", r.Host+r.Path)
+		w.ok(hop, "%s takes every path that no more specific route takes", r.Host+r.Path)
 	default:
 		w.ok(hop, "%s takes %s and all below it", r.Host+r.Path, r.Path)
 	}
@@ -348,7 +348,7 @@ func (w *way) nobody(hop string) bool {
 		}
 	}
 	if len(refs) == 0 {
-		return w.broken(hop, "micro map APP "+w.routing.Host, "%s leads to nothing any more: 503", w.routing.Host+w.routing.Path)
+		return w.broken(hop, "micro map APP "+w.routing.Host, "%s has no target any more: 503", w.routing.Host+w.routing.Path)
 	}
 	ref := refs[0]
 	rel, ok := w.view.State.Release(ref)
@@ -365,7 +365,7 @@ func (w *way) nobody(hop string) bool {
 		return w.broken(hop, "micro scale "+ref.String()+" -i 1", "%s is scaled to no web instances: 503", ref.String())
 	}
 	w.refs = refs
-	w.ok(hop, "%s is to answer", ref.String())
+	w.ok(hop, "%s should answer", ref.String())
 	return true
 }
 
@@ -419,7 +419,7 @@ func (w *way) instance() bool {
 	case len(ready) == 1:
 		w.ok(hop, "%s answers", ready[0])
 	default:
-		w.ok(hop, "%d instances are ready: the less loaded of two at random answers", len(ready))
+		w.ok(hop, "%d instances are ready: of two picked at random the less loaded one answers", len(ready))
 	}
 	for _, line := range lines {
 		w.detail("%s", line)

@@ -111,16 +111,16 @@ func TestExplainBrokenHops(t *testing.T) {
 			e.private()
 			e.trace.Name.Addrs = nil
 		}},
-		{"another port", "listener", "listens on port 8080 of 127.0.0.1, but on 127.0.0.1:80", "micro explain http://www.example.com/a?b", func(e *explained) {
+		{"another port", "listener", "no listener of micro is on port 8080 of 127.0.0.1, but one is on 127.0.0.1:80", "micro explain http://www.example.com/a?b", func(e *explained) {
 			e.url = "http://www.example.com:8080/a?b"
 		}},
-		{"no listener at all", "listener", "nothing of micro's listens", "micro doctor", func(e *explained) { e.trace.Listeners = nil }},
+		{"no listener at all", "listener", "no listener of micro is on port", "micro doctor", func(e *explained) { e.trace.Listeners = nil }},
 		{"https", "listener", "nothing listens for https on port 443", "http://www.example.com", func(e *explained) { e.url = "https://www.example.com/" }},
 		{"no public listener", "listener", "192.0.2.1:80 answers local clients only", "--public-http", func(e *explained) {
 			e.stranger()
 			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("192.0.2.1:80")}}
 		}},
-		{"an internal host from outside", "host", "internal listeners only: 404", "micro map shop www.example.com --public", func(e *explained) {
+		{"an internal host from outside", "host", "is internal, so public listeners answer 404", "micro map shop www.example.com --public", func(e *explained) {
 			e.stranger()
 			e.trace.Public = Routing{}
 		}},
@@ -155,7 +155,7 @@ func TestExplainBrokenHops(t *testing.T) {
 			nobody(e)
 			e.app.Current = 0
 		}},
-		{"a host without targets", "release", "leads to nothing any more", "micro map APP www.example.com", func(e *explained) {
+		{"a host without targets", "release", "has no target any more", "micro map APP www.example.com", func(e *explained) {
 			nobody(e)
 			e.vhost.Routes = nil
 		}},
@@ -164,7 +164,7 @@ func TestExplainBrokenHops(t *testing.T) {
 			nobody(e)
 			e.crashes = []*cloud.Crashes{{Slot: cloud.Slot{ReleaseRef: ref("shop").Release(2), Process: cloud.Web}, Count: 4, Reason: "exited with code 1"}}
 		}},
-		{"a listener on IPv6 alone", "listener", "nothing of micro's listens on port 80 of 127.0.0.1", "micro doctor", func(e *explained) {
+		{"a listener on IPv6 alone", "listener", "no listener of micro is on port 80 of 127.0.0.1", "micro doctor", func(e *explained) {
 			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true}}
 		}},
 		{"a failing check", "instance", "no instance of shop@r2 can take requests", "micro logs shop@r2", func(e *explained) {
@@ -213,7 +213,7 @@ func TestExplainWhatWorks(t *testing.T) {
 			e.private()
 			e.url = "Shop.localhost"
 		}, "is this machine for every client|shop.micro.test is an app's own address"},
-		{"a wildcard", func(e *explained) { e.url, e.trace.Internal.Host = "http://a.example.com", "*.example.com" }, "no entry of its own, so it is *.example.com's"},
+		{"a wildcard", func(e *explained) { e.url, e.trace.Internal.Host = "http://a.example.com", "*.example.com" }, "is not mapped itself, *.example.com matches it"},
 		{"weights, stickiness, a mirror", func(e *explained) {
 			route := &e.vhost.Routes[0]
 			route.Mirror = &cloud.Mirror{To: ref("shop").Release(1), Percent: 10}
@@ -271,7 +271,7 @@ func TestReadVisit(t *testing.T) {
 		}
 	}
 	_, err := readProbe("x.test", "here")
-	wantCode(t, err, cloud.Invalid, "no IP address")
+	wantCode(t, err, cloud.Invalid, "not an IP address")
 }
 
 func TestExplainIsServed(t *testing.T) {

@@ -56,7 +56,7 @@ func (h *Handler) serveFades() {
 	steer("resume", "Let a held cross-fade go on", func(s *cloud.State, h cloud.Host, path string, at cloud.Stamp) ([]cloud.Change, error) {
 		return s.PauseCrossfade(h, path, false, at)
 	})
-	steer("abort", "Lead a route back to where it led before its cross-fade", func(s *cloud.State, h cloud.Host, path string, at cloud.Stamp) ([]cloud.Change, error) {
+	steer("abort", "Route a host back to the targets from before its cross-fade", func(s *cloud.State, h cloud.Host, path string, at cloud.Stamp) ([]cloud.Change, error) {
 		return s.AbortCrossfade(h, path, "ended by "+at.By, at)
 	})
 	get(h, operation("compare", "GET /v1/groups/{group}/compare", "Show what the releases of a route did at the same time"),
@@ -80,7 +80,7 @@ func (h *Handler) serveFades() {
 const longestPass = 30 * 24 * time.Hour
 
 func (h *Handler) servePasses() {
-	get(h, operation("pass", "POST /v1/groups/{group}/routes/pass", "Make a pass, which lets a client of the public choose a release of a host"),
+	get(h, operation("pass", "POST /v1/groups/{group}/routes/pass", "Make a pass, which lets a public client choose a release of a host"),
 		func(ctx context.Context, in *struct {
 			GroupInput
 			Body api.PassRequest
@@ -96,7 +96,7 @@ func (h *Handler) servePasses() {
 			app := cloud.AppRef{Group: in.Group, App: in.Body.App}
 			good := time.Duration(cmp.Or(in.Body.For, cloud.Duration(time.Hour)))
 			if good <= 0 || good > longestPass {
-				return api.Pass{}, cloud.Errorf(cloud.Invalid, "a pass is good for more than nothing and at most %s", longestPass)
+				return api.Pass{}, cloud.Errorf(cloud.Invalid, "a pass must be valid for more than 0s and at most %s", longestPass)
 			}
 			_, rel, err := s.MustRelease(app.Release(in.Body.Release))
 			if err != nil {
@@ -106,7 +106,7 @@ func (h *Handler) servePasses() {
 				return api.Pass{}, cloud.Errorf(cloud.Conflict, "release %s does not run", rel.ReleaseRef).WithCommand("micro start %s", rel.ReleaseRef)
 			}
 			if !slices.ContainsFunc(slices.Collect(s.HostsOf(app)), func(vhost *cloud.VirtualHost) bool { return vhost.Host == host }) {
-				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not lead to app %s", host, app).WithCommand("micro map %s %s", app.App, host)
+				return api.Pass{}, cloud.Errorf(cloud.Conflict, "%s does not route to app %s", host, app).WithCommand("micro map %s %s", app.App, host)
 			}
 			until := h.Now().Add(good).UTC().Truncate(time.Second)
 			return api.Pass{Header: "X-Micro-Release", Value: h.Passes.Pass(host, rel.ReleaseRef, until), Until: until}, nil

@@ -54,7 +54,7 @@ type Config struct {
 	// URLs returns the addresses that open a host, the one that needs no set-up first.
 	URLs    func(cloud.Host) []string
 	Version api.Version
-	// AdminGroup is the system's group whose members may do all that root may: "micro" by default.
+	// AdminGroup is the system's group whose members may do everything that root may: "micro" by default.
 	AdminGroup string
 	Log        *slog.Logger
 	Now        func() time.Time

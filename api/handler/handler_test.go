@@ -89,7 +89,7 @@ func TestProblems(t *testing.T) {
 		{post("/v1/groups/default/apps/shop/scale", `{"processes":`), cloud.Invalid, "JSON"},
 		{post("/v1/groups/default/apps/shop/scale", `{"processes":{"web":{"instances":"two","nmemory":1}}}`), cloud.Invalid, "body.processes.web"},
 		{post("/v1/groups/default/apps/shop/scale", `{}`), cloud.Invalid, "processes"},
-		{post("/v1/groups/default/apps/shop/promote", `{}`), cloud.Invalid, "promote what"},
+		{post("/v1/groups/default/apps/shop/promote", `{}`), cloud.Invalid, "which release"},
 		{post("/v1/groups/default/apps/shop/exec", `{"args":["ls"]}`), cloud.Invalid, "Upgrade"},
 		{post("/v1/groups/default/apps/shop/scale", ""), cloud.Invalid, "body is required"},
 		{strings.Replace(post("/v1/groups/default/apps/shop/scale", `{}`), "application/json", "text/plain", 1), cloud.Invalid, "content type"},

@@ -81,7 +81,7 @@ func peerGroups(fd int) ([]uint32, error) {
 func (h *Handler) actor(ctx context.Context) (cloud.Actor, error) {
 	p, ok := ctx.Value(peerKey{}).(peer)
 	if !ok {
-		return cloud.Actor{}, cloud.Errorf(cloud.Denied, "the API does not know who asks").WithHint("use the node's unix socket")
+		return cloud.Actor{}, cloud.Errorf(cloud.Denied, "the API cannot tell who is calling").WithHint("use the node's unix socket")
 	}
 	a := cloud.Actor{Name: userName(p.uid), Source: fmt.Sprintf("socket uid=%d pid=%d", p.uid, p.pid)}
 	if p.uid == 0 || h.isAdmin(p.groups) {

@@ -31,7 +31,7 @@ type Trace struct {
 	Internal, Public Routing
 }
 
-// Naming is what a host's name leads to.
+// Naming is what a host's name resolves to.
 type Naming struct {
 	Ours  bool   // the node's DNS server is who knows; else somebody else is
 	Code  string // "NOERROR", "NXDOMAIN", "REFUSED", or what went wrong
@@ -66,7 +66,7 @@ type Share struct {
 // readProbe reads a URL as people type it.
 func readProbe(text, from string) (v Probe, err error) {
 	invalid := func() error {
-		return cloud.Errorf(cloud.Invalid, "%q is no URL", text).WithHint("for example micro explain http://shop.micro.test/api")
+		return cloud.Errorf(cloud.Invalid, "%q is not a URL", text).WithHint("for example micro explain http://shop.micro.test/api")
 	}
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
@@ -93,7 +93,7 @@ func readProbe(text, from string) (v Probe, err error) {
 	}
 	if from != "" {
 		if v.From, err = netip.ParseAddr(from); err != nil {
-			return v, cloud.Errorf(cloud.Invalid, "%q is no IP address", from).WithHint("for example --from 192.0.2.7")
+			return v, cloud.Errorf(cloud.Invalid, "%q is not an IP address", from).WithHint("for example --from 192.0.2.7")
 		}
 		v.From = v.From.Unmap()
 	}

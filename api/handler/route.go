@@ -21,7 +21,7 @@ func (h *Handler) serveRoutes() {
 			}
 			return page(h.routes(v, in.Group), in.Paging, routeKey, func(r route) api.Route { return h.route(v, r) }), nil
 		})
-	mapping(h, "map", "Lead a path of a host to an app or release",
+	mapping(h, "map", "Route a path of a host to an app or release",
 		func(s *cloud.State, g cloud.GroupName, m api.Mapping, at cloud.Stamp) ([]cloud.Change, string, error) {
 			host, path, err := readRoute(m.Host, m.Path)
 			if err != nil {

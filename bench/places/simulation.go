@@ -57,7 +57,7 @@ func newSimulation(nodes, apps, perApp int) *simulation {
 			panic(err) // nothing of it depends on the outside
 		}
 		state := s.view.State.Apply(s.view.State.Rev()+1, pushed)
-		settled := state.Settle(ref.AppRef, s.now, at)
+		settled := state.FinishRollout(ref.AppRef, s.now, at)
 		s.view.State = state.Apply(state.Rev()+1, settled)
 	}
 	return s

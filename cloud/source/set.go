@@ -235,7 +235,7 @@ func (w *walk) add(root *os.Root, name, p string) {
 	case !utf8.ValidString(p):
 		err = fmt.Errorf("the name of %s is not UTF-8", show(p))
 	case !utf8.ValidString(e.Link):
-		err = fmt.Errorf("link %s leads to a name that is not UTF-8, %s", show(p), show(e.Link))
+		err = fmt.Errorf("link %s points to a name that is not UTF-8, %s", show(p), show(e.Link))
 	}
 	if err != nil {
 		w.fault(err)
@@ -247,14 +247,14 @@ func (w *walk) add(root *os.Root, name, p string) {
 // checkLink reports a link that leads out of the root. It may lead to nothing, or in a circle.
 func checkLink(root *os.Root, p, target string) error {
 	if path.IsAbs(target) || !within(path.Dir(p), target) {
-		return cloud.Errorf(cloud.Invalid, "link %s leads out of the folder, to %s", show(p), show(target))
+		return cloud.Errorf(cloud.Invalid, "link %s points outside the folder, to %s", show(p), show(target))
 	}
 	// Other links on the way may lead elsewhere than the text says: os.Root walks them one by one.
 	_, err := root.Stat(p)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
-	return cloud.Errorf(cloud.Invalid, "link %s leads out of the folder over other links, to %s", show(p), show(target))
+	return cloud.Errorf(cloud.Invalid, "link %s points outside the folder through other links, to %s", show(p), show(target))
 }
 
 // within says whether target, seen from dir, stays below the root at every step.

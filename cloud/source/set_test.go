@@ -143,7 +143,7 @@ func TestDockerfile(t *testing.T) {
 // Names that neither a build nor JSON can carry are refused where they would be sent.
 func TestNamesThatAreNotUTF8(t *testing.T) {
 	_, err := Open(write(t, "caf\xe9.txt", "a/\xff/b", "l->caf\xe9.txt", "é\u20ac", "x/\xfe"), "")
-	for _, says := range []string{`the name of "caf\xe9.txt" is not UTF-8`, `the name of "a/\xff" is not`, `link "l" leads to a name that is not UTF-8, "caf\xe9.txt"`, `"x/\xfe"`} {
+	for _, says := range []string{`the name of "caf\xe9.txt" is not UTF-8`, `the name of "a/\xff" is not`, `link "l" points to a name that is not UTF-8, "caf\xe9.txt"`, `"x/\xfe"`} {
 		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %s", err, says)
 		}
@@ -212,7 +212,7 @@ func TestLinks(t *testing.T) {
 	}
 	_, err := Open(write(t, "x/y/root->../..", "x/y/trick->root/../q", "abs->/etc/passwd", "up->../q", "deep/up->../../q", "x/ok->y"), "")
 	for _, name := range []string{"abs", "deep/up", "up", "x/y/trick"} {
-		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), `link "`+name+`" leads out of the folder`) {
+		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), `link "`+name+`" points outside the folder`) {
 			t.Errorf("%s in %v", name, err)
 		}
 	}

@@ -65,13 +65,13 @@ func newStream(r io.Reader, ratio int) (*stream, error) {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(buffered)
 		if err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, "no archive: %w", err)
+			return nil, cloud.Errorf(cloud.Invalid, "not an archive: %w", err)
 		}
 		s.plain, s.compress = z, "gzip"
 	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20))
 		if err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, "no archive: %w", err)
+			return nil, cloud.Errorf(cloud.Invalid, "not an archive: %w", err)
 		}
 		s.plain, s.compress, s.close = z, "zstd", z.Close
 	default:

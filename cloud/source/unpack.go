@@ -153,7 +153,7 @@ func broken(ctx context.Context, err error, last string) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return cut(last)
 	case last == "":
-		return cloud.Errorf(cloud.Invalid, "no archive: %w", err)
+		return cloud.Errorf(cloud.Invalid, "not an archive: %w", err)
 	}
 	return cloud.Errorf(cloud.Invalid, "the archive is broken behind %s: %w", show(last), err)
 }

@@ -124,7 +124,7 @@ func (c *Cloud) finish(ctx context.Context, rel *cloud.Release) {
 		if now.Staged {
 			return s.MarkUp(now.ReleaseRef), nil
 		}
-		return s.Settle(now.AppRef, time.Now().Add(time.Minute), cloud.Stamp{At: time.Now()}), nil
+		return s.FinishRollout(now.AppRef, time.Now().Add(time.Minute), cloud.Stamp{At: time.Now()}), nil
 	})
 	if err != nil {
 		c.t.Error(err)

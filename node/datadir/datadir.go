@@ -18,7 +18,7 @@ type Dir struct {
 // Open makes the folder where it is missing, refuses one that others can write to, and locks it.
 func Open(dir string) (*Dir, error) {
 	if os.Geteuid() != 0 {
-		return nil, cloud.Errorf(cloud.Denied, "micro up must be run as root: it makes containers and networks").WithCommand("sudo micro up")
+		return nil, cloud.Errorf(cloud.Denied, "micro up must be run as root: it creates containers and networks").WithCommand("sudo micro up")
 	}
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "cannot make the data folder: %w", err).WithHint("choose another with --data")

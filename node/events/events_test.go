@@ -50,7 +50,7 @@ func begin(t *testing.T) *history {
 			Spec: cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {}}}}, h.ann())
 		h.do(changes, err)
 	}
-	h.do(h.view.State.Settle(shop, h.now, h.ann()), nil)
+	h.do(h.view.State.FinishRollout(shop, h.now, h.ann()), nil)
 	h.do(h.view.State.MarkUp(shop.Release(2)), nil)
 	return h
 }

@@ -35,7 +35,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// A Dockerfile may be a link, and one that leads out of the folder is not read.
+// A Dockerfile may be a link, and one that points outside the folder is not read.
 func TestDockerfileIsALink(t *testing.T) {
 	r := newRig(t, nil)
 	src := r.source(t, map[string]string{"docker/file": base + "COPY . /src\nRUN test ! -e /src/docker\n"})
