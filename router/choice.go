@@ -23,7 +23,8 @@ type choice struct {
 	tried    []*Endpoint // that have failed the request
 	pinned   bool        // the client asks for this very release
 	release  cloud.ReleaseRef
-	nth      uint64 // which request of its endpoint this is
+	nth      uint64        // which request of its endpoint this is
+	age      time.Duration // of the endpoint, since its first request
 
 	key       [maxHostKey + 1]byte
 	scratch   []byte
@@ -154,12 +155,17 @@ func (c *choice) claimIn(p *Pool) bool {
 	if p == nil {
 		return false
 	}
-	e := p.claim(c.r.random(), c.r.now(), c.tried)
+	now := c.r.now()
+	e := p.claim(c.r.random(), now, c.tried)
 	if e == nil {
 		return false
 	}
 	c.endpoint, c.pool = e, p
 	c.release, c.nth = p.Release, e.served.Add(1)
+	if c.nth == 1 {
+		e.first.Store(now)
+	}
+	c.age = time.Duration(now - e.first.Load())
 	return true
 }
 

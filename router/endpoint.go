@@ -35,6 +35,7 @@ type Endpoint struct {
 	// count is the number of requests in flight, with drainBit.
 	count     atomic.Int64
 	served    atomic.Uint64 // requests that it was ever claimed for
+	first     atomic.Int64  // when that was for the first time, on the router's clock
 	downUntil atomic.Int64  // on the router's clock
 	failures  atomic.Int32  // to connect, in a row
 	hasty     atomic.Int64  // until then it may close a connection that is being used again

@@ -27,7 +27,8 @@ type Exchange struct {
 	// releases could have taken it and none did, or where a part of micro answered.
 	Release  cloud.ReleaseRef
 	Instance cloud.InstanceID
-	Nth      uint64 // which request of its instance this is, from 1; 0 where none took it
+	Nth      uint64        // which request of its instance this is, from 1; 0 where none took it
+	Age      time.Duration // since the instance's first request
 
 	// RouteHost and RoutePath are the route of a mapped host as it is in the cloud: "*.example.com", "/api".
 	// Both are empty for the apps' own addresses.
@@ -117,6 +118,6 @@ func (x *exchange) note() {
 		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
 	}
 	if x.endpoint != nil {
-		x.Instance, x.Nth = x.endpoint.ID, x.nth
+		x.Instance, x.Nth, x.Age = x.endpoint.ID, x.nth, x.age
 	}
 }

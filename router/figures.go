@@ -51,9 +51,20 @@ type Codes struct {
 	N      atomic.Uint64
 }
 
-// DefaultWarmup is how many requests an instance gets before it is judged: runtimes compile, pools and
+// DefaultWarmup is how many requests an instance gets before its latency is judged: runtimes compile, pools and
 // caches fill.
 const DefaultWarmup = 50
+
+// Even where few requests come, an instance is warm after warmTime and warmLeast requests.
+const (
+	warmTime  = 2 * time.Minute
+	warmLeast = 10
+)
+
+// warms says whether the request was one of its instance's first.
+func (f *Figures) warms(x *Exchange) bool {
+	return x.Nth-1 < f.warmup && (x.Nth <= warmLeast || x.Age < warmTime) // an Nth of 0 is far above any
+}
 
 // NewFigures has counted nothing. Each instance's first requests, warmup of them, are not judged.
 func NewFigures(warmup int) *Figures {
@@ -71,7 +82,7 @@ func (f *Figures) Record(x *Exchange) {
 	s.record(x)
 	if x.RouteHost != "" && x.Release.App != "" && !x.ours() {
 		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
-		t.record(x, x.Nth-1 < f.warmup) // 0 is far above any
+		t.record(x, f.warms(x))
 	}
 }
 

@@ -256,3 +256,17 @@ func TestWaitingRequests(t *testing.T) {
 		t.Errorf("those that chose their release, or came to its own address, count: %v", got)
 	}
 }
+
+// Where few requests come, an instance does not stay cold for hours.
+func TestInstancesWarmUpInTimeToo(t *testing.T) {
+	f := NewFigures(DefaultWarmup)
+	for _, c := range []struct {
+		nth  uint64
+		age  time.Duration
+		want bool
+	}{{0, 0, false}, {1, 0, true}, {10, time.Hour, true}, {11, time.Hour, false}, {50, time.Minute, true}, {50, 3 * time.Minute, false}, {51, 0, false}} {
+		if got := f.warms(&Exchange{Nth: c.nth, Age: c.age}); got != c.want {
+			t.Errorf("request %d after %s warms: %v", c.nth, c.age, got)
+		}
+	}
+}

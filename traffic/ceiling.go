@@ -1,6 +1,9 @@
 package traffic
 
-import "math"
+import (
+	"math"
+	"sort"
+)
 
 // gaps are the differences of rates that a ceiling can exclude.
 var gaps = [...]float64{.001, .002, .003, .005, .0075, .01, .015, .02, .03, .05, .075, .1, .15, .2, .3, .4, .5, .6, .7, .8, .9}
@@ -35,6 +38,22 @@ func (c *ceiling) add(p pair, old, new, alpha float64) {
 			break
 		}
 	}
+}
+
+// missing is about how many more requests the new release must answer, as well as the old one does, until harm above the
+// margin is excluded. old is the old release's rate; for each request of the new release it has some of its own.
+func (c *ceiling) missing(margin, old, alpha float64) float64 {
+	if c.bound() <= margin {
+		return 0
+	}
+	i := sort.SearchFloat64s(gaps[:], margin+1e-12) - 1
+	if i < 0 {
+		return math.Inf(1) // no ceiling is that low
+	}
+	p := pair{oldN: 9, oldK: 9 * old, newN: 1, newK: old}
+	at := rates{clamp(old), clamp(old)}
+	won := p.logRatio(at, p.nearest(at, gaps[i]))
+	return max(0, -math.Log(alpha)-c.Stakes[i]) / won
 }
 
 // bound is the upper bound of the difference, 1 where nothing is excluded.

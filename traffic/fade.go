@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -35,15 +36,15 @@ func Next(f *cloud.Crossfade, r Readiness, j Judgement, rate float64, now time.T
 		return goBack(f, r, r.Gone)
 	case j.Verdict == Worse && f.Step > 0:
 		return goBack(f, r, worst(j.Findings))
-	case f.Step > 0 && len(f.Guards) > 0 && f.Budget > 0 && j.Cost >= float64(f.Budget) && j.Odds >= budgetOdds:
-		return goBack(f, r, fmt.Sprintf("the budget of %d requests is spent: %s", f.Budget, worst(j.Findings)))
+	case f.Step > 0 && j.tooDear(f):
+		return goBack(f, r, fmt.Sprintf("about %.0f of %d requests of the budget are spent: %s", j.Cost, f.Budget, worst(j.Findings)))
 	case f.Paused:
 		return Decision{Move: Stay, Why: "paused"}
 	case f.Step == 0:
 		return first(f, r, j, rate, now)
 	}
 	left := f.Dwell() - now.Sub(f.Since)
-	share, allowed := nextShare(f, j, rate)
+	share, allowed := nextShare(f, j, rate, now)
 	if len(f.Steps) == 0 {
 		left = leftOf(f, share, now)
 	}
@@ -54,6 +55,8 @@ func Next(f *cloud.Crossfade, r Readiness, j Judgement, rate float64, now time.T
 		return Decision{Advance, share, "nothing was to be compared"}
 	case r.Up && allowed && j.Verdict != Inconclusive:
 		return Decision{Advance, share, allowedBy(j, share)}
+	case r.Up && len(f.Steps) == 0 && !allowed && j.Verdict != Inconclusive && f.Share() < topShare && needed(f, j, rate, now) < topShare:
+		return Decision{Move: Stay, Why: fmt.Sprintf("at %g %% it is judged in time, if it is good", f.Share())}
 	}
 	return wait(f, r, j, share, now)
 }
@@ -71,7 +74,7 @@ func leftOf(f *cloud.Crossfade, next float64, now time.Time) time.Duration {
 
 // first decides when a fade leaves its step 0, at which the instances are made ready.
 func first(f *cloud.Crossfade, r Readiness, j Judgement, rate float64, now time.Time) Decision {
-	share, _ := nextShare(f, j, rate)
+	share, _ := nextShare(f, j, rate, now)
 	switch {
 	case r.Up && len(f.Steps) == 0 && rate == 0:
 		return Decision{Move: Stay, Why: "the host's requests are being counted"}
@@ -156,4 +159,16 @@ func (j Judgement) noHarm() string {
 		return fmt.Sprintf("no sign of harm in %d requests, which are too few to say more: its instances stayed healthy", j.Requests)
 	}
 	return fmt.Sprintf("no sign of harm, and at most %s more failed requests of 1,000 possible", perThousand(j.MoreErrors))
+}
+
+// tooDear says whether a release goes back for what it has cost: the nearer the cost comes to the budget, the less evidence
+// of harm is enough.
+func (j Judgement) tooDear(f *cloud.Crossfade) bool {
+	if len(f.Guards) == 0 || f.Budget <= 0 {
+		return false
+	}
+	spent := j.Cost / float64(f.Budget)
+	// From dearly on, the odds that are enough fall from those of a verdict to budgetOdds.
+	part := min((spent-dearly)/(1-dearly), 1)
+	return part > 0 && j.Odds >= math.Pow(budgetOdds*DefaultAlpha, part)/DefaultAlpha
 }

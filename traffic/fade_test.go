@@ -37,11 +37,13 @@ func and(all ...func(*cloud.Crossfade)) func(*cloud.Crossfade) {
 func TestNext(t *testing.T) {
 	up, coming, gone := Readiness{Up: true, Back: true}, Readiness{Back: true}, Readiness{Gone: "it does not run", Back: true}
 	alone, lost := Readiness{Up: true}, Readiness{Gone: "it does not run"}
-	nothing := Judgement{Verdict: NoHarm, MoreErrors: 1, MoreSlow: 1}
-	some := Judgement{Verdict: NoHarm, MoreErrors: .02, MoreSlow: .02, Requests: 100}
+	nothing := Judgement{Verdict: NoHarm, MoreErrors: 1, MoreSlow: 1, Missing: 1e6}
+	some := Judgement{Verdict: NoHarm, MoreErrors: .02, MoreSlow: .02, Requests: 100, Missing: 1e6}
 	good := Judgement{Verdict: NoWorse, MoreErrors: .005, MoreSlow: .01, Requests: 1000}
 	bad := Judgement{Verdict: Worse, Findings: []Finding{{Errors, Worse, "9 of 10 failed"}}}
 	odd := Judgement{Verdict: Inconclusive, MoreErrors: .02, MoreSlow: .02, Findings: []Finding{{Errors, Inconclusive, "2 of 10 failed"}}}
+	soon, doubtful, dear := some, some, odd
+	soon.Missing, doubtful.Odds, dear.Odds, dear.Cost = 1000, 1, budgetOdds, cloud.DefaultBudget
 	then := func(i cloud.Inconclusive) func(*cloud.Crossfade) {
 		return func(f *cloud.Crossfade) { f.OnInconclusive = i }
 	}
@@ -79,7 +81,13 @@ func TestNext(t *testing.T) {
 		{"a quarter waits for the verdict", fadeAt(25, nil), up, some, 10, 6 * time.Minute, Hold, 0, "not enough traffic"},
 		{"and for its time", fadeAt(25, nil), up, good, 10, 4 * time.Minute, Stay, 0, "left"},
 		{"then comes a half", fadeAt(25, nil), up, good, 10, 5 * time.Minute, Advance, 50, "no worse"},
-		{"then the end", fadeAt(50, nil), up, some, 10, time.Minute, Advance, 100, "no worse"},
+		{"then the end", fadeAt(50, nil), up, good, 10, time.Minute, Advance, 100, "no worse"},
+		{"half of the traffic waits for the verdict too", fadeAt(50, nil), up, some, 10, time.Minute, Hold, 0, "not enough traffic"},
+		{"and no longer than it may", fadeAt(50, nil), up, some, 10, 31 * time.Minute, Advance, 100, "at most 20 more"},
+		{"no share is larger than it takes to be judged in time", fadeAt(10, nil), up, soon, 100, 11 * time.Second, Stay, 0, "judged in time"},
+		{"after twice its time half of the traffic brings the verdict", fadeAt(25, nil), up, some, 10, 11 * time.Minute, Advance, 50, "at most 20 more"},
+		{"unless something speaks against it", fadeAt(25, nil), up, doubtful, 10, 11 * time.Minute, Hold, 0, "not enough traffic"},
+		{"a release that has cost the budget goes back by less evidence", fadeAt(25, nil), up, dear, 10, time.Minute, Abort, 0, "of 20 requests of the budget"},
 		{"it never waits for a proof that the traffic can't give", fadeAt(25, nil), up, some, .1, 31 * time.Minute, Advance, 50, "at most 20 more failed requests of 1,000"},
 		{"below a quarter neither, whatever the budget allows", fadeAt(2, nil), up, nothing, 100, 31 * time.Minute, Advance, 20, "no request came"},
 		{"up to a quarter", fadeAt(20, nil), up, nothing, 100, 31 * time.Minute, Advance, 25, "no request came"},

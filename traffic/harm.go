@@ -39,14 +39,16 @@ func (t *Trial) harms(guards []Guard) []harm {
 	return all
 }
 
-// worst returns the comparison with the strongest evidence of harm, and the odds of it: by chance alone they ever
-// exceed 1/DefaultAlpha with a probability of at most DefaultAlpha.
+// worst returns the comparison with the strongest evidence of harm, and the odds of all of them together. The wealth is
+// divided between the comparisons by their parts, so it is what one bettor has who bets on all of them: by chance
+// alone it ever exceeds 1/DefaultAlpha with a probability of at most DefaultAlpha.
 func (t *Trial) worst(guards []Guard) (what harm, odds float64) {
-	best := math.Inf(-1)
+	best, sum, parts := math.Inf(-1), math.Inf(-1), 0.0
 	for _, h := range t.harms(guards) {
-		if x := math.Log(h.part) + h.evidence; x > best {
+		x := math.Log(h.part) + h.evidence
+		if sum, parts = logAdd(sum, x), parts+h.part; x > best {
 			best, what = x, h
 		}
 	}
-	return what, math.Exp(best)
+	return what, math.Exp(sum) / parts
 }

@@ -20,7 +20,7 @@ const (
 
 // The tolerances: how much likelier an outcome may become before that counts as worse.
 const (
-	errorsTolerance = 0.0002 // nobody notices two in ten thousand, and no release is exactly like another
+	ErrorsTolerance = 0.0002 // nobody notices two in ten thousand, and no release is exactly like another
 	slowTolerance   = 0.002
 	grossTolerance  = 0.1
 )

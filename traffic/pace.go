@@ -20,12 +20,33 @@ const (
 	// lastShare comes between the verdict and the end, for lastDwell: what breaks under load breaks here.
 	lastShare = 50
 	lastDwell = 30 * time.Second
+	// Where a fade has taken twice its time, half of the traffic brings the verdict sooner. That is given to a release of
+	// which hardly any harm is possible, mostDoubt, and against which so much speaks as mostOdds: less than nothing.
+	mostDoubt = 0.02
+	mostOdds  = 0.3
 	// leastShare is the smallest, and largestRaise how many times larger the next one may be.
 	leastShare   = 0.1
 	largestRaise = 10
 	// leastDwell is the time at a share before the next: a release must be seen at it.
 	leastDwell = 10 * time.Second
+	// slack is how much more evidence is planned for than a good release needs on average: some of its requests fail
+	// by chance.
+	slack = 1.5
 )
+
+// needed is the share in percent at which a good release is judged in time. There is no reason for a larger one: it would
+// find no harm with fewer harmed requests, since the old release is known less well beside it.
+func needed(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) float64 {
+	begun := f.Began()
+	if f.Step == 0 {
+		begun = now
+	}
+	left := time.Duration(f.Over) - lastDwell - 3*leastDwell - now.Sub(begun)
+	if rate <= 0 || left < leastDwell {
+		return topShare
+	}
+	return min(100*slack*j.Missing/(rate*left.Seconds()), topShare)
+}
 
 // affordable is the largest share in percent that the budget allows while so much harm is possible.
 func affordable(f *cloud.Crossfade, rate, possible float64) float64 {
@@ -36,9 +57,9 @@ func affordable(f *cloud.Crossfade, rate, possible float64) float64 {
 	return min(max(share, leastShare), topShare)
 }
 
-// nextShare is the share to go to when the present one has been judged, 100 for the end, and whether the evidence
-// allows it already. rate is the host's requests a second.
-func nextShare(f *cloud.Crossfade, j Judgement, rate float64) (share float64, allowed bool) {
+// nextShare is the share to go to when the present one has been judged, 100 for the end, and whether it is time for it and
+// the evidence allows it. rate is the host's requests a second.
+func nextShare(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) (share float64, allowed bool) {
 	possible := possibleHarm(f, j)
 	if planned := f.Planned(); planned > 0 {
 		// What is possible at the host as a whole must be within the margins, or within the budget.
@@ -46,21 +67,22 @@ func nextShare(f *cloud.Crossfade, j Judgement, rate float64) (share float64, al
 		within := j.Verdict == NoWorse || planned < 100 && j.MoreErrors*planned/100 <= f.Errors && j.MoreSlow*planned/100 <= slowMargin
 		return share, within || planned < 100 && affordable(f, rate, possible) >= top
 	}
-	now := f.Share()
+	has := f.Share()
 	switch {
-	case now >= lastShare:
-		return 100, true
-	case now >= topShare:
-		return lastShare, j.Verdict == NoWorse
+	case has >= lastShare:
+		return 100, j.Verdict == NoWorse
+	case has >= topShare:
+		late := now.Sub(f.Began()) >= 2*time.Duration(f.Over) && possible <= mostDoubt && j.Odds < mostOdds
+		return lastShare, j.Verdict == NoWorse || late
 	}
-	share = affordable(f, rate, possible)
-	if now > 0 {
-		share = min(share, now*largestRaise)
+	share = min(affordable(f, rate, possible), needed(f, j, rate, now))
+	if has > 0 {
+		share = min(share, has*largestRaise)
 	}
 	if share > 0.8*topShare {
 		share = topShare // a step that hardly differs from the next is none
 	}
-	return round(share), now == 0 || share >= min(2*now, topShare)
+	return round(share), has == 0 || share >= min(2*has, topShare)
 }
 
 // possibleHarm is the harm that the fade's guards have not excluded.

@@ -31,7 +31,7 @@ func (s spectrum) above(i int) (p pair) {
 
 // tilts are the shifts of the whole distribution that are bet on: each bin becomes likelier by exp(tilt) than the one
 // before. l.by is the tilt.
-var tilts = []lift{{0.12, 3, 1}, {0.3, 3, 1}, {0.7, 3, 1}, {1.5, 3, 1}}
+var tilts = []lift{{0.08, 3, 1, .4}, {0.25, 3, 1, .3}, {0.6, 3, 1, .15}, {1.5, 3, 1, .15}}
 
 // shifted is the logarithm of how much likelier the counts are if the new release's answers are tilted towards the
 // long ones than if both releases are alike. The pooled distribution is the nearest of all under which the

@@ -12,14 +12,14 @@ const DefaultAlpha = 0.005
 // boundAlpha is the probability that the harm exceeds the ceiling that is shown for it.
 const boundAlpha = 0.05
 
-// The parts of alpha that each comparison has. What a fade is not guarded against keeps its part.
+// The parts of the wealth that each comparison has, relative to those that a fade goes by.
 const (
-	errorsPart = 0.45
-	shiftPart  = 0.2  // of all answers
-	tailPart   = 0.15 // of the slowest twentieth
+	errorsPart = 0.4
+	shiftPart  = 0.32 // of all answers
+	tailPart   = 0.1  // of the slowest twentieth
 	classPart  = 0.03 // of 3xx, and of 4xx
 	failPart   = 0.04 // errors by the dozen
-	latePart   = 0.1
+	latePart   = 0.08
 )
 
 // Trial is what a comparison of two releases on one route has found so far. It goes on over all steps of a
@@ -88,10 +88,17 @@ type frequency struct{ N, K float64 }
 // usualErrors is the share of errors of a release of which nothing is known.
 const usualErrors = 0.001
 
-func (r frequency) estimate(prior float64) float64 {
-	const weight = 20
+// estimate returns the probability. The prior counts as much as 20 requests.
+func (r frequency) estimate(prior float64) float64 { return r.estimateWith(prior, 20) }
+
+// estimateWith is estimate with a prior that counts as much as so many requests.
+func (r frequency) estimateWith(prior, weight float64) float64 {
 	return (r.K + prior*weight) / (r.N + weight)
 }
+
+// alike is how many requests the guess counts for that the new release is like the old one. It decides how a ceiling
+// bets: one failure among the first hundred requests must not make it bet on a bad release.
+const alike = 400
 
 // add counts n more requests, k of them with the outcome. Old ones fade: what was yesterday is no measure of today.
 func (r *frequency) add(n, k float64) {
@@ -211,9 +218,9 @@ func (t *Trial) judgeBlock() {
 	bl, k := &t.blocks, &t.Known
 	p := bl.errors
 	old := k.Errors.estimate(usualErrors)
-	t.ErrorsHarm.add(harmLifts, p, old, errorsTolerance, bl.took)
+	t.ErrorsHarm.add(harmLifts, p, old, ErrorsTolerance, bl.took)
 	t.FailHarm.add(grossLifts, p, old, grossTolerance, bl.took)
-	t.ErrorsLimit.add(p, old, k.NewErrors.estimate(old), boundAlpha)
+	t.ErrorsLimit.add(p, old, k.NewErrors.estimateWith(old, alike), boundAlpha)
 	t.ExcessErrors += p.newK - p.newN*old
 	k.Errors.add(p.oldN, p.oldK)
 	k.NewErrors.add(p.newN, p.newK)

@@ -41,13 +41,18 @@ type Judgement struct {
 	Cost float64
 	// Requests are those that the new release answered.
 	Requests uint64
+	// Missing is about how many more of them a good release takes until it is no worse.
+	Missing float64
 }
 
 // suspiciousOdds are odds from which a cross-fade takes no further step: they come up by chance in one of ten.
 const suspiciousOdds = 10
 
+// dearly is the part of the budget from which less evidence is enough.
+const dearly = 0.6
+
 // budgetOdds are odds that send the traffic back once the budget is spent.
-const budgetOdds = 40
+const budgetOdds = 30
 
 // slowMargin is how many more requests may be slower than the old release's 95th percentile plus the margin for a
 // release to be no worse at latency.
@@ -65,8 +70,10 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 		switch g {
 		case Errors:
 			f.Verdict, f.Text = limited(j.MoreErrors, t.margins.Errors), t.errorsText()
+			j.Missing = max(j.Missing, t.ErrorsLimit.missing(t.margins.Errors, t.Known.Errors.estimate(usualErrors), boundAlpha))
 		case Latency:
 			f.Verdict, f.Text = limited(j.MoreSlow, slowMargin), t.slowText()
+			j.Missing = max(j.Missing, t.SlowLimit.missing(slowMargin, t.Known.Slow.estimate(1-quantiles[p95]), boundAlpha))
 		case Answers:
 			continue
 		}

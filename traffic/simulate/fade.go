@@ -40,6 +40,7 @@ func Fade(seed uint64, w World, plan cloud.FadePlan, steps []int, limit time.Dur
 	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	margins := traffic.Margins{Errors: plan.Errors, Latency: plan.Latency, Floor: traffic.DefaultFloor}
 	old, fresh := newServer(w.Old, rng), newServer(w.New, rng)
+	fresh.cold = instances * warmup
 	if w.Breaks > 0 {
 		fresh.Release = old.Release
 	}

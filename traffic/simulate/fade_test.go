@@ -45,14 +45,14 @@ func TestGoodReleasesGetThrough(t *testing.T) {
 			t.Errorf("%g requests a second: %d go back, the longest took %s, want none and %s", c.rate, back, longest, c.within)
 		}
 	}
-	// At 10 a second half of them are through in 11 minutes, and nearly all in 20.
+	// At 10 a second half of them are through in 6 minutes, and 95 % in 20.
 	slow := 0
 	for seed := range uint64(20) {
 		if r := Fade(seed, World{Rate: 10, Old: good, New: good}, cloud.DefaultFade(), nil, 2*time.Hour); r.Move != traffic.Advance || r.Took > 20*time.Minute {
 			slow++
 		}
 	}
-	if slow > 4 {
+	if slow > 3 { // P(Binomial(20, 0.05) > 3) is 0.016, and the seeds are fixed
 		t.Errorf("10 requests a second: %d of 20 are not through in 20 minutes", slow)
 	}
 }

@@ -54,12 +54,24 @@ func bucket(d time.Duration) int {
 	return min(sort.Search(len(bounds), func(i int) bool { return bounds[i] >= d }), len(bounds)-1)
 }
 
+// Each release has some instances, whose first answers are slow and are left out, as on a live host.
+const (
+	instances = 2
+	warmup    = 50
+	warmLeast = 10
+	warmTime  = 2 * time.Minute
+)
+
 // server is a release and what it has done.
 type server struct {
 	Release
-	did     traffic.Sample
-	hanging []time.Duration // when the requests that hang will end
-	phase   time.Duration   // of its outages
+	did traffic.Sample
+	// cold are the answers that the first requests of each instance still miss in the counts of latencies, and warmFrom
+	// when an instance is warm at the latest. The router leaves them out in the same way.
+	cold     int
+	warmFrom time.Duration
+	hanging  []time.Duration // when the requests that hang will end
+	phase    time.Duration   // of its outages
 	// harmed are requests that failed or were slow, and would not have been at the old release or at one that is
 	// slower by just the margin.
 	harmed int
@@ -93,7 +105,18 @@ func (s *server) serve(rng *rand.Rand, n int, latency Latency, now time.Duration
 		}
 		luck, took := rng.Float64(), latency(rng)
 		slowed := time.Duration(float64(took) * s.Slower)
-		s.did.Counts[bucket(slowed)]++
+		if s.cold > 0 {
+			s.cold-- // slower for a cold cache
+			if s.warmFrom == 0 {
+				s.warmFrom = now + warmTime
+			}
+			if now >= s.warmFrom && s.cold <= instances*(warmup-warmLeast) {
+				s.cold = 0
+			}
+			slowed *= 3
+		} else {
+			s.did.Counts[bucket(slowed)]++
+		}
 		switch {
 		case down || luck < s.Failing:
 			s.end(5)
@@ -102,7 +125,7 @@ func (s *server) serve(rng *rand.Rand, n int, latency Latency, now time.Duration
 		default:
 			s.end(2)
 		}
-		if (down || luck < s.Failing) && luck >= usual.Failing || luck > 1-s.NotFound || slowed > limit && m.After(took) <= limit {
+		if (down || luck < s.Failing) && luck >= usual.Failing || luck > 1-s.NotFound || slowed > limit && m.After(took) <= limit && s.cold == 0 {
 			s.harmed++
 		}
 	}
