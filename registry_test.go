@@ -26,7 +26,8 @@ import (
 	"github.com/protoduction/micro/testdata/apps"
 )
 
-// registry [USER:PASSWORD] starts a registry of images on loopback, at $REGISTRY, until the script ends.
+// registry [USER:PASSWORD] starts a registry of images on loopback, at $REGISTRY, until the script ends. A node that
+// is to ask it is started with DOCKER_CONFIG=$WORK/named, or with the password in $WORK/config.json.
 // Whoever reads from it has to give the password; the images of the script go in by another way.
 func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {
@@ -56,6 +57,9 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	address := serve(guarded)
 	ts.Setenv("REGISTRY", address)
+	// A registry on this machine is asked only if the operator has named it.
+	ts.Check(os.MkdirAll(ts.MkAbs("named"), 0o700))
+	ts.Check(os.WriteFile(ts.MkAbs("named/config.json"), fmt.Appendf(nil, `{"auths":{%q:{}}}`, address), 0o600))
 	if len(args) == 1 {
 		config := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, address, base64.StdEncoding.EncodeToString([]byte(args[0])))
 		ts.Check(os.WriteFile(ts.MkAbs("config.json"), []byte(config), 0o600))

@@ -183,7 +183,9 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 		return err
 	}
 	if n.images, err = images.Open(ctx, images.Config{
-		Engine: n.engine, Logger: n.log, Remote: remote.Config{CertsDir: n.cfg.Registries.Certs, DockerConfig: n.cfg.Registries.Credentials},
+		Engine: n.engine, Logger: n.log, Remote: remote.Config{
+			CertsDir: n.cfg.Registries.Certs, DockerConfig: n.cfg.Registries.Credentials, CheckOutside: network.CheckOutside,
+		},
 		Limits: images.Limits{Unpacked: n.cfg.Limits.ImageSize, Free: n.cfg.Limits.DiskFree},
 	}); err != nil {
 		return err

@@ -2,8 +2,8 @@ package remote
 
 import (
 	"context"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,6 +16,9 @@ import (
 type Config struct {
 	CertsDir     string // folder of <host>/hosts.toml; "" is /etc/containerd/certs.d
 	DockerConfig string // Docker's config.json; "" is $DOCKER_CONFIG/config.json, else ~/.docker/config.json
+	// CheckOutside returns an error for an address that only this machine reaches. Connections are made there only if
+	// one of the above names the registry. It is nil where something else stands in the way, such as a firewall.
+	CheckOutside func(netip.Addr) error
 }
 
 const (
@@ -26,21 +29,25 @@ const (
 // Hosts finds the servers that stand for a registry's name, in the order to try. A registry on localhost
 // may speak plain HTTP.
 func (c Config) Hosts(ctx context.Context) docker.RegistryHosts {
-	dir := c.CertsDir
-	if dir == "" {
-		dir = "/etc/containerd/certs.d"
-	}
-	return withPlain(config.ConfigureHosts(ctx, config.HostOptions{
-		HostDir:     config.HostDirFromRoot(dir),
+	w := newWall(c)
+	return withPlain(w.admit(config.ConfigureHosts(ctx, config.HostOptions{
+		HostDir:     config.HostDirFromRoot(c.certsDir()),
 		Credentials: c.Credentials,
 		UpdateClient: func(client *http.Client) error {
 			if t, ok := client.Transport.(*http.Transport); ok {
-				t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+				t.DialContext = w.dial
 				t.ResponseHeaderTimeout = headerTimeout
 			}
 			return nil
 		},
-	}))
+	})))
+}
+
+func (c Config) certsDir() string {
+	if c.CertsDir != "" {
+		return c.CertsDir
+	}
+	return "/etc/containerd/certs.d"
 }
 
 func (c Config) dockerConfig() string {

@@ -34,21 +34,45 @@ const hubKey = "https://index.docker.io/v1/"
 // helperTimeout bounds a credential helper, which may want to talk to a person who isn't there.
 const helperTimeout = 20 * time.Second
 
-// Credentials returns the user and secret for a registry's host, both empty where there are none. An
-// empty user with a secret means that the secret is a token to be exchanged.
-// The file is read each time, so that a `docker login` counts at once.
-func (c Config) Credentials(host string) (user, secret string, err error) {
-	path := c.dockerConfig()
+// readDockerFile returns what Docker's configuration says, which is nothing where there is no such file, and the
+// file's path. It is read each time, so that a `docker login` counts at once.
+func (c Config) readDockerFile() (f dockerFile, path string, err error) {
+	path = c.dockerConfig()
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", "", nil
+		return f, path, nil
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("read registry credentials: %w", err)
+		return f, path, fmt.Errorf("read registry credentials: %w", err)
 	}
-	var f dockerFile
 	if err := json.Unmarshal(data, &f); err != nil {
-		return "", "", fmt.Errorf("read registry credentials from %s: %w", path, err)
+		return f, path, fmt.Errorf("read registry credentials from %s: %w", path, err)
+	}
+	return f, path, nil
+}
+
+// hasLogin reports whether Docker's configuration has a registry, with credentials or without.
+func (c Config) hasLogin(host string) bool {
+	f, _, err := c.readDockerFile()
+	if err != nil {
+		return false
+	}
+	for _, key := range keys(host) {
+		_, auth := f.Auths[key]
+		_, helper := f.CredHelpers[key]
+		if auth || helper {
+			return true
+		}
+	}
+	return false
+}
+
+// Credentials returns the user and secret for a registry's host, both empty where there are none. An
+// empty user with a secret means that the secret is a token to be exchanged.
+func (c Config) Credentials(host string) (user, secret string, err error) {
+	f, path, err := c.readDockerFile()
+	if err != nil {
+		return "", "", err
 	}
 	for _, key := range keys(host) {
 		helper := f.CredHelpers[key]

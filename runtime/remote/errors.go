@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -51,7 +52,12 @@ func Explain(ctx context.Context, image, host string, err error) error {
 	var part *Part
 	var dns *net.DNSError
 	var network *net.OpError
+	var refused *Refused
 	switch {
+	case errors.As(err, &refused):
+		name := strings.TrimSuffix(refused.Host, ":443")
+		return cloud.Errorf(cloud.Denied, "image %s: %w", image, refused).
+			WithHint("if it is your own registry, name it on the node: docker login %s, or mkdir /etc/containerd/certs.d/%s", name, name)
 	case errors.Is(err, docker.ErrInvalidAuthorization), status.StatusCode == http.StatusUnauthorized, status.StatusCode == http.StatusForbidden:
 		return cloud.Errorf(cloud.Denied, "image %s: registry %s lets nobody have it without logging in, or has no such image: %w", image, host, err).
 			WithHint("check the name, then: docker login %s, as the user that micro runs as", host)

@@ -1,0 +1,155 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+)
+
+// Refused says that a connection was not made because of where it would lead.
+type Refused struct {
+	Host string // as the image, a registry, its realm of tokens or a redirect names it
+	Err  error  // what its address is
+}
+
+func (r *Refused) Error() string { return fmt.Sprintf("%s is not asked: %v", r.Host, r.Err) }
+
+func (r *Refused) Unwrap() error { return r.Err }
+
+// wall is what connections to registries go through. Whoever pushes chooses the registry, which chooses where
+// tokens come from and where it redirects to: none of that may lead to what only this machine reaches, unless the
+// operator has named it.
+type wall struct {
+	config Config
+	check  func(netip.Addr) error // nil: no wall
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	dialer net.Dialer
+
+	mu    sync.Mutex // guards named
+	named map[string]bool
+}
+
+func newWall(c Config) *wall {
+	w := &wall{
+		config: c, check: c.CheckOutside, lookup: net.DefaultResolver.LookupNetIP, named: map[string]bool{},
+		dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second},
+	}
+	// The operator has named the proxies too.
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		value := os.Getenv(name)
+		if value != "" && !strings.Contains(value, "://") {
+			value = "http://" + value
+		}
+		if u, err := url.Parse(value); err == nil && u.Host != "" {
+			w.allow(hostPort(u.Host, u.Scheme))
+		}
+	}
+	return w
+}
+
+// allow lets connections to a HOST:PORT through, whatever its address is.
+func (w *wall) allow(hostport string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.named[strings.ToLower(hostport)] = true
+}
+
+// allowed reports whether the operator has named a HOST:PORT: in the folder of certificates, as a proxy, or in
+// Docker's configuration, as docker login does.
+func (w *wall) allowed(hostport string) bool {
+	w.mu.Lock()
+	named := w.named[strings.ToLower(hostport)]
+	w.mu.Unlock()
+	if named {
+		return true
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	return err == nil && (w.config.hasLogin(hostport) || (port == "443" || port == "80") && w.config.hasLogin(host))
+}
+
+// dial connects to an address that it has checked: the name is looked up once, and nobody can have it lead
+// elsewhere in between.
+func (w *wall) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
+	if w.check == nil || w.allowed(hostport) {
+		return w.dialer.DialContext(ctx, network, hostport)
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	addrs := []netip.Addr{}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, addr)
+	} else if addrs, err = w.lookup(ctx, "ip", host); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, addr := range addrs {
+		if err := w.check(addr); err != nil {
+			errs = append(errs, &Refused{Host: hostport, Err: err})
+			continue
+		}
+		conn, err := w.dialer.DialContext(ctx, network, net.JoinHostPort(addr.Unmap().String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// admit has the wall let through the servers that a folder of certificates, or of mirrors, has for a registry.
+func (w *wall) admit(hosts docker.RegistryHosts) docker.RegistryHosts {
+	return func(name string) ([]docker.RegistryHost, error) {
+		all, err := hosts(name)
+		if err == nil && w.config.hasFolder(name) {
+			for _, h := range all {
+				w.allow(hostPort(h.Host, h.Scheme))
+				w.allow(hostPort(h.Host, "http")) // what a registry without TLS falls back to
+			}
+		}
+		return all, err
+	}
+}
+
+// hasFolder reports whether there is a folder with a registry's certificates, under the names that containerd
+// knows it by.
+func (c Config) hasFolder(name string) bool {
+	names := []string{name}
+	if host, port, ok := strings.Cut(name, ":"); ok {
+		names = append(names, host+"_"+port+"_")
+	}
+	for _, n := range names {
+		if filepath.Base(n) != n {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(c.certsDir(), n)); err == nil && info.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
+// hostPort adds a scheme's port to a host that has none.
+func hostPort(host, scheme string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	port := "443"
+	if scheme == "http" {
+		port = "80"
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
