@@ -75,7 +75,7 @@ const (
 // Built is the image that a release is to run, as far as a release depends on it.
 type Built struct {
 	Image Image
-	Ports []int // exposed over TCP, ascending
+	Ports []int // exposed over TCP, the one to use first
 }
 
 // Resolve makes a spec and a formation of the draft: what is said beats the parent's (which may be nil),

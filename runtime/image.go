@@ -16,7 +16,7 @@ type Image struct {
 	Cmd        []string
 	Env        []string
 	User, Dir  string
-	Ports      []int             // exposed over TCP, ascending
+	Ports      []int             // exposed over TCP: those of its own EXPOSE first, others ascending
 	Volumes    []string          // folders whose data the image's author wants to outlive a container, sorted
 	Labels     map[string]string // the config's labels and the manifest's annotations
 	StopSignal string
@@ -54,6 +54,7 @@ type Build struct {
 	// Secrets are for RUN --mount=type=secret, by their IDs. No layer, log or cache has them.
 	Secrets  map[string][]byte
 	NoCache  bool
+	Created  time.Time         // what the image says of itself; zero is the time of the build
 	Labels   map[string]string // OCI annotations and labels to set
 	Progress func(Progress)
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,9 @@ type rig struct {
 	sh     string
 }
 
+// rigs counts them: each has a name of its own on the machine.
+var rigs atomic.Int32
+
 func newRig(t testing.TB, change func(*build.Config)) *rig {
 	t.Helper()
 	return newRigIn(t, t.TempDir(), change)
@@ -65,7 +69,7 @@ func newRigIn(t testing.TB, root string, change func(*build.Config)) *rig {
 		t.Fatal(err)
 	}
 	cfg := build.Config{
-		Root: filepath.Join(root, "b"), State: filepath.Join(state, "b"), Cgroup: fmt.Sprintf("/microtest-%d", os.Getpid()),
+		Root: filepath.Join(root, "b"), State: filepath.Join(state, "b"), Cgroup: fmt.Sprintf("/microtest-%d-%d", os.Getpid(), rigs.Add(1)),
 		Containerd: containerd.Socket, Namespace: containerd.Namespace(), Snapshotter: engine.Snapshotter, Snapshots: containerd.Snapshots(),
 		ImageName: images.Name, Images: store, Runc: runc(t), Logger: log,
 	}

@@ -227,7 +227,7 @@ func newRequest(r runtime.Build) (Request, error) {
 	}
 	return Request{
 		Name: r.Name, Source: r.Source, Dockerfile: filepath.ToSlash(filepath.Clean(file)), Apart: r.Apart, Target: r.Target,
-		Args: r.Args, Secrets: r.Secrets, Labels: r.Labels, NoCache: r.NoCache,
+		Args: r.Args, Secrets: r.Secrets, Labels: r.Labels, NoCache: r.NoCache, Created: r.Created,
 	}, nil
 }
 

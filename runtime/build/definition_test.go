@@ -1,10 +1,13 @@
 package build_test
 
 import (
+	_ "embed"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -33,6 +36,21 @@ func TestApart(t *testing.T) {
 			}
 		})
 	}
+}
+
+//go:embed testdata/a.tar.xz
+var xzArchive string
+
+// ADD unpacks what it is given without a program of the machine's.
+func TestAddWithoutTools(t *testing.T) {
+	r := newRig(t, nil)
+	t.Setenv("PATH", "/nonexistent") // of the process that builds, which starts now
+	if _, log, err := r.build(t, base+"ADD a.tar.xz /\nRUN cat /opt/x/hello\n", "a.tar.xz", xzArchive); err != nil || !strings.Contains(log, "hello from xz") {
+		t.Error(err, log)
+	}
+	// Git is what it does not bring along.
+	_, _, err := r.build(t, base+"ADD https://git.invalid/x/y.git /src\n")
+	wantError(t, err, cloud.DeployFailed, "needs git on the node")
 }
 
 // A Dockerfile may be a link, and one that points outside the folder is not read.

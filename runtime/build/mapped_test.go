@@ -73,6 +73,65 @@ func TestStepsMayNot(t *testing.T) {
 	}
 }
 
+// An archive that was packed by an ID which no step has is one that a step can work with, and so can the app.
+func TestArchiveOfALargeID(t *testing.T) {
+	r := newRig(t, nil)
+	img, log, err := r.build(t, base+`
+ADD vendor.tar /app/
+RUN owner /app/vendor/run.sh && own 1000 1000 /app/vendor/run.sh
+ADD vendor.tar /again/
+`, "vendor.tar", vendorTar(t))
+	if err != nil {
+		t.Fatal(err, log)
+	}
+	if !strings.Contains(log, "/app/vendor/run.sh 65534:65534 urwxr-xr-x") {
+		t.Error(log)
+	}
+	for name, id := range map[string]int{"app/vendor/run.sh": 1000, "again/vendor/run.sh": 65534} {
+		if got := r.owners(t, img.Digest)[name]; got == nil || got.Uid != id || got.Gid != id || got.Mode&0o4000 == 0 && id != 1000 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// vendorTar is an archive whose file belongs to IDs that no container has.
+func vendorTar(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Name: "vendor/run.sh", Mode: 0o4755, Uid: 197609, Gid: 1049089, Size: 2}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, "hi")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// A step runs without rights that neither it nor an app needs: what a file's bits or capabilities promise does
+// not come true, and a program with a capability that no container has starts all the same.
+func TestStepsAreConfined(t *testing.T) {
+	r := newRig(t, nil)
+	_, log, err := r.build(t, base+`
+RUN status CapBnd CapEff NoNewPrivs && aio
+RUN filecap /bin/sh 13
+RUN ["/bin/sh", "status", "CapEff"]
+USER 1000
+RUN status CapEff
+`)
+	if err != nil {
+		t.Fatal(err, log)
+	}
+	// SETPCAP, NET_BIND_SERVICE, SETFCAP, SYS_CHROOT and seven of the first eight.
+	if want := "CapEff: 00000000800405fb\nCapBnd: 00000000800405fb\nNoNewPrivs: 1\nio_setup: function not implemented\n"; !strings.Contains(log, want) {
+		t.Errorf("no %q in %s", want, log)
+	}
+	if !strings.HasSuffix(log, "CapEff: 0000000000000000\n") {
+		t.Error(log)
+	}
+}
+
 // owners are the files of an image's layers as other machines would be given them.
 func (r *rig) owners(t *testing.T, d string) map[string]*tar.Header {
 	t.Helper()

@@ -152,7 +152,8 @@ func (b *Builder) settings(containerd string) Settings {
 
 // environment passes on what says how to reach registries, and nothing that may be a secret of the node's.
 func environment(tmp string) []string {
-	env := []string{"TMPDIR=" + tmp, "GOMEMLIMIT=1GiB"}
+	// No build depends on unpigz, which BuildKit would run where the machine has it.
+	env := []string{"TMPDIR=" + tmp, "GOMEMLIMIT=1GiB", "MOBY_DISABLE_PIGZ=1", "CONTAINERD_DISABLE_PIGZ=1"}
 	for _, k := range []string{"PATH", "HOME", "DOCKER_CONFIG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 		"http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if v, ok := os.LookupEnv(k); ok {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
@@ -50,6 +51,7 @@ type Request struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 	Secrets    map[string][]byte `json:"secrets,omitempty"`
 	NoCache    bool              `json:"no_cache,omitempty"`
+	Created    time.Time         `json:"created,omitzero"`
 	Prune      bool              `json:"prune,omitempty"` // no build at all: empty the cache
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/overlay"
 )
 
 // image is what Start has to know of one. It can't change: an image is its digest.
@@ -116,7 +116,7 @@ func (im *image) look(ctx context.Context, c *client.Client, d string) error {
 	if err != nil {
 		return fmt.Errorf("look into image %s: %w", d, err)
 	}
-	err = mount.WithReadonlyTempMount(ctx, mounts, func(path string) error {
+	err = overlay.Read(ctx, mounts, func(path string) error {
 		root, err := os.Open(path)
 		if err != nil {
 			return err

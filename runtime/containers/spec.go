@@ -6,20 +6,19 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	goruntime "runtime"
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
+	profile "github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/google/shlex"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/runtime/seccomp"
 )
 
 // capabilities are what official images need to change owners and drop to a user of their own. They
@@ -85,33 +84,9 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	if d.needsInit(c, args) {
 		d.addInit(s)
 	}
-	s.Linux.Seccomp = seccomp.DefaultProfile(s) // depends on the capabilities
-	s.Linux.Seccomp.Architectures = nativeOnly(s.Linux.Seccomp.Architectures)
-	refuse(s.Linux.Seccomp, unix.ENOSYS, "io_setup")
+	s.Linux.Seccomp = profile.DefaultProfile(s) // depends on the capabilities
+	seccomp.Tighten(s.Linux.Seccomp)
 	return s, nil
-}
-
-// refuse has a system call fail as if the kernel did not have it. io_setup takes from a number that the whole
-// machine has once (fs.aio-max-nr), and one process can take all of it. Databases fall back to other ways.
-func refuse(profile *specs.LinuxSeccomp, errno unix.Errno, name string) {
-	for i := range profile.Syscalls {
-		names := &profile.Syscalls[i].Names
-		*names = slices.DeleteFunc(slices.Clone(*names), func(n string) bool { return n == name })
-	}
-	profile.Syscalls = slices.DeleteFunc(profile.Syscalls, func(c specs.LinuxSyscall) bool { return len(c.Names) == 0 })
-	number := uint(errno)
-	profile.Syscalls = append(profile.Syscalls, specs.LinuxSyscall{Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &number})
-}
-
-// nativeOnly leaves the machine's own system calls, and no older set beside them: that is half the way
-// into the kernel that nobody's image takes, and it makes two thirds of what compiling the filter costs
-// each start (14 of 24 ms).
-func nativeOnly(all []specs.Arch) []specs.Arch {
-	native, ok := map[string]specs.Arch{"amd64": specs.ArchX86_64, "arm64": specs.ArchAARCH64}[goruntime.GOARCH]
-	if !ok {
-		return all
-	}
-	return []specs.Arch{native}
 }
 
 // mounts are containerd's own, without a /run that would hide the image's, with the cgroup's files that

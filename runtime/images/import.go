@@ -20,6 +20,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/layer"
 )
 
 // Import reads an OCI layout or a `docker save` archive of exactly one image, plain, gzip or zstd. The
@@ -54,7 +55,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, progress func(runtime.P
 // ingest puts all that is in the archive into the store and returns its index.
 func (s *Store) ingest(ctx context.Context, r io.Reader, step *stepReporter) (ocispec.Descriptor, error) {
 	packed := &byteCounter{r: r}
-	plain, err := decompress(packed)
+	plain, err := layer.Decompress(packed)
 	if err != nil {
 		return ocispec.Descriptor{}, cloud.Errorf(cloud.Invalid, "read the archive: %w", err)
 	}

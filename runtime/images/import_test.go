@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
@@ -170,6 +173,15 @@ func TestImportRefuses(t *testing.T) {
 	bombParts, bombDesc := ociParts(t, gz(t, bomb), bomb, plainLayer+"+gzip")
 	wrongPlain, wrongDesc := ociParts(t, layer, other, plainLayer)
 	arm := imagestest.DockerSave(t, map[string]v1.Image{"aa:1": imagestest.Image(t, "arm64", map[string]string{"app": "x"})})
+	node := tarOf(t, entry{h: tar.Header{Name: "dev/sda", Typeflag: tar.TypeBlock, Devmajor: 8}})
+	nodeParts, nodeDesc := ociParts(t, node, node, plainLayer)
+	deep := imagestest.Image(t, "amd64", map[string]string{"app": "x"})
+	for range 500 {
+		var err error
+		if deep, err = mutate.AppendLayers(deep, static.NewLayer(layer, types.DockerUncompressedLayer)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		what string
 		a    []byte
@@ -194,6 +206,8 @@ func TestImportRefuses(t *testing.T) {
 		{"zeros", zst(t, make([]byte, 80<<20)), "empty"},
 		{"archive of one huge entry", zst(t, tarOf(t, file("x", make([]byte, 80<<20)))), "larger than the 64 MiB"},
 		{"files are not what the config says", tarOf(t, append(wrongPlain, index(t, wrongDesc))...), "does not unpack"},
+		{"a device node in a layer", tarOf(t, append(nodeParts, index(t, nodeDesc))...), "layer 1: \"dev/sda\" is a device node (block 8:0)"},
+		{"more layers than the kernel stacks", imagestest.DockerSave(t, map[string]v1.Image{"aa:1": deep}), "has 501 layers, and the kernel stacks 500"},
 		{"other platform", arm, "linux/arm64"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

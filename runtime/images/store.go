@@ -3,12 +3,10 @@ package images
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -186,7 +184,8 @@ func (s *Store) Get(ctx context.Context, d string) (runtime.Image, error) {
 // dockerConfig is an image's config as Docker and BuildKit write it, of which OCI took over most.
 type dockerConfig struct {
 	imageConfig
-	Config ocispec.ImageConfig `json:"config"`
+	Config  ocispec.ImageConfig `json:"config"`
+	History []ocispec.History   `json:"history"`
 }
 
 func (s *Store) describe(ctx context.Context, target ocispec.Descriptor) (runtime.Image, error) {
@@ -209,7 +208,7 @@ func (s *Store) describe(ctx context.Context, target ocispec.Descriptor) (runtim
 	img := runtime.Image{
 		Digest: target.Digest.String(), Name: target.Digest.String(),
 		Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd, Env: c.Config.Env,
-		User: c.Config.User, Dir: c.Config.WorkingDir, Ports: tcpPorts(c.Config.ExposedPorts),
+		User: c.Config.User, Dir: c.Config.WorkingDir, Ports: exposedPorts(c.Config.ExposedPorts, c.History),
 		Volumes: slices.Sorted(maps.Keys(c.Config.Volumes)),
 		Labels:  map[string]string{}, StopSignal: c.Config.StopSignal,
 		Size: target.Size + m.Config.Size,
@@ -232,30 +231,6 @@ func (s *Store) manifest(ctx context.Context, target ocispec.Descriptor) (ocispe
 		return m, cloud.Errorf(cloud.Invalid, "image %s: its manifest is not JSON: %w", target.Digest, err)
 	}
 	return m, nil
-}
-
-// tcpPorts reads "8080/tcp", "8080" and "8000-8002/tcp".
-func tcpPorts(exposed map[string]struct{}) []int {
-	set := map[int]bool{}
-	for port := range exposed {
-		number, protocol, _ := strings.Cut(port, "/")
-		if protocol != "" && !strings.EqualFold(protocol, "tcp") {
-			continue
-		}
-		first, last, ok := strings.Cut(number, "-")
-		if !ok {
-			last = first
-		}
-		from, err1 := strconv.ParseUint(first, 10, 16)
-		to, err2 := strconv.ParseUint(last, 10, 16)
-		if errors.Join(err1, err2) != nil || from == 0 {
-			continue
-		}
-		for p := from; p <= to; p++ {
-			set[int(p)] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(set))
 }
 
 // Tag gives an image a name that a Dockerfile's FROM finds without a registry, "micro.local/base:1" or

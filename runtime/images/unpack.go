@@ -5,25 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
-	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/layer"
+	"github.com/protoduction/micro/runtime/overlay"
 )
 
 // freeRatio is how much a layer may unpack to before its ratio counts: empty files pack well.
@@ -44,6 +41,10 @@ func (s *Store) layers(ctx context.Context, name string, m ocispec.Manifest) ([]
 	}
 	if len(m.Layers) == 0 {
 		return nil, cloud.Errorf(cloud.Invalid, "image %s: without a layer, there is nothing to run", name)
+	}
+	if len(m.Layers) > overlay.MaxLayers {
+		return nil, cloud.Errorf(cloud.Invalid, "image %s has %d layers, and the kernel stacks %d at most", name, len(m.Layers), overlay.MaxLayers).
+			WithHint("build it with fewer steps, or squash it: docker export CONTAINER | docker import - NAME")
 	}
 	all := make([]rootfs.Layer, len(m.Layers))
 	for i, blob := range m.Layers {
@@ -123,23 +124,22 @@ type applier struct {
 
 var _ diff.Applier = (*applier)(nil)
 
-func (a *applier) Apply(ctx context.Context, d ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+func (a *applier) Apply(ctx context.Context, d ocispec.Descriptor, mounts []mount.Mount, _ ...diff.ApplyOpt) (ocispec.Descriptor, error) {
 	ra, err := a.store.ReaderAt(ctx, d)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	defer ra.Close()
-	plain, err := decompress(io.NewSectionReader(ra, 0, ra.Size()))
+	plain, err := layer.Decompress(io.NewSectionReader(ra, 0, ra.Size()))
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	defer plain.Close()
 	a.step.total(0)
-	limited := &layerReader{ctx: ctx, r: plain, applier: a, most: freeRatio + ra.Size()*a.ratio}
-	return apply.NewFileSystemApplier(limited).Apply(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d.Digest, Size: d.Size}, mounts, opts...)
+	return layer.Apply(ctx, &layerReader{ctx: ctx, r: plain, applier: a, most: freeRatio + ra.Size()*a.ratio}, mounts)
 }
 
-// layerReader is a layer's plain bytes in the shape that containerd's applier takes blobs in.
+// layerReader is a layer's plain bytes, up to what an image may unpack to.
 type layerReader struct {
 	*applier
 	ctx  context.Context
@@ -147,17 +147,6 @@ type layerReader struct {
 	n    int64
 	most int64
 }
-
-func (l *layerReader) ReaderAt(context.Context, ocispec.Descriptor) (content.ReaderAt, error) {
-	return l, nil
-}
-
-// Reader is what content.NewReader asks for first; ReadAt is never called.
-func (l *layerReader) Reader() io.Reader { return l }
-
-func (l *layerReader) ReadAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
-func (l *layerReader) Size() int64                       { return -1 }
-func (l *layerReader) Close() error                      { return nil }
 
 func (l *layerReader) Read(p []byte) (int, error) {
 	if err := l.ctx.Err(); err != nil {
@@ -174,29 +163,4 @@ func (l *layerReader) Read(p []byte) (int, error) {
 		return n, cloud.Errorf(cloud.Invalid, "unpacks to more than %d times its size", l.ratio)
 	}
 	return n, err
-}
-
-// maxWindow bounds what a zstd stream can make us keep in memory: what zstd itself takes without being asked.
-const maxWindow = 128 << 20
-
-// decompress reads gzip, zstd, or what is neither as it is.
-func decompress(r io.Reader) (io.ReadCloser, error) {
-	head := make([]byte, 10)
-	n, err := io.ReadFull(r, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, err
-	}
-	r = io.MultiReader(strings.NewReader(string(head[:n])), r)
-	switch compression.DetectCompression(head[:n]) {
-	case compression.Gzip:
-		return gzip.NewReader(r)
-	case compression.Zstd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	default:
-		return io.NopCloser(r), nil
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
@@ -22,6 +23,11 @@ func (t *track) explain(ctx context.Context, err error) error {
 		return known
 	}
 	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
+	// BuildKit leaves the source out where there is no git as it starts.
+	if strings.Contains(text, "unknown scheme git") || strings.Contains(text, `exec: "git": executable file not found`) {
+		return cloud.Errorf(cloud.DeployFailed, "build%s: a Git repository as a source needs git on the node", t.where()).
+			WithHint("install git there, or ADD an archive of the repository")
+	}
 	if strings.Contains(text, "no space left on device") {
 		return cloud.Errorf(cloud.Unavailable, "build%s: the disk is full", t.where()).WithCommand("micro prune")
 	}
@@ -60,6 +66,8 @@ func (t *track) where() string {
 	return ": " + t.failed.name
 }
 
+// hintFor says what to try where a step could not be prepared or its files could not be found. Much in a build
+// is "not found"; only a path of the folder that is sent has to do with the ignore file.
 func hintFor(step, text string) string {
 	unreachable := strings.Contains(text, "dial tcp") || strings.Contains(text, "no such host") || strings.Contains(text, "i/o timeout")
 	switch {
@@ -69,11 +77,24 @@ func hintFor(step, text string) string {
 		return "the base image is not on this node and its registry gave none: check its name and this node's way out"
 	case strings.Contains(text, "dockerfile parse error"), strings.Contains(text, "unknown instruction"):
 		return "correct the Dockerfile at that line"
-	case strings.Contains(text, "failed to calculate checksum of ref"), strings.Contains(text, "not found"):
-		return "check the path against the folder, and against the file that leaves files out: .microignore, .cfignore, .dockerignore or .gitignore"
+	case strings.Contains(text, kernelStacks):
+		return "join RUN steps with &&, copy several files by one COPY, or start from a base image with fewer layers"
+	case strings.Contains(text, "target stage"):
+		return "name a stage of the Dockerfile, or correct target under build in micro.yml"
+	case secretOf.MatchString(text):
+		return "micro push --secret id=" + secretOf.FindStringSubmatch(text)[1] + ",src=FILE"
+	case strings.Contains(text, "invalid response status"):
+		return "check the address: the server does not give this file"
+	case !strings.Contains(text, "failed to calculate checksum of ref") && !strings.Contains(text, "failed to compute cache key"):
+		return "correct the Dockerfile and push again"
+	case strings.Contains(step, "--from="), strings.Contains(step, "from="):
+		return "check the path against the files of the stage or image that it is copied from"
 	}
-	return "correct the Dockerfile and push again"
+	return "check the path against the folder, and against the file that leaves files out: .microignore, .cfignore, .dockerignore or .gitignore"
 }
+
+// secretOf finds the ID in BuildKit's error about a secret that it was not given.
+var secretOf = regexp.MustCompile(`secret ([\w.-]+): not found`)
 
 func failure(err error) *build.Failure {
 	var e *cloud.Error

@@ -27,8 +27,16 @@ const runcState = "/run/runc"
 const dialTimeout = 10 * time.Second
 
 // Main is the whole program if args (os.Args) ask for the build process: it blocks until the node has
-// gone or says stop, and returns the exit code and true. Call it before anything else.
+// gone or says stop, and returns the exit code and true. It also is the tools that the build process runs.
+// Call it before anything else.
 func Main(args []string) (code int, ours bool) {
+	if len(args) > 0 && filepath.Base(args[0]) == xzName {
+		if err := unxz(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "xz:", err)
+			return 1, true
+		}
+		return 0, true
+	}
 	if len(args) != 2 || args[1] != build.ChildArg {
 		return 0, false
 	}
@@ -51,6 +59,9 @@ func run() error {
 		stop()
 	}()
 	if err := isolate(settings); err != nil {
+		return err
+	}
+	if err := bringTools(); err != nil {
 		return err
 	}
 	// What ADD fetches with: its own 30 s are long to wait for a wall.

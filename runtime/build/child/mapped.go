@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/moby/buildkit/executor"
@@ -18,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/runtime/overlay"
 )
 
 // mapped runs steps in a user namespace: root of a step is nobody on the host. The layers keep their
@@ -39,7 +43,7 @@ func identities() *user.IdentityMapping {
 func newMapped(opt runcexecutor.Opt, networks networks, snapshots string) (*mapped, error) {
 	m := &mapped{
 		folder: snapshots, view: filepath.Join(runcState, "snapshots"),
-		shared: &shared{folder: filepath.Join(runcState, "mounts"), mounts: map[string]*sharedMount{}},
+		shared: &shared{folder: filepath.Join(runcState, "mounts"), caller: overlay.Caller{Prepare: becomeRootOfStep}},
 	}
 	if err := m.mount(); err != nil {
 		return nil, fmt.Errorf("map the owners of %s: %w", snapshots, err)
@@ -70,6 +74,13 @@ func (m *mapped) mount() error {
 
 // Run is executor.Executor's.
 func (m *mapped) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (resourcestypes.Recorder, error) {
+	stamp, err := stampOf(ctx, root.Src)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(p.Meta.Env, func(v string) bool { return strings.HasPrefix(v, sourceDate+"=") }) {
+		p.Meta.Env = append(slices.Clone(p.Meta.Env), sourceDate+"="+strconv.FormatInt(stamp.Unix(), 10))
+	}
 	root.Src = mappedSource{root.Src, m}
 	all := make([]executor.Mount, len(mounts))
 	for i, one := range mounts {
@@ -79,6 +90,24 @@ func (m *mapped) Run(ctx context.Context, id string, root executor.Mount, mounts
 		all[i] = one
 	}
 	return m.Executor.Run(ctx, id, root, all, p, started)
+}
+
+// stampOf returns the time that a step is to take for now: that of the newest file it starts from.
+func stampOf(ctx context.Context, root executor.Mountable) (time.Time, error) {
+	ref, err := root.Mount(ctx, false)
+	if err != nil {
+		return time.Time{}, err
+	}
+	all, release, err := plain(ref).Mount()
+	if err != nil {
+		return time.Time{}, err
+	}
+	var below []string
+	if len(all) == 1 {
+		_, below = folders(all[0])
+	}
+	stamp, err := newest(below)
+	return stamp, errors.Join(err, release())
 }
 
 type mappedSource struct {
@@ -104,13 +133,28 @@ func (r mappedRef) Mount() ([]mount.Mount, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := checkLayers(all); err != nil {
+		return nil, nil, errors.Join(err, release())
+	}
 	for i := range all {
-		all[i] = r.m.through(all[i])
+		all[i] = harmless(r.m.through(all[i]))
 		if err := shiftOwner(all[i]); err != nil {
 			return nil, nil, errors.Join(err, release())
 		}
 	}
-	return r.m.shared.mount(all, release)
+	if len(all) == 1 && (overlay.Upper(all[0]) != "" || !overlay.Fits(all[0])) {
+		return r.m.shared.mount(all[0], release)
+	}
+	return all, release, nil
+}
+
+// harmless takes the power from set-user-ID bits, capabilities of files and device nodes, as a container's
+// mounts do.
+func harmless(one mount.Mount) mount.Mount {
+	if one.Type == "overlay" || one.Type == "bind" {
+		one.Options = append(slices.Clone(one.Options), "nosuid", "nodev")
+	}
+	return one
 }
 
 // shiftOwner gives the file of a secret, which BuildKit wrote for this mount alone, to the user whom the
@@ -129,9 +173,10 @@ func shiftOwner(one mount.Mount) error {
 	return os.Lchown(one.Source, int(network.SandboxBase+st.Uid), int(network.SandboxBase+st.Gid))
 }
 
-// plain looks behind the wrapper in which BuildKit mounts what can be written to, so that all who write
-// to it share a mount. That mount's owners are not mapped, and nothing can be seen through it; shared
-// stands in for it. Were it to hide from us, the step would fail: its files would be nobody's.
+// plain looks behind the wrappers that mount by themselves: the one in which BuildKit mounts what can be written
+// to, so that all who write to it share a mount, and deep. The owners in such a mount are not mapped, and its
+// layers can't be seen; shared stands in for it. Were a wrapper to hide from us, the step would fail: its files
+// would be nobody's.
 func plain(ref executor.MountableRef) executor.MountableRef {
 	v := reflect.Indirect(reflect.ValueOf(ref))
 	if v.Kind() != reflect.Struct {
@@ -142,7 +187,7 @@ func plain(ref executor.MountableRef) executor.MountableRef {
 		return ref
 	}
 	if inner, ok := reflect.TypeAssert[snapshot.Mountable](f); ok {
-		return inner
+		return plain(inner)
 	}
 	return ref
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	goruntime "runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -13,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/runtime/overlay"
 )
 
-// shared has an upper layer mounted once, however many steps write to it at a time, as they do to a
-// cache mount: two overlays on one upper layer would not see each other's files.
+// shared mounts layers once, however many use them at a time, as steps do with a cache mount: two overlays on one
+// upper layer would not see each other's files.
 type shared struct {
-	folder string
+	folder string         // "" is the system's for temporary files
+	caller overlay.Caller // of every mount
 
 	mu     sync.Mutex // guards mounts
 	mounts map[string]*sharedMount
@@ -30,23 +30,20 @@ type sharedMount struct {
 	release func() error // of the snapshot
 }
 
-// mount returns what to mount in place of an overlay that can be written to; all else it leaves alone.
-func (s *shared) mount(all []mount.Mount, release func() error) ([]mount.Mount, func() error, error) {
-	if len(all) != 1 || all[0].Type != "overlay" || !slices.ContainsFunc(all[0].Options, isUpper) {
-		return all, release, nil
-	}
+// mount mounts an overlay and returns what to mount in its place. The mount lasts until all have released it.
+func (s *shared) mount(m mount.Mount, release func() error) ([]mount.Mount, func() error, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := strings.Join(all[0].Options, ",")
+	key := strings.Join(m.Options, ",")
 	one := s.mounts[key]
 	if one != nil {
 		if err := release(); err != nil {
 			return nil, nil, err
 		}
 	} else {
-		at, err := os.MkdirTemp(s.folder, "")
+		at, err := os.MkdirTemp(s.folder, "layers")
 		if err == nil {
-			if err = mountAsRootOfStep(all[0].Options, at); err != nil {
+			if err = overlay.Mount(m, at, s.caller); err != nil {
 				err = errors.Join(err, os.Remove(at))
 			}
 		}
@@ -54,10 +51,17 @@ func (s *shared) mount(all []mount.Mount, release func() error) ([]mount.Mount, 
 			return nil, nil, errors.Join(err, release())
 		}
 		one = &sharedMount{at: at, release: release}
+		if s.mounts == nil {
+			s.mounts = map[string]*sharedMount{}
+		}
 		s.mounts[key] = one
 	}
 	one.users++
-	return []mount.Mount{{Type: "bind", Source: one.at, Options: []string{"rw", "rbind"}}}, func() error { return s.leave(key, one) }, nil
+	access := "rw"
+	if overlay.Upper(m) == "" {
+		access = "ro"
+	}
+	return []mount.Mount{{Type: "bind", Source: one.at, Options: []string{access, "rbind"}}}, func() error { return s.leave(key, one) }, nil
 }
 
 func (s *shared) leave(key string, one *sharedMount) error {
@@ -73,26 +77,9 @@ func (s *shared) leave(key string, one *sharedMount) error {
 	return errors.Join(os.Remove(one.at), one.release())
 }
 
-// mountAsRootOfStep mounts an overlay as the user that root of a step is, with root's capabilities:
-// the kernel makes whiteouts and copies in the name of whoever mounted, and in mapped layers the host's
-// root has no name. A thread that has changed its user ends with its goroutine.
-func mountAsRootOfStep(options []string, at string) error {
-	data := strings.Join(options, ",")
-	if len(data) >= os.Getpagesize() {
-		return errors.New("more layers than a mount takes")
-	}
-	done := make(chan error)
-	go func() {
-		goruntime.LockOSThread()
-		err := becomeRootOfStep()
-		if err == nil {
-			err = unix.Mount("overlay", at, "overlay", 0, data)
-		}
-		done <- err
-	}()
-	return <-done
-}
-
+// becomeRootOfStep makes its thread the user that root of a step is, with root's capabilities: the kernel makes
+// whiteouts and copies of an overlay in the name of whoever mounted it, and in mapped layers the host's root has
+// no name.
 func becomeRootOfStep() error {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
@@ -109,5 +96,3 @@ func becomeRootOfStep() error {
 	}
 	return unix.Capset(&h, &caps[0])
 }
-
-func isUpper(option string) bool { return strings.HasPrefix(option, "upperdir=") }

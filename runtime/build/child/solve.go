@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/client"
@@ -118,6 +119,10 @@ func (s *server) exportAttrs(r build.Request) map[string]string {
 		"unpack":               "true",
 		"compression":          "uncompressed", // gzip would take three to five times as long
 		"oci-mediatypes":       "true",
+	}
+	// Not a build argument: WORKDIR would be made anew for every time, and all steps after it.
+	if _, given := r.Args[sourceDate]; !given && !r.Created.IsZero() {
+		attrs["source-date-epoch"] = strconv.FormatInt(r.Created.Unix(), 10)
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
 		if strings.HasPrefix(k, "org.opencontainers.image.") {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/control"
@@ -32,6 +31,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/protoduction/micro/runtime/build"
+	"github.com/protoduction/micro/runtime/layer"
 )
 
 type networks = map[pb.NetMode]network.Provider
@@ -96,11 +96,11 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 		return nil, opt, fmt.Errorf("connect to containerd at %s: %w", s.Containerd, err)
 	}
 	networks := networks{
-		pb.NetMode_UNSET: network.NewNoneProvider(),
-		pb.NetMode_NONE:  network.NewNoneProvider(),
+		pb.NetMode_UNSET: confined{network.NewNoneProvider()},
+		pb.NetMode_NONE:  confined{network.NewNoneProvider()},
 	}
 	if s.Sandbox != "" {
-		networks[pb.NetMode_UNSET] = sandboxes{socket: s.Sandbox}
+		networks[pb.NetMode_UNSET] = confined{sandboxes{socket: s.Sandbox}}
 	}
 	monitor, err := resources.NewMonitor() // without one the executor panics at the first step
 	if err != nil {
@@ -119,7 +119,8 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 		return nil, opt, err
 	}
 	// Layers are made and unpacked here, at this process's expense, not in the node.
-	opt.Applier, opt.Differ = apply.NewFileSystemApplier(eager{opt.ContentStore}), walking.NewWalkingDiff(opt.ContentStore)
+	opt.Applier, opt.Differ = layer.Applier{Store: eager{opt.ContentStore}}, walking.NewWalkingDiff(opt.ContentStore)
+	opt.Snapshotter = layers{opt.Snapshotter, &shared{}}
 	opt.RegistryHosts = registryHosts(ctx, s)
 	opt.GCPolicy = cachePolicy(s)
 	w, err := base.NewWorker(ctx, opt)

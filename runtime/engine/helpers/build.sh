@@ -19,7 +19,7 @@ if ! fresh bin/runc "$root/go.mod" build.sh; then
 	mv bin/runc.new bin/runc
 fi
 shim=bin/containerd-shim-micro-v2
-if ! fresh $shim "$root/go.mod" ../shim build.sh; then
+if ! fresh $shim "$root/go.mod" ../shim ../../overlay build.sh; then
 	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags='-s -w' -o $shim.new ../shim/cmd
 	mv $shim.new $shim
 fi

@@ -13,11 +13,13 @@ import (
 	"github.com/containerd/ttrpc"
 )
 
-// service is containerd's task service, but for the files that containers log to: the shim writes these itself,
-// so that it can bound them, and goes on where a disk is full. containerd's own copying would end with the first
-// error, and the app would wait for ever to write to a pipe that nobody reads.
+// service is containerd's task service, but for the files that containers are made of (rootfs.go) and those that
+// they log to: the shim writes the latter itself, so that it can bound them, and goes on where a disk is full.
+// containerd's own copying would end with the first error, and the app would wait for ever to write to a pipe that
+// nobody reads.
 type service struct {
 	taskAPI.TTRPCTaskService
+	temp string // folder for mounts that last for a moment
 
 	mu   sync.Mutex               // guards logs
 	logs map[string]chan struct{} // by container: closed when all of its output is written
@@ -31,8 +33,23 @@ func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 	return nil
 }
 
-// Create has containerd's service copy the container's output to a pipe, and writes what comes out to the log.
+// Create makes a container of files that have no power of their own.
 func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
+	rootfs, release, err := prepareRootfs(r.Rootfs, s.temp)
+	if err != nil {
+		return nil, err
+	}
+	r.Rootfs = rootfs
+	response, err := s.createLogged(ctx, r)
+	if rerr := release(); rerr != nil && err == nil {
+		// The container stands on the same mount elsewhere. What is left here the node takes away.
+		fmt.Fprintln(os.Stderr, "micro shim: the container's files:", rerr)
+	}
+	return response, err
+}
+
+// createLogged has containerd's service copy the container's output to a pipe, and writes what comes out to the log.
+func (s *service) createLogged(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
 	u, err := url.Parse(r.Stdout)
 	if err != nil || u.Scheme != "file" || r.Terminal {
 		return s.TTRPCTaskService.Create(ctx, r)

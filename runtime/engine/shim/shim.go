@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
@@ -33,6 +32,10 @@ func Main() {
 	}
 	// containerd's shim adds its flags to the global set, where others may have theirs.
 	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError)
+	temp := tempFolder()
+	if temp != "" && mount.SetTempMountLocation(temp) != nil {
+		temp = "" // then mounts are where the system has temporary files
+	}
 	registry.Register(&plugin.Registration{
 		Type:     plugins.TTRPCPlugin,
 		ID:       "task",
@@ -48,14 +51,9 @@ func Main() {
 			}
 			tasks, err := task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 			runc.Monitor = starter{runc.Monitor} // which that has set
-			return &service{TTRPCTaskService: tasks, logs: map[string]chan struct{}{}}, err
+			return &service{TTRPCTaskService: tasks, temp: temp, logs: map[string]chan struct{}{}}, err
 		},
 	})
-	if state, err := os.Getwd(); err == nil && filepath.Base(filepath.Dir(filepath.Dir(state))) != tasks {
-		// A shim that is killed while it mounts leaves mounts: not in /tmp, but where the node takes them away.
-		// Where that fails they are in /tmp after all.
-		_ = mount.SetTempMountLocation(filepath.Join(state, "m"))
-	}
 	// Nobody reads the log that containerd has in a container's folder: it may not be the first one's shim.
 	ownLog := func(c *ctdshim.Config) { c.NoSetupLogger = true }
 	ctdshim.RunShim(context.Background(), brief{manager.NewShimManager("io.containerd.runc.v2")}, ownLog)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,10 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 func main() {
@@ -167,12 +170,37 @@ func command(a []string) error {
 		return nil
 	case "setuid":
 		return os.Chmod(a[1], 0o755|os.ModeSetuid)
-	case "filecap": // cap_net_bind_service=ep, as setcap writes it
-		return syscall.Setxattr(a[1], "security.capability", []byte{1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
+	case "filecap": // filecap PATH [BIT]: cap_net_bind_service=ep or another, as setcap writes it
+		bit := 10
+		if len(a) > 2 {
+			var err error
+			if bit, err = strconv.Atoi(a[2]); err != nil {
+				return err
+			}
+		}
+		value := make([]byte, 20)
+		binary.LittleEndian.PutUint32(value, 0x02000001)
+		binary.LittleEndian.PutUint32(value[4:], 1<<bit)
+		return syscall.Setxattr(a[1], "security.capability", value, 0)
+	case "status": // status FIELD...: of this process
+		b, err := os.ReadFile("/proc/self/status")
+		for line := range strings.Lines(string(b)) {
+			if name, value, _ := strings.Cut(line, ":"); slices.Contains(a[1:], name) {
+				fmt.Println(name + ": " + strings.TrimSpace(value))
+			}
+		}
+		return err
 	case "mknod": // the machine's first disk
 		return syscall.Mknod(a[1], syscall.S_IFBLK|0o666, 8<<8)
 	case "mount":
 		return syscall.Mount("none", "/bin", "tmpfs", 0, "")
+	case "aio": // takes from what the whole machine has once
+		var ctx uintptr
+		_, _, errno := syscall.Syscall(syscall.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&ctx)), 0)
+		fmt.Println("io_setup:", errno)
+		return nil
+	case "rm":
+		return os.Remove(a[1])
 	case "mkdir":
 		return os.MkdirAll(a[len(a)-1], 0o755)
 	case "true":

@@ -63,7 +63,9 @@ var verbs = map[string]func([]string){
 		}
 	},
 	"child":    child,
+	"files":    files,
 	"orphans":  orphans,
+	"own":      own,
 	"leave":    leave,
 	"hold":     func(a []string) { start(append([]string{"sleep"}, a...)...); fmt.Println("held") },
 	"chatter":  func([]string) { start("chat"); fmt.Println("chatters") },
@@ -91,6 +93,32 @@ func chat([]string) {
 		fmt.Println("still here")
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// files prints all files below a folder with their content.
+func files(a []string) {
+	err := filepath.WalkDir(a[0], func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		fmt.Printf("%s: %s\n", path, text)
+		return err
+	})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// own prints whose a file is, and gives it to user 1000.
+func own(a []string) {
+	var before, after syscall.Stat_t
+	if err := errors.Join(syscall.Stat(a[0], &before), os.Chown(a[0], 1000, 1000), syscall.Stat(a[0], &after)); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Printf("%d:%d, then %d:%d\n", before.Uid, before.Gid, after.Uid, after.Gid)
 }
 
 // leave starts a process that lives for a moment, and ends before it does.

@@ -1,0 +1,40 @@
+package child
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/ulikunitz/xz"
+)
+
+// xzName is the program that BuildKit runs to unpack what ADD is given with this compression. It is this one,
+// under that name: no build depends on what the machine has.
+const xzName = "xz"
+
+// bringTools puts the programs that BuildKit runs into a folder, and that in front of PATH.
+func bringTools() error {
+	dir := filepath.Join(os.TempDir(), "tools")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("bring tools: %w", err)
+	}
+	if err := os.Symlink("/proc/self/exe", filepath.Join(dir, xzName)); err != nil {
+		return fmt.Errorf("bring tools: %w", err)
+	}
+	return os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// unxz is "xz -d -c -q": it unpacks its input to its output.
+func unxz(in io.Reader, out io.Writer) error {
+	r, err := xz.NewReader(bufio.NewReaderSize(in, 1<<20))
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(out, 1<<20)
+	if _, err := io.Copy(w, r); err != nil {
+		return err
+	}
+	return w.Flush()
+}
