@@ -25,6 +25,7 @@ type Source struct {
 	Args       map[string]string `json:"args,omitempty"`
 	Secrets    map[string][]byte `json:"secrets,omitempty" doc:"By their IDs, in base64, for RUN --mount=type=secret; kept in memory until the image is made"`
 	NoCache    bool              `json:"no_cache,omitempty"`
+	Created    time.Time         `json:"created,omitzero" doc:"What the image says of when it was made, for example the time of the commit; missing: the time of the newest file"`
 	Labels     map[string]string `json:"labels,omitempty" doc:"OCI annotations to set, for example the revision"`
 	Apart      []string          `json:"apart,omitzero" doc:"Paths of the folder that COPY and ADD must not see, for example of an ignored Dockerfile. Missing: what NAME.dockerignore beside the Dockerfile or .dockerignore names"`
 	Files      []File            `json:"files,omitempty" maxItems:"50000" doc:"All that the folder has. The answer names what has to be uploaded; without files everything has"`
@@ -32,12 +33,13 @@ type Source struct {
 
 // File is an entry of a folder that is about to be uploaded.
 type File struct {
-	Path   string `json:"path" doc:"Below the folder, with /"`
-	Mode   uint32 `json:"mode" doc:"Permission bits"`
-	Size   int64  `json:"size,omitempty"`
-	Digest string `json:"digest,omitempty" doc:"sha256:… of a regular file's content"`
-	Link   string `json:"link,omitempty" doc:"Target of a symbolic link"`
-	Dir    bool   `json:"dir,omitempty"`
+	Path    string    `json:"path" doc:"Below the folder, with /"`
+	Mode    uint32    `json:"mode" doc:"Permission bits"`
+	Size    int64     `json:"size,omitempty"`
+	Digest  string    `json:"digest,omitempty" doc:"sha256:… of a regular file's content"`
+	Link    string    `json:"link,omitempty" doc:"Target of a symbolic link"`
+	Dir     bool      `json:"dir,omitempty"`
+	ModTime time.Time `json:"mod_time,omitzero" doc:"When the file was changed; COPY keeps it. Folders get that of the newest file in them"`
 }
 
 // MaxSecrets bounds the secrets of a build, all together, in bytes.

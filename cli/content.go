@@ -57,6 +57,7 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 		set.Close()
 		return none, err
 	}
+	p.draft.Source.Created = stamp(ctx, p.dir, set).UTC()
 	p.draft.Source.Files, p.draft.Source.Apart = files(set), append([]string{}, set.Apart...)
 	return content{
 		write: func(w io.Writer, missing []string) error {
@@ -97,6 +98,9 @@ func files(set *source.Set) []api.File {
 	list := make([]api.File, 0, len(set.Entries))
 	for _, e := range set.Entries {
 		f := api.File{Path: e.Path, Mode: uint32(e.Mode.Perm()), Size: e.Size, Link: e.Link, Dir: e.Mode.IsDir()}
+		if !f.Dir {
+			f.ModTime = e.ModTime.UTC()
+		}
 		if e.SHA256 != "" {
 			f.Digest = "sha256:" + e.SHA256
 		}

@@ -64,7 +64,7 @@ func (d *Deployer) bringImage(ctx context.Context, p *push, progress func(runtim
 	case src != nil:
 		return d.cfg.Builder.Build(ctx, runtime.Build{
 			Name: p.app.String(), Source: p.uploadPath(), Dockerfile: src.Dockerfile, Apart: src.Apart, Target: src.Target, Args: src.Args,
-			Secrets: src.Secrets, NoCache: src.NoCache, Labels: src.Labels, Progress: progress,
+			Secrets: src.Secrets, NoCache: src.NoCache, Created: created(src), Labels: src.Labels, Progress: progress,
 		})
 	}
 	archive, err := os.Open(p.uploadPath())

@@ -182,6 +182,9 @@ func (d *Deployer) completeUpload(p *push) error {
 	if err := d.sources.addKnown(files, p.knownPath(), p.uploadPath()); err != nil {
 		return err
 	}
+	if err := setTimes(p.uploadPath(), files); err != nil {
+		return err
+	}
 	scratch := filepath.Join(p.dir, "scratch")
 	if err := d.sources.remember(p.app, p.uploadPath(), p.knownPath(), scratch); err != nil {
 		// The next push has to send everything; this one needs nothing of it.
