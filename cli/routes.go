@@ -66,7 +66,7 @@ func (c *command) mapCommand() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag, yesFlag,
 		&urfave.BoolFlag{Name: "public", Usage: "answer on the public listeners too"},
-		&urfave.StringFlag{Name: "sticky", Usage: "keep clients with their release: cookie, client, `header:NAME` or none"},
+		&urfave.StringFlag{Name: "sticky", Usage: "keep clients with release and instance: cookie, client, `header:NAME` or none"},
 		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}

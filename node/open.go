@@ -149,7 +149,7 @@ func (n *Node) openNames(context.Context) error {
 		Local: n.addresses.IsLocal, PassKey: n.secret, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
 		Limits: router.Connections{Descriptors: routersDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
 	})
-	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret)}
+	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret}
 	if err := n.openCertificates(); err != nil {
 		return err
 	}

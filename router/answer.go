@@ -207,16 +207,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	case x.req.Minor == 0:
 		h = append(h, "Connection: keep-alive\r\n"...)
 	}
-	if x.route.headers {
-		h = append(h, "X-Micro-Release: "...)
-		h = appendRelease(h, x.Release)
-		h = append(h, "\r\nX-Micro-Instance: "...)
-		h = append(h, x.Instance...)
-		h = append(h, "\r\n"...)
-	}
-	if x.newCookie {
-		h = x.appendCookie(h)
-	}
+	h = x.appendOurs(h)
 	x.buf = append(h, "\r\n"...)
 	x.answered = true
 	if x.upload != nil {
@@ -248,6 +239,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 			}
 		}
 	case frameChunks, frameClose:
+		x.countStream()
 		err = x.stream(b, at, end, from == frameChunks, to == frameChunks)
 		whole = from == frameChunks && !x.extra
 	}
@@ -267,6 +259,23 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 		return keepOpen
 	}
 	return closing
+}
+
+// appendOurs adds the fields that the router itself has for the client.
+func (x *exchange) appendOurs(h []byte) []byte {
+	if x.route.headers {
+		h = append(h, "X-Micro-Release: "...)
+		h = appendRelease(h, x.Release)
+		h = append(h, "\r\nX-Micro-Instance: "...)
+		h = append(h, x.Instance...)
+		h = append(h, "\r\n"...)
+	}
+	if x.newCookie {
+		h = append(h, "Set-Cookie: "...)
+		h = x.appendCookie(h)
+		h = append(h, "\r\n"...)
+	}
+	return h
 }
 
 // appendRelease adds a release's name, "r7"; nothing for a part of micro.

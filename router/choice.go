@@ -22,14 +22,17 @@ type choice struct {
 	endpoint *Endpoint   // that the request is counted in at
 	tried    []*Endpoint // that have failed the request
 	pinned   bool        // the client asks for this very release
+	sticks   bool        // the client is kept with its release and instance
+	known    uint64      // what it is known by, hashed
 	release  cloud.ReleaseRef
 	nth      uint64        // which request of its endpoint this is
 	age      time.Duration // of the endpoint, since its first request
+	streams  bool          // it is counted among its endpoint's streams
 
-	key       [maxHostKey + 1]byte
-	scratch   []byte
-	cookie    [2 * 16]byte // the client's new one
-	newCookie bool
+	key     [maxHostKey + 1]byte
+	scratch []byte
+	clientCookie
+	newCookie bool // the client is to get one with the answer
 }
 
 // fields are a request's header fields.
@@ -44,7 +47,8 @@ func (c *choice) reset(r *Router, from *origin, f fields) {
 	c.r, c.from, c.fields = r, from, f
 	c.host, c.target = nil, nil
 	c.table, c.route, c.pool, c.endpoint, c.tried = nil, nil, nil, nil, c.tried[:0]
-	c.pinned, c.newCookie, c.release, c.nth, c.limits = false, false, cloud.ReleaseRef{}, 0, nil
+	c.pinned, c.sticks, c.newCookie, c.release, c.nth, c.limits = false, false, false, cloud.ReleaseRef{}, 0, nil
+	c.clientCookie = clientCookie{}
 }
 
 // find looks up the request's route, and the release that it asks for, if any.
@@ -107,13 +111,13 @@ func (c *choice) pin(app cloud.AppRef, release []byte) fault {
 func (c *choice) claim() fault {
 	for {
 		if c.pool == nil {
-			if client, ok := c.client(); ok {
-				c.pool = c.route.held(client)
+			if c.known, c.sticks = c.client(); c.sticks {
+				c.pool = c.route.held(c.known)
 			} else {
 				c.pool = c.route.pool()
 			}
 		}
-		if c.claimIn(c.pool) {
+		if c.sticks && c.claimSticky(c.known) || c.claimIn(c.pool) {
 			return fault{}
 		}
 		if !c.pinned {
@@ -155,23 +159,40 @@ func (c *choice) claimIn(p *Pool) bool {
 	if p == nil {
 		return false
 	}
-	now := c.r.now()
-	e := p.claim(c.r.random(), now, c.tried)
+	return c.count(p.claim(c.r.random(), c.r.now(), c.tried), p)
+}
+
+// count notes the endpoint that the request is counted in at; false for none.
+func (c *choice) count(e *Endpoint, p *Pool) bool {
 	if e == nil {
 		return false
 	}
 	c.endpoint, c.pool = e, p
 	c.release, c.nth = p.Release, e.served.Add(1)
+	now := c.r.now()
 	if c.nth == 1 {
 		e.first.Store(now)
 	}
 	c.age = time.Duration(now - e.first.Load())
+	c.newCookie = c.sticks && c.route.sticky.by == cloud.StickyCookie && c.cookieDue()
 	return true
+}
+
+// countStream counts the request as a stream from now on.
+func (c *choice) countStream() {
+	if c.endpoint != nil && !c.streams {
+		c.streams = true
+		c.endpoint.streams.Add(1)
+	}
 }
 
 // unclaim counts the request out.
 func (c *choice) unclaim() {
 	if c.endpoint != nil {
+		if c.streams {
+			c.streams = false
+			c.endpoint.streams.Add(-1)
+		}
 		c.endpoint.release()
 		c.endpoint = nil
 	}

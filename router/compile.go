@@ -18,6 +18,8 @@ type Compiler struct {
 	// Seed is secret and the same on all nodes: where rounds of explicit weights begin, and which
 	// clients a sticky route leads where.
 	Seed uint64
+	// Secret hides in clients' cookies which instance they are kept with. It is the router's PassKey.
+	Secret []byte
 }
 
 // emptyTable knows no host.
@@ -130,6 +132,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 			e := before[i.ID]
 			if e == nil || e.Addr != i.Addr {
 				e = newEndpoint(i.ID, r.ReleaseRef, i.Addr)
+				e.tag = tagOf(j.Secret, e)
 			} else {
 				delete(before, e.ID)
 			}

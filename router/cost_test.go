@@ -8,11 +8,14 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // fixed answers every request with the same bytes, allocating nothing.
@@ -113,5 +116,33 @@ func BenchmarkRequestHead(b *testing.B) {
 			b.Fatal(err)
 		}
 		x.writeRequest()
+	}
+}
+
+// TestStickinessAllocatesNothing: neither a known client's instance nor a trusted proxy's client costs an allocation.
+func TestStickinessAllocatesNothing(t *testing.T) {
+	r := New(Config{PassKey: make([]byte, 32)})
+	e := newEndpoint("i", ref("shop").Release(1), netip.AddrPort{})
+	e.tag = tagOf(r.passKey, e)
+	pool := &Pool{Endpoints: []*Endpoint{e}}
+	c := &choice{r: r, from: &origin{}, endpoint: e, fields: given{}, route: &Route{shares: []share{{1, pool}}, turns: &turns{}, sticky: sticky{by: cloud.StickyCookie}}}
+	c.readCookie()
+	value, _, _ := strings.Cut(string(c.appendCookie(nil)), ";")
+	x := &exchange{head: []byte("GET / HTTP/1.1\r\nHost: a\r\nCookie: " + value + "\r\nX-Forwarded-For: 192.0.2.7, 198.51.100.7\r\nX-Forwarded-Proto: https\r\n\r\n"), c: &conn{session: &session{r: r}}}
+	if err := x.req.Parse(x.head); err != nil {
+		t.Fatal(err)
+	}
+	x.choice = *c
+	x.choice.fields = x
+	if n := testing.AllocsPerRun(100, func() {
+		x.seeThrough()
+		x.endpoint = nil
+		client, _ := x.client()
+		if x.pool = x.route.held(client); !x.claimSticky(client) || x.newCookie {
+			t.Fatal("the client is not known")
+		}
+		x.unclaim()
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

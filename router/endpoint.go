@@ -42,11 +42,19 @@ type Endpoint struct {
 	drained   chan struct{}
 	drainOnce sync.Once
 
+	// streams are those in flight that have begun their answer, of unknown length, or were upgraded: they may last
+	// for hours and say little about how busy the instance is.
+	streams atomic.Int64
+	tunnels tunnels
+
+	tag  uint64 // what clients know it by, see bound; secret
+	hash uint64 // of its ID
+
 	idle idleConns
 }
 
 func newEndpoint(id cloud.InstanceID, release cloud.ReleaseRef, addr netip.AddrPort) *Endpoint {
-	return &Endpoint{ID: id, Release: release, Addr: addr, drained: make(chan struct{})}
+	return &Endpoint{ID: id, Release: release, Addr: addr, hash: fnv(string(id)), drained: make(chan struct{})}
 }
 
 // claim counts a request in before anything of it is sent, so that a drain can't miss it.
@@ -79,9 +87,9 @@ func (e *Endpoint) draining() bool { return e.count.Load() < 0 }
 // InFlight is the number of requests and upgraded connections that have not ended.
 func (e *Endpoint) InFlight() int64 { return e.count.Load() &^ drainBit }
 
-// load orders endpoints: by requests in flight, ejected ones after all others.
+// load orders endpoints: by requests in flight that are no streams, ejected ones after all others.
 func (e *Endpoint) load(now int64) int64 {
-	n := e.InFlight()
+	n := e.InFlight() - e.streams.Load()
 	if e.ejected(now) {
 		n += 1 << 32
 	}

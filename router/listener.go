@@ -107,6 +107,7 @@ func (r *Router) Shutdown(ctx context.Context) error {
 	r.closing.Store(true)
 	r.conns.stop()
 	none := r.conns.close()
+	r.endTunnels()
 	defer r.closeUpstreams()
 	defer r.mirrors.close()
 	wait := time.NewTimer(lastRequests)
@@ -127,6 +128,20 @@ func (r *Router) Shutdown(ctx context.Context) error {
 	r.conns.kill()
 	<-none
 	return ctx.Err()
+}
+
+// endTunnels says goodbye to all WebSockets.
+func (r *Router) endTunnels() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.table.Load().endpoints.all {
+		e.tunnels.goAway(0)
+	}
+	for _, list := range r.retired {
+		for _, e := range list {
+			e.tunnels.goAway(0)
+		}
+	}
 }
 
 func (r *Router) closeUpstreams() {

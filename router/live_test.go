@@ -230,7 +230,6 @@ func TestDrainTunnel(t *testing.T) {
 	if err := f.Drain(short, id); err == nil {
 		t.Fatal("drained with an upgraded connection open")
 	}
-	p.send("still").expect("still")
 	_ = p.Close()
 	if err := f.Drain(t.Context(), id); err != nil {
 		t.Fatal(err)
@@ -359,6 +358,7 @@ func TestShutdownCuts(t *testing.T) {
 	if err := f.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
+	_, _ = io.Copy(io.Discard, p.r) // the goodbye
 	if !p.closed() {
 		t.Error("open after the end")
 	}

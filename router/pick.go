@@ -90,6 +90,26 @@ func (r *Route) at(slot uint64) *Pool {
 	return nil
 }
 
+// streamsAlike is how many streams more than another an endpoint needs for a much smaller part of the requests.
+const streamsAlike = 8
+
+// lessLoaded returns the endpoint with fewer requests in flight. Where both have as many, chance decides, in favour of
+// the one with fewer streams: a single idle WebSocket hardly matters, a hundred do.
+func lessLoaded(a, b *Endpoint, random uint64, now int64) *Endpoint {
+	la, lb := a.load(now), b.load(now)
+	if la != lb {
+		if lb < la {
+			return b
+		}
+		return a
+	}
+	sa, sb := uint64(max(0, a.streams.Load())), uint64(max(0, b.streams.Load()))
+	if sa != sb && random%(sa+sb+2*streamsAlike) < sa+streamsAlike {
+		return b
+	}
+	return a
+}
+
 // claim picks the less loaded of two endpoints at random and counts a request in. Endpoints that could
 // not be connected to a moment ago come last, those in tried not at all; nil where none is left.
 // random is any number, now the router's clock.
@@ -105,9 +125,7 @@ func (p *Pool) claim(random uint64, now int64, tried []*Endpoint) *Endpoint {
 		if j >= i {
 			j++
 		}
-		if b := p.Endpoints[j]; b.load(now) < a.load(now) {
-			a = b
-		}
+		a = lessLoaded(a, p.Endpoints[j], mix(random), now)
 	}
 	if !a.ejected(now) && !slices.Contains(tried, a) && a.claim() {
 		return a

@@ -174,6 +174,9 @@ func (r *Router) Drain(ctx context.Context, instance cloud.InstanceID) error {
 	}
 	r.mu.Unlock()
 	for _, e := range wait {
+		e.tunnels.goAway(farewellSpread)
+	}
+	for _, e := range wait {
 		select {
 		case <-e.drained:
 		case <-ctx.Done():
@@ -230,7 +233,7 @@ func (x *exchange) end() {
 
 // forget overwrites the exchange's own buffers, for tests.
 func (x *exchange) forget() {
-	for _, b := range [][]byte{x.head[:cap(x.head)], x.buf[:cap(x.buf)], x.scratch[:cap(x.scratch)], x.id[:], x.cookie[:], x.key[:]} {
+	for _, b := range [][]byte{x.head[:cap(x.head)], x.buf[:cap(x.buf)], x.scratch[:cap(x.scratch)], x.id[:], x.choice.id[:], x.clientText[:], x.key[:]} {
 		givenBack(b)
 	}
 }

@@ -3,13 +3,11 @@ package router
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/protoduction/micro/cloud"
 )
-
-// cookieName is the cookie that a client is known again by. Its value says nothing but who is who.
-const cookieName = "micro_sticky"
 
 // sticky is how a route knows a client again.
 type sticky struct {
@@ -40,17 +38,12 @@ func (r *Route) held(client uint64) *Pool {
 	return best
 }
 
-// client returns what the client is known by on its route; false where it has nothing of the kind. Who has no
-// cookie gets one along with the answer.
+// client returns what the client is known by on its route; false where it has nothing of the kind.
 func (c *choice) client() (uint64, bool) {
 	switch c.route.sticky.by {
 	case cloud.StickyCookie:
-		id := c.cookieValue(cookieName)
-		if len(id) != len(c.cookie) {
-			id = appendHex(appendHex(c.cookie[:0], c.r.random()), c.r.random())
-			c.newCookie = true
-		}
-		return c.hash(id), true
+		c.readCookie()
+		return c.hash(c.id[:]), true
 	case cloud.StickyHeader:
 		v := c.fields.field(c.route.sticky.header, 0)
 		return c.hash(v), len(v) > 0
@@ -58,6 +51,64 @@ func (c *choice) client() (uint64, bool) {
 		return c.hash(c.from.client), true
 	}
 	return 0, false
+}
+
+// claimSticky counts a request in at the instance that its client keeps; false where there is none, and any will do.
+//
+// A client known by its cookie stays with the instance that the cookie names, as long as that takes requests. In
+// another release than that of its share it stays only while it is active: so a share that rises gets clients, and
+// what a client has under way is not torn. A client known otherwise is led by rendezvous hashing, within its release
+// too: a new instance takes over its part of the clients.
+func (c *choice) claimSticky(client uint64) bool {
+	now := c.r.now()
+	if c.route.sticky.by != cloud.StickyCookie {
+		return c.pool != nil && c.count(c.pool.claimHeld(client, now, c.tried), c.pool)
+	}
+	if c.bound == 0 {
+		return false
+	}
+	pool, e := c.route.bound(c.bound, c.pool, c.boundAge <= cookieActive)
+	if e == nil || e.ejected(now) || slices.Contains(c.tried, e) || !e.claim() {
+		return false
+	}
+	return c.count(e, pool)
+}
+
+// bound returns the instance with a tag and its pool, nil where the route has none. Outside of own it is looked for
+// only with others.
+func (r *Route) bound(tag uint64, own *Pool, others bool) (*Pool, *Endpoint) {
+	for i := range r.shares {
+		p := r.shares[i].pool
+		if p != own && !others {
+			continue
+		}
+		for _, e := range p.Endpoints {
+			if e.tag == tag {
+				return p, e
+			}
+		}
+	}
+	return nil, nil
+}
+
+// claimHeld counts a request in at the endpoint that a client keeps: rendezvous hashing over those that take requests.
+func (p *Pool) claimHeld(client uint64, now int64, tried []*Endpoint) *Endpoint {
+	for range p.Endpoints {
+		var best *Endpoint
+		var top uint64
+		for _, e := range p.Endpoints {
+			if e.draining() || e.ejected(now) || slices.Contains(tried, e) {
+				continue
+			}
+			if score := mix(client ^ e.hash); best == nil || score > top {
+				best, top = e, score
+			}
+		}
+		if best == nil || best.claim() {
+			return best
+		}
+	}
+	return nil
 }
 
 // hash hashes what a client is known by. The seed is the cloud's own, so that nobody can choose a client's
@@ -88,15 +139,4 @@ func (c *choice) cookieValue(name string) []byte {
 			}
 		}
 	}
-}
-
-// appendCookie adds the client's new cookie, for 30 days.
-func (c *choice) appendCookie(b []byte) []byte {
-	b = append(b, "Set-Cookie: "+cookieName+"="...)
-	b = append(b, c.cookie[:]...)
-	b = append(b, "; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"...)
-	if c.from.scheme == "https" {
-		b = append(b, "; Secure"...)
-	}
-	return append(b, "\r\n"...)
 }

@@ -112,7 +112,7 @@ func TestSticky(t *testing.T) {
 	spread("Cookie: a=b; " + cookieName + "=%032d; c=d")
 	res, got := dial(t, f.addr).send(get("/", "www.example.com")).answer("GET")
 	cookies := res.Cookies()
-	if len(cookies) != 1 || cookies[0].Name != cookieName || !cookies[0].HttpOnly || len(cookies[0].Value) != 32 {
+	if len(cookies) != 1 || cookies[0].Name != cookieName || !cookies[0].HttpOnly || len(cookies[0].Value) != cookieSize {
 		t.Fatalf("cookies %v", cookies)
 	}
 	if again := ask("Cookie: " + cookieName + "=" + cookies[0].Value); again != got {

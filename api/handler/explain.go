@@ -254,7 +254,7 @@ func (w *way) path() bool {
 		w.ok(hop, "%s takes %s and all below it", r.Host+r.Path, r.Path)
 	}
 	if r.Sticky != "" {
-		w.detail("clients keep their release, known by %s", map[string]string{"cookie": "a cookie", "header": "a header", "client": "their address"}[r.Sticky])
+		w.detail("clients keep their release and instance, known by %s", map[string]string{"cookie": "a cookie", "header": "a header", "client": "their address"}[r.Sticky])
 	}
 	if route, ok := w.route(); ok {
 		if f := route.Crossfade; f != nil {
