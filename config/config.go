@@ -10,24 +10,24 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// DefaultData is where a node keeps its things.
+// DefaultData is the default data folder of a node.
 const DefaultData = "/var/lib/micro"
 
-// DefaultDomain is the private domain; ".test" is for such use (RFC 6761, section 6.2).
+// DefaultDomain is the default private domain; ".test" is reserved for such use (RFC 6761, section 6.2).
 const DefaultDomain cloud.Domain = "micro.test"
 
-// DefaultAdminGroup is the system's group whose members may do everything that root may.
+// DefaultAdminGroup is the default system group whose members may do everything in micro that root may.
 const DefaultAdminGroup = "micro"
 
-// Node is how a node is set up. Zero fields were not said, and are the node's to choose and remember.
+// Node is the configuration of a node. The node chooses the values of zero fields and stores its choices.
 type Node struct {
 	Data string
-	// Key is the file with the key to the cloud's secrets; "" is the place that KeyFile chooses.
+	// Key is the file with the key to the cloud's secrets; "" is the path that KeyFile chooses.
 	Key    string
 	Name   cloud.NodeName
-	Domain cloud.Domain     // "" is what the cloud has, DefaultDomain where it is new
+	Domain cloud.Domain     // "" is the cloud's domain, or DefaultDomain for a new cloud
 	HTTP   []netip.AddrPort // internal listeners
-	Public []netip.AddrPort // public listeners; none unless asked for
+	Public []netip.AddrPort // public listeners; none by default
 	// HTTPS and PublicHTTPS are the same by TLS.
 	HTTPS, PublicHTTPS []netip.AddrPort
 	DNS                []netip.AddrPort
@@ -35,9 +35,9 @@ type Node struct {
 	Names              Names
 	Limits             Limits
 	Build              Build
-	// Registries are asked with this.
+	// Registries has credentials and certificates for image registries.
 	Registries Registries
-	// AdminGroup is the system's group whose members may do everything that root may: "micro" by default.
+	// AdminGroup is the system group whose members may do everything in micro that root may.
 	AdminGroup string
 	Subnet     netip.Prefix
 }
@@ -49,20 +49,20 @@ func Keys() []string {
 		"join", "containerd"}
 }
 
-// notYet are settings that are known and not supported: asking for one is refused, never ignored.
-var notYet = map[string]string{
+// unsupported are settings that are planned but not supported yet. They are refused, never ignored.
+var unsupported = map[string]string{
 	"join":       "joining a cloud of several nodes",
 	"containerd": "using the host's containerd",
 }
 
-// Source gives the values of a setting, and where they come from as a person calls it; nil where it says
-// nothing.
+// Source returns the values of a setting and where they come from, for messages. It returns nil if it does not
+// have the setting.
 type Source func(key string) (values []string, from string)
 
-// lists are the settings with several values, which one variable holds with commas between them.
+// lists are the settings with several values, which are separated by commas in an environment variable.
 var lists = []string{"http", "https", "public-http", "public-https", "dns", "trusted-proxies", "proxy-protocol"}
 
-// Env reads MICRO_* variables by a function such as os.LookupEnv.
+// Env returns a source that reads MICRO_* variables with a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {
 	return func(key string) ([]string, string) {
 		name := "MICRO_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
@@ -77,7 +77,7 @@ func Env(lookup func(string) (string, bool)) Source {
 	}
 }
 
-// Load asks the sources in order; the first one that says something of a setting is heard.
+// Load takes each setting from the first source that has it. Its error lists all invalid values.
 func Load(sources ...Source) (Node, error) {
 	n := Node{AdminGroup: DefaultAdminGroup, Data: DefaultData}
 	var errs []error
@@ -88,7 +88,7 @@ func Load(sources ...Source) (Node, error) {
 				continue
 			}
 			if err := n.set(key, values); err != nil {
-				errs = append(errs, in(from, err))
+				errs = append(errs, atSource(from, err))
 			}
 			break
 		}
@@ -99,15 +99,16 @@ func Load(sources ...Source) (Node, error) {
 	if err := n.checkKey(); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, n.twice()...)
+	errs = append(errs, n.duplicateAddresses()...)
 	if err := n.Proxies.check(); err != nil {
 		errs = append(errs, err)
 	}
 	return n, cloud.Join(errs...)
 }
 
-// twice finds addresses that two listeners would take; the DNS server listens over TCP as well.
-func (n *Node) twice() (errs []error) {
+// duplicateAddresses returns an error for each address of two listeners. DNS is included, because it listens on
+// TCP too.
+func (n *Node) duplicateAddresses() (errs []error) {
 	seen := map[netip.AddrPort]string{}
 	for _, l := range []struct {
 		key   string
@@ -116,9 +117,9 @@ func (n *Node) twice() (errs []error) {
 		for _, a := range l.addrs {
 			before, ok := seen[a]
 			switch {
-			case a.Port() == 0: // each takes one that is free
+			case a.Port() == 0: // each gets another free port
 			case ok:
-				errs = append(errs, cloud.Errorf(cloud.Invalid, "address %s is asked for twice, for %s and %s", a, before, l.key))
+				errs = append(errs, cloud.Errorf(cloud.Invalid, "address %s is used twice, for %s and %s", a, before, l.key))
 			default:
 				seen[a] = l.key
 			}
@@ -127,26 +128,26 @@ func (n *Node) twice() (errs []error) {
 	return errs
 }
 
-// in says where a wrong value stands.
-func in(from string, err error) error {
+// atSource adds to an error where the invalid value comes from.
+func atSource(from string, err error) error {
 	return cloud.Errorf(cloud.Invalid, "%s: %w", from, err).WithHintOf(err)
 }
 
 func (n *Node) set(key string, values []string) error {
-	if what, ok := notYet[key]; ok {
+	if what, ok := unsupported[key]; ok {
 		return cloud.Errorf(cloud.Invalid, "%s is not supported yet", what).WithHint("leave %s out", key)
 	}
 	last := values[len(values)-1]
 	one := strings.TrimSpace(last)
 	switch key {
 	case "data":
-		one = last // a folder's name may begin or end with a space
+		one = last // not trimmed: a folder's name may begin or end with a space
 		if !filepath.IsAbs(one) {
 			return cloud.Errorf(cloud.Invalid, "data folder %q is not an absolute path", one).WithHint("for example %s", DefaultData)
 		}
 		n.Data = filepath.Clean(one)
 		if n.Data == "/" {
-			return cloud.Errorf(cloud.Invalid, "data folder / is the whole machine, which micro would close to all but root").WithHint("for example %s", DefaultData)
+			return cloud.Errorf(cloud.Invalid, "data folder / is not allowed: micro would close the whole machine to all users but root").WithHint("for example %s", DefaultData)
 		}
 		return n.checkSocket()
 	case "key":
@@ -163,15 +164,15 @@ func (n *Node) set(key string, values []string) error {
 		n.Domain = cloud.Domain(strings.TrimSuffix(strings.ToLower(one), "."))
 		return n.Domain.Validate()
 	case "http":
-		return addresses(&n.HTTP, values, 80, false)
+		return setAddresses(&n.HTTP, values, 80, false)
 	case "https":
-		return addresses(&n.HTTPS, values, 443, false)
+		return setAddresses(&n.HTTPS, values, 443, false)
 	case "public-http":
-		return addresses(&n.Public, values, 80, true)
+		return setAddresses(&n.Public, values, 80, true)
 	case "public-https":
-		return addresses(&n.PublicHTTPS, values, 443, true)
+		return setAddresses(&n.PublicHTTPS, values, 443, true)
 	case "dns":
-		return addresses(&n.DNS, values, 53, false)
+		return setAddresses(&n.DNS, values, 53, false)
 	case "dns-upstream":
 		return n.Names.setUpstreams(values)
 	case "dns-private":
@@ -179,7 +180,7 @@ func (n *Node) set(key string, values []string) error {
 	case "dns-rate":
 		return n.Names.setRate(one)
 	case "trusted-proxies":
-		return networks(&n.Proxies.Trusted, key, values)
+		return setNetworks(&n.Proxies.Trusted, key, values)
 	case "proxy-protocol":
 		return n.Proxies.setProtocol(values)
 	case "admin-group":
@@ -188,43 +189,43 @@ func (n *Node) set(key string, values []string) error {
 		}
 		n.AdminGroup = one
 	case "log-limit":
-		return size(&n.Limits.Logs, key, one, 1<<20)
+		return setSize(&n.Limits.Logs, key, one, 1<<20)
 	case "audit-lines":
-		return count(&n.Limits.AuditLines, key, one, 100)
+		return setCount(&n.Limits.AuditLines, key, one, 100)
 	case "image-size":
-		return size(&n.Limits.ImageSize, key, one, 1<<20)
+		return setSize(&n.Limits.ImageSize, key, one, 1<<20)
 	case "upload-size":
-		return size(&n.Limits.Upload, key, one, 1<<20)
+		return setSize(&n.Limits.Upload, key, one, 1<<20)
 	case "upload-files":
-		return count(&n.Limits.Files, key, one, 100)
+		return setCount(&n.Limits.Files, key, one, 100)
 	case "disk-free":
-		return size(&n.Limits.DiskFree, key, one, 1<<20)
+		return setSize(&n.Limits.DiskFree, key, one, 1<<20)
 	case "registry-config":
-		return path(&n.Registries.Credentials, key, last)
+		return setPath(&n.Registries.Credentials, key, last)
 	case "registry-certs":
-		return path(&n.Registries.Certs, key, last)
+		return setPath(&n.Registries.Certs, key, last)
 	case "build-time":
 		return n.Build.setTime(one)
 	case "build-memory":
-		return size(&n.Build.Memory, key, one, 16<<20)
+		return setSize(&n.Build.Memory, key, one, 16<<20)
 	case "build-cpu":
 		return n.Build.setCPU(one)
 	case "build-pids":
-		return count(&n.Build.Pids, key, one, 16)
+		return setCount(&n.Build.Pids, key, one, 16)
 	case "build-cache":
-		return size(&n.Build.Cache, key, one, 1<<20)
+		return setSize(&n.Build.Cache, key, one, 1<<20)
 	case "subnet":
 		p, err := netip.ParsePrefix(one)
 		if err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29 || !p.Addr().IsPrivate() {
-			return cloud.Errorf(cloud.Invalid, "subnet %q is no private IPv4 network of /8 to /29", one).WithHint("for example 10.88.0.0/20")
+			return cloud.Errorf(cloud.Invalid, "subnet %q is not a private IPv4 network of /8 to /29", one).WithHint("for example 10.88.0.0/20")
 		}
 		n.Subnet = p.Masked()
 	}
 	return nil
 }
 
-// path reads the absolute path of a file or folder.
-func path(to *string, key, value string) error {
+// setPath sets the absolute path of a file or folder.
+func setPath(to *string, key, value string) error {
 	if !filepath.IsAbs(value) {
 		return cloud.Errorf(cloud.Invalid, "%s %q is not an absolute path", key, value)
 	}
@@ -232,8 +233,8 @@ func path(to *string, key, value string) error {
 	return nil
 }
 
-// addresses reads "IP:port", "IP" or ":port", the last on 127.0.0.1; with wildcard on every address.
-func addresses(to *[]netip.AddrPort, values []string, port uint16, wildcard bool) error {
+// setAddresses parses "IP:port", "IP" or ":port". ":port" is on 127.0.0.1, or with wildcard on every address.
+func setAddresses(to *[]netip.AddrPort, values []string, port uint16, wildcard bool) error {
 	*to = nil
 	for _, v := range values {
 		v = strings.TrimSpace(v)
@@ -246,10 +247,10 @@ func addresses(to *[]netip.AddrPort, values []string, port uint16, wildcard bool
 		}
 		a, err := netip.ParseAddrPort(v)
 		if err != nil {
-			return cloud.Errorf(cloud.Invalid, "address %q is no IP:port", v).WithHint("for example 127.0.0.1:%d", port)
+			return cloud.Errorf(cloud.Invalid, "address %q is not IP:port", v).WithHint("for example 127.0.0.1:%d", port)
 		}
 		if a.Addr().IsUnspecified() && !wildcard {
-			return cloud.Errorf(cloud.Invalid, "address %s is every address of this machine, and internal names are for named ones only", a).
+			return cloud.Errorf(cloud.Invalid, "address %s means all addresses of this machine, but internal names need a specific one", a).
 				WithHint("for example 127.0.0.1:%d", a.Port())
 		}
 		*to = append(*to, a)
@@ -257,7 +258,7 @@ func addresses(to *[]netip.AddrPort, values []string, port uint16, wildcard bool
 	return nil
 }
 
-// hostName is the machine's own name as a label, "node" where it has none that is one.
+// hostName returns the first label of the machine's host name, or "node" if that is not a valid name.
 func hostName() cloud.NodeName {
 	h, err := os.Hostname()
 	if err != nil {

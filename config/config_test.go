@@ -10,7 +10,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// flags says what words like "http=127.0.0.1:80" say, as flags do.
+// flags returns a source with words like "http=127.0.0.1:80", as from command-line flags.
 func flags(words ...string) Source {
 	return func(key string) (values []string, from string) {
 		for _, w := range words {
@@ -26,13 +26,13 @@ func TestLoadRefuses(t *testing.T) {
 	long := "/" + strings.Repeat("x", 100)
 	for _, tt := range []struct{ flags, says string }{
 		{"data=relative", "not an absolute path"},
-		{"data=/", "is the whole machine"},
-		{"data=/srv/..", "is the whole machine"},
-		{"data=" + long, "that of its socket may have 107 bytes, and has 112"},
-		{"http=127.0.0.1:80 http=127.0.0.1:80", "address 127.0.0.1:80 is asked for twice, for http and http"},
-		{"http=127.0.0.1:80 dns=127.0.0.1:80", "address 127.0.0.1:80 is asked for twice, for http and dns"},
+		{"data=/", "the whole machine"},
+		{"data=/srv/..", "the whole machine"},
+		{"data=" + long, "its socket's path would have 112 bytes, and the limit is 107"},
+		{"http=127.0.0.1:80 http=127.0.0.1:80", "address 127.0.0.1:80 is used twice, for http and http"},
+		{"http=127.0.0.1:80 dns=127.0.0.1:80", "address 127.0.0.1:80 is used twice, for http and dns"},
 		{"http=127.0.0.1:80 public-http=127.0.0.1:80", "for http and public-http"},
-		{"dns=127.0.0.1 dns=127.0.0.1:53", "address 127.0.0.1:53 is asked for twice, for dns and dns"},
+		{"dns=127.0.0.1 dns=127.0.0.1:53", "address 127.0.0.1:53 is used twice, for dns and dns"},
 		{"http=nonsense subnet=8.8.8.0/24", "subnet"},
 		{"trusted-proxies=everybody", "is not a network or an address"},
 		{"proxy-protocol=on", "there are no trusted-proxies"},
@@ -69,7 +69,7 @@ func TestProxies(t *testing.T) {
 	}
 }
 
-// A value keeps its commas and spaces, but where it is a list.
+// TestEnvKeepsValues checks that only lists are split at commas and trimmed.
 func TestEnvKeepsValues(t *testing.T) {
 	n, err := Load(Env(func(name string) (string, bool) {
 		v, ok := map[string]string{"MICRO_DATA": "/srv/a, b ", "MICRO_DNS": "127.0.0.1:5, 127.0.0.2:5"}[name]
@@ -111,15 +111,15 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A folder that others have things in is theirs; micro would close it to them.
+// TestCheckData checks that a folder with files of others is refused: micro would close it to other users.
 func TestCheckData(t *testing.T) {
 	for _, tt := range []struct{ has, says string }{
 		{"", ""},
 		{"lost+found", ""},
 		{"store", ""},
 		{"node.json other", ""},
-		{"other", "it has other in it"},
-		{"lost+found etc", "it has etc in it"},
+		{"other", "contains other"},
+		{"lost+found etc", "contains etc"},
 	} {
 		dir := filepath.Join(t.TempDir(), "data")
 		if tt.has != "" {

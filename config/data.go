@@ -8,30 +8,30 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// maxSocket is the longest path that a unix socket can have, in bytes (unix(7)).
+// maxSocket is the longest path of a unix socket, in bytes (unix(7)).
 const maxSocket = 107
 
-// Socket is where the node's API listens.
+// Socket returns the path of the socket on which the node's API listens.
 func (n *Node) Socket() string { return n.Data + "/micro.sock" }
 
-// Target is how clients are told of that socket.
+// Target returns the URL of that socket, for clients.
 func (n *Node) Target() string { return (&url.URL{Scheme: "unix", Path: n.Socket()}).String() }
 
 func (n *Node) checkSocket() error {
 	if got := len(n.Socket()); got > maxSocket {
-		return cloud.Errorf(cloud.Invalid, "data folder %s is too long a path: that of its socket may have %d bytes, and has %d", n.Data, maxSocket, got).
+		return cloud.Errorf(cloud.Invalid, "the path of data folder %s is too long: its socket's path would have %d bytes, and the limit is %d", n.Data, got, maxSocket).
 			WithHint("choose a shorter one, for example %s", DefaultData)
 	}
 	return nil
 }
 
-// ours are what the data folder of a node has, even one whose first start failed early or that is put back
-// from a backup. One of them is enough to know it by.
-var ours = []string{"lock", "node.json", "store", "micro.log", "volumes"}
+// dataEntries are the entries by which a node's data folder is recognised. Each folder has at least one of them,
+// also after a first start that failed early, and after restoring a backup.
+var dataEntries = []string{"lock", "node.json", "store", "micro.log", "volumes"}
 
-// CheckData refuses a data folder in which others have things: micro closes it to all but root, and would
-// do the same to /srv or to somebody's home. One that is empty or not there is fine. A path that is too long
-// for a socket is refused too: links may have led to it.
+// CheckData returns an error for a data folder with files of others: micro closes its data folder to all users
+// but root, and would do that to /srv or to a home folder. An empty or missing folder is allowed. CheckData also
+// refuses a path that is too long for a socket, because dir may be the target of a link.
 func CheckData(dir string) error {
 	if err := (&Node{Data: dir}).checkSocket(); err != nil {
 		return err
@@ -45,16 +45,16 @@ func CheckData(dir string) error {
 	}
 	other := ""
 	for _, e := range entries {
-		if slices.Contains(ours, e.Name()) {
+		if slices.Contains(dataEntries, e.Name()) {
 			return nil
 		}
-		if e.Name() != "lost+found" { // of a file system of its own
+		if e.Name() != "lost+found" { // the folder may be a file system's root
 			other = e.Name()
 		}
 	}
 	if other != "" {
-		return cloud.Errorf(cloud.Invalid, "data folder %s is no node's and not empty: it has %s in it", dir, other).
-			WithHint("choose one that is empty or not there, for example --data %s/micro", dir)
+		return cloud.Errorf(cloud.Invalid, "data folder %s is not empty and does not belong to a node: it contains %s", dir, other).
+			WithHint("choose an empty or new folder, for example --data %s/micro", dir)
 	}
 	return nil
 }

@@ -1,3 +1,3 @@
-// Package config is how a node is set up: flags, MICRO_* variables and /etc/micro/micro.yml become one
-// Node, or one error that lists everything that is wrong. It touches nothing but what it reads.
+// Package config reads the configuration of a node: flags, MICRO_* variables and /etc/micro/micro.yml become one
+// Node, or one error that lists all faults. It changes nothing.
 package config

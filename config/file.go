@@ -13,11 +13,11 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// DefaultFile is read where it is there.
+// DefaultFile is read if it exists.
 const DefaultFile = "/etc/micro/micro.yml"
 
-// File reads settings from a YAML file: a mapping of setting to value, or to a list of values. One that
-// is not there says nothing.
+// File returns a source that has the settings of a YAML file: a mapping of setting to value or list of values. A
+// missing file has no settings.
 func File(path string) (Source, error) {
 	none := func(string) ([]string, string) { return nil, "" }
 	b, err := os.ReadFile(path)
@@ -29,14 +29,14 @@ func File(path string) (Source, error) {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return none, cloud.Errorf(cloud.Invalid, "%s is no YAML: %w", path, err)
+		return none, cloud.Errorf(cloud.Invalid, "%s is not valid YAML: %w", path, err)
 	}
 	if len(doc.Content) == 0 {
 		return none, nil
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return none, cloud.Errorf(cloud.Invalid, "%s:%d: settings are written KEY: VALUE", path, root.Line)
+		return none, cloud.Errorf(cloud.Invalid, "%s:%d: settings must be written KEY: VALUE", path, root.Line)
 	}
 	type setting struct {
 		values []string
@@ -59,7 +59,7 @@ func File(path string) (Source, error) {
 			many = []string{one}
 		}
 		if err != nil || len(many) == 0 {
-			errs = append(errs, cloud.Errorf(cloud.Invalid, "%s:%d: %s wants a value or a list of values", path, value.Line, key.Value))
+			errs = append(errs, cloud.Errorf(cloud.Invalid, "%s:%d: %s needs a value or a list of values", path, value.Line, key.Value))
 			continue
 		}
 		settings[key.Value] = setting{many, key.Line}

@@ -8,12 +8,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// keySuffix makes the key file's name of the data folder's.
+// keySuffix is added to the data folder's path to get the default key file.
 const keySuffix = ".key"
 
-// KeyFile returns where the key to the cloud's secrets is: the file that was asked for, the credential
-// micro.key that systemd hands over (LoadCredential=), or DATA.key beside the data folder. It is never in
-// the data folder: whoever copies that must not have the key too.
+// KeyFile returns the path of the file with the key to the cloud's secrets: the configured file, the credential
+// micro.key from systemd (LoadCredential=), or DATA.key beside the data folder. It is never in the data folder,
+// because copies of that folder must not contain the key.
 func (n *Node) KeyFile(lookup func(string) (string, bool)) string {
 	if n.Key != "" {
 		return n.Key
@@ -27,10 +27,10 @@ func (n *Node) KeyFile(lookup func(string) (string, bool)) string {
 	return n.Data + keySuffix
 }
 
-// checkKey refuses a key file inside the data folder.
+// checkKey returns an error if the key file is inside the data folder.
 func (n *Node) checkKey() error {
 	if n.Key == "" || !strings.HasPrefix(n.Key, n.Data+"/") {
 		return nil
 	}
-	return cloud.Errorf(cloud.Invalid, "key file %s lies in the data folder, whose copies it would open", n.Key).WithHint("for example --key %s", n.Data+keySuffix)
+	return cloud.Errorf(cloud.Invalid, "key file %s is in the data folder, so that backups of the folder would contain the key", n.Key).WithHint("for example --key %s", n.Data+keySuffix)
 }

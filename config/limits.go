@@ -7,17 +7,17 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Limits bound what a node keeps and what its parts may use. A zero field is the part's default.
+// Limits limits what a node stores and what its parts may use. A zero field means the part's default.
 type Limits struct {
 	Logs       int64 // bytes of an app's log
-	AuditLines int   // of the audit log, that are kept at least
+	AuditLines int   // number of audit lines that are kept at least
 	DiskFree   int64 // bytes of disk that pulls and builds leave free
 	ImageSize  int64 // bytes of an image, unpacked
 	Upload     int64 // bytes of a pushed folder
-	Files      int   // of a pushed folder
+	Files      int   // number of files in a pushed folder
 }
 
-// Build bounds builds; all of it is of all steps that run at a time, but Time. A zero field is the default.
+// Build limits builds. All limits but Time apply to all running steps together. A zero field means the default.
 type Build struct {
 	Time   time.Duration // of one build
 	Memory int64         // bytes
@@ -26,14 +26,14 @@ type Build struct {
 	Cache  int64 // bytes of disk that the build cache may grow to
 }
 
-// Registries are where the node finds what it needs to know of registries. An empty field is the default.
+// Registries has the paths of the configuration of image registries. An empty field means the default.
 type Registries struct {
 	Credentials string // a config.json as docker login writes it
-	Certs       string // a folder of HOST/hosts.toml, as containerd has
+	Certs       string // a folder with HOST/hosts.toml files, as in containerd
 }
 
-// size reads a size of at least so many bytes.
-func size(to *int64, key, value string, least int64) error {
+// setSize sets a size of at least so many bytes.
+func setSize(to *int64, key, value string, least int64) error {
 	n, err := cloud.ParseSize(value)
 	if err != nil {
 		return err
@@ -45,8 +45,8 @@ func size(to *int64, key, value string, least int64) error {
 	return nil
 }
 
-// count reads a whole number of at least so many.
-func count[N int | int64](to *N, key, value string, least N) error {
+// setCount sets a whole number of at least a minimum.
+func setCount[N int | int64](to *N, key, value string, least N) error {
 	n, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || N(n) < least {
 		return cloud.Errorf(cloud.Invalid, "%s %q is not a whole number of at least %d", key, value, least)
@@ -58,7 +58,7 @@ func count[N int | int64](to *N, key, value string, least N) error {
 func (b *Build) setTime(value string) error {
 	d, err := time.ParseDuration(value)
 	if err != nil || d < time.Second || d > 24*time.Hour {
-		return cloud.Errorf(cloud.Invalid, "build-time %q is not a time of 1s to 24h", value).WithHint("for example 30m")
+		return cloud.Errorf(cloud.Invalid, "build-time %q is not a duration of 1s to 24h", value).WithHint("for example 30m")
 	}
 	b.Time = d
 	return nil

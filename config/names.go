@@ -9,28 +9,28 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Names is how a node answers DNS queries for names that are not its own.
+// Names configures the DNS server, mostly for names that are not the node's own.
 type Names struct {
-	// Upstreams are asked in this order; where there are none, those that ResolvConf names.
+	// Upstreams are asked in this order. If there are none, ResolvConf names them.
 	Upstreams  []netip.AddrPort
 	ResolvConf string
-	// Upstream answers may have private addresses in these networks and under these domains, beside the
-	// networks that the machine itself uses. The domain "." is all names.
+	// Upstream answers may have private addresses in these networks and for these domains, and in networks
+	// that the machine itself uses. The domain "." means all names.
 	PrivateNetworks []netip.Prefix
 	PrivateDomains  []string
-	// Rate is how many UDP answers a second each neighbouring network gets; 0 is the server's default,
-	// below 0 is no limit.
+	// Rate is how many UDP answers per second each neighbouring network gets; 0 is the server's default,
+	// below 0 means no limit.
 	Rate int
 }
 
-// setUpstreams reads "IP", "IP:port" and the path of a resolv.conf.
+// setUpstreams parses "IP", "IP:port" or the path of a resolv.conf.
 func (n *Names) setUpstreams(values []string) error {
 	n.Upstreams, n.ResolvConf = nil, ""
 	for _, v := range values {
 		v = strings.TrimSpace(v)
 		if filepath.IsAbs(v) {
 			if len(values) > 1 {
-				return cloud.Errorf(cloud.Invalid, "dns-upstream has the file %s and something else", v).WithHint("give addresses, or one file")
+				return cloud.Errorf(cloud.Invalid, "dns-upstream has the file %s and other values", v).WithHint("give addresses, or one file")
 			}
 			n.ResolvConf = filepath.Clean(v)
 			return nil
@@ -40,7 +40,7 @@ func (n *Names) setUpstreams(values []string) error {
 			a, err = netip.AddrPortFrom(ip, 53), nil
 		}
 		if err != nil || a.Addr().IsUnspecified() || a.Port() == 0 {
-			return cloud.Errorf(cloud.Invalid, "DNS upstream %q is not the address of a server", v).
+			return cloud.Errorf(cloud.Invalid, "DNS upstream %q is not a server's address", v).
 				WithHint("for example 192.0.2.53, 192.0.2.53:5353, or the path of a resolv.conf")
 		}
 		n.Upstreams = append(n.Upstreams, a)
@@ -48,7 +48,7 @@ func (n *Names) setUpstreams(values []string) error {
 	return nil
 }
 
-// setPrivate reads networks, addresses and domains.
+// setPrivate parses networks, addresses and domains.
 func (n *Names) setPrivate(values []string) error {
 	n.PrivateNetworks, n.PrivateDomains = nil, nil
 	for _, v := range values {
@@ -74,11 +74,11 @@ func (n *Names) setPrivate(values []string) error {
 	return nil
 }
 
-// setRate reads a number of answers a second, 0 for no limit.
+// setRate parses a number of answers per second; 0 means no limit.
 func (n *Names) setRate(value string) error {
 	rate, err := strconv.Atoi(value)
 	if err != nil || rate < 0 || rate > 1_000_000 {
-		return cloud.Errorf(cloud.Invalid, "dns-rate %q is not a number of answers a second", value).WithHint("for example 200, or 0 for no limit")
+		return cloud.Errorf(cloud.Invalid, "dns-rate %q is not a number of answers per second", value).WithHint("for example 200, or 0 for no limit")
 	}
 	if n.Rate = rate; rate == 0 {
 		n.Rate = -1

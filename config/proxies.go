@@ -8,17 +8,17 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Proxies are what stands between clients and the router: load balancers, TLS proxies, content networks.
+// Proxies configures the proxies between clients and the router: load balancers, TLS proxies, CDNs.
 type Proxies struct {
-	// Trusted are the networks of proxies whose X-Forwarded-* and Forwarded fields are believed.
+	// Trusted are the networks of proxies whose X-Forwarded-* and Forwarded fields are trusted.
 	Trusted []netip.Prefix
-	// Protocol are the networks whose connections begin with a header of the PROXY protocol.
+	// Protocol are the networks whose connections begin with a PROXY protocol header.
 	Protocol []netip.Prefix
 
-	protocolOn bool // trusted proxies all speak it
+	protocolOn bool // "on": all trusted proxies use the protocol
 }
 
-// setProtocol reads "on", "off", or networks.
+// setProtocol parses "on", "off" or networks.
 func (p *Proxies) setProtocol(values []string) error {
 	p.Protocol, p.protocolOn = nil, false
 	if len(values) == 1 {
@@ -30,23 +30,23 @@ func (p *Proxies) setProtocol(values []string) error {
 			return nil
 		}
 	}
-	return networks(&p.Protocol, "proxy-protocol", values)
+	return setNetworks(&p.Protocol, "proxy-protocol", values)
 }
 
-// check looks at the settings together, once all have been read.
+// check validates the combination of the settings after all have been read.
 func (p *Proxies) check() error {
 	if !p.protocolOn {
 		return nil
 	}
 	if len(p.Trusted) == 0 {
-		return cloud.Errorf(cloud.Invalid, "proxy-protocol is on, and there are no trusted-proxies that could speak it").WithHint("name them with --trusted-proxies, or give --proxy-protocol their networks")
+		return cloud.Errorf(cloud.Invalid, "proxy-protocol is on, but there are no trusted-proxies that could use it").WithHint("add them with --trusted-proxies, or give their networks to --proxy-protocol")
 	}
 	p.Protocol = slices.Clone(p.Trusted)
 	return nil
 }
 
-// networks reads networks and single addresses.
-func networks(to *[]netip.Prefix, key string, values []string) error {
+// setNetworks parses networks and single addresses.
+func setNetworks(to *[]netip.Prefix, key string, values []string) error {
 	*to = nil
 	for _, v := range values {
 		v = strings.TrimSpace(v)

@@ -24,14 +24,14 @@ import (
 	"github.com/protoduction/micro/store"
 )
 
-// What follows makes the parts fit the small interfaces of those that use them.
+// The adapters in this file implement the small interfaces that the parts declare for each other.
 
 func now() time.Time { return time.Now().UTC() }
 
 func cores() int { return goruntime.NumCPU() }
 
-// suffix is six letters and digits that make an instance's ID its own.
-func suffix() string { return strings.ToLower(rand.Text()[:6]) }
+// newSuffix returns six random letters and digits that make an instance's ID unique.
+func newSuffix() string { return strings.ToLower(rand.Text()[:6]) }
 
 // drainer lets the agent take instances out of the router.
 type drainer struct{ router *router.Router }
@@ -40,41 +40,42 @@ func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
 	return d.router.Drain(ctx, id)
 }
 
-// writer lets the leader write, in micro's own name. Where instances run in consequence is written with it.
-type writer struct {
+// leaderWriter lets the leader change the state as actor "micro". Each change is written together with the new
+// places of instances.
+type leaderWriter struct {
 	store *store.Store
 	views *cloud.Cell
 }
 
-func (w writer) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
+func (w leaderWriter) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
 	_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, leader.WithPlaces(w.views.View, change))
 	return err
 }
 
-// truth lets the API write in the name of whoever asks. What is written is in the router's table when
-// Update returns, and where instances run in consequence is written with it.
-type truth struct {
+// apiStore lets the API change the state in the name of its caller. Each change is written together with the new
+// places of instances, and is in the router's table when Update returns.
+type apiStore struct {
 	store            *store.Store
 	views, published *cloud.Cell
 }
 
-// longestWait is how long a change may wait for the router: it is written, whatever comes of that.
-const longestWait = 5 * time.Second
+// publishTimeout is how long Update waits until the router has a change. The change is already written then.
+const publishTimeout = 5 * time.Second
 
-func (t truth) State() *cloud.State { return t.store.State() }
+func (t apiStore) State() *cloud.State { return t.store.State() }
 
-func (t truth) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
+func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	s, err := t.store.Update(ctx, by, verb, object, leader.WithPlaces(t.views.View, fn))
 	if err != nil {
 		return s, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	t.published.AtLeast(ctx, s.Rev())
 	return s, nil
 }
 
-// commands lets the API run commands, and tells it what instances use.
+// commands lets the API run commands and read the resource usage of instances.
 type commands struct {
 	driver runtime.Driver
 	agent  *runtime.Agent
@@ -92,7 +93,7 @@ func (r commands) Run(ctx context.Context, o handler.OneOff) (int, error) {
 	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
 }
 
-// imageStore shows the API the node's store of images.
+// imageStore gives the API access to the node's images.
 type imageStore struct{ *images.Store }
 
 func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
@@ -101,13 +102,14 @@ func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(r
 		return image, err
 	}
 	if image.Name == "" {
-		return image, cloud.Errorf(cloud.Invalid, "the archive names its image nothing, and FROM could not find it").
+		return image, cloud.Errorf(cloud.Invalid, "the image in the archive has no name, so that FROM could not refer to it").
 			WithHint("save it with a name, for example docker save NAME:TAG")
 	}
 	return image, i.Tag(ctx, image.Digest, image.Name)
 }
 
-// tenants tells the DNS server whose a container is: an instance's, or one for a single command, which no view shows.
+// tenants tells the DNS server and the router the group of a container. It asks the network, because containers
+// for single commands are in no view.
 type tenants struct {
 	net   *network.Network
 	views *cloud.Cell
@@ -134,8 +136,8 @@ func (p passes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return router.Pass(p.secret, h, r, until)
 }
 
-// space shows the API the node's disk, and frees what nothing needs.
-type space struct {
+// diskSpace lets the API read the node's disk usage and free unused space.
+type diskSpace struct {
 	data      string
 	store     *store.Store
 	pushes    *deploy.Deployer
@@ -144,10 +146,10 @@ type space struct {
 	builder   *build.Builder
 }
 
-func (s space) Disk(ctx context.Context) (api.Disk, error) { return disk.Usage(ctx, s.data) }
+func (s diskSpace) Disk(ctx context.Context) (api.Disk, error) { return disk.Usage(ctx, s.data) }
 
-// Prune removes images that no release can be rolled back to, and what pushes and builds keep for speed.
-func (s space) Prune(ctx context.Context) (api.Pruned, error) {
+// Prune removes images of releases that can no longer be rolled back to, and the caches of pushes and builds.
+func (s diskSpace) Prune(ctx context.Context) (api.Pruned, error) {
 	if err := s.pushes.Prune(s.store.State()); err != nil {
 		return api.Pruned{}, err
 	}

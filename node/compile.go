@@ -7,8 +7,8 @@ import (
 	"github.com/protoduction/micro/dnsd"
 )
 
-// publish keeps the router's table and the DNS zone up with the latest view, and then shows the view that they
-// are of: whoever asks the API what is learns nothing that requests do not find so yet.
+// publish updates the router's table and the DNS zone with each new view, and then publishes that view to the API.
+// So the API never reports a state that the router does not have yet.
 func (n *Node) publish(ctx context.Context) error {
 	old := cloud.View{}
 	for {

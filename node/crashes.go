@@ -8,8 +8,8 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// crashes keeps what is known of crashes in the node's own part of its store: a restart of micro must
-// not give a crash loop a fresh start.
+// crashes stores the crash counts of instances in the node's own part of the store, so that a crash loop is still
+// known after a restart of micro.
 type crashes struct{ local kv.Local }
 
 const crashesPrefix = "crashes/"
@@ -35,7 +35,7 @@ func (c crashes) Load(context.Context) ([]*cloud.Crashes, error) {
 	for _, p := range pairs {
 		one := new(cloud.Crashes)
 		if err := json.Unmarshal(p.Value, one); err != nil {
-			return nil, cloud.Errorf(cloud.Internal, "cannot read what is known of crashes: %w", err)
+			return nil, cloud.Errorf(cloud.Internal, "cannot read the stored crash counts: %w", err)
 		}
 		list = append(list, one)
 	}

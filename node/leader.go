@@ -13,8 +13,8 @@ import (
 	"github.com/protoduction/micro/traffic"
 )
 
-// notes keeps the leader's notes in the node's own part of its store, which is the whole cloud's as long as
-// there is one node.
+// notes stores the leader's notes in the node's own part of the store, which is enough as long as the cloud has only
+// one node.
 type notes struct{ local kv.Local }
 
 func (n notes) Load(prefix string) (map[string][]byte, error) {
@@ -47,7 +47,7 @@ func (j jobs) RunJob(ctx context.Context, r cloud.ReleaseRef, job cloud.Job) (cl
 	return cloud.Exit{Code: exit.Code, OOM: exit.OOM, At: exit.At}, err
 }
 
-// counts tells the leader what the router counted.
+// counts gives the leader the router's request counts.
 type counts struct{ figures *router.Figures }
 
 func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic.Sample {
@@ -59,16 +59,16 @@ func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic
 	return sample(router.Counts{})
 }
 
-// sample is what a verdict is made from. Who gave up got neither an answer nor an error; that it took at
-// least so long is known, or a release that hangs would look well.
+// sample converts the router's counts to the input of a verdict. Requests whose client gave up count as neither
+// answered nor failed. But the time until then counts as latency, or a release that hangs would look good.
 func sample(c router.Counts) traffic.Sample {
 	bounds, counts := c.Latency.Merge(c.Given).Buckets()
 	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Started: c.Started, Ended: c.Ended, Bounds: bounds, Counts: counts}
 }
 
-// note adds what the leader did to the events.
-type note struct{ events *events.Buffer }
+// eventNotes adds events of the leader to the node's events.
+type eventNotes struct{ events *events.Buffer }
 
-func (n note) Note(e leader.Event) {
+func (n eventNotes) Note(e leader.Event) {
 	n.events.Add(api.Event{Time: now(), Group: e.Group, App: e.App, Release: e.Release, Kind: e.Kind, Object: e.Object, Text: e.Text})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/protoduction/micro/traffic"
 )
 
-// A release that hangs until its clients give up is no better than one that answers late.
+// TestHangingIsWorse checks that a release that hangs until its clients give up is judged as slow.
 func TestHangingIsWorse(t *testing.T) {
 	figures := router.NewFigures(0)
 	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}

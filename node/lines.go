@@ -10,10 +10,10 @@ import (
 	"github.com/protoduction/micro/runtime/logs"
 )
 
-// lines shows the node's logs to the API.
-type lines struct{ logs *logs.Logs }
+// logReader gives the API access to the node's logs.
+type logReader struct{ logs *logs.Logs }
 
-func (l lines) Read(ctx context.Context, q api.LogQuery) iter.Seq2[api.LogLine, error] {
+func (l logReader) Read(ctx context.Context, q api.LogQuery) iter.Seq2[api.LogLine, error] {
 	streams := q.Streams
 	if len(streams) == 0 {
 		streams = []api.LogStream{api.StreamApp}
@@ -28,14 +28,14 @@ func (l lines) Read(ctx context.Context, q api.LogQuery) iter.Seq2[api.LogLine, 
 	}
 	return func(yield func(api.LogLine, error) bool) {
 		for line, err := range l.logs.Read(ctx, logs.Query{App: q.App, Match: match, After: q.After, Tail: q.Tail, Follow: q.Follow}) {
-			if !yield(shown(q.App, line), err) {
+			if !yield(logLine(q.App, line), err) {
 				return
 			}
 		}
 	}
 }
 
-func shown(app cloud.AppRef, l logs.Line) api.LogLine {
+func logLine(app cloud.AppRef, l logs.Line) api.LogLine {
 	return api.LogLine{
 		Time: l.Time, Group: app.Group, App: app.App, Release: l.Release, Process: l.Process, Index: l.Index,
 		Instance: l.Instance, Stream: api.LogStream(l.Stream), Text: l.Text, Cursor: l.Cursor,

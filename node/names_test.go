@@ -15,9 +15,9 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// TestRouterAndDNSAgree maps hosts at random: a name below the private domain has an address exactly where
-// the router knows the host, wildcards and all. (The name of a release that does not run is gone, while the
-// router still answers it with 503.)
+// TestRouterAndDNSAgree maps hosts at random, with wildcards. A name below the private domain must have an address
+// exactly if the router knows the host. (Exception: a release that does not run has no name, while the router
+// answers it with 503.)
 func TestRouterAndDNSAgree(t *testing.T) {
 	const domain cloud.Domain = "micro.test"
 	empty, err := dnsd.NewZone(string(domain))

@@ -40,14 +40,14 @@ import (
 	"github.com/protoduction/micro/store/seal"
 )
 
-// Config is how a node is set up, and what it is given by its process.
+// Config is the configuration of a node, and what its process provides.
 type Config struct {
 	config.Node
 	Version api.Version
 	Log     *slog.Logger
 }
 
-// Node is a running micro.
+// Node is one node of a cloud.
 type Node struct {
 	cfg     Config
 	log     *slog.Logger
@@ -55,7 +55,7 @@ type Node struct {
 	status  *status
 
 	data      *datadir.Dir
-	chosen    datadir.Choices // what the node chose when it last ran, and what it keeps to from now on
+	chosen    datadir.Choices // choices of the last start; openNames replaces them with those of this start
 	sockets   *systemd.Sockets
 	addresses *addresses.Bound
 	storage
@@ -64,11 +64,11 @@ type Node struct {
 	services
 
 	downOnce sync.Once
-	down     chan struct{} // closed when the node is to take itself off this machine
+	down     chan struct{} // closed by Down
 	undo     []func()
 }
 
-// storage is what lasts.
+// storage has the parts that store data.
 type storage struct {
 	db     *boltkv.DB
 	store  *store.Store
@@ -79,12 +79,12 @@ type storage struct {
 	secret []byte     // the cloud's routing secret
 
 	snapshots *cloud.Cell // the latest view
-	published *cloud.Cell // the latest view that the router and the DNS server go by
+	published *cloud.Cell // the latest view that the router and the DNS server use
 }
 
-// machine is what runs containers.
+// machine has the parts that run containers.
 type machine struct {
-	fresh   bool // nothing of the node was on the host before
+	fresh   bool // no earlier process of the node has left anything on the host
 	net     *network.Network
 	engine  *engine.Engine
 	shims   *engine.Shims
@@ -95,7 +95,7 @@ type machine struct {
 	agent   *runtime.Agent
 }
 
-// front is what requests and queries meet.
+// front has the parts that answer requests and DNS queries.
 type front struct {
 	router   *router.Router
 	compiler *router.Compiler
@@ -106,7 +106,7 @@ type front struct {
 	tls      *certs.Server
 }
 
-// services are the programs that stand on all of this.
+// services has the programs that use the other parts.
 type services struct {
 	duties   []leader.Duty
 	janitor  *janitor.Janitor
@@ -116,8 +116,8 @@ type services struct {
 	socket   net.Listener // the API's
 }
 
-// New takes what the node needs to itself. After an error nothing is held and nothing of it is left on
-// the host.
+// New acquires the resources of a node and creates its parts. After an error it holds nothing, and leaves nothing
+// on the host.
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := newNode(cfg)
 	n.sockets = systemd.Open(cfg.Log)
@@ -139,8 +139,8 @@ func newNode(cfg Config) *Node {
 	}
 }
 
-// giveUp leaves the host as it was before New. Where apps of an earlier process run they stay, and so
-// does what they need.
+// giveUp restores the host to its state before New, and returns the cause. Apps of an earlier process, and what
+// they need, stay.
 func (n *Node) giveUp(cause error) error {
 	n.release()
 	if !n.fresh {
@@ -151,12 +151,12 @@ func (n *Node) giveUp(cause error) error {
 		err = n.net.Destroy()
 	}
 	if err = errors.Join(err, engine.RemoveState(engine.StateDir(n.cfg.Data))); err != nil {
-		n.log.Warn("something is left on the host", "err", err)
+		n.log.Warn("cannot remove everything from the host", "err", err)
 	}
 	return cause
 }
 
-// release gives back what was taken, the last first.
+// release releases all resources in reverse order.
 func (n *Node) release() {
 	for _, undo := range slices.Backward(n.undo) {
 		undo()
@@ -166,8 +166,8 @@ func (n *Node) release() {
 
 func (n *Node) onRelease(f func()) { n.undo = append(n.undo, f) }
 
-// Run starts the parts and blocks until ctx ends or the node is told to go. ready is called once, when
-// requests are answered; instances that ran before are routed to by then.
+// Run starts the parts and blocks until ctx ends or Down is called. It calls ready once, when requests are answered
+// and routed to instances that already ran.
 func (n *Node) Run(ctx context.Context, ready func()) error {
 	defer n.release()
 	p := newParts(n.log)
@@ -178,7 +178,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
 	adopted := make(chan struct{})
 	p.start(ctx, "agent", 10*time.Second, func(ctx context.Context) error { return n.agent.Run(ctx, func() { close(adopted) }) })
-	n.status.wait("instances that ran before")
+	n.status.setWaiting("finding running instances")
 	select {
 	case <-adopted:
 	case err := <-p.failed:
@@ -186,7 +186,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 		return nil
 	}
-	// The first table and zone have everything that was adopted: only then is anything answered.
+	// Answer requests only when the first table and zone have all adopted instances.
 	view := n.snapshots.View()
 	n.router.Swap(n.compiler.Compile(nil, view))
 	n.dns.Swap(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
@@ -206,7 +206,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	for _, ln := range n.addresses.Public {
 		p.start(ctx, "public router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Inside: n.addresses.Inside(ln)})
+			return n.router.Serve(ctx, ln, router.Listener{Inside: n.addresses.InternalAddrs(ln)})
 		})
 	}
 	for _, ln := range n.addresses.HTTPS {
@@ -216,13 +216,13 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	for _, ln := range n.addresses.PublicHTTPS {
 		p.start(ctx, "public TLS router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.Inside(ln)})
+			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.InternalAddrs(ln)})
 		})
 	}
 	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
 	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error { return n.api.Run(ctx, n.socket) })
-	n.status.wait("")
+	n.status.setWaiting("")
 	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status.line())
 	ready()
 	var err error
@@ -232,8 +232,8 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 	}
 	systemd.Notify(n.log, "STOPPING=1")
-	n.status.wait("its end: the node stops")
-	n.shutRouter()
+	n.status.setWaiting("stopping")
+	n.shutdownRouter()
 	p.stop()
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -241,17 +241,17 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	return errors.Join(err, n.leave())
 }
 
-// shutRouter lets the requests in flight end.
-func (n *Node) shutRouter() {
+// shutdownRouter waits until the requests in flight have ended.
+func (n *Node) shutdownRouter() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := n.router.Shutdown(ctx); err != nil {
-		n.log.Warn("requests were cut off", "err", err)
+		n.log.Warn("requests were aborted", "err", err)
 	}
 }
 
-// leave takes the node off this machine, where it was told to: the apps end, and nothing that micro made
-// on the host stays. The data stays.
+// leave removes the node from this machine if Down was called: it ends the apps and removes everything that micro
+// made on the host, except the data.
 func (n *Node) leave() error {
 	if !n.leaving() {
 		return nil
@@ -261,11 +261,11 @@ func (n *Node) leave() error {
 	for _, r := range list {
 		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
 	}
-	n.release() // what holds on to the folders below
+	n.release() // the parts that use the folders removed below
 	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.Path("micro.sock")), engine.RemoveState(engine.StateDir(n.cfg.Data)))
 }
 
-// leaving says whether the node was told to take itself off this machine.
+// leaving reports whether Down was called.
 func (n *Node) leaving() bool {
 	select {
 	case <-n.down:
@@ -282,8 +282,8 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// Down makes the node take itself off this machine: apps end, and what micro made on the host goes. The
-// data stays, and the next start runs what ran.
+// Down makes Run remove the node from this machine: apps end, and everything that micro made on the host is
+// removed. The data stays, so that the next start runs the same apps.
 func (n *Node) Down() {
 	n.downOnce.Do(func() { close(n.down) })
 }

@@ -36,7 +36,7 @@ func (n *Node) openData(context.Context) (err error) {
 		return err
 	}
 	n.onRelease(n.data.Close)
-	// One folder is one node, whatever way leads to it: the names of all that it makes come from its path.
+	// Use the path without symbolic links, because the names of all resources are derived from it.
 	n.cfg.Data = n.data.String()
 	if n.chosen, err = n.data.Choices(); err != nil {
 		return err
@@ -50,7 +50,8 @@ func (n *Node) openData(context.Context) (err error) {
 	return nil
 }
 
-// openAddresses binds the router's addresses: those asked for, else those of last time, else the first that is free.
+// openAddresses binds the router's addresses: the configured ones, or those of the last start, or the first free
+// one.
 func (n *Node) openAddresses(context.Context) (err error) {
 	n.addresses, err = addresses.Bind(addresses.Config{
 		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public,
@@ -85,15 +86,15 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.setUp(ctx); err != nil {
 		return err
 	}
-	if err := n.enroll(ctx); err != nil {
+	if err := n.registerNode(ctx); err != nil {
 		return err
 	}
 	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Limit: n.cfg.Limits.Logs, Log: n.log, Now: time.Now})
 	return err
 }
 
-// openNetworkAlone prepares the containers' network, and nothing that listens in it.
-func (n *Node) openNetworkAlone() (err error) {
+// openNetworkOnly prepares the containers' network without the listeners in it.
+func (n *Node) openNetworkOnly() (err error) {
 	state := engine.StateDir(n.cfg.Data)
 	_, err = os.Stat(state)
 	n.fresh = errors.Is(err, os.ErrNotExist)
@@ -107,7 +108,7 @@ func (n *Node) openNetworkAlone() (err error) {
 }
 
 func (n *Node) openNetwork(context.Context) error {
-	if err := n.openNetworkAlone(); err != nil {
+	if err := n.openNetworkOnly(); err != nil {
 		return err
 	}
 	err := n.addresses.BindGateway(n.net.Subnet(), n.net.Gateway())
@@ -120,7 +121,7 @@ func (n *Node) openNetwork(context.Context) error {
 	return err
 }
 
-// openNames prepares the two parts that answer to names: the DNS server and the router.
+// openNames creates the parts that find apps by name: the DNS server and the router.
 func (n *Node) openNames(context.Context) error {
 	zone, err := dnsd.NewZone(string(n.cfg.Domain), n.net.Subnet())
 	if err != nil {
@@ -141,13 +142,13 @@ func (n *Node) openNames(context.Context) error {
 		Groups: tenants{n.net, n.snapshots}, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
-		return addresses.DNSTaken(err, listen, n.net.Gateway())
+		return addresses.DNSInUse(err, listen, n.net.Gateway())
 	}
 	n.counted = router.NewFigures(router.DefaultWarmup)
 	n.router = router.New(router.Config{
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Waits: n.counted, Mirrors: n.counted,
 		Local: n.addresses.IsLocal, PassKey: n.secret, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
-		Limits: router.Connections{Descriptors: routersDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
+		Limits: router.Connections{Descriptors: routerDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
 	})
 	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret}
 	if err := n.openCertificates(); err != nil {
@@ -156,10 +157,10 @@ func (n *Node) openNames(context.Context) error {
 	n.chosen = datadir.Choices{
 		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], HTTPS: n.addresses.People(), DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
 	}
-	return n.data.Remember(n.chosen)
+	return n.data.SaveChoices(n.chosen)
 }
 
-// openDriver starts containerd and finds the containers that run.
+// openDriver starts containerd and finds running containers.
 func (n *Node) openDriver(ctx context.Context, state string) (err error) {
 	cfg := engine.Config{Root: n.data.Path("containerd"), State: state, Logger: n.log}
 	if err := containers.KeepExits(cfg); err != nil {
@@ -176,7 +177,7 @@ func (n *Node) openDriver(ctx context.Context, state string) (err error) {
 	return err
 }
 
-// openRuntime prepares all that instances need.
+// openRuntime creates the parts that run instances.
 func (n *Node) openRuntime(ctx context.Context) (err error) {
 	state := engine.StateDir(n.cfg.Data)
 	if err := n.openDriver(ctx, state); err != nil {
@@ -194,7 +195,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.images, Views: n.snapshots,
 		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
-		Log: n.log, Now: now, Suffix: suffix,
+		Log: n.log, Now: now, Suffix: newSuffix,
 	})
 	return n.openBuilder(state)
 }
@@ -213,7 +214,7 @@ func (n *Node) openBuilder(state string) (err error) {
 	return err
 }
 
-// sandbox is the network of a build's step.
+// sandbox makes the network namespace for a step of a build.
 func (n *Node) sandbox(ctx context.Context, id string) (netns, userns string, remove func() error, err error) {
 	s, err := n.net.NewSandbox(ctx, id)
 	if err != nil {

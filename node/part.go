@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// part is one thing that runs as long as the node does.
+// part is a program that runs as long as the node does.
 type part struct {
 	name string
 	run  func(context.Context) error // returns nil when its context ends
-	// grace is how long it may take to end.
+	// grace is how long the part may take to end.
 	grace time.Duration
 }
 
-// parts run at the same time and stop one at a time, the last one first.
+// parts runs parts at the same time and stops them one by one in reverse order.
 type parts struct {
 	log     *slog.Logger
 	started []running
@@ -32,9 +32,9 @@ type running struct {
 
 func newParts(log *slog.Logger) *parts { return &parts{log: log, failed: make(chan error, 1)} }
 
-// start runs a part until stop. A part that ends before that fails the node.
+// start runs a part until stop is called. A part that ends earlier stops the node with an error.
 func (p *parts) start(ctx context.Context, name string, grace time.Duration, run func(context.Context) error) {
-	// A part ends when its turn has come, not when the caller's context does.
+	// The part must end when stop cancels it, not when the caller's context ends.
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := running{part{name, run, grace}, cancel, make(chan struct{})}
 	p.started = append(p.started, r)
@@ -43,12 +43,12 @@ func (p *parts) start(ctx context.Context, name string, grace time.Duration, run
 		err := run(own)
 		if own.Err() != nil {
 			if err != nil && !errors.Is(err, context.Canceled) {
-				p.log.Warn("part ended badly", "part", name, "err", err)
+				p.log.Warn("part ended with an error", "part", name, "err", err)
 			}
 			return
 		}
 		if err == nil {
-			err = errors.New("it ended by itself")
+			err = errors.New("ended unexpectedly")
 		}
 		select {
 		case p.failed <- fmt.Errorf("%s: %w", name, err):
@@ -57,14 +57,14 @@ func (p *parts) start(ctx context.Context, name string, grace time.Duration, run
 	}()
 }
 
-// stop ends all parts, the last started first, each within its grace.
+// stop ends all parts in reverse order and waits for each, up to its grace.
 func (p *parts) stop() {
 	for _, r := range slices.Backward(p.started) {
 		r.cancel()
 		select {
 		case <-r.done:
 		case <-time.After(r.grace):
-			p.log.Warn("part has not ended in time", "part", r.name, "grace", r.grace)
+			p.log.Warn("part did not end in time", "part", r.name, "grace", r.grace)
 		}
 	}
 	p.started = nil

@@ -19,10 +19,10 @@ import (
 // socketFile is the API's socket in the data folder.
 const socketFile = "micro.sock"
 
-// openServices makes the programs that stand on the parts, and binds the API's socket.
+// openServices creates the programs that use the parts, and binds the API's socket.
 func (n *Node) openServices(context.Context) (err error) {
 	crossfades, retention := n.openLeader()
-	writer := truth{n.store, n.snapshots, n.published}
+	writer := apiStore{n.store, n.snapshots, n.published}
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
@@ -39,17 +39,17 @@ func (n *Node) openServices(context.Context) (err error) {
 		Counted: n.counted, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Started: n.started, Now: now,
 	})
 	n.status = n.newStatus()
-	n.status.wait("the store")
+	n.status.setWaiting("starting")
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
-		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: lines{n.logs}, Events: n.events,
+		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: n.local,
 		Passes: passes{n.secret}, Volumes: n.volumes, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
-		Disk: space{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
+		Disk: diskSpace{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, Log: n.log, Now: now,
 	})
 	if err != nil {
@@ -62,11 +62,11 @@ func (n *Node) openServices(context.Context) (err error) {
 	return err
 }
 
-// openLeader prepares what only one node of a cloud may do.
+// openLeader creates the duties that only one node of a cloud may have.
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
-	write := writer{n.store, n.snapshots}
+	write := leaderWriter{n.store, n.snapshots}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Notes: notes{n.db.Local()}, Events: note{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Notes: notes{n.db.Local()}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{
@@ -76,7 +76,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
 		crossfades,
 		leader.NewCron(leader.CronConfig{
-			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: note{n.events}, Log: n.log, Now: now,
+			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,
 		}),
 	}
 	return crossfades, retention
@@ -92,7 +92,7 @@ func (n *Node) newStatus() *status {
 	}
 }
 
-// unpack writes an uploaded folder.
+// unpack unpacks an uploaded folder.
 func (n *Node) unpack(r io.Reader, dir string) error {
 	return source.Unpack(context.Background(), r, dir, source.Limits{Bytes: n.cfg.Limits.Upload, Entries: n.cfg.Limits.Files})
 }

@@ -19,12 +19,12 @@ import (
 const (
 	// secretBytes is the size of the routing secret.
 	secretBytes = 32
-	// secretPlace is where the routing secret is kept, as it is sealed for.
+	// secretPlace is the place of the routing secret, for which it is sealed.
 	secretPlace = "settings/cloud routing_secret"
 )
 
-// setUp gives a new cloud its settings, and reads those of one that has been set up. An older micro kept
-// them in its node's own file: they are taken from there.
+// setUp gives a new cloud its settings, and reads those of an existing one. Settings of an older micro are taken
+// from the node's own file.
 func (n *Node) setUp(ctx context.Context) error {
 	have := n.store.State().Settings()
 	keys, err := n.openKeys(have.RoutingSecret == "")
@@ -39,7 +39,7 @@ func (n *Node) setUp(ctx context.Context) error {
 		secret := n.chosen.Secret
 		if len(secret) < secretBytes {
 			secret = make([]byte, secretBytes)
-			rand.Read(secret) // it never fails
+			rand.Read(secret) // never fails
 		}
 		if want.RoutingSecret, err = keys.Seal(secretPlace, secret); err != nil {
 			return err
@@ -59,9 +59,10 @@ func (n *Node) setUp(ctx context.Context) error {
 	return err
 }
 
-// enroll writes that this node is all of the cloud. Under another name it has what it had under the one before.
-func (n *Node) enroll(ctx context.Context) error {
-	const atOnce = kv.MaxOps / 4
+// registerNode records this node as the only one of the cloud, with its capacity. If the node has a new name, it keeps the
+// instances that it had under the old name.
+func (n *Node) registerNode(ctx context.Context) error {
+	const atOnce = kv.MaxOps / 4 // changes per transaction
 	for done := false; !done; {
 		_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
 			changes := s.SoleNode(cloud.Node{Name: n.cfg.Name}, atOnce)
@@ -78,7 +79,7 @@ func (n *Node) enroll(ctx context.Context) error {
 	return err
 }
 
-// machineSize is what this machine has; 0 where the kernel does not tell.
+// machineSize returns this machine's memory and CPU; memory is 0 if the kernel does not report it.
 func machineSize() (size cloud.Capacity) {
 	var info syscall.Sysinfo_t
 	if syscall.Sysinfo(&info) == nil {
@@ -88,12 +89,13 @@ func machineSize() (size cloud.Capacity) {
 	return size
 }
 
-// openKeys reads the key to the cloud's secrets, and makes one where nothing is sealed yet.
+// openKeys reads the key to the cloud's secrets, and makes one if fresh is set, which means that nothing is sealed
+// yet.
 func (n *Node) openKeys(fresh bool) (*seal.Keys, error) {
 	path := n.cfg.KeyFile(os.LookupEnv)
-	// Links may lead into the data folder, too.
+	// Resolve links, which may lead into the data folder.
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && strings.HasPrefix(dir+"/", n.data.String()+"/") {
-		return nil, cloud.Errorf(cloud.Invalid, "the key file %s lies in the data folder, whose copies it would open", path).WithHint("choose another place with --key")
+		return nil, cloud.Errorf(cloud.Invalid, "key file %s is in the data folder, so that backups of the folder would contain the key", path).WithHint("choose another path with --key")
 	}
 	keys, err := seal.Load(path)
 	if cloud.CodeOf(err) != cloud.NotFound {
@@ -101,11 +103,11 @@ func (n *Node) openKeys(fresh bool) (*seal.Keys, error) {
 	}
 	if !fresh {
 		return nil, cloud.Errorf(cloud.Invalid, "the key file %s is missing, and the secrets of this cloud are sealed with it", path).
-			WithHint("put it back there, or say where it is with --key")
+			WithHint("put it back there, or give its path with --key")
 	}
 	keys, err = seal.Make(path)
 	if err == nil {
-		n.log.Info("made the key to the cloud's secrets: keep a copy of it apart from the backups", "file", path)
+		n.log.Info("made the key to the cloud's secrets: keep a copy of it, separate from the backups", "file", path)
 	}
 	return keys, err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 )
 
-// status is what a node says of itself (handler.Status).
+// status implements handler.Status.
 type status struct {
 	doctor    doctor.Doctor
 	cfg       Config
@@ -24,16 +24,16 @@ type status struct {
 	net       *network.Network
 	snapshots *cloud.Cell
 
-	waiting atomic.Pointer[string] // for what; nil when ready
+	waiting atomic.Pointer[string] // why the node is not ready; nil when it is
 }
 
-// wait records what the node waits for; "" marks it ready.
-func (s *status) wait(what string) {
-	if what == "" {
+// setWaiting records why the node is not ready yet; "" marks it ready.
+func (s *status) setWaiting(reason string) {
+	if reason == "" {
 		s.waiting.Store(nil)
 		return
 	}
-	s.waiting.Store(&what)
+	s.waiting.Store(&reason)
 }
 
 // Info implements handler.Status.
@@ -72,7 +72,7 @@ func (s *status) Info() api.Node {
 // Doctor implements handler.Status.
 func (s *status) Doctor(ctx context.Context) []api.Check { return s.doctor.Examine(ctx) }
 
-// line is the status in a line, for systemd.
+// line returns the status in one line, for systemd.
 func (s *status) line() string {
 	view, apps := s.snapshots.View(), 0
 	for range view.State.Apps("") {

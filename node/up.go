@@ -10,7 +10,7 @@ import (
 	"github.com/protoduction/micro/runtime/engine"
 )
 
-// Up runs a node until ctx ends or it is told to go, and calls ready once it answers.
+// Up runs a node until ctx ends or the node is taken down, and calls ready when it answers requests.
 func Up(ctx context.Context, cfg Config, ready func(api.Node)) error {
 	n, err := New(ctx, cfg)
 	if err != nil {
@@ -19,14 +19,14 @@ func Up(ctx context.Context, cfg Config, ready func(api.Node)) error {
 	return n.Run(ctx, func() { ready(n.status.Info()) })
 }
 
-// Down takes off this machine what a node that does not run has left on it: its apps, which outlived
-// it, its network and its folders in memory. The data stays.
+// Down removes from this machine what a node that no longer runs has left: its running apps, its network and its
+// folders in memory. The data stays.
 func Down(ctx context.Context, cfg Config) error {
 	if os.Geteuid() != 0 {
 		return cloud.Errorf(cloud.Denied, "micro down must be run as root").WithCommand("sudo micro down")
 	}
 	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
-		return cloud.Errorf(cloud.NotFound, "no node has its data in %s", cfg.Data).WithHint("name the folder with --data")
+		return cloud.Errorf(cloud.NotFound, "no node has its data in %s", cfg.Data).WithHint("give the data folder with --data")
 	}
 	n := newNode(cfg)
 	n.Down()
@@ -34,11 +34,11 @@ func Down(ctx context.Context, cfg Config) error {
 	if err := n.openData(ctx); err != nil {
 		return err
 	}
-	if err := n.openNetworkAlone(); err != nil {
+	if err := n.openNetworkOnly(); err != nil {
 		return n.giveUp(err)
 	}
 	if n.fresh {
-		return n.giveUp(nil) // it is down already
+		return n.giveUp(nil) // the node is already down
 	}
 	if err := n.openDriver(ctx, engine.StateDir(n.cfg.Data)); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/protoduction/micro/runtime/logs"
 )
 
-// Recorder writes a line for every request to the log of the app that it went to.
+// Recorder writes a line for every request to the log of its app.
 type Recorder struct{ Logs *logs.Logs }
 
 var _ router.Recorder = Recorder{}
@@ -23,14 +23,14 @@ func (r Recorder) Record(x *router.Exchange) {
 	}, func(b []byte) []byte { return appendAccess(b, x) })
 }
 
-// appendAccess adds one request in the order in which people look at it. It allocates nothing.
+// appendAccess appends the line of a request, the most interesting fields first. It allocates nothing.
 func appendAccess(b []byte, x *router.Exchange) []byte {
 	b = strconv.AppendInt(b, int64(x.Status), 10)
 	b = append(b, ' ')
-	b = appendCut(b, x.Method, mostMethod)
+	b = appendTruncated(b, x.Method, maxMethod)
 	b = append(b, ' ')
-	b = appendCut(b, x.Host, mostHost)
-	b = appendCut(b, x.Target, mostTarget)
+	b = appendTruncated(b, x.Host, maxHost)
+	b = appendTruncated(b, x.Target, maxTarget)
 	b = append(b, " duration="...)
 	b = appendMilliseconds(b, x.Duration)
 	b = append(b, " in="...)
@@ -40,7 +40,7 @@ func appendAccess(b []byte, x *router.Exchange) []byte {
 	b = append(b, " client="...)
 	b = x.Client.Addr().AppendTo(b)
 	b = append(b, " id="...)
-	b = appendCut(b, x.RequestID, mostID)
+	b = appendTruncated(b, x.RequestID, maxID)
 	if x.Instance != "" {
 		b = append(b, " instance="...)
 		b = append(b, x.Instance...)
@@ -52,23 +52,23 @@ func appendAccess(b []byte, x *router.Exchange) []byte {
 	return b
 }
 
-// The most bytes of a line that a client may fill: the app's own lines share their room with these.
+// Limits of fields that clients choose, in bytes, because the app's own lines share the log with these lines.
 const (
-	mostMethod = 32
-	mostHost   = 255
-	mostTarget = 1024
-	mostID     = 128
+	maxMethod = 32
+	maxHost   = 255
+	maxTarget = 1024
+	maxID     = 128
 )
 
-// appendCut adds at most most bytes of what a client sent, and "…" where there are more.
-func appendCut(b, text []byte, most int) []byte {
+// appendTruncated appends at most most bytes of a client's text, and "…" if it is longer.
+func appendTruncated(b, text []byte, most int) []byte {
 	if len(text) <= most {
 		return append(b, text...)
 	}
 	return append(append(b, text[:most]...), "…"...)
 }
 
-// appendMilliseconds writes 1234560 ns as "1.23ms".
+// appendMilliseconds appends a duration: 1234560 ns is "1.23ms".
 func appendMilliseconds(b []byte, d time.Duration) []byte {
 	hundredths := int64(d / (10 * time.Microsecond))
 	b = append(strconv.AppendInt(b, hundredths/100, 10), '.', byte('0'+hundredths/10%10), byte('0'+hundredths%10))

@@ -19,7 +19,7 @@ var exchange = router.Exchange{
 	Release: cloud.AppRef{Group: "qa", App: "shop"}.Release(7), Instance: "qa-shop-r7-web-0-k3x9", Status: 200, In: 1, Out: 23,
 }
 
-func accessLog(t *testing.T) Recorder {
+func newRecorder(t *testing.T) Recorder {
 	l, err := logs.New(logs.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -32,9 +32,9 @@ func TestAccessLine(t *testing.T) {
 	if got := string(appendAccess(nil, &exchange)); got != want {
 		t.Errorf("\n%s\n%s", got, want)
 	}
-	a := accessLog(t)
+	a := newRecorder(t)
 	a.Record(&exchange)
-	a.Record(&router.Exchange{Status: 404}) // of no app
+	a.Record(&router.Exchange{Status: 404}) // without an app
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := a.Logs.Run(ctx); err != nil {
@@ -53,7 +53,7 @@ func TestAccessLine(t *testing.T) {
 	}
 }
 
-// What a client sends fills a line no further than its limits, so that long requests can't push an app's own lines out.
+// TestAccessLineIsBounded checks that long requests make no long lines, which would push out the app's own lines.
 func TestAccessLineIsBounded(t *testing.T) {
 	long := exchange
 	much := bytes.Repeat([]byte("a"), 30_000)
@@ -64,8 +64,8 @@ func TestAccessLineIsBounded(t *testing.T) {
 }
 
 func TestAccessAllocatesNothing(t *testing.T) {
-	a := accessLog(t)
-	for range 20000 { // until the buffer has grown
+	a := newRecorder(t)
+	for range 20000 { // let the buffer grow first
 		a.Record(&exchange)
 	}
 	if n := testing.AllocsPerRun(500, func() { a.Record(&exchange) }); n > 0 {
@@ -73,7 +73,7 @@ func TestAccessAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkAccess is what the log takes of a request, the writing to disk left out.
+// BenchmarkAccess measures the cost of a line without the write to disk.
 func BenchmarkAccess(b *testing.B) {
 	l, err := logs.New(logs.Config{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/protoduction/micro/node/proc"
 )
 
-// Sockets binds addresses, or takes over what is bound already.
+// Sockets binds addresses, or returns sockets that are already bound to them.
 type Sockets interface {
 	ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error)
 }
 
-// Config says what to bind.
+// Config says which addresses to bind.
 type Config struct {
-	HTTP []netip.AddrPort // for internal hosts; without any, the first of Default that is free
-	// Default are those of the last start; without any, port 80 or 8080 of loopback.
+	HTTP []netip.AddrPort // for internal hosts; if empty, the first free one of Default
+	// Default are the addresses of the last start; if empty, port 80 or 8080 of loopback.
 	Default []netip.AddrPort
 	Public  []netip.AddrPort
 	// HTTPS, DefaultHTTPS and PublicHTTPS are the same for TLS. Without any HTTPS it is port 443 or 8443 of the addresses
@@ -29,30 +29,30 @@ type Config struct {
 	Sockets             Sockets
 }
 
-// Bound are the addresses of a node's router.
+// Bound has the bound addresses of a node's router.
 type Bound struct {
-	// HTTP are the listeners for internal hosts, and Public those for public hosts. A public one on every address
-	// of its port takes internal addresses' connections too; see Inside.
+	// HTTP are the listeners for internal hosts, and Public those for public hosts. A public listener on all
+	// addresses also gets connections to internal addresses of the same port; see InternalAddrs.
 	HTTP, Public []net.Listener
 	// HTTPS and PublicHTTPS are the same for TLS.
 	HTTPS, PublicHTTPS []net.Listener
-	// Internal is where internal hosts are answered, the address for people first, and Secure is where by TLS.
+	// Internal are the addresses for internal hosts, the one for users first; Secure are those for TLS.
 	Internal, Secure []netip.AddrPort
-	// GatewayTaken is why containers don't reach the router, SecureTaken why people don't by TLS, and
-	// SecureGatewayTaken why containers don't by TLS; nil where they do.
+	// GatewayTaken is the reason why containers can't reach the router; SecureTaken why users can't reach it by
+	// TLS, and SecureGatewayTaken why containers can't by TLS. Each is nil if they can.
 	GatewayTaken, SecureTaken, SecureGatewayTaken error
-	// Domain is the private domain. It is set before URLs is called: the store has it, which is opened later.
+	// Domain is the private domain. The caller sets it before URLs is called, after opening the store.
 	Domain cloud.Domain
 
 	cfg        Config
 	subnet     netip.Prefix
 	gateway    netip.Addr
-	neighbours []netip.Prefix // whose networks an internal listener is on
+	neighbours []netip.Prefix // networks of the internal listeners
 }
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// Bind binds the addresses for people and machines outside. After an error none of them is bound.
+// Bind binds the addresses for users and other machines. After an error none of them is bound.
 func Bind(cfg Config) (*Bound, error) {
 	b := &Bound{cfg: cfg}
 	if err := b.bind(); err != nil {
@@ -136,9 +136,9 @@ func (b *Bound) listenSecure(ip netip.Addr) error {
 	return err
 }
 
-// BindGateway binds ports 80 and 443 of the address that containers know the node by. Where something on this
-// machine has such a port of every address, as web servers do, apps can't reach each other through the router; that
-// is no error, and GatewayTaken or SecureGatewayTaken says so.
+// BindGateway binds ports 80 and 443 of the node's address for containers. If another program on this machine
+// listens on such a port of all addresses, as web servers do, apps can't reach each other through the router. Then
+// BindGateway sets GatewayTaken or SecureGatewayTaken and returns no error.
 func (b *Bound) BindGateway(subnet netip.Prefix, gateway netip.Addr) error {
 	b.subnet, b.gateway = subnet, gateway
 	err := b.listenInternal(netip.AddrPortFrom(gateway, 80), false)
@@ -158,14 +158,14 @@ func (b *Bound) BindGateway(subnet netip.Prefix, gateway netip.Addr) error {
 	return err
 }
 
-// Close gives up all addresses.
+// Close closes all listeners.
 func (b *Bound) Close() {
 	for _, ln := range slices.Concat(b.HTTP, b.Public, b.HTTPS, b.PublicHTTPS) {
 		ln.Close()
 	}
 }
 
-// listenFirst binds the first of the addresses that is free, and fails with what is wrong with the last.
+// listenFirst binds the first free address. If none is free, it returns the error for the last one.
 func (b *Bound) listenFirst(candidates []netip.AddrPort, secure bool) (err error) {
 	for _, a := range candidates {
 		if err = b.listenInternal(a, secure); err == nil || cloud.CodeOf(err) != cloud.Conflict {
@@ -175,8 +175,8 @@ func (b *Bound) listenFirst(candidates []netip.AddrPort, secure bool) (err error
 	return err
 }
 
-// listenInternal binds an address for internal hosts. Where a public listener has every address of the
-// port, that one takes the connections, and the address that they came to decides which table they ask.
+// listenInternal binds an address for internal hosts. If a public listener is on all addresses of the port, that
+// listener gets the connections, and their local address decides which hosts they can reach.
 func (b *Bound) listenInternal(a netip.AddrPort, secure bool) error {
 	flag, public, listeners, addrs := "http", b.cfg.Public, &b.HTTP, &b.Internal
 	if secure {
@@ -201,7 +201,8 @@ func (b *Bound) listenInternal(a netip.AddrPort, secure bool) error {
 	return nil
 }
 
-// listen binds an address, and names the holder of one that is taken. flag is the setting that chooses it.
+// listen binds an address. If it is in use, the error names the process that has it. flag is the setting that
+// chose the address.
 func (b *Bound) listen(flag string, a netip.AddrPort) (net.Listener, error) {
 	network := "tcp4"
 	if a.Addr().Is6() {

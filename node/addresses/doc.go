@@ -1,3 +1,3 @@
-// Package addresses binds the addresses that a node answers requests on, and knows what follows from them: who is
-// near enough to use internal names, under which address each client finds the router, and which URL opens a host.
+// Package addresses binds the addresses of a node's router. From them it computes which clients may use internal
+// names, at which address each client reaches the router, and which URL opens a host.
 package addresses

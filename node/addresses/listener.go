@@ -14,7 +14,7 @@ type Listener struct {
 	netip.AddrPort
 	Public bool
 	TLS    bool
-	// Both says that one on all IPv6 addresses is on all of IPv4 too: a socket of systemd's is.
+	// Both reports whether a listener on all IPv6 addresses gets IPv4 too, as a socket from systemd does.
 	Both bool
 }
 
@@ -37,21 +37,21 @@ func (b *Bound) Listeners() (list []Listener) {
 	return list
 }
 
-// Inside returns the addresses of a public listener on which neighbours get internal hosts.
-func (b *Bound) Inside(ln net.Listener) (inside []netip.Addr) {
-	at, err := netip.ParseAddrPort(ln.Addr().String())
-	if err != nil || !at.Addr().IsUnspecified() {
+// InternalAddrs returns the addresses of a public listener at which neighbours can reach internal hosts.
+func (b *Bound) InternalAddrs(ln net.Listener) (inside []netip.Addr) {
+	bound, err := netip.ParseAddrPort(ln.Addr().String())
+	if err != nil || !bound.Addr().IsUnspecified() {
 		return nil
 	}
 	for _, a := range slices.Concat(b.Internal, b.Secure) {
-		if a.Port() == at.Port() {
+		if a.Port() == bound.Port() {
 			inside = append(inside, a.Addr())
 		}
 	}
 	return inside
 }
 
-// takesIPv4 says whether a listener on all IPv6 addresses gets connections by IPv4 too (ipv6(7)).
+// takesIPv4 reports whether a listener on all IPv6 addresses gets IPv4 connections too (ipv6(7)).
 func takesIPv4(ln net.Listener) bool {
 	conn, ok := ln.(syscall.Conn)
 	if !ok {

@@ -8,10 +8,10 @@ import (
 	"github.com/protoduction/micro/dnsd"
 )
 
-// Networks says who may ask for internal names and under which address of the router they find them:
-// this machine, its containers, and the neighbours on each network that an internal listener is on.
+// Networks returns which clients may ask for internal names, and the router's address for each: this machine, its
+// containers, and the networks of the internal listeners.
 func (b *Bound) Networks() []dnsd.Network {
-	reach := dnsd.Reach{Subnet: b.subnet, Gateway: b.gateway, Own: OfMachine()}
+	reach := dnsd.Reach{Subnet: b.subnet, Gateway: b.gateway, Own: MachineAddrs()}
 	for i, a := range slices.Concat(b.Internal, b.Secure) {
 		ip := a.Addr()
 		// On loopback names lead to where HTTP is answered.
@@ -25,8 +25,8 @@ func (b *Bound) Networks() []dnsd.Network {
 	return reach.Networks()
 }
 
-// OfMachine returns all addresses of this machine.
-func OfMachine() (own []netip.Addr) {
+// MachineAddrs returns all addresses of this machine.
+func MachineAddrs() (own []netip.Addr) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil
@@ -39,14 +39,14 @@ func OfMachine() (own []netip.Addr) {
 	return own
 }
 
-// IsLocal says whether a peer may use internal names: it is this machine, a container, or a neighbour on the
-// network of an internal listener.
+// IsLocal reports whether a peer may use internal names: it is this machine, a container, or in the network of an
+// internal listener.
 func (b *Bound) IsLocal(peer netip.Addr) bool {
 	peer = peer.Unmap()
 	return peer.IsLoopback() || slices.ContainsFunc(b.neighbours, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
-// prefixOf returns the network that an address of this machine is in.
+// prefixOf returns the network of one of this machine's addresses.
 func prefixOf(ip netip.Addr) (netip.Prefix, bool) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {

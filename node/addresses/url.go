@@ -7,8 +7,8 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// URLs returns what opens a host, the one that needs no set-up first: names under localhost lead to this
-// machine whatever its resolver knows (RFC 6761, section 6.3).
+// URLs returns the URLs of a host, first the one under localhost: such names resolve to this machine without any
+// set-up (RFC 6761, section 6.3).
 func (b *Bound) URLs(h cloud.Host) []string {
 	addrs := b.Internal
 	if len(addrs) == 0 {

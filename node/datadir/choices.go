@@ -10,20 +10,21 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Choices are what a node chose by itself and keeps to: clients have been set up for them.
+// Choices are values that a node chose itself. It uses them again at each start, because clients have been
+// configured with them.
 type Choices struct {
 	Name   cloud.NodeName   `json:"name"`
 	HTTP   []netip.AddrPort `json:"http"`
 	HTTPS  []netip.AddrPort `json:"https,omitempty"`
 	DNS    []netip.AddrPort `json:"dns"`
 	Subnet netip.Prefix     `json:"subnet"`
-	Domain cloud.Domain     `json:"domain"` // for programs beside micro; the cloud's settings have it
-	// Secret is the cloud's routing secret as older versions kept it. It is read once, when the cloud gets
-	// its settings, and not written any more.
+	Domain cloud.Domain     `json:"domain"` // only for other programs; micro takes it from the cloud's settings
+	// Secret is the cloud's routing secret as older versions stored it. It is read when the cloud gets its
+	// settings, and never written.
 	Secret []byte `json:"secret,omitempty"`
 }
 
-// Choices returns what the node chose when it last ran; nothing of a new node.
+// Choices returns the choices of the last start; they are empty for a new node.
 func (d *Dir) Choices() (c Choices, err error) {
 	b, err := os.ReadFile(d.Path("node.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,14 +34,14 @@ func (d *Dir) Choices() (c Choices, err error) {
 		err = json.Unmarshal(b, &c)
 	}
 	if err != nil {
-		return c, cloud.Errorf(cloud.Invalid, "cannot read what the node chose last time: %w", err).WithHint("remove %s, and the node chooses anew", d.Path("node.json"))
+		return c, cloud.Errorf(cloud.Invalid, "cannot read the node's choices of its last start: %w", err).WithHint("remove %s, and the node will choose again", d.Path("node.json"))
 	}
 	return c, nil
 }
 
-// Remember writes the choices so that they are there wholly or not at all. What is there already is not
-// written again: a node must start on a full disk.
-func (d *Dir) Remember(c Choices) error {
+// SaveChoices writes the choices atomically. It does not write if they have not changed, because a node must be
+// able to start on a full disk.
+func (d *Dir) SaveChoices(c Choices) error {
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err

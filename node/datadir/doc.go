@@ -1,3 +1,3 @@
-// Package datadir is the folder that a node keeps its data in: it is locked while the node runs, belongs to root
-// alone, and remembers what the node chose by itself, so that the next start chooses the same.
+// Package datadir manages the data folder of a node. The folder is locked while the node runs and belongs to root
+// only. It stores values that the node chose itself, so that the next start uses the same ones.
 package datadir

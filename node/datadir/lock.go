@@ -12,8 +12,8 @@ import (
 	"github.com/protoduction/micro/node/proc"
 )
 
-// take locks the folder, and says who has it where that fails.
-func (d *Dir) take() error {
+// takeLock locks the folder. If that fails, the error names the process that has the lock.
+func (d *Dir) takeLock() error {
 	f, err := os.OpenFile(d.Path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return cloud.Errorf(cloud.Invalid, "cannot write to the data folder: %w", err).WithHint("choose another with --data")
@@ -23,12 +23,12 @@ func (d *Dir) take() error {
 		if err == nil || proc.Alive(readPID(f)) {
 			break
 		}
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // one that was killed has not let go of everything yet
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // a killed process may not have released everything yet
 	}
 	if err != nil {
 		defer f.Close()
-		return cloud.Errorf(cloud.Conflict, "a node runs on %s already: %s", d.path, proc.Name(readPID(f))).
-			WithHint("micro down, or choose other --data, --name and ports for a second node")
+		return cloud.Errorf(cloud.Conflict, "a node already runs on %s: %s", d.path, proc.Name(readPID(f))).
+			WithHint("stop it with micro down, or choose another --data, --name and other ports for a second node")
 	}
 	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
 		f.Close()

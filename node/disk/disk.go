@@ -10,13 +10,13 @@ import (
 	"github.com/protoduction/micro/api"
 )
 
-// parts are the folders of a node's data, by what people call them.
+// parts are the folders of a node's data with the names that users see.
 var parts = []struct{ name, dir string }{
 	{"images and containers", "containerd"}, {"build cache", "build"}, {"logs", "logs"}, {"volumes", "volumes"},
 	{"uploads", "uploads"}, {"store", "store"},
 }
 
-// Usage returns how much of a node's disk is free, and what its data folder takes.
+// Usage returns the free space of a node's disk, and the space that each part of its data uses.
 func Usage(ctx context.Context, data string) (api.Disk, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(data, &st); err != nil {
@@ -33,13 +33,13 @@ func Usage(ctx context.Context, data string) (api.Disk, error) {
 	return d, nil
 }
 
-// sizeOf returns how many bytes of disk the files below a folder take, each counted once.
+// sizeOf returns the bytes of disk that the files below a folder use. It counts files with several links once.
 func sizeOf(ctx context.Context, dir string) (total int64, err error) {
 	type file struct{ dev, ino uint64 }
 	seen := map[file]bool{}
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || ctx.Err() != nil {
-			return ctx.Err() // what goes while it is being counted takes no room
+			return ctx.Err() // skip files that were just deleted
 		}
 		info, err := e.Info()
 		if err != nil {

@@ -1,2 +1,2 @@
-// Package disk measures what a node's data takes.
+// Package disk measures the disk space that a node's data uses.
 package disk

@@ -12,11 +12,11 @@ import (
 	"github.com/protoduction/micro/api"
 )
 
-// fewLeft is the part of a limit, one in so many, below which what is left is few.
+// fewLeft is the fraction of a limit (1/fewLeft) that must be left; below that, the check warns.
 const fewLeft = 5
 
-// checkDescriptors says how near micro and the whole machine are to having no file descriptors left, without which
-// no connection is taken and no instance is started or checked.
+// checkDescriptors warns if micro or the whole machine has few file descriptors left: without descriptors, no
+// connection is accepted and no instance can be started or checked.
 func checkDescriptors(proc string) api.Check {
 	const name = "descriptors"
 	open, err := os.ReadDir(filepath.Join(proc, "self/fd"))
@@ -25,7 +25,7 @@ func checkDescriptors(proc string) api.Check {
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return check(name, api.Warn, "", "cannot ask for the limit of file descriptors: %v", err)
+		return check(name, api.Warn, "", "cannot read the limit of file descriptors: %v", err)
 	}
 	used, most, err := machineFiles(filepath.Join(proc, "sys/fs/file-nr"))
 	switch {
@@ -39,7 +39,7 @@ func checkDescriptors(proc string) api.Check {
 	return check(name, api.OK, "", "micro has %d of %d file descriptors open", len(open), limit.Cur)
 }
 
-// machineFiles reads how many files are open on the whole machine, and how many may be (proc(5), file-nr).
+// machineFiles returns how many files are open on the whole machine, and the limit (proc(5), file-nr).
 func machineFiles(file string) (used, most uint64, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -1,2 +1,2 @@
-// Package doctor examines a node and the machine it runs on, and says what would mend what is wrong (micro doctor).
+// Package doctor checks a node and its machine, and suggests a command for each fault (micro doctor).
 package doctor

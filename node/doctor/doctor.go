@@ -17,27 +17,27 @@ import (
 	"github.com/protoduction/micro/store/boltkv"
 )
 
-// Config is what there is to examine.
+// Config has what the doctor checks.
 type Config struct {
 	Data   *datadir.Dir
 	Domain cloud.Domain
-	DNS    netip.AddrPort // where the node's own DNS server answers people
-	HTTP   uint16         // the port of its router
+	DNS    netip.AddrPort // address of the node's DNS server for users
+	HTTP   uint16         // port of its router
 
 	Subnet       netip.Prefix // of the containers
-	Gateway      netip.Addr   // the node as they know it
-	GatewayTaken error        // why they don't reach the router; nil where they do
+	Gateway      netip.Addr   // the node's address for containers
+	GatewayTaken error        // why containers can't reach the router; nil if they can
 
-	Limits func() (by string, err error) // by what containers are limited
-	Quotas func() bool                   // the file system keeps disk quotas
-	Loss   func() (boltkv.Loss, bool)    // damage that the store was opened with in spite of it
+	Limits func() (by string, err error) // the mechanism that limits containers
+	Quotas func() bool                   // whether the file system enforces disk quotas
+	Loss   func() (boltkv.Loss, bool)    // damage with which the store was opened
 	Views  interface{ View() cloud.View }
 }
 
-// Doctor examines a node and its surroundings.
+// Doctor checks a node and its machine.
 type Doctor struct{ Config }
 
-// Examine tries what apps and people need, one after the other.
+// Examine runs all checks, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	checks := append([]api.Check{d.checkStore(), d.checkDisk(), checkDescriptors("/proc")}, d.checkNames(ctx)...)
 	return append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps())
@@ -47,10 +47,10 @@ func check(name string, status api.CheckStatus, hint, format string, args ...any
 	return api.Check{Name: name, Status: status, Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// lossShown is how long damage of the store is told of: by then whoever asked for the lost change has noticed.
+// lossShown is how long damage of the store is reported. After that, users have noticed the lost change.
 const lossShown = 30 * 24 * time.Hour
 
-// StoreLoss says that the store may have lost a change; "" where it has not, or that was long ago.
+// StoreLoss returns a warning if the store may have lost a change within the last lossShown, otherwise "".
 func (d Doctor) StoreLoss() string {
 	loss, lost := d.Loss()
 	if !lost || time.Since(loss.At) > lossShown {
@@ -62,9 +62,9 @@ func (d Doctor) StoreLoss() string {
 
 func (d Doctor) checkStore() api.Check {
 	if loss := d.StoreLoss(); loss != "" {
-		return check("store", api.Warn, "compare what runs with what was asked for last (micro apps, micro releases APP), ask for it again, and check the disk", "%s", loss)
+		return check("store", api.Warn, "compare what runs with your last changes (micro apps, micro releases APP), repeat what is missing, and check the disk", "%s", loss)
 	}
-	return check("store", api.OK, "", "the store was sound when micro started")
+	return check("store", api.OK, "", "the store was intact when micro started")
 }
 
 func (d Doctor) checkDisk() api.Check {
@@ -83,14 +83,14 @@ func (d Doctor) checkDisk() api.Check {
 	if free < 2<<30 || percent < 5 {
 		status = api.Warn
 	}
-	if st.Files > 0 && files < 5 { // some file systems have no number of files
-		return check("disk", api.Warn, "micro df, micro prune", "%d MB free on %s, but room for only %d files more, %d %%", free>>20, d.Data, st.Ffree, files)
+	if st.Files > 0 && files < 5 { // some file systems don't count files
+		return check("disk", api.Warn, "micro df, micro prune", "%d MB free on %s, but only %d more files can be created, %d %%", free>>20, d.Data, st.Ffree, files)
 	}
 	return check("disk", status, "micro df, micro prune", "%d MB free on %s, %d %%", free>>20, d.Data.String(), percent)
 }
 
-// checkNames follows a name the way that a browser on this machine does. That the machine's resolver does not
-// ask the node is only a warning: names under localhost work without.
+// checkNames follows a name as a browser on this machine does. It is only a warning if the machine's resolver does
+// not ask the node, because names under localhost work nevertheless.
 func (d Doctor) checkNames(ctx context.Context) (checks []api.Check) {
 	for _, hop := range hostdns.Trace(ctx, hostdns.Target{Setup: hostdns.Setup{Domain: d.Domain, Server: d.DNS}, HTTP: d.HTTP}) {
 		status := api.OK
@@ -110,11 +110,11 @@ func (d Doctor) checkNames(ctx context.Context) (checks []api.Check) {
 func (d Doctor) checkForwarding() api.Check {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
 	if err != nil || strings.TrimSpace(string(b)) != "1" {
-		return check("network", api.Fail, "sysctl -w net.ipv4.ip_forward=1", "the machine forwards no packets: apps have no way out")
+		return check("network", api.Fail, "sysctl -w net.ipv4.ip_forward=1", "the machine does not forward packets: apps can't reach other networks")
 	}
 	if d.GatewayTaken != nil {
-		return check("network", api.Warn, "have the other one listen on its own addresses instead of all, and restart micro",
-			"containers don't reach the router: %v", d.GatewayTaken)
+		return check("network", api.Warn, "configure the other program to listen on specific addresses instead of all, and restart micro",
+			"containers can't reach the router: %v", d.GatewayTaken)
 	}
 	return check("network", api.OK, "", "instances have %s, the node is %s", d.Subnet, d.Gateway)
 }
@@ -127,18 +127,18 @@ func (d Doctor) checkLimits() api.Check {
 	return check("limits", api.OK, "", "%s", by)
 }
 
-// checkQuotas says how disk quotas are enforced. Both ways are in order.
+// checkQuotas reports how disk quotas are enforced. Both ways are fine.
 func (d Doctor) checkQuotas() api.Check {
 	if d.Quotas() {
-		return check("quotas", api.OK, "", "the file system of %s keeps disk quotas: what is more cannot be written", d.Data.String())
+		return check("quotas", api.OK, "", "the file system of %s enforces disk quotas", d.Data.String())
 	}
-	return check("quotas", api.OK, "", "disk quotas are measured, and who has more is replaced: the file system of %s has no project quotas in use (ext4 and XFS have them, mounted with prjquota)", d.Data.String())
+	return check("quotas", api.OK, "", "micro measures disk quotas, and replaces instances that exceed them: the file system of %s does not use project quotas (ext4 and XFS have them, mounted with prjquota)", d.Data.String())
 }
 
 func (d Doctor) checkMemory() api.Check {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
-		return check("memory", api.Warn, "", "cannot ask for the machine's memory: %v", err)
+		return check("memory", api.Warn, "", "cannot read the machine's memory: %v", err)
 	}
 	total := int64(info.Totalram) * int64(info.Unit)
 	var limits int64
@@ -169,7 +169,7 @@ func (d Doctor) checkApps() api.Check {
 		}
 	}
 	if len(down) > 0 {
-		return check("apps", api.Fail, "micro ps "+down[0][:strings.IndexByte(down[0], '@')], "no instance is ready of %s", strings.Join(down, ", "))
+		return check("apps", api.Fail, "micro ps "+down[0][:strings.IndexByte(down[0], '@')], "no ready instance: %s", strings.Join(down, ", "))
 	}
-	return check("apps", api.OK, "", "every app that is to run has a ready instance")
+	return check("apps", api.OK, "", "every app that should run has a ready instance")
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// limit is how many events a node remembers; the audit log has what people did for longer.
+// limit is how many events a node keeps. The audit log has the actions of users for longer.
 const limit = 5000
 
 // Buffer keeps the latest events.
 type Buffer struct {
-	life string // of cursors: those of an earlier process mean nothing
+	process string // part of cursors, to recognise those of an earlier process
 
 	mu      sync.Mutex
 	first   int // number of events[0]
@@ -25,12 +25,12 @@ type Buffer struct {
 	changed chan struct{}
 }
 
-// New returns an empty buffer of a node that started at the given time.
+// New returns an empty buffer for a node that started at the given time.
 func New(started time.Time) *Buffer {
-	return &Buffer{life: strconv.FormatInt(started.UnixNano(), 36), changed: make(chan struct{})}
+	return &Buffer{process: strconv.FormatInt(started.UnixNano(), 36), changed: make(chan struct{})}
 }
 
-// Follow adds an event for each change in the snapshots, until ctx ends.
+// Follow adds events for the changes of the cell's view until ctx ends.
 func (l *Buffer) Follow(ctx context.Context, cell *cloud.Cell) error {
 	old := cell.View()
 	for {
@@ -43,7 +43,7 @@ func (l *Buffer) Follow(ctx context.Context, cell *cloud.Cell) error {
 	}
 }
 
-// Add adds events, the oldest first.
+// Add adds events in order of time.
 func (l *Buffer) Add(events ...api.Event) {
 	if len(events) == 0 {
 		return
@@ -61,7 +61,7 @@ func (l *Buffer) Add(events ...api.Event) {
 // Read implements the API's handler.Events.
 func (l *Buffer) Read(ctx context.Context, q api.EventQuery) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
-		next := l.behind(q.After)
+		next := l.indexAfter(q.After)
 		tail := q.Tail
 		for {
 			events, from, changed := l.since(next)
@@ -69,13 +69,13 @@ func (l *Buffer) Read(ctx context.Context, q api.EventQuery) iter.Seq2[api.Event
 			var chosen []api.Event
 			for i, e := range events {
 				if (q.Group == "" || e.Group == q.Group) && (q.App == "" || e.App == q.App) && !e.Time.Before(q.Since) {
-					e.Cursor = l.life + ":" + strconv.Itoa(from+i)
+					e.Cursor = l.process + ":" + strconv.Itoa(from+i)
 					chosen = append(chosen, e)
 				}
 			}
 			if tail >= 0 {
 				chosen = chosen[max(0, len(chosen)-tail):]
-				tail = -1 // what comes from now on is new
+				tail = -1 // later events are all new
 			}
 			for _, e := range chosen {
 				if !yield(e, nil) {
@@ -94,11 +94,11 @@ func (l *Buffer) Read(ctx context.Context, q api.EventQuery) iter.Seq2[api.Event
 	}
 }
 
-// behind is the number of the first event behind a cursor; 0 where that is of another process.
-func (l *Buffer) behind(after string) int {
+// indexAfter returns the number of the first event after a cursor; 0 for a cursor of another process.
+func (l *Buffer) indexAfter(after string) int {
 	life, number, ok := strings.Cut(after, ":")
 	n, err := strconv.Atoi(number)
-	if !ok || err != nil || life != l.life {
+	if !ok || err != nil || life != l.process {
 		return 0
 	}
 	return n + 1

@@ -11,7 +11,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// compare returns the events of what differs between two views.
+// compare returns events for the differences between two views.
 func compare(old, now cloud.View, at time.Time) (events []api.Event) {
 	apps, hosts, ok := now.Touched(old)
 	if !ok {

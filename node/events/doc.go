@@ -1,6 +1,6 @@
-// Package events keeps what happened in the cloud lately, for people who watch it (micro events).
+// Package events keeps recent events of the cloud for users (micro events).
 //
-// Most events are the difference between two views, which compare finds; what does not show in a view, such as
-// how a job ended, is added by whoever did it. The buffer is in memory and has an end: the audit log of the
-// store has what people did for longer.
+// Most events are differences between two views, which compare finds. Events that are not visible in a view, such as
+// the end of a job, are added by the code that causes them. The buffer is in memory and limited: the audit log of
+// the store has the actions of users for longer.
 package events

@@ -17,7 +17,7 @@ var (
 	noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 )
 
-// history is a cloud whose every change is compared with what was before.
+// history is a cloud that compares each change with the view before it.
 type history struct {
 	*testing.T
 	view cloud.View
@@ -26,7 +26,7 @@ type history struct {
 
 func (h *history) ann() cloud.Stamp { return cloud.Stamp{At: h.now, By: "ann"} }
 
-// do changes the state, and returns the events of that, a line each.
+// do changes the state and returns the events, one per line.
 func (h *history) do(changes []cloud.Change, err error) string {
 	h.Helper()
 	if err != nil {
@@ -42,7 +42,7 @@ func (h *history) do(changes []cloud.Change, err error) string {
 	return strings.Join(lines, "\n")
 }
 
-func begin(t *testing.T) *history {
+func newHistory(t *testing.T) *history {
 	h := &history{T: t, view: cloud.NewView(), now: noon}
 	h.do(h.view.State.Init(h.ann()), nil)
 	for n := 1; n <= 2; n++ {
@@ -55,9 +55,9 @@ func begin(t *testing.T) *history {
 	return h
 }
 
-// Every change of a route is told by what it is, with who did it and why.
+// TestEventsOfHosts checks the event of each kind of change of a route, with its author and reason.
 func TestEventsOfHosts(t *testing.T) {
-	h := begin(t)
+	h := newHistory(t)
 	s := func() *cloud.State { return h.view.State }
 	fade := func() *cloud.Crossfade {
 		host, _ := s().VirtualHost("www.example.com")
@@ -112,9 +112,10 @@ func TestEventsOfHosts(t *testing.T) {
 	}
 }
 
-// A cross-fade's end makes the release current and moves the route: two events, and neither hides the other.
+// TestEventsOfAFadesEnd checks that the end of a cross-fade makes two events: the release becomes current, and the
+// route moves.
 func TestEventsOfAFadesEnd(t *testing.T) {
-	h := begin(t)
+	h := newHistory(t)
 	h.do(h.view.State.Map(cloud.Map{Host: "www.example.com", Path: "/", Target: cloud.Target{ReleaseRef: shop.Release(0)}}, h.ann()))
 	h.do(h.view.State.BeginCrossfade("www.example.com", "/", shop.Release(2), []int{100}, cloud.FadePlan{Max: cloud.Duration(time.Hour), OnInconclusive: cloud.InconclusiveHold}, false, h.ann()))
 	host, _ := h.view.State.VirtualHost("www.example.com")
@@ -130,7 +131,7 @@ func TestEventsOfAFadesEnd(t *testing.T) {
 	}
 }
 
-// The buffer has an end, and a cursor reads on where a reader was, as long as the process lives.
+// TestBuffer checks the buffer's limit, and that reading from a cursor continues at the same event.
 func TestBuffer(t *testing.T) {
 	l := New(noon)
 	for n := range limit + 10 {

@@ -10,7 +10,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// compareHost returns the events of a host between two states; nil is a host that is not mapped.
+// compareHost returns events for the changes of a host; before or after is nil if the host is not mapped.
 func compareHost(host cloud.Host, before, after *cloud.VirtualHost, at time.Time) (events []api.Event) {
 	e := api.Event{Time: at, Object: string(host)}
 	switch {
@@ -47,7 +47,7 @@ func compareHost(host cloud.Host, before, after *cloud.VirtualHost, at time.Time
 	return events
 }
 
-// compareRoute returns the event of a route that has changed; old is nil for a new one.
+// compareRoute returns the event for a changed route; old is nil for a new route.
 func compareRoute(host cloud.Host, old, now *cloud.Route) (e api.Event, changed bool) {
 	var was *cloud.Crossfade
 	var ended *cloud.Faded
@@ -74,7 +74,7 @@ func compareRoute(host cloud.Host, old, now *cloud.Route) (e api.Event, changed 
 	return api.Event{App: appOf([]cloud.Route{*now}), Kind: "host.changed", Text: fmt.Sprintf("%s%s routes to %s", host, now.Path, targetsOf(now))}, true
 }
 
-// compareFade says what happened to a cross-fade that is under way; kind "" is nothing.
+// compareFade describes the change of a running cross-fade; kind is "" if nothing changed.
 func compareFade(old, now *cloud.Crossfade) (kind, by, text string) {
 	switch {
 	case now == nil:
@@ -95,7 +95,7 @@ func compareFade(old, now *cloud.Crossfade) (kind, by, text string) {
 	return "", "", ""
 }
 
-// planOf says in words how a cross-fade is to go.
+// planOf describes the plan of a cross-fade.
 func planOf(f *cloud.Crossfade) string {
 	steps := make([]string, len(f.Steps))
 	for i, s := range f.Steps {
@@ -108,7 +108,7 @@ func planOf(f *cloud.Crossfade) string {
 	return fmt.Sprintf("%s over %s", plan, f.Over)
 }
 
-// routesTo says in words where the routes of a host lead.
+// routesTo describes the targets of a host's routes.
 func routesTo(routes []cloud.Route) string {
 	var b strings.Builder
 	for i := range routes {
@@ -134,7 +134,7 @@ func targetsOf(r *cloud.Route) string {
 	return strings.Join(targets, " and ")
 }
 
-// appOf returns the app that all routes lead to; "" for several or none.
+// appOf returns the app of all routes' targets; "" for several apps or none.
 func appOf(routes []cloud.Route) (app cloud.AppName) {
 	for _, r := range routes {
 		for _, t := range r.Targets {
@@ -147,7 +147,7 @@ func appOf(routes []cloud.Route) (app cloud.AppName) {
 	return app
 }
 
-// withoutFades are routes as they were before their cross-fades began.
+// withoutFades returns copies of routes without their cross-fades.
 func withoutFades(routes []cloud.Route) []cloud.Route {
 	routes = slices.Clone(routes)
 	for i := range routes {

@@ -24,20 +24,20 @@ func (f *Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.C
 	}
 	c := api.Comparison{
 		Host: h, Path: path, Since: f.Started.UTC(), Until: f.Now(), Releases: []api.Compared{},
-		Fade: api.CrossfadeOf(route.Crossfade), Faded: api.FadedOf(route.Faded), Step: f.step(view, h, path),
+		Fade: api.CrossfadeOf(route.Crossfade), Faded: api.FadedOf(route.Faded), Step: f.judgement(view, h, path),
 	}
 	series := f.Counted.Route(string(h), path)
 	shares := view.State.Shares(route)
 	for _, s := range withTargets(series, shares) {
-		c.Releases = append(c.Releases, f.compared(ctx, view, shares, s, routeName{string(h), path}, c.Until))
+		c.Releases = append(c.Releases, f.compareRelease(ctx, view, shares, s, routeName{string(h), path}, c.Until))
 	}
 	for _, m := range f.Counted.Mirrors(string(h), path) {
-		c.Mirrors = append(c.Mirrors, copied(m))
+		c.Mirrors = append(c.Mirrors, mirrored(m))
 	}
 	return c, nil
 }
 
-// withTargets adds the releases that are to have requests and have had none yet, in the order of figures.
+// withTargets adds targets that have had no requests yet, and sorts the result.
 func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []router.RouteSeries {
 	for _, t := range shares {
 		if !slices.ContainsFunc(series, func(s router.RouteSeries) bool { return s.Release == t.ReleaseRef }) {
@@ -48,14 +48,14 @@ func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []rout
 	return series
 }
 
-// compared is one release's part.
-func (f *Figures) compared(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, at routeName, now time.Time) api.Compared {
+// compareRelease returns the comparison's row of one release.
+func (f *Figures) compareRelease(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, at routeName, now time.Time) api.Compared {
 	p50, p95, p99 := s.Total.Latency.Quantiles()
 	c := api.Compared{
 		ReleaseName: api.NameOf(s.Release), Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
 		Rate: float64(s.Total.Requests) / max(now.Sub(f.Started).Seconds(), 0.001),
 		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
-		Minute: f.recent.minute(seriesName{at, s.Release}, s.Total.Requests, s.Total.Errors, s.Total.Latency, now),
+		Minute: f.recent.lastMinute(seriesName{at, s.Release}, s.Total.Requests, s.Total.Errors, s.Total.Latency, now),
 	}
 	for _, t := range shares {
 		if t.ReleaseRef == s.Release {
@@ -72,8 +72,8 @@ func (f *Figures) compared(ctx context.Context, v cloud.View, shares []cloud.Tar
 	return c
 }
 
-// copied is what became of a mirror's copies.
-func copied(m router.MirrorCounts) api.Mirrored {
+// mirrored returns the results of the requests that were copied to a mirror.
+func mirrored(m router.MirrorCounts) api.Mirrored {
 	_, was, _ := m.Original.Quantiles()
 	_, is, _ := m.Copy.Quantiles()
 	return api.Mirrored{
@@ -86,8 +86,8 @@ func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }
 
-// step is the judgement of what is compared on a route, nil where nothing is.
-func (f *Figures) step(v cloud.View, h cloud.Host, path string) *api.FadeStep {
+// judgement returns the judgement of a route's cross-fade, or nil if there is none.
+func (f *Figures) judgement(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 	j, ok := f.Judge.Judge(v, h, path)
 	if !ok {
 		return nil

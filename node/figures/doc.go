@@ -1,3 +1,3 @@
-// Package figures shows people what the router counted: requests of releases and instances, and two releases of a
-// route beside each other. It counts nothing itself, and reading it changes nothing.
+// Package figures presents the router's counts: requests per release and instance, and the comparison of a route's
+// releases. It counts nothing itself, and reading has no side effects.
 package figures

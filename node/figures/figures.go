@@ -14,17 +14,17 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// Usage is what an instance uses.
+// Usage returns the resource usage of instances.
 type Usage interface {
 	Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error)
 }
 
-// Judge compares the two releases of a route.
+// Judge judges the two releases of a cross-fade.
 type Judge interface {
 	Judge(v cloud.View, host cloud.Host, path string) (leader.Judgement, bool)
 }
 
-// Config is what figures are made from.
+// Config has the sources of the figures.
 type Config struct {
 	Counted *router.Figures
 	Router  interface{ Stats() router.Stats }
@@ -35,7 +35,7 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// Figures shows what the router counted.
+// Figures presents the router's counts.
 type Figures struct {
 	Config
 	recent *recent
@@ -44,10 +44,11 @@ type Figures struct {
 // New returns the figures of a node.
 func New(cfg Config) *Figures { return &Figures{cfg, newRecent(cfg.Started)} }
 
-// Run remembers what had been counted a minute ago, and drops the figures of what no longer exists, until ctx ends.
+// Run records the counts for the last minute, and deletes the counts of releases and hosts that no longer exist,
+// until ctx ends.
 func (f *Figures) Run(ctx context.Context) error {
 	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error { return f.recent.keep(ctx, f.Counted) })
+	both.Go(func() error { return f.recent.run(ctx, f.Counted) })
 	both.Go(func() error { return f.forget(ctx) })
 	return both.Wait()
 }
@@ -64,7 +65,7 @@ func (f *Figures) Figures() (list []api.ReleaseFigures) {
 		list = append(list, api.ReleaseFigures{
 			Group: s.Release.Group, App: s.Release.App, Release: s.Release.N, Since: f.Started.UTC(), Requests: requests, Errors: errors,
 			InFlight: inFlight[s.Release], P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
-			Minute: f.recent.minute(seriesName{release: s.Release}, requests, errors, latency, f.Now()),
+			Minute: f.recent.lastMinute(seriesName{release: s.Release}, requests, errors, latency, f.Now()),
 		})
 	}
 	return list
@@ -79,11 +80,11 @@ func (f *Figures) OfInstances() map[cloud.InstanceID]handler.InstanceRequests {
 	return all
 }
 
-// forgetEvery is how often figures are dropped that nobody will ask for.
+// forgetEvery is how often forget deletes counts.
 const forgetEvery = time.Minute
 
-// forget drops the figures of releases and hosts that no longer exist, until ctx ends: what is counted is bounded
-// by what exists.
+// forget deletes the counts of releases and hosts that no longer exist, until ctx ends, so that their number is
+// limited.
 func (f *Figures) forget(ctx context.Context) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
@@ -94,7 +95,7 @@ func (f *Figures) forget(ctx context.Context) error {
 		case <-tick.C:
 		}
 		state := f.Views.View().State
-		f.Counted.Forget(func(r cloud.ReleaseRef) bool { return known(state, r) }, func(host, path string) bool {
+		f.Counted.Forget(func(r cloud.ReleaseRef) bool { return exists(state, r) }, func(host, path string) bool {
 			vhost, ok := state.VirtualHost(cloud.Host(host))
 			if ok {
 				_, ok = vhost.Route(path)
@@ -104,9 +105,9 @@ func (f *Figures) forget(ctx context.Context) error {
 	}
 }
 
-// known tells whether a release that the router counted for exists. Requests that no app or no release was found
-// for are counted too.
-func known(s *cloud.State, r cloud.ReleaseRef) bool {
+// exists reports whether the release of a count still exists. A count may also have no release or no app, for
+// requests for which none was found.
+func exists(s *cloud.State, r cloud.ReleaseRef) bool {
 	if r.App == "" {
 		return true
 	}

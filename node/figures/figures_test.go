@@ -13,7 +13,7 @@ func TestKnownFigures(t *testing.T) {
 		release cloud.ReleaseRef
 		want    bool
 	}{{cloud.ReleaseRef{}, true}, {shop.Release(0), true}, {shop.Release(2), true}, {shop.Release(1), false}, {other.Release(2), false}, {other.Release(0), false}} {
-		if got := known(s, c.release); got != c.want {
+		if got := exists(s, c.release); got != c.want {
 			t.Errorf("%s: %v", c.release, got)
 		}
 	}

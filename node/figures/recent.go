@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// pointEvery is how often is noted what has been counted, and points how many such notes are kept: the oldest
-	// is of almost a minute ago.
+	// pointEvery is how often the counts are recorded, and points how many records are kept: the oldest is almost
+	// a minute old.
 	pointEvery = 15 * time.Second
 	points     = 4
 )
 
-// recent remembers what had been counted a minute ago. Its size follows what had requests lately: a series without
-// any shares its points.
+// recent records the counts of the last minute. Its size depends on the series with recent requests: a series
+// without requests shares one point for all times.
 type recent struct {
 	mu      sync.Mutex
 	started time.Time
-	times   []time.Time // of the points, the oldest first
+	times   []time.Time // of the points, oldest first
 	series  map[seriesName][]*point
 	reached map[routeName]uint64 // requests of each route at the last point
 }
 
-// seriesName names what is counted: a release on a route, or as a whole where host is "".
+// seriesName identifies a series: a release on a route, or on all routes if host is "".
 type seriesName struct {
 	routeName
 	release cloud.ReleaseRef
@@ -37,13 +37,13 @@ type seriesName struct {
 
 type routeName struct{ host, path string }
 
-// point is what a series had counted at some time.
+// point is the counts of a series at one time.
 type point struct {
 	requests, errors, gone uint64
 	latency                []bin
 }
 
-// bin is a bucket of a histogram that is not empty.
+// bin is a non-empty bucket of a histogram.
 type bin struct {
 	index int
 	n     uint64
@@ -64,8 +64,8 @@ func pointOf(requests, errors, gone uint64, latency router.Snapshot) *point {
 	return p
 }
 
-// keep takes a point each pointEvery, until ctx ends.
-func (r *recent) keep(ctx context.Context, f *router.Figures) error {
+// run records a point every pointEvery until ctx ends.
+func (r *recent) run(ctx context.Context, f *router.Figures) error {
 	tick := time.NewTicker(pointEvery)
 	defer tick.Stop()
 	for {
@@ -73,13 +73,13 @@ func (r *recent) keep(ctx context.Context, f *router.Figures) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			r.take(f, now)
+			r.record(f, now)
 		}
 	}
 }
 
-// take takes a point.
-func (r *recent) take(f *router.Figures, now time.Time) {
+// record records a point of each series.
+func (r *recent) record(f *router.Figures, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := len(r.times)
@@ -92,7 +92,7 @@ func (r *recent) take(f *router.Figures, now time.Time) {
 	add := func(name seriesName, p *point) {
 		all := make([]*point, before, before+1)
 		old := r.series[name]
-		copy(all, old[max(0, len(old)-before):]) // as many as there are times; a new series had counted nothing then
+		copy(all, old[max(0, len(old)-before):]) // one per time; nil for times before a new series
 		next[name] = append(all, p)
 	}
 	last := func(name seriesName) *point {
@@ -131,8 +131,8 @@ func (r *recent) take(f *router.Figures, now time.Time) {
 	r.series, r.reached = next, reached
 }
 
-// minute returns what a series did in the last minute, or since the node started where that is less.
-func (r *recent) minute(name seriesName, requests, errors uint64, latency router.Snapshot, now time.Time) *api.LastMinute {
+// lastMinute returns the counts of a series in the last minute, or since the node's start if that is less.
+func (r *recent) lastMinute(name seriesName, requests, errors uint64, latency router.Snapshot, now time.Time) *api.LastMinute {
 	r.mu.Lock()
 	since, then := r.started, &point{}
 	if len(r.times) == points {
@@ -154,7 +154,7 @@ func (r *recent) minute(name seriesName, requests, errors uint64, latency router
 	return m
 }
 
-// quantile returns the milliseconds that a share q of what was counted does not exceed, to the middle of a bucket.
+// quantile returns the q-quantile in milliseconds, rounded to the middle of a bucket.
 func quantile(ends []time.Duration, counts []uint64, q float64) float64 {
 	var all uint64
 	for _, n := range counts {

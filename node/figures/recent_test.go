@@ -9,8 +9,8 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// The last minute is told apart from what was before, on a route and of a release as a whole, and what nobody asks
-// for any more fades out of it.
+// TestLastMinute checks the counts of the last minute, for a route and for a release as a whole, while requests begin
+// and end.
 func TestLastMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counted := router.NewFigures(0)
@@ -25,7 +25,7 @@ func TestLastMinute(t *testing.T) {
 		}
 		r := newRecent(time.Now())
 		stop := make(chan struct{})
-		go func() { _ = r.keep(t.Context(), counted); close(stop) }()
+		go func() { _ = r.run(t.Context(), counted); close(stop) }()
 		expect := func(what string, name seriesName, seconds float64, requests, errors uint64, p95 float64) {
 			t.Helper()
 			synctest.Wait()
@@ -37,7 +37,7 @@ func TestLastMinute(t *testing.T) {
 					all, failed, latency = one.Total.Requests, one.Total.Errors, one.Total.Latency
 				}
 			}
-			m := r.minute(name, all, failed, latency, time.Now())
+			m := r.lastMinute(name, all, failed, latency, time.Now())
 			if m.Seconds != seconds || m.Requests != requests || m.Errors != errors || m.P95 < .97*p95 || m.P95 > 1.03*p95 || m.Rate != float64(requests)/seconds {
 				t.Errorf("%s: %+v, want %d requests, %d errors and a p95 of %g ms in %g s", what, *m, requests, errors, p95, seconds)
 			}
@@ -48,14 +48,14 @@ func TestLastMinute(t *testing.T) {
 		record("shop", 100, 200, 10*time.Millisecond)
 		expect("at the begin", shop, 10, 100, 0, 10)
 		expect("at the begin", route, 10, 100, 0, 10)
-		time.Sleep(81 * time.Second) // points are of 45, 60, 75 and 90 s
+		time.Sleep(81 * time.Second) // points at 45, 60, 75 and 90 s
 		record("shop", 10, 503, 100*time.Millisecond)
 		record("blog", 7, 200, 20*time.Millisecond)
 		for _, name := range []seriesName{shop, route} {
 			expect("of late", name, 46, 10, 10, 100)
 		}
 		expect("begun of late", seriesName{release: release("blog")}, 46, 7, 0, 20)
-		time.Sleep(50 * time.Second) // points are of 90, 105, 120 and 135 s
+		time.Sleep(50 * time.Second) // points at 90, 105, 120 and 135 s
 		for _, name := range []seriesName{shop, route} {
 			expect("a little later", name, 51, 10, 10, 100)
 		}
@@ -85,6 +85,6 @@ func BenchmarkTakePoint(b *testing.B) {
 	r := newRecent(time.Now())
 	for b.Loop() {
 		counted.Record(&x)
-		r.take(counted, time.Now())
+		r.record(counted, time.Now())
 	}
 }

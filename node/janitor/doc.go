@@ -1,6 +1,6 @@
-// Package janitor frees disk space on a node: images of releases that nobody can go back to, logs and volumes of
-// apps that are deleted.
+// Package janitor frees disk space on a node: it removes images of releases that can no longer be rolled back to,
+// and logs and volumes of deleted apps.
 //
-// It goes by what is on the disk and by the state alone, so what a kill has cut off is done the next time. It
-// decides nothing about releases: the leader writes which of them have been given up.
+// It compares the disk with the state each time, so that interrupted work is done the next time. It decides nothing
+// about releases: the leader deletes them from the state.
 package janitor

@@ -16,7 +16,7 @@ type views interface {
 	Changed(ctx context.Context, old cloud.View) (cloud.View, error)
 }
 
-// stored is the state as it is in the store: a view of it may be older.
+// stored returns the state in the store; that of a view may be older.
 type stored interface {
 	State() *cloud.State
 }
@@ -31,11 +31,11 @@ type logs interface {
 }
 
 type volumes interface {
-	// Clear removes what is left of dropped volumes; later is true where some are in use still.
+	// Clear deletes dropped volumes; later is true if some are still in use.
 	Clear(inUse func(cloud.AppRef) bool) (later bool, err error)
 }
 
-// Config is what the janitor works with.
+// Config has what the janitor needs.
 type Config struct {
 	Views   views
 	Store   stored
@@ -43,7 +43,7 @@ type Config struct {
 	Logs    logs
 	LogDir  string // has a folder GROUP/APP for each app with logs
 	Volumes volumes
-	// Held returns the images that pushes need although no release names them yet.
+	// Held returns the images that running pushes need before a release has them.
 	Held func() []string
 	Log  *slog.Logger
 }
@@ -51,16 +51,16 @@ type Config struct {
 // Janitor frees disk space.
 type Janitor struct {
 	Config
-	kept map[string]bool // images that were needed when some were last removed; nil before the first time
+	kept map[string]bool // images that were needed at the last run; nil before the first
 }
 
 // New returns a janitor.
 func New(cfg Config) *Janitor { return &Janitor{Config: cfg} }
 
 const (
-	// clearEvery is how often the janitor looks although nothing has changed.
+	// clearEvery is how often the janitor runs if nothing has changed.
 	clearEvery = time.Hour
-	// clearAfter is how long after a change it looks: images that are younger than ten seconds are left alone.
+	// clearAfter is how long after a change it runs. Images younger than ten seconds are not removed.
 	clearAfter = 15 * time.Second
 )
 
@@ -85,7 +85,7 @@ func (j *Janitor) Run(ctx context.Context) error {
 		due = time.Now().Add(clearEvery)
 		later, err := j.clear(ctx, view)
 		if err != nil {
-			j.Log.Warn("cannot free all disk space that nothing needs", "err", err)
+			j.Log.Warn("cannot free all unused disk space", "err", err)
 		}
 		if later {
 			due = time.Now().Add(clearAfter)
@@ -93,7 +93,7 @@ func (j *Janitor) Run(ctx context.Context) error {
 	}
 }
 
-// clear frees what nothing needs. later is true where something must wait for what is under way.
+// clear frees unused disk space. later is true if something is still in use and must be removed later.
 func (j *Janitor) clear(ctx context.Context, v cloud.View) (later bool, err error) {
 	inUse := func(app cloud.AppRef) bool {
 		for range v.Instances.OfApp(app) {
@@ -107,9 +107,9 @@ func (j *Janitor) clear(ctx context.Context, v cloud.View) (later bool, err erro
 	return logs || volumes, errors.Join(lerr, verr, ierr)
 }
 
-// clearImages removes images if fewer are needed than the last time.
+// clearImages removes unused images, if an image that was needed the last time no longer is.
 func (j *Janitor) clearImages(ctx context.Context) error {
-	keep := j.needed()
+	keep := j.neededImages()
 	fewer := j.kept == nil
 	for digest := range j.kept {
 		fewer = fewer || !keep[digest]
@@ -123,9 +123,9 @@ func (j *Janitor) clearImages(ctx context.Context) error {
 	return nil
 }
 
-// needed returns the images that releases or pushes need. A push gives its image up after it has written its
-// release, so reading the State last misses none.
-func (j *Janitor) needed() map[string]bool {
+// neededImages returns the images that releases or pushes need. It reads the State last: a push releases its image after
+// it has written its release, so that no image is missed.
+func (j *Janitor) neededImages() map[string]bool {
 	held := j.Held()
 	needed := j.Store.State().Images()
 	for _, digest := range held {
@@ -134,12 +134,12 @@ func (j *Janitor) needed() map[string]bool {
 	return needed
 }
 
-// Prune removes all images that no release needs, and returns how many bytes that freed.
+// Prune removes all images that no release or push needs, and returns how many bytes that freed.
 func (j *Janitor) Prune(ctx context.Context) (int64, error) {
-	return j.Images.Prune(ctx, j.needed())
+	return j.Images.Prune(ctx, j.neededImages())
 }
 
-// clearLogs removes the logs of apps that are deleted, once their last instances have ended.
+// clearLogs removes the logs of deleted apps whose last instances have ended.
 func (j *Janitor) clearLogs(v cloud.View, inUse func(cloud.AppRef) bool) (later bool, err error) {
 	folders, err := filepath.Glob(filepath.Join(j.LogDir, "*", "*"))
 	for _, folder := range folders {

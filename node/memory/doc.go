@@ -1,2 +1,2 @@
-// Package memory measures the node's own memory, and gives back to the system what the node no longer uses.
+// Package memory measures the node's own memory, and returns unused memory to the system.
 package memory

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Resident returns how many bytes of the process's memory are in RAM (proc(5), statm); 0 where /proc does not tell.
+// Resident returns how many bytes of the process's memory are in RAM (proc(5), statm), or 0 if /proc can't be read.
 func Resident() int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

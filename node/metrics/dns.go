@@ -13,8 +13,8 @@ type Queries struct {
 	n [maxRcode + 1][maxType + 1]atomic.Uint64
 }
 
-// What is counted one by one: rcodes up to BADCOOKIE, and types up to CAA. All above it is counted as the last
-// rcode, and as type 0, which is none.
+// Rcodes up to BADCOOKIE and types up to CAA are counted separately. Higher rcodes count as the last one, and higher
+// types as type 0, which does not exist.
 const (
 	maxRcode = 23
 	maxType  = 257
@@ -32,7 +32,7 @@ func (q *Queries) CountAnswer(rcode int, qtype uint16) {
 
 var queries = describe("micro_dns_queries_total", "DNS answers by their code and by the type asked for.", "rcode", "type")
 
-// dnsCollector shows what the DNS server answered.
+// dnsCollector collects the counts of DNS answers.
 type dnsCollector struct{ queries *Queries }
 
 // Describe implements prometheus.Collector.

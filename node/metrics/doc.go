@@ -1,5 +1,5 @@
-// Package metrics shows what a node counts to Prometheus.
+// Package metrics exports a node's counts to Prometheus.
 //
-// Its collectors read figures that the parts keep anyway when somebody asks, so that no request and no query pays
-// for a metric. docs/operations.md lists the names, which stay.
+// Its collectors read the parts' own counts when Prometheus asks, so that metrics cost nothing per request or query.
+// docs/operations.md lists the names, which don't change.
 package metrics

@@ -11,22 +11,22 @@ import (
 )
 
 var (
-	requests = describe("micro_http_requests_total", "Requests by the release that they went to, 499 where the client went away.",
+	requests = describe("micro_http_requests_total", "Requests by release and status; 499 if the client closed the connection.",
 		"app", "release", "code", "method")
-	duration = describe("micro_http_request_duration_seconds", "Time until the head of an app's answer was there.", "app", "release")
-	mirrored = describe("micro_http_mirrored_requests_total", "Copies by the release that they went to, and how their answer was beside the original's.",
+	duration = describe("micro_http_request_duration_seconds", "Time until the head of an app's response arrived.", "app", "release")
+	mirrored = describe("micro_http_mirrored_requests_total", "Mirrored requests by release, and how their response compared with the original's.",
 		"app", "release", "result")
 	inFlight    = describe("micro_http_in_flight_requests", "Requests and upgraded connections that have not ended.", "app", "release")
-	connections = describe("micro_http_connections", "Connections of clients that are open.")
+	connections = describe("micro_http_connections", "Open connections of clients.")
 )
 
-// durationBuckets are what the router's finer buckets are summed up to.
+// durationBuckets are the exported buckets, to which the router's finer ones are added up.
 var durationBuckets = []time.Duration{
 	time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
 	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
 }
 
-// httpCollector shows what the router did. Requests that no route was found for have empty labels.
+// httpCollector collects the router's counts. Requests without a route have empty labels.
 type httpCollector struct {
 	figures *router.Figures
 	router  interface{ Stats() router.Stats }
@@ -63,7 +63,7 @@ func (c httpCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// app and release return the labels of a release, "" where there is none.
+// app and release return the labels of a release, or "" if there is none.
 func app(r cloud.ReleaseRef) string { return r.AppRef.String() }
 
 func release(r cloud.ReleaseRef) string {

@@ -8,7 +8,7 @@ import (
 
 var instances = describe("micro_instances", "Instances by phase.", "app", "release", "phase")
 
-// instanceCollector shows what runs.
+// instanceCollector counts instances by phase.
 type instanceCollector struct {
 	views interface{ View() cloud.View }
 }
@@ -16,7 +16,7 @@ type instanceCollector struct {
 // Describe implements prometheus.Collector.
 func (instanceCollector) Describe(to chan<- *prometheus.Desc) { to <- instances }
 
-// Collect implements prometheus.Collector. A release with an instance in one phase has a figure for each phase.
+// Collect implements prometheus.Collector. A release with instances has a value for every phase.
 func (c instanceCollector) Collect(to chan<- prometheus.Metric) {
 	count := map[cloud.ReleaseRef]map[cloud.InstancePhase]int{}
 	for i := range c.views.View().Instances.All() {

@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// Config is what is shown.
+// Config has the sources of the metrics.
 type Config struct {
 	Version string
 	Figures *router.Figures
@@ -21,13 +21,13 @@ type Config struct {
 	Views   interface{ View() cloud.View }
 }
 
-// Metrics gathers a node's metrics. It has a registry of its own: libraries put theirs into the default one.
+// Metrics gathers a node's metrics. It has its own registry, because libraries add metrics to the default one.
 type Metrics struct{ registry *prometheus.Registry }
 
 // New returns the metrics of a node.
 func New(cfg Config) *Metrics {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "micro_build_info", Help: "What runs; the value is always 1.",
+		Name: "micro_build_info", Help: "The running version; the value is always 1.",
 		ConstLabels: prometheus.Labels{"version": cfg.Version, "go": runtime.Version()},
 	})
 	build.Set(1)
@@ -54,7 +54,7 @@ func (m *Metrics) Write(w io.Writer) error {
 	return nil
 }
 
-// describe is what a metric is called, what it means, and which labels it has.
+// describe returns the description of a metric.
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// counted are metrics of a node that has counted a little of everything, and runs nothing.
-func counted(t *testing.T) *Metrics {
+// newMetrics returns metrics with a few counts of each kind.
+func newMetrics(t *testing.T) *Metrics {
 	t.Helper()
 	shop := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	figures, queries, snapshots := router.NewFigures(router.DefaultWarmup), &Queries{}, cloud.NewCell()
@@ -47,7 +47,7 @@ func counted(t *testing.T) *Metrics {
 
 func TestMetrics(t *testing.T) {
 	var b bytes.Buffer
-	if err := counted(t).Write(&b); err != nil {
+	if err := newMetrics(t).Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
@@ -87,10 +87,10 @@ micro_instances{app="shop",phase="exited",release="r7"} 0
 	}
 }
 
-// TestMetricsForPrometheus asks Prometheus' own tool.
+// TestMetricsForPrometheus checks the metrics with promtool.
 func TestMetricsForPrometheus(t *testing.T) {
 	var b bytes.Buffer
-	if err := counted(t).Write(&b); err != nil {
+	if err := newMetrics(t).Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")

@@ -33,11 +33,11 @@ func Holder(protocol string, addr netip.AddrPort) string {
 	return Unknown
 }
 
-// Unknown describes a holder that /proc does not name.
+// Unknown is the name of a process that /proc does not show.
 const Unknown = "another process"
 
-// socketsOn returns the inodes of sockets that share an address, in a table as in proc(5): listening ones
-// for TCP. A socket on every address shares each.
+// socketsOn returns the inodes of sockets that use an address, from a table in /proc/net (proc(5)); with listening,
+// only listening sockets. A socket on all addresses uses each address.
 func socketsOn(table string, listening bool, addr netip.AddrPort) (inodes []string) {
 	f, err := os.Open(table)
 	if err != nil {
@@ -50,15 +50,15 @@ func socketsOn(table string, listening bool, addr netip.AddrPort) (inodes []stri
 		if len(fields) < 10 || listening && fields[3] != listen {
 			continue
 		}
-		at, ok := procAddr(fields[1])
-		if ok && at.Port() == addr.Port() && (at.Addr() == addr.Addr() || at.Addr().IsUnspecified() || addr.Addr().IsUnspecified()) {
+		bound, ok := procAddr(fields[1])
+		if ok && bound.Port() == addr.Port() && (bound.Addr() == addr.Addr() || bound.Addr().IsUnspecified() || addr.Addr().IsUnspecified()) {
 			inodes = append(inodes, fields[9])
 		}
 	}
 	return slices.Compact(inodes)
 }
 
-// procAddr reads an address as proc(5) has it: words of four bytes in the machine's order, in hex.
+// procAddr parses an address in the format of proc(5): words of four bytes in the machine's byte order, in hex.
 func procAddr(s string) (netip.AddrPort, bool) {
 	ip, port, _ := strings.Cut(s, ":")
 	b, err1 := hex.DecodeString(ip)

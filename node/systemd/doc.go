@@ -1,5 +1,5 @@
-// Package systemd is all that a node has to do with the service manager that may have started it: it takes over
-// sockets, leaves them with systemd over a restart, says when it is ready, and pings the watchdog.
+// Package systemd talks to the service manager that may have started the node: it takes over sockets, stores them
+// with systemd during a restart, reports when the node is ready, and pings the watchdog.
 //
-// Where systemd did not start the node all of this does nothing, or binds addresses as anybody does.
+// If systemd did not start the node, the package does nothing, or binds addresses normally.
 package systemd

@@ -8,14 +8,14 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Notify tells systemd the node's state (sd_notify(3)). It does nothing where systemd did not start the node.
+// Notify sends the node's state to systemd (sd_notify(3)). It does nothing if systemd did not start the node.
 func Notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("cannot tell systemd", "state", state, "err", err)
+		log.Warn("cannot notify systemd", "state", state, "err", err)
 	}
 }
 
-// Watchdog pings systemd as often as it asked for, until ctx ends.
+// Watchdog pings systemd's watchdog in time until ctx ends.
 func Watchdog(ctx context.Context, log *slog.Logger) error {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {

@@ -15,32 +15,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets binds the node's addresses, or take them from who started it: systemd hands over those of a
-// socket unit, and those that the node before this one left with it (sd_listen_fds(3), sd_notify(3)). So
-// nobody is refused while the node is restarted: connections and queries wait for it in the kernel.
+// Sockets returns sockets for the node's addresses. It uses those that systemd passed to the process: sockets of a
+// socket unit, and sockets that the previous process of the node stored with systemd (sd_listen_fds(3),
+// sd_notify(3)). It binds new ones for the other addresses. So no client is refused while the node restarts:
+// connections and queries wait in the kernel.
 type Sockets struct {
 	log    *slog.Logger
 	handed map[socketName]*os.File
 }
 
-// socketName is what a socket is bound to.
+// socketName is the address of a socket.
 type socketName struct {
 	network string // tcp or udp
 	addr    netip.AddrPort
 }
 
-// String is the name that systemd knows the socket by. It may have no colon.
+// String is the socket's name in systemd, which must not contain a colon.
 func (n socketName) String() string {
 	return n.network + "-" + strings.ReplaceAll(n.addr.String(), ":", "_")
 }
 
-// Open takes over the sockets that the process was handed. It can be called once: children must not find them.
+// Open takes over the sockets that systemd passed to the process. It can be called only once, because it unsets
+// the environment variables so that child processes don't use the sockets.
 func Open(log *slog.Logger) *Sockets {
 	s := &Sockets{log: log, handed: map[socketName]*os.File{}}
 	for _, f := range activation.Files(true) {
 		name, err := nameOf(int(f.Fd()))
 		if err != nil {
-			log.Warn("a socket that was handed over is of no use", "name", f.Name(), "err", err)
+			log.Warn("cannot use a socket from systemd", "name", f.Name(), "err", err)
 			f.Close()
 			continue
 		}
@@ -52,21 +54,21 @@ func Open(log *slog.Logger) *Sockets {
 	return s
 }
 
-// nameOf finds out what a socket is bound to.
+// nameOf returns the address that a socket is bound to.
 func nameOf(fd int) (name socketName, err error) {
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
 		return name, err
 	}
-	at, err := unix.Getsockname(fd)
+	bound, err := unix.Getsockname(fd)
 	if err != nil {
 		return name, err
 	}
-	switch at := at.(type) {
+	switch bound := bound.(type) {
 	case *unix.SockaddrInet4:
-		name.addr = netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port))
+		name.addr = netip.AddrPortFrom(netip.AddrFrom4(bound.Addr), uint16(bound.Port))
 	case *unix.SockaddrInet6:
-		name.addr = netip.AddrPortFrom(netip.AddrFrom16(at.Addr), uint16(at.Port))
+		name.addr = netip.AddrPortFrom(netip.AddrFrom16(bound.Addr), uint16(bound.Port))
 	default:
 		return name, errors.New("it has no IP address")
 	}
@@ -84,7 +86,7 @@ func nameOf(fd int) (name socketName, err error) {
 // ListenTCP implements dnsd.Sockets.
 func (s *Sockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error) {
 	if f := s.take(socketName{"tcp", addr}); f != nil {
-		defer f.Close() // the listener has a descriptor of its own
+		defer f.Close() // the listener has its own descriptor
 		ln, err := net.FileListener(f)
 		if err != nil {
 			return nil, err
@@ -115,14 +117,13 @@ func (s *Sockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, 
 	return conn, err
 }
 
-// Has says whether the address was handed over for both TCP and UDP.
+// Has reports whether systemd passed sockets with the address for both TCP and UDP.
 func (s *Sockets) Has(addr netip.AddrPort) bool {
 	return s.handed[socketName{"tcp", addr}] != nil && s.handed[socketName{"udp", addr}] != nil
 }
 
-// take returns the socket that was handed over for an address, or nil. "ListenStream=80" of a socket unit
-// is [::]:80, which has IPv4 too. Others that are in the address's way, of settings that have changed, are
-// given up.
+// take returns the socket from systemd for an address, or nil. "ListenStream=80" in a socket unit is [::]:80, which
+// includes IPv4. take closes other sockets that conflict with the address, because the settings have changed.
 func (s *Sockets) take(name socketName) *os.File {
 	for _, n := range []socketName{name, {name.network, netip.AddrPortFrom(netip.IPv6Unspecified(), name.addr.Port())}} {
 		if f := s.handed[n]; f != nil && (n == name || name.addr.Addr() == netip.IPv4Unspecified()) {
@@ -133,33 +134,33 @@ func (s *Sockets) take(name socketName) *os.File {
 	for n := range s.handed {
 		if n.network == name.network && n.addr.Port() == name.addr.Port() &&
 			(n.addr.Addr().IsUnspecified() || name.addr.Addr().IsUnspecified()) {
-			s.drop(n)
+			s.closeUnused(n)
 		}
 	}
 	return nil
 }
 
-// CloseUnused closes the sockets that were handed over and that nothing has asked for.
+// CloseUnused closes the sockets from systemd that the node does not use.
 func (s *Sockets) CloseUnused() {
 	for n := range s.handed {
-		s.drop(n)
+		s.closeUnused(n)
 	}
 }
 
-func (s *Sockets) drop(n socketName) {
-	s.log.Warn("a socket that was handed over is not used: no setting has its address", "address", n.addr.String(), "network", n.network)
+func (s *Sockets) closeUnused(n socketName) {
+	s.log.Warn("closing an unused socket from systemd: no setting has its address", "address", n.addr.String(), "network", n.network)
 	s.handed[n].Close()
 	delete(s.handed, n)
 	if err := tellManager("FDSTOREREMOVE=1\nFDNAME=" + n.String()); err != nil {
-		s.log.Warn("cannot take a socket back from systemd", "err", err)
+		s.log.Warn("cannot remove a socket from systemd's store", "err", err)
 		return
 	}
 	if err := awaitManager(); err != nil {
-		s.log.Warn("systemd does not say whether it has let go of a socket", "err", err)
+		s.log.Warn("systemd did not confirm that it removed a socket", "err", err)
 	}
 }
 
-// keep leaves a socket with systemd too, for the next start; nothing where systemd did not start the node.
+// keep stores a socket with systemd for the next start. It does nothing if systemd did not start the node.
 func (s *Sockets) keep(c syscall.Conn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -178,7 +179,7 @@ func (s *Sockets) keep(c syscall.Conn) {
 	}
 }
 
-// tellManager sends systemd a message with descriptors (sd_notify(3)).
+// tellManager sends a message with descriptors to systemd (sd_notify(3)).
 func tellManager(state string, fds ...int) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -196,11 +197,11 @@ func tellManager(state string, fds ...int) error {
 	return unix.Sendmsg(fd, []byte(state), rights, &unix.SockaddrUnix{Name: path}, unix.MSG_NOSIGNAL)
 }
 
-// managerLimit is how long systemd may take to read what it was told.
+// managerLimit is how long systemd may take to process a message.
 const managerLimit = 2 * time.Second
 
-// awaitManager returns when systemd has read all that it was told before: it then closes the descriptor
-// that comes with BARRIER=1.
+// awaitManager returns when systemd has processed all earlier messages: it then closes the descriptor that was
+// sent with BARRIER=1.
 func awaitManager() error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil

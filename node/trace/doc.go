@@ -1,3 +1,3 @@
-// Package trace finds out what would become of a request, without sending it: what its host's name leads to, and
-// what the router has for it (micro explain).
+// Package trace finds out where a request would go, without sending it: what its host name resolves to, and which
+// route and instances the router has for it (micro explain).
 package trace

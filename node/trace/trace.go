@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/router"
 )
 
-// Tracer asks the parts of a node.
+// Tracer traces requests through the parts of a node.
 type Tracer struct {
 	DNS       *dnsd.Server
 	Router    *router.Router
@@ -23,7 +23,7 @@ type Tracer struct {
 func (t Tracer) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
 	asked := t.DNS.Inspect(v.From, v.Host)
 	s := handler.Trace{
-		Client: asked.Class.String(), Local: t.Addresses.IsLocal(v.From), Own: addresses.OfMachine(),
+		Client: asked.Class.String(), Local: t.Addresses.IsLocal(v.From), Own: addresses.MachineAddrs(),
 		Name:     handler.Naming{Ours: asked.Ours, Code: asked.Rcode, Addrs: asked.Addrs},
 		Internal: t.routing(true, v), Public: t.routing(false, v),
 	}
@@ -34,7 +34,7 @@ func (t Tracer) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
 	return s
 }
 
-// resolve asks this machine's own resolver.
+// resolve resolves a host name with this machine's own resolver.
 func resolve(ctx context.Context, host string) (found handler.Naming) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -45,7 +45,7 @@ func resolve(ctx context.Context, host string) (found handler.Naming) {
 	var failed *net.DNSError
 	switch {
 	case errors.As(err, &failed):
-		found.Code = failed.Err // without the server's address, which is nobody's business here
+		found.Code = failed.Err // without the address of the machine's DNS server, which clients need not know
 	case err != nil:
 		found.Code = err.Error()
 	}

@@ -1,2 +1,2 @@
-// Package volumes keeps the folders of apps' volumes on a node.
+// Package volumes manages the folders of apps' volumes on a node.
 package volumes

@@ -11,17 +11,16 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Volumes are the volumes of all apps on a node.
+// Volumes manages the volumes of all apps on a node.
 type Volumes struct {
-	Dir string // GROUP/APP/NAME below it
+	Dir string // a volume's folder is GROUP/APP/NAME below it
 }
 
-// Folder returns the folder of an app's volume, and makes it where it is missing. On the disk its files have
-// the numbers of users that they have inside: a container's mount of it maps them to its group's range.
-// So the folders above it are root's alone, and a new one is open to every user inside, whichever the image
-// runs as.
+// Folder returns the folder of an app's volume, and creates it if it is missing. Files on disk have the user IDs
+// that they have inside the container: the container's mount maps them to its group's range. So the folders above
+// are accessible to root only. A new volume is writable for every user inside, because the image may run as any.
 func (v Volumes) Folder(app cloud.AppRef, volume cloud.Volume) (string, error) {
-	dir := filepath.Join(v.of(app), volume.Name)
+	dir := filepath.Join(v.appFolder(app), volume.Name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -31,7 +30,7 @@ func (v Volumes) Folder(app cloud.AppRef, volume cloud.Volume) (string, error) {
 	return dir, nil
 }
 
-// makeFolder lets the folder appear as it is to be, or not at all.
+// makeFolder creates a folder with its mode atomically.
 func makeFolder(dir string) error {
 	above := filepath.Dir(dir)
 	if err := os.MkdirAll(above, 0o700); err != nil {
@@ -42,36 +41,36 @@ func makeFolder(dir string) error {
 		return err
 	}
 	err = errors.Join(os.Chmod(made, 0o777), os.Rename(made, dir))
-	if errors.Is(err, os.ErrExist) { // another instance was faster
+	if errors.Is(err, os.ErrExist) { // another instance has just created it
 		err = os.Remove(made)
 	}
 	return err
 }
 
-func (v Volumes) of(app cloud.AppRef) string {
+func (v Volumes) appFolder(app cloud.AppRef) string {
 	return filepath.Join(v.Dir, string(app.Group), string(app.App))
 }
 
-// dropped is what the name of a folder begins with whose volumes are to go. Behind it and a dash comes
-// the app: they stay until its last instance has ended.
-const dropped = ".dropped-"
+// droppedPrefix marks a folder whose volumes are to be deleted when the app's last instance has ended. The name has
+// a random text, a dash and the app after it.
+const droppedPrefix = ".dropped-"
 
-// Drop gives up an app's volumes: from now on its volumes are new ones. Clear removes the old ones.
+// Drop marks an app's volumes for deletion by Clear. From now on the app gets new volumes.
 func (v Volumes) Drop(app cloud.AppRef) error {
-	of := v.of(app)
-	err := os.Rename(of, filepath.Join(filepath.Dir(of), dropped+rand.Text()+"-"+string(app.App)))
+	of := v.appFolder(app)
+	err := os.Rename(of, filepath.Join(filepath.Dir(of), droppedPrefix+rand.Text()+"-"+string(app.App)))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the volumes of app %s: %w", app, err)
 	}
 	return nil
 }
 
-// Clear removes dropped volumes that nobody uses any more. inUse says whether instances of an app are there, be
-// they on their way to their end. later is true where some are left.
+// Clear deletes dropped volumes that are no longer used. inUse reports whether an app has instances, also stopping
+// ones. later is true if some volumes are still in use.
 func (v Volumes) Clear(inUse func(cloud.AppRef) bool) (later bool, err error) {
-	folders, err := filepath.Glob(filepath.Join(v.Dir, "*", dropped+"*"))
+	folders, err := filepath.Glob(filepath.Join(v.Dir, "*", droppedPrefix+"*"))
 	for _, folder := range folders {
-		_, name, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), dropped), "-")
+		_, name, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), droppedPrefix), "-")
 		if inUse(cloud.AppRef{Group: cloud.GroupName(filepath.Base(filepath.Dir(folder))), App: cloud.AppName(name)}) {
 			later = true
 			continue
