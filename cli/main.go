@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,8 @@ type command struct {
 	System
 	// child is the command line behind "--".
 	child []string
+	// lines reads standard input by lines, once a password was read from it.
+	lines *bufio.Reader
 	// width is how many columns the terminal has on which Stdout, which is none, is drawn; 0 for no such.
 	width int
 }

@@ -35,13 +35,13 @@ func virtualHostKey(h Host) Key { return Key("hosts/" + string(h)) }
 // with it.
 func (s *VirtualHost) touch(t *touched) {
 	t.hosts[s.Host] = true
-	for app := range s.apps() {
+	for app := range s.Apps() {
 		t.named[app] = true
 	}
 }
 
 func (s *VirtualHost) indexes() (prefixes []string) {
-	for app := range s.apps() {
+	for app := range s.Apps() {
 		prefixes = append(prefixes, targetIndex(app))
 	}
 	return prefixes
@@ -50,8 +50,8 @@ func (s *VirtualHost) indexes() (prefixes []string) {
 // targetIndex finds the virtual hosts that have a route to an app.
 func targetIndex(r AppRef) string { return "target/" + string(r.Group) + "/" + string(r.App) + "/" }
 
-// apps yields every app that a route of the host leads to, mirrors and cross-fades too.
-func (s *VirtualHost) apps() iter.Seq[AppRef] {
+// Apps yields every app that a route of the host leads to, mirrors and cross-fades too.
+func (s *VirtualHost) Apps() iter.Seq[AppRef] {
 	return func(yield func(AppRef) bool) {
 		for _, r := range s.Routes {
 			for _, t := range r.Targets {

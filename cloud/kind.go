@@ -23,12 +23,17 @@ var kinds = map[string]func() Object{
 	"authorities": func() Object { return new(Authority) },
 	"apps":        func() Object { return new(App) },
 	"assignments": func() Object { return new(Assignment) },
+	"counters":    func() Object { return new(Counter) },
+	"grants":      func() Object { return new(Grant) },
 	"groups":      func() Object { return new(Group) },
 	"homes":       func() Object { return new(Home) },
 	"hosts":       func() Object { return new(VirtualHost) },
 	"nodes":       func() Object { return new(Node) },
+	"quotas":      func() Object { return new(Quota) },
 	"releases":    func() Object { return new(Release) },
 	"settings":    func() Object { return new(Settings) },
+	"tokens":      func() Object { return new(Token) },
+	"users":       func() Object { return new(User) },
 }
 
 // Kind is the first part of the key, which says what is kept there: "apps".

@@ -1,6 +1,9 @@
 package cloud
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Permission is a kind of thing that an actor may do.
 type Permission string
@@ -44,6 +47,8 @@ type Scope struct {
 	Release int
 	// Host is a mapped host, or one to be mapped.
 	Host Host
+	// Staged says that nothing but a release which is reached at its own address alone is made or changed.
+	Staged bool
 }
 
 // String names the narrowest part of the scope.
@@ -61,13 +66,39 @@ func (c Scope) String() string {
 
 // May reports, as an error of code Denied, that an actor has no role that is enough for a permission in a
 // scope. What serves the public, or a group's people, needs more than what is staged: a tester may operate
-// staged releases alone, and where a public host leads is for a releaser to change.
+// staged releases alone, and what the public reaches is for a releaser to change. A group that the actor has
+// no role in is NotFound: nobody learns which groups there are.
 func (s *State) May(by Actor, p Permission, in Scope) error {
 	least, why := s.leastRole(p, in)
-	if by.Role.Allows(least) {
+	return s.may(by, p, in, least, why)
+}
+
+// MayAtLeast reports what May would in the most harmless scope that in may turn out to be, once more is known
+// of a request.
+func (s *State) MayAtLeast(by Actor, p Permission, in Scope) error {
+	return s.may(by, p, in, p.LeastRole(), "")
+}
+
+func (s *State) may(by Actor, p Permission, in Scope, least Role, why string) error {
+	role := s.RoleIn(by, in.Group)
+	if in.Group != "" && ranks[role] == 0 {
+		return noGroup(in.Group)
+	}
+	if err := s.mayByToken(by, p, in); err != nil {
+		return err
+	}
+	if role.Allows(least) {
 		return nil
 	}
 	return Errorf(Denied, "%s is not allowed to %s: it needs the role %s%s", by.Name, p.describe(in), least, why)
+}
+
+// MayAnywhere reports, as May does, that an actor has no role at all.
+func (s *State) MayAnywhere(by Actor) error {
+	if ranks[s.HighestRole(by)] > 0 {
+		return nil
+	}
+	return Errorf(Denied, "%s has no role here", by.Name).WithHint("ask an admin: micro role grant developer %s", by.Name)
 }
 
 // leastRole is the role that a permission needs in a scope, and why where that is more than LeastRole.
@@ -77,6 +108,8 @@ func (s *State) leastRole(p Permission, in Scope) (least Role, why string) {
 		if rel, ok := s.Release(ReleaseRef{AppRef{in.Group, in.App}, in.Release}); !ok || !s.staged(rel) {
 			return RoleDeveloper, ", as it is not a staged release"
 		}
+	case p == MayDeploy && in.App != "" && !in.Staged && s.facesPublic(ReleaseRef{AppRef{in.Group, in.App}, in.Release}):
+		return RoleReleaser, ", as a public host leads to it"
 	case p == MayRoute && in.Host != "":
 		if vhost, ok := s.VirtualHost(in.Host); ok && vhost.Exposure == ExposedPublic {
 			return RoleReleaser, ", as the host is public"
@@ -89,6 +122,32 @@ func (s *State) leastRole(p Permission, in Scope) (least Role, why string) {
 func (s *State) staged(r *Release) bool {
 	app, ok := s.App(r.AppRef)
 	return ok && r.Staged && app.Current != r.N && !app.switchesTo(r.N) && !s.routed(r.ReleaseRef)
+}
+
+// facesPublic reports whether a public host leads to a release, or is about to; with N 0, to any of the app's.
+func (s *State) facesPublic(r ReleaseRef) bool {
+	app, ok := s.App(r.AppRef)
+	if !ok {
+		return false
+	}
+	current := r.N == 0 || r.N == app.Current || app.switchesTo(r.N)
+	for vhost := range s.HostsOf(r.AppRef) {
+		if vhost.Exposure != ExposedPublic {
+			continue
+		}
+		for _, route := range vhost.Routes {
+			if route.routesTo(r) || current && route.routesTo(r.AppRef.Release(0)) || r.N == 0 && route.names(r.AppRef) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// names reports whether the route leads to any release of an app.
+func (r Route) names(app AppRef) bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool { return t.AppRef == app }) ||
+		r.Crossfade != nil && (r.Crossfade.To.AppRef == app || r.Crossfade.From.AppRef == app)
 }
 
 func (p Permission) describe(in Scope) string {

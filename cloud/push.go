@@ -69,7 +69,7 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 		return nil, ReleaseRef{}, err
 	}
 	rel.Push = p.ID
-	return changes, rel.ReleaseRef, nil
+	return changes, rel.ReleaseRef, s.CheckQuota(changes)
 }
 
 // CheckPush reports what keeps a push from being accepted, as far as that is known without an image.
@@ -82,8 +82,8 @@ func (s *State) checkNewApp(r AppRef) error {
 	if err := r.App.Validate(); err != nil {
 		return err
 	}
-	if _, ok := s.Group(r.Group); !ok {
-		return Errorf(NotFound, "no group %q", r.Group).WithCommand("micro apps")
+	if _, err := s.MustGroup(r.Group); err != nil {
+		return err
 	}
 	if r.Group == DefaultGroup {
 		if _, ok := s.Group(GroupName(r.App)); ok && GroupName(r.App) != DefaultGroup {

@@ -156,9 +156,14 @@ func (s *State) HostsOf(r AppRef) iter.Seq[*VirtualHost] {
 func (s *State) MustApp(r AppRef) (*App, error) {
 	app, ok := s.App(r)
 	if !ok {
-		return nil, Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithCommand("micro apps")
+		return nil, noApp(r)
 	}
 	return app, nil
+}
+
+// noApp is also what is said of an app that the caller may not see.
+func noApp(r AppRef) error {
+	return Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithCommand("micro apps")
 }
 
 // MustRelease returns an app and its release, the current one for N 0, or an error that a person can use.

@@ -185,7 +185,7 @@ func reached(v View, h Host) string {
 			all = append(all, rel, v.Pool(rel.ReleaseRef))
 		}
 	}
-	for ref := range vhost.apps() {
+	for ref := range vhost.Apps() {
 		if app, ok := v.State.App(ref); ok {
 			all = append(all, v.Serving(app))
 		}

@@ -39,12 +39,14 @@ type Node struct {
 	Registries Registries
 	// AdminGroup is the system group whose members may do everything in micro that root may.
 	AdminGroup string
-	Subnet     netip.Prefix
+	// AdminRole is what the members of AdminGroup may do in the whole cloud: admin by default.
+	AdminRole cloud.Role
+	Subnet    netip.Prefix
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "admin-group", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "containerd"}
 }
@@ -188,6 +190,9 @@ func (n *Node) set(key string, values []string) error {
 			return cloud.Errorf(cloud.Invalid, "invalid group %q", last)
 		}
 		n.AdminGroup = one
+	case "admin-role":
+		n.AdminRole = cloud.Role(one)
+		return n.AdminRole.Validate()
 	case "log-limit":
 		return setSize(&n.Limits.Logs, key, one, 1<<20)
 	case "audit-lines":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/protoduction/micro/access"
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud/source"
 	"github.com/protoduction/micro/deploy"
@@ -45,12 +46,12 @@ func (n *Node) openServices(context.Context) (err error) {
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: n.local,
-		Passes: passes{n.secret}, Volumes: n.volumes, Status: n.status,
+		Passes: passes{n.secret}, Volumes: n.volumes, Passwords: access.NewPasswords(), Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
 		Disk: diskSpace{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
 	})
 	if err != nil {
 		return err

@@ -34,11 +34,14 @@ func (in ReleaseInput) ref() (cloud.ReleaseRef, error) {
 	return in.AppInput.ref().Release(n), err
 }
 
+type newAppInput struct {
+	GroupInput
+	Body api.NewApp
+}
+
 func mustGroup(s *cloud.State, g cloud.GroupName) error {
-	if _, ok := s.Group(g); !ok {
-		return cloud.Errorf(cloud.NotFound, "no group %q", g).WithHint("the group that is always there is %q", cloud.DefaultGroup)
-	}
-	return nil
+	_, err := s.MustGroup(g)
+	return err
 }
 
 func (h *Handler) serveApps() {
@@ -52,13 +55,12 @@ func (h *Handler) serveApps() {
 				return api.List[api.App]{}, err
 			}
 			key := func(a *cloud.App) string { return string(a.App) }
-			return page(v.State.Apps(in.Group), in.Paging, key, func(a *cloud.App) api.App { return h.app(v, a) }), nil
+			sees := h.sees(ctx)
+			visible := filter(v.State.Apps(in.Group), func(a *cloud.App) bool { return sees(a.AppRef) })
+			return page(visible, in.Paging, key, func(a *cloud.App) api.App { return h.app(v, a) }), nil
 		})
 	get(h, operation("create-app", "POST /v1/groups/{group}/apps", "Make an app without a release, to set its environment and map hosts before the first push"),
-		func(ctx context.Context, in *struct {
-			GroupInput
-			Body api.NewApp
-		}) (api.Changed, error) {
+		func(ctx context.Context, in *newAppInput) (api.Changed, error) {
 			app, at, n := cloud.AppRef{Group: in.Group, App: in.Body.Name}, h.stamp(ctx), 0
 			return h.update(ctx, "create", app.String(), &n, func(s *cloud.State) ([]cloud.Change, error) { return s.Create(app, at) })
 		})

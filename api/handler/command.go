@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,6 +49,10 @@ func (h *Handler) serveCommands() {
 		func(ctx context.Context, app cloud.AppRef, c api.Command) (start, string, error) {
 			i, err := pick(h.view(ctx), app, c)
 			if err != nil {
+				return nil, "", err
+			}
+			// The instance may be named, and be of another release than the request says.
+			if err := h.require(ctx, cloud.MayOperate, scopeOf(i.ReleaseRef)[0]); err != nil {
 				return nil, "", err
 			}
 			return func(ctx context.Context, rc runtime.Command) (int, error) { return h.Commands.Exec(ctx, i.ID, rc) }, i.String(), nil
@@ -149,8 +152,8 @@ func (h *Handler) talk(ctx context.Context, q *request, c api.Command, do start)
 		err = nil
 	}
 	if err != nil {
-		if errors.Is(context.Cause(ctx), errStopping) {
-			err = errStopping
+		if why := ended(ctx); why != nil {
+			err = why
 		}
 		if problem, merr := json.Marshal(h.problem(context.WithValue(context.Background(), requestKey{}, q), err)); merr == nil {
 			_ = out.Write(api.FrameError, problem)

@@ -31,8 +31,44 @@ func (h *Handler) serveExplain() {
 			if err != nil {
 				return api.Explanation{}, err
 			}
-			return explain(h.view(ctx), h.Domain, probe, h.Inspector.Inspect(ctx, probe)), nil
+			v, trace := h.view(ctx), h.Inspector.Inspect(ctx, probe)
+			if !h.seesHost(ctx, v.State, trace) {
+				trace = trace.without(h.Domain.Contains(cloud.Host(probe.Host)))
+			}
+			return explain(v, h.Domain, probe, trace), nil
 		})
+}
+
+// seesHost reports whether the caller may see what a trace has found: a host of a group that it may read.
+func (h *Handler) seesHost(ctx context.Context, s *cloud.State, t Trace) bool {
+	sees := h.sees(ctx)
+	for _, r := range []Routing{t.Internal, t.Public} {
+		host := cloud.Host(r.Host)
+		if vhost, ok := s.VirtualHost(host); ok && !(route{vhost: vhost}).seenBy(sees) {
+			return false
+		}
+		if vhost, ok := s.VirtualHost(host); ok && s.May(requestOf(ctx).actor, cloud.MayRead, cloud.Scope{Group: vhost.Group}) != nil {
+			return false
+		}
+		if ref, ok := s.OwnerOf(host); ok && !sees(ref.AppRef) {
+			return false
+		}
+		for _, share := range r.Shares {
+			if !sees(share.AppRef) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// without is the trace of a host that is not there.
+func (t Trace) without(ours bool) Trace {
+	t.Internal, t.Public = Routing{}, Routing{}
+	if t.Name.Ours || ours {
+		t.Name = Naming{Ours: ours, Code: "NXDOMAIN"}
+	}
+	return t
 }
 
 // way is an explanation being written.

@@ -60,11 +60,7 @@ func (h *Handler) serveFades() {
 		return s.AbortCrossfade(h, path, "ended by "+at.By, at)
 	})
 	get(h, operation("compare", "GET /v1/groups/{group}/compare", "Show what the releases of a route did at the same time"),
-		func(ctx context.Context, in *struct {
-			GroupInput
-			Host string `query:"host" required:"true" maxLength:"254"`
-			Path string `query:"path" maxLength:"2048"`
-		}) (api.Comparison, error) {
+		func(ctx context.Context, in *routeInput) (api.Comparison, error) {
 			host, path, err := readRoute(in.Host, in.Path)
 			if err == nil {
 				err = owned(h.view(ctx).State, in.Group, host)
@@ -76,15 +72,18 @@ func (h *Handler) serveFades() {
 		})
 }
 
+type routeInput struct {
+	GroupInput
+	Host string `query:"host" required:"true" maxLength:"254"`
+	Path string `query:"path" maxLength:"2048" doc:"Missing: /"`
+}
+
 // longestPass is how long a pass may be good for.
 const longestPass = 30 * 24 * time.Hour
 
 func (h *Handler) servePasses() {
 	get(h, operation("pass", "POST /v1/groups/{group}/routes/pass", "Make a pass, which lets a public client choose a release of a host"),
-		func(ctx context.Context, in *struct {
-			GroupInput
-			Body api.PassRequest
-		}) (api.Pass, error) {
+		func(ctx context.Context, in *hostInput[api.PassRequest]) (api.Pass, error) {
 			s := h.view(ctx).State
 			host, _, err := readRoute(in.Body.Host, "")
 			if err == nil {

@@ -98,6 +98,17 @@ func (f *fakes) Authority(context.Context) (*cloud.Authority, error) {
 	return &cloud.Authority{Domain: "micro.test", Certificate: []byte("certificate")}, nil
 }
 
+type fakePasswords struct{}
+
+func (fakePasswords) Hash(password string) (string, error) { return "hash of " + password, nil }
+
+func (p fakePasswords) Verify(u *cloud.User, password string) error {
+	if u == nil || u.Password != "hash of "+password {
+		return cloud.Errorf(cloud.Denied, "the password is wrong")
+	}
+	return nil
+}
+
 func (f *fakes) Drop(cloud.AppRef) error { return nil }
 
 func (f *fakes) Inspect(context.Context, Probe) Trace { return f.trace }
@@ -135,7 +146,7 @@ func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
 		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Certificates: f,
-		Volumes: f, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
+		Volumes: f, Passwords: fakePasswords{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Config is what a Handler needs. All of it is required but AdminGroup and Now. Each interface is declared
+// Config is what a Handler needs. All of it is required but AdminGroup, AdminRole and Now. Each interface is declared
 // in the file that uses it.
 type Config struct {
 	Store Store
@@ -41,6 +41,7 @@ type Config struct {
 	Compare   Comparer
 	Passes    Passes
 	Volumes   Volumes
+	Passwords Passwords
 
 	Certificates Certificates
 
@@ -56,8 +57,10 @@ type Config struct {
 	Version api.Version
 	// AdminGroup is the system's group whose members may do everything that root may: "micro" by default.
 	AdminGroup string
-	Log        *slog.Logger
-	Now        func() time.Time
+	// AdminRole is what members of AdminGroup may do in the whole cloud: admin by default.
+	AdminRole cloud.Role
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Store is the durable truth.
@@ -79,7 +82,7 @@ func (c Config) validate() error {
 	fields := reflect.ValueOf(c)
 	for i := range fields.NumField() {
 		switch name := fields.Type().Field(i).Name; {
-		case name == "AdminGroup", name == "Now", name == "Version":
+		case name == "AdminGroup", name == "AdminRole", name == "Now", name == "Version":
 		case fields.Field(i).IsZero():
 			errs = append(errs, fmt.Errorf("the API's %s is not configured", name))
 		}
@@ -109,6 +112,7 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	c.AdminGroup = cmp.Or(c.AdminGroup, "micro")
+	c.AdminRole = cmp.Or(c.AdminRole, cloud.RoleAdmin)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -128,6 +132,7 @@ func New(c Config) (*Handler, error) {
 	h.servePushes()
 	h.serveCommands()
 	h.serveImages()
+	h.serveAccess()
 	h.serveOpenAPI()
 	for op := range policy {
 		if !h.used[op] {

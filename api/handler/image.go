@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -27,11 +28,16 @@ func (h *Handler) serveImages() {
 				return api.List[api.Image]{}, err
 			}
 			slices.SortFunc(images, func(a, b runtime.Image) int { return strings.Compare(imageKey(a), imageKey(b)) })
+			state, sees := h.Store.State(), h.sees(ctx)
 			used := map[string][]string{}
-			for rel := range h.Store.State().AllReleases() {
-				used[rel.Spec.Image.Digest] = append(used[rel.Spec.Image.Digest], rel.ReleaseRef.String())
+			for rel := range state.AllReleases() {
+				if sees(rel.AppRef) {
+					used[rel.Spec.Image.Digest] = append(used[rel.Spec.Image.Digest], rel.ReleaseRef.String())
+				}
 			}
-			return page(slices.Values(images), *in, imageKey, func(i runtime.Image) api.Image { return image(i, used[i.Digest]) }), nil
+			all := state.May(requestOf(ctx).actor, cloud.MayRead, cloud.Scope{}) == nil
+			visible := filter(slices.Values(images), func(i runtime.Image) bool { return all || len(used[i.Digest]) > 0 })
+			return page(visible, *in, imageKey, func(i runtime.Image) api.Image { return image(i, used[i.Digest]) }), nil
 		})
 	get(h, upload(operation("load-image", "POST /v1/images", "Keep an archive's image under its own names, for FROM lines"), "An OCI layout or docker archive, plain or compressed"),
 		func(ctx context.Context, _ *nothing) (api.Image, error) {

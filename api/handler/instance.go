@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 
@@ -47,7 +48,7 @@ func (h *Handler) serveInstances() {
 			if err := mustGroup(v.State, in.Group); err != nil {
 				return api.List[api.Instance]{}, err
 			}
-			apps := v.State.Apps(in.Group)
+			var apps iter.Seq[*cloud.App] = v.State.Apps(in.Group)
 			if in.App != "" {
 				app, err := v.State.MustApp(cloud.AppRef{Group: in.Group, App: in.App})
 				if err != nil {
@@ -58,6 +59,8 @@ func (h *Handler) serveInstances() {
 				}
 				apps = slices.Values([]*cloud.App{app})
 			}
+			sees := h.sees(ctx)
+			apps = filter(apps, func(a *cloud.App) bool { return sees(a.AppRef) })
 			list := page(in.places(v, apps), in.Paging, place.key, place.show)
 			if in.Stats {
 				h.addStats(ctx, list.Items)
@@ -72,8 +75,9 @@ func (h *Handler) serveInstances() {
 			if err := mustGroup(h.Store.State(), in.Group); err != nil {
 				return api.List[api.ReleaseFigures]{}, err
 			}
+			sees := h.sees(ctx)
 			return whole(slices.DeleteFunc(h.Requests.Figures(), func(f api.ReleaseFigures) bool {
-				return f.Group != in.Group || in.App != "" && f.App != in.App
+				return f.Group != in.Group || in.App != "" && f.App != in.App || !sees(cloud.AppRef{Group: f.Group, App: f.App})
 			})), nil
 		})
 }
@@ -126,7 +130,7 @@ func (p place) key() string {
 }
 
 // places yields all that runs or is to run of the apps, in the order of their keys.
-func (in *instancesInput) places(v cloud.View, apps func(func(*cloud.App) bool)) func(func(place) bool) {
+func (in *instancesInput) places(v cloud.View, apps iter.Seq[*cloud.App]) iter.Seq[place] {
 	return func(yield func(place) bool) {
 		for app := range apps {
 			for rel := range v.State.Releases(app.AppRef) {

@@ -13,11 +13,7 @@ func (h *Handler) serveLimits() {
 			return whole(limitsOf(h.view(ctx).State.Settings().Limits, nil)), nil
 		})
 	get(h, operation("route-limits", "GET /v1/groups/{group}/routes/limits", "List the limits of a route"),
-		func(ctx context.Context, in *struct {
-			GroupInput
-			Host string `query:"host" required:"true" maxLength:"254"`
-			Path string `query:"path" maxLength:"2048" doc:"Missing: /"`
-		}) (api.List[api.Limit], error) {
+		func(ctx context.Context, in *routeInput) (api.List[api.Limit], error) {
 			var none api.List[api.Limit]
 			s := h.view(ctx).State
 			host, path, err := readRoute(in.Host, in.Path)

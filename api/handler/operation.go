@@ -37,7 +37,15 @@ func serve[I, O any](h *Handler, op huma.Operation, f func(context.Context, *I) 
 	if r.read == 0 {
 		op.BodyReadTimeout = bodyTimeout
 	}
-	op.Extensions = map[string]any{"x-micro-permission": r.needs, "x-micro-role": r.needs.LeastRole()}
+	if r.in == "" {
+		h.faults = append(h.faults, fmt.Errorf("the policy does not say what the operation %q is about", op.OperationID))
+		return
+	}
+	if _, ok := any(new(I)).(scoped); !ok && r.in.narrow() {
+		h.faults = append(h.faults, fmt.Errorf("the operation %q is about a %s, and its input does not say which", op.OperationID, r.in))
+		return
+	}
+	op.Extensions = map[string]any{"x-micro-permission": r.needs, "x-micro-scope": r.in, "x-micro-role": r.needs.LeastRole()}
 	op.Middlewares = huma.Middlewares{h.guard(r)}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
@@ -49,7 +57,14 @@ func serve[I, O any](h *Handler, op huma.Operation, f func(context.Context, *I) 
 		},
 	}
 	huma.Register(h.api, op, func(ctx context.Context, in *I) (*O, error) {
-		requestOf(ctx).noDeadline()
+		q := requestOf(ctx)
+		q.noDeadline()
+		state := h.Store.State()
+		q.need(needsOf(r, in, state)...)
+		if err := q.check(state); err != nil {
+			h.refused(q, op.OperationID, err)
+			return nil, h.failure(ctx, err)
+		}
 		out, err := f(ctx, in)
 		if err != nil {
 			return nil, h.failure(ctx, err)
@@ -66,11 +81,17 @@ func get[I, T any](h *Handler, op huma.Operation, f func(context.Context, *I) (T
 	})
 }
 
-// guard lets through whom the rule allows, once the node is ready.
+// guard lets through whom the rule may allow, once the node is ready. What a request is about shows when it is
+// decoded; whom it may not be for in any case is refused before its body is read.
 func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		q := requestOf(hc.Context())
-		if err := h.Store.State().May(q.actor, r.needs, cloud.Scope{Group: cloud.GroupName(hc.Param("group"))}); err != nil {
+		q.in = r.in
+		if err := h.allow(q, r, hc); err != nil {
+			h.refused(q, hc.Operation().OperationID, err)
+			if r.read == uploadTimeout {
+				q.uploadOf() // a client that sends on must still hear why it is refused
+			}
 			h.refuse(q, err)
 			return
 		}
@@ -80,6 +101,38 @@ func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 		}
 		next(tabled{hc})
 	}
+}
+
+// allow reports what is known to keep a caller from an operation before its input is decoded.
+func (h *Handler) allow(q *request, r rule, hc huma.Context) error {
+	s := h.Store.State()
+	switch r.in {
+	case byAnyone:
+		return nil
+	case anywhere, ofOwn:
+		return q.check(s)
+	case inCloud:
+		q.need(need{r.needs, cloud.Scope{}})
+		return q.check(s)
+	case ofPush:
+		if err := q.check(s); err != nil {
+			return err
+		}
+		return h.allowPush(q, r.needs, hc.Param("id"))
+	case inGroup, inApp, inRelease, inHost:
+		if err := q.check(s); err != nil {
+			return err
+		}
+		scope := cloud.Scope{Group: cloud.GroupName(hc.Param("group")), App: cloud.AppName(hc.Param("app"))}
+		if err := s.May(q.actor, cloud.MayRead, scope); err != nil || scope.Group == "" {
+			return err
+		}
+		if hc.Param("app") == "" {
+			return nil // a token for one app may be shown for it
+		}
+		return s.MayAtLeast(q.actor, r.needs, scope)
+	}
+	return cloud.Errorf(cloud.Denied, "unknown area %q", r.in)
 }
 
 // tabled answers with none but the statuses that codes stand for: huma has more.

@@ -31,6 +31,17 @@ func page[S, T any](seq iter.Seq[S], p Paging, key func(S) string, convert func(
 	return list
 }
 
+// filter yields what keep keeps of seq.
+func filter[T any](seq iter.Seq[T], keep func(T) bool) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for v := range seq {
+			if keep(v) && !yield(v) {
+				return
+			}
+		}
+	}
+}
+
 // whole is a list that is short by nature.
 func whole[T any](items []T) api.List[T] {
 	if items == nil {

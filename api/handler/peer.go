@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/http"
 	"os/user"
-	"slices"
 	"strconv"
 	"unsafe"
 
@@ -77,27 +77,38 @@ func peerGroups(fd int) ([]uint32, error) {
 	}
 }
 
-// actor says who asks: on a unix socket root and the members of the admin group are admins.
-func (h *Handler) actor(ctx context.Context) (cloud.Actor, error) {
-	p, ok := ctx.Value(peerKey{}).(peer)
+// actor says who asks. On a unix socket root is admin of the cloud, a member of the admin group has the role that
+// the node gives it, and other groups of the system have what they were granted.
+func (h *Handler) actor(r *http.Request) (cloud.Actor, error) {
+	p, ok := r.Context().Value(peerKey{}).(peer)
 	if !ok {
 		return cloud.Actor{}, cloud.Errorf(cloud.Denied, "the API cannot tell who is calling").WithHint("use the node's unix socket")
 	}
 	a := cloud.Actor{Name: userName(p.uid), Source: fmt.Sprintf("socket uid=%d pid=%d", p.uid, p.pid)}
-	if p.uid == 0 || h.isAdmin(p.groups) {
+	if p.uid == 0 {
 		a.Role = cloud.RoleAdmin
+		return a, nil
+	}
+	for _, gid := range p.groups {
+		name := groupName(gid)
+		if name == h.AdminGroup {
+			a.Role = h.AdminRole
+		}
+		a.Subjects = append(a.Subjects, cloud.UnixGroup(name))
+	}
+	if h.Store.State().MayAnywhere(a) == nil {
 		return a, nil
 	}
 	return a, cloud.Errorf(cloud.Denied, "user %s has no role here", a.Name).WithHint("sudo usermod -aG %s %s, and log in again", h.AdminGroup, a.Name)
 }
 
-func (h *Handler) isAdmin(groups []uint32) bool {
-	g, err := user.LookupGroup(h.AdminGroup)
-	if err != nil {
-		return false // no such group: root alone
+// groupName is the name of a group of this system, which must be looked up: one that has none is nobody's.
+func groupName(gid uint32) string {
+	id := strconv.FormatUint(uint64(gid), 10)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
 	}
-	gid, err := strconv.ParseUint(g.Gid, 10, 32)
-	return err == nil && slices.Contains(groups, uint32(gid))
+	return "gid-" + id
 }
 
 func userName(uid uint32) string {

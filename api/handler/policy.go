@@ -6,9 +6,26 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
+// area is what an operation's permission is asked for.
+type area string
+
+// The areas. In all but the first two what belongs to a group that the caller has no role in is not there (404).
+const (
+	byAnyone  area = "anyone"   // who has not logged in, too
+	anywhere  area = "anywhere" // who has a role somewhere; the answer has what the caller may see
+	inCloud   area = "cloud"    // the cloud as a whole
+	inGroup   area = "group"    // a group
+	inApp     area = "app"      // an app; changing what the public reaches needs a releaser
+	inRelease area = "release"  // a release; staged ones are for testers too
+	inHost    area = "host"     // a host; what leads the public is for a releaser
+	ofPush    area = "push"     // a push by its ID, and so its app
+	ofOwn     area = "own"      // what is the caller's own; of others only what the permission allows
+)
+
 // rule is what an operation asks of its caller.
 type rule struct {
 	needs cloud.Permission
+	in    area
 	// early operations are answered before the node is ready.
 	early bool
 	// read is how long the request's body may take; 0: bodyTimeout.
@@ -21,69 +38,88 @@ const (
 )
 
 // policy has every operation of the API. New fails for one that is missing here, and for one too many.
+// docs/access.md shows it.
 var policy = map[string]rule{
-	"version":   {needs: cloud.MayRead, early: true},
-	"openapi":   {needs: cloud.MayRead, early: true},
-	"node":      {needs: cloud.MayRead, early: true},
-	"doctor":    {needs: cloud.MayRead, early: true},
-	"disk":      {needs: cloud.MayRead},
-	"metrics":   {needs: cloud.MayRead},
-	"explain":   {needs: cloud.MayRead},
-	"authority": {needs: cloud.MayRead},
-	"prune":     {needs: cloud.MayAdminister},
-	"down":      {needs: cloud.MayAdminister},
-	"events":    {needs: cloud.MayRead},
+	"version":   {needs: cloud.MayRead, in: anywhere, early: true},
+	"openapi":   {needs: cloud.MayRead, in: anywhere, early: true},
+	"node":      {needs: cloud.MayRead, in: anywhere, early: true},
+	"doctor":    {needs: cloud.MayRead, in: inCloud, early: true},
+	"disk":      {needs: cloud.MayRead, in: inCloud},
+	"metrics":   {needs: cloud.MayRead, in: inCloud},
+	"authority": {needs: cloud.MayRead, in: anywhere},
+	"explain":   {needs: cloud.MayRead, in: anywhere},
+	"events":    {needs: cloud.MayRead, in: anywhere},
+	"prune":     {needs: cloud.MayAdminister, in: inCloud},
+	"down":      {needs: cloud.MayAdminister, in: inCloud},
 
-	"images":     {needs: cloud.MayRead},
-	"load-image": {needs: cloud.MayAdminister, read: uploadTimeout},
+	"images":     {needs: cloud.MayRead, in: anywhere},
+	"load-image": {needs: cloud.MayAdminister, in: inCloud, read: uploadTimeout},
 
-	"apps":           {needs: cloud.MayRead},
-	"create-app":     {needs: cloud.MayDeploy},
-	"app":            {needs: cloud.MayRead},
-	"releases":       {needs: cloud.MayRead},
-	"release":        {needs: cloud.MayRead},
-	"diff":           {needs: cloud.MayRead},
-	"instances":      {needs: cloud.MayRead},
-	"figures":        {needs: cloud.MayRead},
-	"routes":         {needs: cloud.MayRead},
-	"wait":           {needs: cloud.MayRead},
-	"logs":           {needs: cloud.MayOperate},
-	"env":            {needs: cloud.MayReadSecret},
-	"set-env":        {needs: cloud.MayDeploy},
-	"promote":        {needs: cloud.MayDeploy},
-	"rollback":       {needs: cloud.MayDeploy},
-	"scale":          {needs: cloud.MayOperate},
-	"restart":        {needs: cloud.MayOperate},
-	"stop":           {needs: cloud.MayDeploy},
-	"start":          {needs: cloud.MayDeploy},
-	"delete-app":     {needs: cloud.MayDeploy},
-	"delete-release": {needs: cloud.MayDeploy},
+	"apps":           {needs: cloud.MayRead, in: inGroup},
+	"instances":      {needs: cloud.MayRead, in: inGroup},
+	"figures":        {needs: cloud.MayRead, in: inGroup},
+	"routes":         {needs: cloud.MayRead, in: inGroup},
+	"pushes":         {needs: cloud.MayRead, in: inGroup},
+	"app":            {needs: cloud.MayRead, in: inApp},
+	"releases":       {needs: cloud.MayRead, in: inApp},
+	"release":        {needs: cloud.MayRead, in: inApp},
+	"diff":           {needs: cloud.MayRead, in: inApp},
+	"wait":           {needs: cloud.MayRead, in: inApp},
+	"logs":           {needs: cloud.MayOperate, in: inRelease},
+	"env":            {needs: cloud.MayReadSecret, in: inApp},
+	"create-app":     {needs: cloud.MayDeploy, in: inApp},
+	"set-env":        {needs: cloud.MayDeploy, in: inRelease},
+	"promote":        {needs: cloud.MayDeploy, in: inApp},
+	"rollback":       {needs: cloud.MayDeploy, in: inApp},
+	"scale":          {needs: cloud.MayOperate, in: inRelease},
+	"restart":        {needs: cloud.MayOperate, in: inRelease},
+	"stop":           {needs: cloud.MayDeploy, in: inRelease},
+	"start":          {needs: cloud.MayDeploy, in: inRelease},
+	"delete-app":     {needs: cloud.MayDeploy, in: inApp},
+	"delete-release": {needs: cloud.MayDeploy, in: inRelease},
 
-	"exec": {needs: cloud.MayOperate},
-	"run":  {needs: cloud.MayOperate},
+	"exec": {needs: cloud.MayOperate, in: inRelease},
+	"run":  {needs: cloud.MayOperate, in: inRelease},
 
-	"map":     {needs: cloud.MayExpose},
-	"unmap":   {needs: cloud.MayExpose},
-	"traffic": {needs: cloud.MayExpose},
+	"map":     {needs: cloud.MayRoute, in: inHost},
+	"unmap":   {needs: cloud.MayRoute, in: inHost},
+	"traffic": {needs: cloud.MayRoute, in: inHost},
+	"swap":    {needs: cloud.MayRoute, in: inHost},
 
-	"crossfade":        {needs: cloud.MayExpose},
-	"crossfade-pause":  {needs: cloud.MayExpose},
-	"crossfade-resume": {needs: cloud.MayExpose},
-	"crossfade-abort":  {needs: cloud.MayExpose},
-	"pass":             {needs: cloud.MayExpose},
-	"compare":          {needs: cloud.MayRead},
+	"limits":           {needs: cloud.MayRoute, in: inHost},
+	"route-limits":     {needs: cloud.MayRead, in: inHost},
+	"cloud-limits":     {needs: cloud.MayRead, in: inCloud},
+	"set-cloud-limits": {needs: cloud.MayAdminister, in: inCloud},
 
-	"swap": {needs: cloud.MayExpose},
+	"crossfade":        {needs: cloud.MayRoute, in: inHost},
+	"crossfade-pause":  {needs: cloud.MayRoute, in: inHost},
+	"crossfade-resume": {needs: cloud.MayRoute, in: inHost},
+	"crossfade-abort":  {needs: cloud.MayRoute, in: inHost},
+	"pass":             {needs: cloud.MayExpose, in: inHost},
+	"compare":          {needs: cloud.MayRead, in: inHost},
 
-	"cloud-limits":     {needs: cloud.MayRead},
-	"set-cloud-limits": {needs: cloud.MayAdminister},
-	"route-limits":     {needs: cloud.MayRead},
-	"limits":           {needs: cloud.MayExpose},
+	"push":        {needs: cloud.MayDeploy, in: inApp},
+	"upload":      {needs: cloud.MayDeploy, in: ofPush, read: uploadTimeout},
+	"show-push":   {needs: cloud.MayDeploy, in: ofPush},
+	"push-events": {needs: cloud.MayDeploy, in: ofPush},
+	"cancel-push": {needs: cloud.MayDeploy, in: ofPush},
 
-	"pushes":      {needs: cloud.MayRead},
-	"push":        {needs: cloud.MayDeploy},
-	"upload":      {needs: cloud.MayDeploy, read: uploadTimeout},
-	"show-push":   {needs: cloud.MayDeploy},
-	"push-events": {needs: cloud.MayDeploy},
-	"cancel-push": {needs: cloud.MayDeploy},
+	"groups":       {needs: cloud.MayRead, in: anywhere},
+	"create-group": {needs: cloud.MayAdminister, in: inCloud},
+	"delete-group": {needs: cloud.MayAdminister, in: inCloud},
+	"quota":        {needs: cloud.MayRead, in: inGroup},
+	"set-quota":    {needs: cloud.MayAdminister, in: inCloud},
+
+	"users":        {needs: cloud.MayAdminister, in: inCloud},
+	"create-user":  {needs: cloud.MayAdminister, in: inCloud},
+	"delete-user":  {needs: cloud.MayAdminister, in: inCloud},
+	"disable-user": {needs: cloud.MayAdminister, in: inCloud},
+	"set-password": {needs: cloud.MayAdminister, in: ofOwn},
+	"roles":        {needs: cloud.MayRead, in: ofOwn},
+	"grant-role":   {needs: cloud.MayAdminister, in: inGroup},
+	"revoke-role":  {needs: cloud.MayAdminister, in: inGroup},
+
+	"grant-role-cloud":  {needs: cloud.MayAdminister, in: inCloud},
+	"revoke-role-cloud": {needs: cloud.MayAdminister, in: inCloud},
+	"whoami":            {needs: cloud.MayRead, in: ofOwn, early: true},
 }

@@ -30,6 +30,11 @@ type Transfers interface {
 	Events(ctx context.Context, id string, from int) (iter.Seq2[api.PushEvent, error], error)
 }
 
+type pushInput struct {
+	AppInput
+	Body api.PushRequest
+}
+
 // PushInput names a push.
 type PushInput struct {
 	ID string `path:"id" maxLength:"64" doc:"ID of the push"`
@@ -39,10 +44,7 @@ func (h *Handler) servePushes() {
 	begin := operation("push", "POST /v1/groups/{group}/apps/{app}/pushes", "Begin a push: all that is wrong with it is reported at once")
 	begin.MaxBodyBytes = api.MaxPushRequest
 	get(h, begin,
-		func(ctx context.Context, in *struct {
-			AppInput
-			Body api.PushRequest
-		}) (api.Push, error) {
+		func(ctx context.Context, in *pushInput) (api.Push, error) {
 			actor := requestOf(ctx).actor
 			if err := mayExpose(h.Store.State(), actor, in.ref(), in.Body.Spec); err != nil {
 				return api.Push{}, err
@@ -59,7 +61,10 @@ func (h *Handler) servePushes() {
 			if err := mustGroup(h.Store.State(), in.Group); err != nil {
 				return api.List[api.Push]{}, err
 			}
-			list := slices.DeleteFunc(h.Pushes.Pushes(in.Group), func(p api.Push) bool { return in.App != "" && p.App != in.App })
+			sees := h.sees(ctx)
+			list := slices.DeleteFunc(h.Pushes.Pushes(in.Group), func(p api.Push) bool {
+				return in.App != "" && p.App != in.App || !sees(cloud.AppRef{Group: p.Group, App: p.App})
+			})
 			if in.App != "" && len(list) == 0 { // an app has pushes before it is there
 				if _, err := h.Store.State().MustApp(cloud.AppRef{Group: in.Group, App: in.App}); err != nil {
 					return api.List[api.Push]{}, err
@@ -81,6 +86,22 @@ func (h *Handler) servePushes() {
 			return h.Transfers.Events(ctx, in.ID, in.From)
 		},
 		func(e api.PushEvent) string { return fmt.Sprint(e.Seq) })
+}
+
+// allowPush reports what keeps the caller from a push, which is looked up by its ID.
+func (h *Handler) allowPush(q *request, needs cloud.Permission, id string) error {
+	p, err := h.Pushes.Push(id)
+	if err != nil {
+		return err
+	}
+	scope := cloud.Scope{Group: p.Group, App: p.App, Staged: true}
+	q.need(need{needs, scope})
+	err = h.Store.State().May(q.actor, needs, scope)
+	if cloud.CodeOf(err) == cloud.NotFound {
+		// As an unknown one is answered: nobody learns of another group's pushes.
+		return cloud.Errorf(cloud.NotFound, "no push %q: it ended before it made a release, and changed nothing", id).WithHint("push again")
+	}
+	return err
 }
 
 // mayExpose reports a public route that a manifest asks for in the name of somebody who may not map one.

@@ -19,6 +19,12 @@ import (
 // request is what is known of the request that a context belongs to.
 type request struct {
 	actor cloud.Actor
+	// unknown says why the caller is not known, nil for one that is.
+	unknown error
+	in      area
+	// needs are the permissions that the request takes, as far as they are known.
+	mu    sync.Mutex
+	needs []need
 	id    string
 	r     *http.Request
 	w     *answer
@@ -97,14 +103,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.hold = false
 		h.refuse(q, cloud.Errorf(cloud.Internal, "something went wrong inside micro"))
 	}()
-	actor, err := h.actor(r.Context())
-	if err != nil {
-		h.refusals.note(h.Log, actor, r)
-		h.refuse(q, err)
+	q.r = r
+	q.actor, q.unknown = h.actor(r)
+	q.actor.RequestID = q.id
+	if q.unknown != nil && !forAnyone(r) {
+		h.refused(q, "connect", q.unknown)
+		h.refuse(q, q.unknown)
 		return
 	}
-	actor.RequestID = q.id
-	q.actor = actor
 	q.r = r.WithContext(context.WithValue(r.Context(), requestKey{}, q))
 	if _, pattern := h.mux.Handler(q.r); pattern == "" {
 		h.lost(q)
@@ -117,7 +123,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refusals are callers that have no role. A flood of them must not load the log.
+// forAnyone reports whether a request is one to log in: nobody is known before.
+func forAnyone(r *http.Request) bool { return r.URL.Path == "/v1/login" }
+
+// refused notes a request that was not allowed.
+func (h *Handler) refused(q *request, operation string, err error) {
+	if cloud.CodeOf(err) == cloud.Denied {
+		h.refusals.note(h.Log, q.actor, q.r)
+	}
+}
+
+// refusals are callers that are not allowed what they ask for. A flood of them must not load the log.
 type refusals struct {
 	mu    sync.Mutex
 	last  time.Time

@@ -3,7 +3,9 @@ package handler
 import (
 	"context"
 	"fmt"
+	"iter"
 	"reflect"
+	"slices"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -19,7 +21,9 @@ func (h *Handler) serveRoutes() {
 			if err := mustGroup(v.State, in.Group); err != nil {
 				return api.List[api.Route]{}, err
 			}
-			return page(h.routes(v, in.Group), in.Paging, routeKey, func(r route) api.Route { return h.route(v, r) }), nil
+			sees := h.sees(ctx)
+			visible := filter(h.routes(v, in.Group), func(r route) bool { return r.seenBy(sees) })
+			return page(visible, in.Paging, routeKey, func(r route) api.Route { return h.route(v, r) }), nil
 		})
 	mapping(h, "map", "Route a path of a host to an app or release",
 		func(s *cloud.State, g cloud.GroupName, m api.Mapping, at cloud.Stamp) ([]cloud.Change, string, error) {
@@ -117,10 +121,7 @@ func (h *Handler) serveRoutes() {
 // twice: what it is about must be known before the transaction.
 func mapping[T any](h *Handler, name, summary string, do func(*cloud.State, cloud.GroupName, T, cloud.Stamp) ([]cloud.Change, string, error)) {
 	get(h, operation(name, "POST /v1/groups/{group}/routes/"+name, summary),
-		func(ctx context.Context, in *struct {
-			GroupInput
-			Body T
-		}) (api.Changed, error) {
+		func(ctx context.Context, in *hostInput[T]) (api.Changed, error) {
 			at := h.stamp(ctx)
 			state := h.Store.State()
 			if err := mustGroup(state, in.Group); err != nil {
@@ -197,6 +198,17 @@ type route struct {
 	index   int // of the vhost's routes
 }
 
+// seenBy reports whether a caller who sees some apps alone sees the route: one to the apps that are seen.
+func (r route) seenBy(sees func(cloud.AppRef) bool) bool {
+	switch {
+	case r.vhost != nil:
+		return !slices.ContainsFunc(slices.Collect(r.vhost.Apps()), func(app cloud.AppRef) bool { return !sees(app) })
+	case r.release != nil:
+		return sees(r.release.AppRef)
+	}
+	return sees(r.app.AppRef)
+}
+
 // routeKey sorts own addresses before mapped hosts.
 func routeKey(r route) string {
 	switch {
@@ -208,7 +220,7 @@ func routeKey(r route) string {
 	return fmt.Sprintf("a/%s/", r.app.App)
 }
 
-func (h *Handler) routes(v cloud.View, g cloud.GroupName) func(func(route) bool) {
+func (h *Handler) routes(v cloud.View, g cloud.GroupName) iter.Seq[route] {
 	return func(yield func(route) bool) {
 		for app := range v.State.Apps(g) {
 			if !yield(route{app: app}) {

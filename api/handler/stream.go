@@ -87,24 +87,58 @@ func erase[T any](seq iter.Seq2[T, error], id func(T) string) iter.Seq[event] {
 	}
 }
 
-// untilStopped is a context that ends with the request, or when the node stops. Run waits until what is
-// returned with it has been called.
+// untilStopped is a context that ends with the request, when the node stops, or when the caller is no longer
+// allowed what the request takes. Run waits until what is returned with it has been called.
 func (h *Handler) untilStopped(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	h.streams.Add(1)
+	h.streams.Add(2)
 	done := make(chan struct{})
 	go func() {
+		defer h.streams.Done()
 		select {
 		case <-h.stopping:
 			cancel(errStopping)
 		case <-done:
 		}
 	}()
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer h.streams.Done()
+		if err := h.untilDenied(watching); err != nil {
+			cancel(err)
+		}
+	}()
+	h.streams.Add(1)
 	return ctx, func() {
 		close(done)
+		stop()
 		cancel(nil)
 		h.streams.Done()
 	}
+}
+
+// untilDenied returns why the caller may no longer go on with a request, nil where ctx ends first.
+func (h *Handler) untilDenied(ctx context.Context) error {
+	q := requestOf(ctx)
+	seen := h.Store.State().Rev()
+	for {
+		state := h.Views.AtLeast(ctx, seen+1).State
+		if ctx.Err() != nil {
+			return nil
+		}
+		seen = max(seen, state.Rev())
+		if err := q.check(state); err != nil {
+			return err
+		}
+	}
+}
+
+// ended is the error that a stream whose context has ended is ended with: nil where the client left.
+func ended(ctx context.Context) error {
+	if e, ok := errors.AsType[*cloud.Error](context.Cause(ctx)); ok {
+		return e
+	}
+	return nil
 }
 
 var errStopping = cloud.Errorf(cloud.Unavailable, "the node is stopping").WithHint("it goes on when the node is back")
@@ -139,8 +173,8 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, seq iter.Se
 		select {
 		case e, ok := <-events:
 			switch {
-			case (!ok || e.err != nil) && errors.Is(context.Cause(ctx), errStopping):
-				_ = out.Fail(api.ProblemOf(errStopping))
+			case (!ok || e.err != nil) && ended(ctx) != nil:
+				_ = out.Fail(api.ProblemOf(ended(ctx)))
 				return
 			case !ok:
 				return
@@ -153,8 +187,8 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, seq iter.Se
 		case <-quiet.C:
 			err = out.Comment()
 		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), errStopping) {
-				_ = out.Fail(api.ProblemOf(errStopping))
+			if err := ended(ctx); err != nil {
+				_ = out.Fail(api.ProblemOf(err))
 			}
 			return
 		}
@@ -214,6 +248,9 @@ func (h *Handler) serveStreams() {
 	events(h, operation("events", "GET /v1/events", "Read what happened, and what happens"),
 		func(ctx context.Context, in *eventsInput) (iter.Seq2[api.Event, error], error) {
 			if in.Group != "" {
+				if err := h.require(ctx, cloud.MayRead, cloud.Scope{Group: in.Group, App: in.App}); err != nil {
+					return nil, err
+				}
 				if err := mustGroup(h.Store.State(), in.Group); err != nil {
 					return nil, err
 				}
@@ -221,9 +258,9 @@ func (h *Handler) serveStreams() {
 			if err := h.mustHaveEvents(ctx, in.Group, in.App); err != nil {
 				return nil, err
 			}
-			return h.Events.Read(ctx, api.EventQuery{
+			return h.visibleEvents(ctx, h.Events.Read(ctx, api.EventQuery{
 				Group: in.Group, App: in.App, Since: in.Since, After: in.After, Tail: in.Tail, Follow: in.Follow,
-			}), nil
+			})), nil
 		},
 		func(e api.Event) string { return e.Cursor })
 	events(h, operation("wait", "GET /v1/groups/{group}/apps/{app}/releases/{release}/wait", "Wait until a release runs as it is desired to"),
@@ -242,6 +279,23 @@ func (h *Handler) serveStreams() {
 			return h.waitEvents(ctx, seq), nil
 		},
 		func(api.WaitEvent) string { return "" })
+}
+
+// visibleEvents yields the events that the caller may see when they happen: those of the cloud as a whole are
+// for who may read all of it.
+func (h *Handler) visibleEvents(ctx context.Context, seq iter.Seq2[api.Event, error]) iter.Seq2[api.Event, error] {
+	by := requestOf(ctx).actor
+	return func(yield func(api.Event, error) bool) {
+		for e, err := range seq {
+			scope := cloud.Scope{Group: e.Group, App: e.App}
+			if err == nil && h.Store.State().May(by, cloud.MayRead, scope) != nil {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }
 
 // mustHaveEvents refuses an app that is not there and of which nothing is told either: one that was deleted has events.

@@ -14,13 +14,34 @@ type Volumes interface {
 	Drop(app cloud.AppRef) error
 }
 
-// update writes what fn returns, and answers with the revision and release n, which fn may set.
+// update writes what fn returns, and answers with the revision and release n, which fn may set. What the
+// caller is allowed is looked up once more in the State that fn gets: it may have changed meanwhile.
 func (h *Handler) update(ctx context.Context, verb, object string, n *int, fn func(*cloud.State) ([]cloud.Change, error)) (api.Changed, error) {
-	s, err := h.Store.Update(ctx, requestOf(ctx).actor, verb, object, fn)
+	q := requestOf(ctx)
+	s, err := h.Store.Update(ctx, q.actor, verb, object, func(s *cloud.State) ([]cloud.Change, error) {
+		if err := q.check(s); err != nil {
+			return nil, err
+		}
+		changes, err := fn(s)
+		if err != nil {
+			return nil, err
+		}
+		return changes, s.CheckQuota(changes)
+	})
 	if err != nil {
 		return api.Changed{}, err
 	}
 	return api.Changed{Revision: s.Rev(), Release: *n}, nil
+}
+
+type scaleInput struct {
+	AppInput
+	Body api.ScaleChange
+}
+
+type envInput struct {
+	AppInput
+	Body api.EnvChange
 }
 
 type verbInput struct {
@@ -118,10 +139,7 @@ func (h *Handler) serveDelete() {
 
 func (h *Handler) serveScale() {
 	get(h, operation("scale", "POST /v1/groups/{group}/apps/{app}/scale", "Change how much of a release runs"),
-		func(ctx context.Context, in *struct {
-			AppInput
-			Body api.ScaleChange
-		}) (api.Changed, error) {
+		func(ctx context.Context, in *scaleInput) (api.Changed, error) {
 			ref := in.ref().Release(in.Body.Release)
 			want := map[cloud.ProcessName]cloud.ProcessSpec{}
 			for name, to := range in.Body.Processes {
@@ -148,10 +166,7 @@ func (h *Handler) serveEnv() {
 			return api.Env{Release: n, Env: env}, err
 		})
 	get(h, operation("set-env", "POST /v1/groups/{group}/apps/{app}/env", "Make a release with another environment"),
-		func(ctx context.Context, in *struct {
-			AppInput
-			Body api.EnvChange
-		}) (api.Changed, error) {
+		func(ctx context.Context, in *envInput) (api.Changed, error) {
 			ref, at := in.ref().Release(in.Body.Release), h.stamp(ctx)
 			var n int
 			return h.update(ctx, "env", fmt.Sprint(ref), &n, func(s *cloud.State) ([]cloud.Change, error) {
