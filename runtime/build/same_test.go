@@ -23,6 +23,8 @@ RUN --mount=type=cache,target=/cache echo x > /cache/x
 FROM scratch
 COPY --from=0 / /
 RUN echo last > /last
+WORKDIR /src
+COPY . .
 `
 	src := first.source(t, map[string]string{"Dockerfile": dockerfile, "main.go": "package main", "lib/a": "a", "vendor.tar": vendorTar(t)})
 	edited := time.Now().Add(-time.Hour).Truncate(time.Second)

@@ -31,7 +31,7 @@ var firstTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // seal completes a layer that a step has made since a time. Its files get owners that a container has: ADD unpacks
 // an archive with the IDs that it was packed with, and those of a directory service are larger than any in a
 // container. And the time at which the step happened to run is taken from its files, which get that of the newest
-// file that was there before: so the same step makes the same layer at any time and on any node.
+// file that was there before, as do folders: so the same step makes the same layer at any time and on any node.
 func seal(m mount.Mount, since time.Time) error {
 	upper, lower := folders(m)
 	before, err := newest(lower)
@@ -43,7 +43,8 @@ func seal(m mount.Mount, since time.Time) error {
 	err = walk(upper, func(path string, info fs.FileInfo) error {
 		t := info.ModTime().Truncate(time.Second)
 		switch {
-		case !info.ModTime().Before(since):
+		case !info.ModTime().Before(since), info.IsDir():
+			// COPY gives a folder the time of the one that it copies, which may be BuildKit's own copy of the context.
 			stamped = append(stamped, path)
 		case info.ModTime().Nanosecond() != 0:
 			// A layer's archive has whole seconds. And BuildKit takes a file of the same size and the very same time for
