@@ -8,23 +8,24 @@ import (
 
 // Instance is a container of a release, or a place that waits for one.
 type Instance struct {
-	Group    cloud.GroupName   `json:"group"`
-	App      cloud.AppName     `json:"app"`
-	Release  int               `json:"release"`
-	Process  cloud.ProcessName `json:"process"`
-	Index    int               `json:"index" doc:"From 0"`
-	Instance cloud.InstanceID  `json:"instance,omitempty" doc:"The container's ID; missing where none runs now"`
-	Node     cloud.NodeName    `json:"node,omitempty"`
-	Phase    InstancePhase     `json:"phase" enum:"pending,starting,ready,unready,draining,stopping,exited,crashed,flapping" doc:"Only ready ones are routed to; crashed ones are tried again at next_try, flapping ones crash soon after each start"`
-	Since    *time.Time        `json:"since,omitempty" doc:"When the phase began"`
-	Started  *time.Time        `json:"started,omitempty" doc:"When the container did"`
-	Address  string            `json:"address,omitempty" doc:"IP and port that the router sends requests to; IP alone where it listens on none"`
-	PID      uint32            `json:"pid,omitempty" doc:"Of the first process, on its node"`
-	Restarts int               `json:"restarts" doc:"How often this place ended by itself"`
-	NextTry  *time.Time        `json:"next_try,omitempty" doc:"When the next start is due"`
-	Reason   string            `json:"reason,omitempty" doc:"Why it is not ready"`
-	Exit     *cloud.Exit       `json:"exit,omitempty" doc:"How it ended last"`
-	Ended    string            `json:"exit_reason,omitempty" doc:"Why it ended last"`
+	Group        cloud.GroupName   `json:"group"`
+	App          cloud.AppName     `json:"app"`
+	Release      int               `json:"release"`
+	ReleasePhase cloud.Phase       `json:"release_phase" doc:"Phase of the release" enum:"starting,current,staged,routed,warm,retired,pruned,stopped,failed,superseded"`
+	Process      cloud.ProcessName `json:"process"`
+	Index        int               `json:"index" doc:"From 0"`
+	Instance     cloud.InstanceID  `json:"instance,omitempty" doc:"The container's ID; missing where none runs now"`
+	Node         cloud.NodeName    `json:"node,omitempty"`
+	Phase        InstancePhase     `json:"phase" enum:"pending,starting,ready,unready,draining,stopping,exited,crashed,flapping" doc:"Only ready ones are routed to; crashed ones are tried again at next_try, flapping ones crash soon after each start"`
+	Since        *time.Time        `json:"since,omitempty" doc:"When the phase began"`
+	Started      *time.Time        `json:"started,omitempty" doc:"When the container did"`
+	Address      string            `json:"address,omitempty" doc:"IP and port that the router sends requests to; IP alone where it listens on none"`
+	PID          uint32            `json:"pid,omitempty" doc:"Of the first process, on its node"`
+	Restarts     int               `json:"restarts" doc:"How often this place ended by itself"`
+	NextTry      *time.Time        `json:"next_try,omitempty" doc:"When the next start is due"`
+	Reason       string            `json:"reason,omitempty" doc:"Why it is not ready"`
+	Exit         *cloud.Exit       `json:"exit,omitempty" doc:"How it ended last"`
+	Ended        string            `json:"exit_reason,omitempty" doc:"Why it ended last"`
 
 	CPU         *float64 `json:"cpu,omitempty" doc:"Seconds of processor time since the start"`
 	Memory      *int64   `json:"memory,omitempty" doc:"Bytes in use, page cache that can be dropped left out"`

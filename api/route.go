@@ -13,7 +13,7 @@ type Route struct {
 	Mirror    *Mirror           `json:"mirror,omitempty" doc:"Where copies of requests go"`
 	Crossfade *Crossfade        `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
 	Limits    map[string]string `json:"limits,omitempty" doc:"The route's own, by name: answer-timeout, max-body …"`
-	Addresses []string          `json:"addresses" nullable:"false" doc:"URLs"`
+	Addresses []string          `json:"addresses" nullable:"false" doc:"URLs that open it; of a public host with the port of the public listener"`
 	Own       bool              `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
 }
 

@@ -29,11 +29,15 @@ the beginning of it (micro pushes).`
   micro push --attach 4f7kx    follow it to its end
   micro push --cancel 4f7kx    cancel it: the app is as it was`
 	case "ps":
-		return `Those of all apps, of an app, or of one release.`
+		return `Those of all apps, of an app, or of one release. What serves comes first: the current release, those
+that routes name, those that start or are staged. Others, such as releases kept warm, need --all.
+
+  micro ps shop --process worker
+  micro ps --state crashed,flapping`
 	case "stats":
-		return `Those of all apps, of an app, or of one release. RATE and the columns with 1M are of the last minute, the
-others count from the node's start. A terminal that is too narrow for all columns shows those that
-matter most.`
+		return `Those of all apps, of an app, or of one release, chosen as by micro ps. RATE and the columns with 1M
+are of the last minute, the others count from the node's start. A terminal that is too narrow for all
+columns shows those that matter most.`
 	case "compare":
 		return `RATE and the columns with 1M are of the last minute, the others count from the node's start. A
 terminal that is too narrow for all columns shows those that matter most.`
@@ -104,11 +108,13 @@ is waited for. Ctrl-C leaves the cross-fade to the node.
   micro crossfade www.example.com --to shop@r8 --over 1h --steps 5,50,100
   micro crossfade abort www.example.com`
 	case "explain":
-		return `Name, listener, host, path, release, instance: the first one that blocks the request is named, with what
-to try next, and the exit code is 6. Nothing is sent.
+		return `A request passes six hops: name (it resolves to this node), listener, host and path (they are routed),
+release (it runs), instance (it is ready). The first hop that blocks the request is named, with what to
+try next. Nothing is sent. Exit code 0: an app would answer; 6: a hop blocks the request; 2: no URL.
 
   micro explain http://www.example.com/api
-  micro explain www.example.com --from 192.0.2.7`
+  micro explain www.example.com --from 192.0.2.7
+  micro explain www.example.com --assume-dns      before its DNS has been changed`
 	case "prune":
 		return `Images go that no release can be rolled back to, and what builds keep for speed.`
 	case "image load":

@@ -14,11 +14,11 @@ import (
 )
 
 func (c *command) ps() *urfave.Command {
-	return c.new("ps", "[APP[@rN]]", "list instances", 0, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
+	return c.new("ps", "[APP[@rN]]", "list instances", 0, 1, append([]urfave.Flag{groupFlag, jsonFlag, followFlag()}, instanceFlags()...),
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			var before usage
 			return c.follow(ctx, u, func(c *command) error {
-				list, err := c.instances(ctx, u, client)
+				list, hidden, err := c.instances(ctx, u, client)
 				if err != nil || u.Bool("json") {
 					return err
 				}
@@ -33,6 +33,9 @@ func (c *command) ps() *urfave.Command {
 				err = c.table([]string{"INSTANCE", "PHASE", "PID", "ADDRESS", "NODE", "RESTARTS", "CPU", "MEMORY", "PROCESSES", "REQUESTS", "SINCE", "WHY"}, rows)
 				if err != nil || u.Bool("follow") {
 					return err
+				}
+				if hidden > 0 {
+					c.say("%d more of releases that serve no requests now: micro ps --all", hidden)
 				}
 				return c.sayIdle(ctx, u, client)
 			})
@@ -60,11 +63,11 @@ func (c *command) sayIdle(ctx context.Context, u *urfave.Context, client *api.Cl
 }
 
 func (c *command) stats() *urfave.Command {
-	return c.new("stats", "[APP[@rN]]", "show what instances use, and the requests of their releases", 0, 1, []urfave.Flag{groupFlag, jsonFlag, followFlag()},
+	return c.new("stats", "[APP[@rN]]", "show what instances use, and the requests of their releases", 0, 1, append([]urfave.Flag{groupFlag, jsonFlag, followFlag()}, instanceFlags()...),
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			var before usage
 			return c.follow(ctx, u, func(c *command) error {
-				list, err := c.instances(ctx, u, client)
+				list, _, err := c.instances(ctx, u, client)
 				if err != nil || u.Bool("json") {
 					return err
 				}
@@ -121,27 +124,6 @@ func lastMinute(m *api.LastMinute) minute {
 		return minute{"-", "-", "-"}
 	}
 	return minute{fmt.Sprintf("%.1f/s", m.Rate), strconv.FormatUint(m.Errors, 10), ms(m.P95)}
-}
-
-// instances reads what the command's argument names, and prints it where JSON is asked for.
-func (c *command) instances(ctx context.Context, u *urfave.Context, client *api.Client) ([]api.Instance, error) {
-	q := api.InstanceQuery{Stats: true}
-	group := c.group(u)
-	if arg := u.Args().First(); arg != "" {
-		ref, err := c.ref(u, arg)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := client.App(ctx, ref.AppRef); err != nil {
-			return nil, err
-		}
-		group, q.App, q.Release = ref.Group, ref.App, ref.N
-	}
-	list, err := client.Instances(ctx, group, q)
-	if err == nil && u.Bool("json") {
-		err = c.printRound(u, list)
-	}
-	return list, err
 }
 
 func slot(i api.Instance) string {

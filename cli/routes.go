@@ -18,11 +18,24 @@ import (
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 func (c *command) routes() *urfave.Command {
-	return c.new("routes", "", "list hosts and what they route to", 0, 0, []urfave.Flag{groupFlag, jsonFlag},
+	return c.new("routes", "[APP[@rN]]", "list hosts and what they route to", 0, 1, []urfave.Flag{groupFlag, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			list, err := client.Routes(ctx, c.group(u))
+			of := cloud.ReleaseRef{AppRef: cloud.AppRef{Group: c.group(u)}}
+			if arg := u.Args().First(); arg != "" {
+				var err error
+				if of, err = c.ref(u, arg); err != nil {
+					return err
+				}
+				if _, err := client.App(ctx, of.AppRef); err != nil {
+					return err
+				}
+			}
+			list, err := client.Routes(ctx, of.Group)
 			if err != nil {
 				return err
+			}
+			if of.App != "" {
+				list = slices.DeleteFunc(list, func(r api.Route) bool { return !routesTo(r, of) })
 			}
 			if u.Bool("json") {
 				return c.printJSON(list)
@@ -37,6 +50,24 @@ func (c *command) routes() *urfave.Command {
 			}
 			return c.table([]string{"HOST", "EXPOSURE", "KIND", "ROUTES TO"}, rows)
 		}))
+}
+
+// routesTo says whether a route has requests for an app, or for a release of it: as a target, by a mirror or by a
+// cross-fade.
+func routesTo(r api.Route, ref cloud.ReleaseRef) bool {
+	named := []cloud.ReleaseRef{}
+	for _, t := range r.Targets {
+		named = append(named, targetRef(t))
+	}
+	if r.Mirror != nil {
+		named = append(named, r.Mirror.Ref())
+	}
+	if f := r.Crossfade; f != nil {
+		named = append(named, f.From.Ref(), f.To.Ref())
+	}
+	return slices.ContainsFunc(named, func(n cloud.ReleaseRef) bool {
+		return n.AppRef == ref.AppRef && (ref.N == 0 || n.N == ref.N)
+	})
 }
 
 // targetsOf says what a route names: "95 → shop@r6 (2 ready), 5 → shop@r7 (1 ready)".

@@ -51,7 +51,7 @@ func (n *Node) openServices(context.Context) (err error) {
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
 		Disk: diskSpace{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, PublicURLs: n.addresses.PublicURLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
 	})
 	if err != nil {
 		return err

@@ -26,11 +26,13 @@ func (h *Handler) serveExplain() {
 		func(ctx context.Context, in *struct {
 			URL  string `query:"url" required:"true" maxLength:"2000"`
 			From string `query:"from" maxLength:"64" doc:"The client's address; this machine where none is given"`
+			DNS  bool   `query:"assume_dns" doc:"Leave out the look-up: the host's name counts as one of the node's addresses"`
 		}) (api.Explanation, error) {
 			probe, err := readProbe(in.URL, in.From)
 			if err != nil {
 				return api.Explanation{}, err
 			}
+			probe.AssumeDNS = in.DNS
 			v, trace := h.view(ctx), h.Inspector.Inspect(ctx, probe)
 			if !h.seesHost(ctx, v.State, trace) {
 				trace = trace.without(h.Domain.Contains(cloud.Host(probe.Host)))
@@ -107,13 +109,6 @@ func (w *way) broken(name, hint, format string, args ...any) bool {
 	return false
 }
 
-// warn adds a doubt to the last hop.
-func (w *way) warn(hint, format string, args ...any) {
-	last := &w.Hops[len(w.Hops)-1]
-	last.Status, last.Hint = api.Warn, hint
-	last.Details = append(last.Details, fmt.Sprintf(format, args...))
-}
-
 func (w *way) detail(format string, args ...any) {
 	last := &w.Hops[len(w.Hops)-1]
 	last.Details = append(last.Details, fmt.Sprintf(format, args...))
@@ -131,6 +126,19 @@ func (w *way) name() bool {
 		w.addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 		return w.ok(hop, "%s is this machine for every client (RFC 6761)", host)
 	}
+	if w.probe.AssumeDNS {
+		for _, l := range s.Listeners {
+			switch {
+			case !l.Addr().IsUnspecified():
+				w.addrs = append(w.addrs, l.Addr())
+			case w.probe.From.IsLoopback():
+				w.addrs = append(w.addrs, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
+			default:
+				w.addrs = append(w.addrs, s.Own...)
+			}
+		}
+		return w.ok(hop, "%s is assumed to resolve to this node", host)
+	}
 	if s.Name.Ours {
 		switch {
 		case s.Name.Code == "REFUSED":
@@ -143,20 +151,21 @@ func (w *way) name() bool {
 				"%s exists, and no listener has an address that %s can reach", host, s.Client)
 		}
 		w.addrs = s.Name.Addrs
-		w.ok(hop, "the node's DNS server tells %s that %s is %s", s.Client, host, list(w.addrs))
 		if w.probe.From.IsLoopback() && !slices.ContainsFunc(w.addrs, func(a netip.Addr) bool { return slices.Contains(s.Resolver.Addrs, a) }) {
-			w.warn("micro doctor, or open a name under .localhost, which needs no set-up", "this machine's own resolver does not ask it: %s", s.Resolver.says())
+			// The node knows the name, and programs on this machine don't.
+			return w.broken(hop, "micro dns install, or a name under .localhost, which needs no set-up; micro explain --assume-dns "+w.probe.String()+" goes on from here",
+				"this machine's resolver does not ask the node's DNS server, which says %s: it says %s", list(w.addrs), s.Resolver.says())
 		}
-		return true
+		return w.ok(hop, "the node's DNS server tells %s that %s is %s", s.Client, host, list(w.addrs))
 	}
 	// A name of the world: the world's DNS leads to this machine, or not.
 	if len(s.Resolver.Addrs) == 0 {
-		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
+		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: micro explain --assume-dns, curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
 			"%s is not a name of this node, and this machine's resolver says: %s", host, s.Resolver.says())
 	}
 	w.addrs = s.Resolver.Addrs
 	if !slices.ContainsFunc(w.addrs, w.here) {
-		return w.broken(hop, fmt.Sprintf("point %s at this machine; until then: curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
+		return w.broken(hop, fmt.Sprintf("point %s at this machine; until then: micro explain --assume-dns, curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
 			"%s is %s, which is not this machine", host, list(w.addrs))
 	}
 	return w.ok(hop, "%s is %s, which is this machine", host, list(w.addrs))

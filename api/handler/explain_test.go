@@ -19,6 +19,7 @@ type explained struct {
 	instances []*cloud.Instance
 	crashes   []*cloud.Crashes
 	trace     Trace
+	assume    bool
 }
 
 func newExplained() *explained {
@@ -80,6 +81,7 @@ func (e *explained) explain(t *testing.T) api.Explanation {
 	if err != nil {
 		t.Fatal(err)
 	}
+	probe.AssumeDNS = e.assume
 	return explain(cloud.View{State: cloud.NewState().Apply(1, changes), Instances: seen}, "micro.test", probe, e.trace)
 }
 
@@ -97,6 +99,10 @@ func TestExplainBrokenHops(t *testing.T) {
 		{"a name that nobody has", "name", "no such host", "curl --resolve www.example.com:80:127.0.0.1", func(e *explained) { e.trace.Resolver = Naming{Code: "no such host"} }},
 		{"a name of another machine's", "name", "is 203.0.113.5, which is not this machine", "point www.example.com at this machine", func(e *explained) {
 			e.trace.Resolver.Addrs = []netip.Addr{netip.MustParseAddr("203.0.113.5")}
+		}},
+		{"a name that this machine's resolver does not know", "name", "this machine's resolver does not ask the node's DNS server, which says 127.0.0.1: it says SERVFAIL", "micro dns install", func(e *explained) {
+			e.private()
+			e.trace.Resolver = Naming{Code: "SERVFAIL"}
 		}},
 		{"an app that is not there", "name", "NXDOMAIN: there is no nosuch.micro.test", "micro routes", func(e *explained) {
 			e.private()
@@ -205,7 +211,20 @@ func TestExplainWhatWorks(t *testing.T) {
 	}{
 		{"a mapped host", func(*explained) {}, "is this machine|127.0.0.1:80 answers internal and public hosts|is mapped|/ takes every path|shop@r2 takes all|2 instances are ready|shop/web.0@r2 is ready"},
 		{"from outside", (*explained).stranger, "192.0.2.1, which is this machine|192.0.2.1:80 answers public hosts"},
-		{"an app's own address", (*explained).private, "tells this machine that shop.micro.test is 127.0.0.1|does not ask it: SERVFAIL|own address"},
+		{"an app's own address", (*explained).private, "tells this machine that shop.micro.test is 127.0.0.1|own address"},
+		{"its name not asked for", func(e *explained) {
+			e.private()
+			e.assume, e.trace.Resolver = true, Naming{Code: "SERVFAIL"}
+		}, "shop.micro.test is assumed to resolve to this node|own address"},
+		{"a public host before its DNS has moved", func(e *explained) {
+			e.stranger()
+			e.assume, e.trace.Resolver = true, Naming{Addrs: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}
+		}, "www.example.com is assumed to resolve to this node|192.0.2.1:80 answers public hosts"},
+		{"the same on every address", func(e *explained) {
+			e.stranger()
+			e.assume, e.trace.Resolver = true, Naming{}
+			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("0.0.0.0:80"), Public: true}}
+		}, "www.example.com is assumed to resolve to this node|0.0.0.0:80 answers public hosts"},
 		{"on a socket of both families", func(e *explained) {
 			e.trace.Listeners = []Listener{{AddrPort: netip.MustParseAddrPort("[::]:80"), Public: true, Both: true}}
 		}, "is this machine|[::]:80 answers public hosts"},
@@ -231,9 +250,6 @@ func TestExplainWhatWorks(t *testing.T) {
 			e := newExplained()
 			e.trace.Name.Code = "SERVFAIL"
 			c.make(e)
-			if c.what == "an app's own address" {
-				e.trace.Resolver = Naming{Code: "SERVFAIL"}
-			}
 			x := e.explain(t)
 			var all strings.Builder
 			for _, hop := range x.Hops {

@@ -53,8 +53,10 @@ type Config struct {
 
 	Domain cloud.Domain
 	// URLs returns the addresses that open a host, the one that needs no set-up first.
-	URLs    func(cloud.Host) []string
-	Version api.Version
+	URLs func(cloud.Host) []string
+	// PublicURLs returns the addresses that open a public host. Without it they are those of URLs.
+	PublicURLs func(cloud.Host) []string
+	Version    api.Version
 	// AdminGroup is the system's group whose members may do everything that root may: "micro" by default.
 	AdminGroup string
 	// AdminRole is what members of AdminGroup may do in the whole cloud: admin by default.
@@ -82,7 +84,7 @@ func (c Config) validate() error {
 	fields := reflect.ValueOf(c)
 	for i := range fields.NumField() {
 		switch name := fields.Type().Field(i).Name; {
-		case name == "AdminGroup", name == "AdminRole", name == "Now", name == "Version":
+		case name == "AdminGroup", name == "AdminRole", name == "Now", name == "Version", name == "PublicURLs":
 		case fields.Field(i).IsZero():
 			errs = append(errs, fmt.Errorf("the API's %s is not configured", name))
 		}

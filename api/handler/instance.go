@@ -116,6 +116,7 @@ func (h *Handler) addStats(ctx context.Context, items []api.Instance) {
 // place is a slot with what is in it; instance is nil for one that waits for one.
 type place struct {
 	slot     cloud.Slot
+	phase    cloud.Phase // of the release
 	instance *cloud.Instance
 	crashes  *cloud.Crashes
 	memory   int64
@@ -152,10 +153,11 @@ func (in *instancesInput) places(v cloud.View, apps iter.Seq[*cloud.App]) iter.S
 
 func placesOf(v cloud.View, rel *cloud.Release) []place {
 	var out []place
+	phase := v.State.PhaseOf(rel)
 	filled := map[cloud.Slot]bool{}
 	for i := range v.Instances.OfRelease(rel.ReleaseRef) {
 		c, _ := v.Instances.Crashes(i.Slot)
-		out = append(out, place{i.Slot, i, c, rel.Formation[i.Process].Memory})
+		out = append(out, place{i.Slot, phase, i, c, rel.Formation[i.Process].Memory})
 		filled[i.Slot] = filled[i.Slot] || i.Phase.Live()
 	}
 	if v.State.Runs(rel) {
@@ -167,7 +169,7 @@ func placesOf(v cloud.View, rel *cloud.Release) []place {
 				slot := cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: name, Index: index}
 				c, _ := v.Instances.Crashes(slot)
 				if !filled[slot] {
-					out = append(out, place{slot, nil, c, scale.Memory})
+					out = append(out, place{slot, phase, nil, c, scale.Memory})
 				}
 			}
 		}
@@ -178,7 +180,7 @@ func placesOf(v cloud.View, rel *cloud.Release) []place {
 
 func (p place) show() api.Instance {
 	out := api.Instance{
-		Group: p.slot.Group, App: p.slot.App, Release: p.slot.N, Process: p.slot.Process, Index: p.slot.Index,
+		Group: p.slot.Group, App: p.slot.App, Release: p.slot.N, ReleasePhase: p.phase, Process: p.slot.Process, Index: p.slot.Index,
 		Phase: api.Pending, MemoryLimit: p.memory,
 	}
 	if c := p.crashes; c != nil {

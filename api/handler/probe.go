@@ -17,6 +17,8 @@ type Probe struct {
 	Port   uint16
 	Target string // path and query
 	From   netip.Addr
+	// AssumeDNS has the host's name count as one of the node's addresses.
+	AssumeDNS bool
 }
 
 // Trace is what the parts of a node see of a probe.

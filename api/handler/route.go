@@ -275,7 +275,11 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	for _, t := range route.Targets {
 		out.Targets = append(out.Targets, h.target(v, t))
 	}
-	for _, u := range h.URLs(r.vhost.Host) {
+	urls := h.URLs
+	if r.vhost.Exposure == cloud.ExposedPublic && h.PublicURLs != nil {
+		urls = h.PublicURLs
+	}
+	for _, u := range urls(r.vhost.Host) {
 		if route.Path != "/" {
 			u += route.Path
 		}

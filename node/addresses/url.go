@@ -2,6 +2,8 @@ package addresses
 
 import (
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 
 	"github.com/protoduction/micro/cloud"
@@ -23,4 +25,31 @@ func (b *Bound) URLs(h cloud.Host) []string {
 		urls = append(urls, "http://"+name+".localhost"+port)
 	}
 	return append(urls, "http://"+string(h)+port)
+}
+
+// PublicURLs returns what opens a public host: where the node has public listeners, their ports.
+func (b *Bound) PublicURLs(h cloud.Host) (urls []string) {
+	for _, public := range []struct {
+		scheme    string
+		port      int
+		listeners []net.Listener
+	}{{"http", 80, b.Public}, {"https", 443, b.PublicHTTPS}} {
+		for _, ln := range public.listeners {
+			addr, ok := ln.Addr().(*net.TCPAddr)
+			if !ok {
+				continue
+			}
+			url := public.scheme + "://" + string(h)
+			if addr.Port != public.port {
+				url += fmt.Sprintf(":%d", addr.Port)
+			}
+			if !slices.Contains(urls, url) {
+				urls = append(urls, url)
+			}
+		}
+	}
+	if len(urls) == 0 {
+		return b.URLs(h)
+	}
+	return urls
 }

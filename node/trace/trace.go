@@ -30,7 +30,9 @@ func (t Tracer) Inspect(ctx context.Context, v handler.Probe) handler.Trace {
 	for _, l := range t.Addresses.Listeners() {
 		s.Listeners = append(s.Listeners, handler.Listener(l))
 	}
-	s.Resolver = resolve(ctx, v.Host)
+	if !v.AssumeDNS {
+		s.Resolver = resolve(ctx, v.Host)
+	}
 	return s
 }
 
