@@ -13,14 +13,15 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// router is how the agent takes an instance out of service: Drain returns when nothing is in flight to
-// it any more and nothing can be, or when ctx ends.
+// router takes instances out of service. Drain returns when the instance has no requests in flight and can't get
+// new ones, or when ctx ends.
 type router interface {
 	Drain(ctx context.Context, id cloud.InstanceID) error
 }
 
-// logs keeps what instances print. Open returns the file that an instance's output goes to and begins
-// to read it; Copy takes over what there is of it; Done says that nothing more will come; Sweep removes the files that nobody has opened.
+// logs stores the output of instances. Open returns the file for an instance's output and starts reading it; Copy
+// copies the output so far; Done says that there will be no more output; Sweep removes files of instances that were
+// not opened.
 type logs interface {
 	Open(i *cloud.Instance) (path string, err error)
 	Copy(id cloud.InstanceID)
@@ -28,19 +29,19 @@ type logs interface {
 	Sweep() error
 }
 
-// memory keeps what must outlive a restart of the node and is nobody else's business.
+// memory stores the crash counts of this node's instances over a restart of micro.
 type memory interface {
 	Save(ctx context.Context, c *cloud.Crashes) error
 	Forget(ctx context.Context, s cloud.Slot) error
 	Load(ctx context.Context) ([]*cloud.Crashes, error)
 }
 
-// imageStore has the images that releases run.
+// imageStore returns the images of releases.
 type imageStore interface {
 	Get(ctx context.Context, digest string) (Image, error)
 }
 
-// Config is what an agent needs. All of it is required.
+// Config configures an agent. All fields are required.
 type Config struct {
 	Node   cloud.NodeName
 	Domain cloud.Domain
@@ -51,36 +52,36 @@ type Config struct {
 	Router router
 	Logs   logs
 	Memory memory
-	// Volume makes the folder of an app's volume on this node where it is missing, and returns it.
+	// Volume returns the folder of an app's volume on this node, and creates it if it is missing.
 	Volume func(cloud.AppRef, cloud.Volume) (string, error)
 	Log    *slog.Logger
 	Now    func() time.Time
-	// Suffix makes instance IDs unique: four or more of [a-z0-9].
+	// Suffix returns a random text that makes instance IDs unique: four or more of [a-z0-9].
 	Suffix func() string
 }
 
-// Agent makes the instances of its node be what the state asks for. It is the one writer of what is
-// observed of them.
+// Agent starts and ends the instances of its node as the state asks for. Only the agent writes the observed
+// instances of its node.
 type Agent struct {
 	Config
-	site    site
-	ask     func(context.Context, cloud.Check, netip.AddrPort) error // probe, but in tests
-	slots   chan struct{}                                            // bounds how many containers start at a time
-	measure sync.Mutex                                               // held while an instance's files are looked at
+	facts   nodeFacts
+	ask     func(context.Context, cloud.Check, netip.AddrPort) error // probe, replaced in tests
+	slots   chan struct{}                                            // limits how many containers start at a time
+	measure sync.Mutex                                               // held while an instance's files are measured
 	growth  growth
 	mu      sync.Mutex
 	workers map[cloud.InstanceID]*worker
 	running sync.WaitGroup
 }
 
-// startsAtOnce is how many containers a node starts at a time: more only take turns on the disk.
+// startsAtOnce is how many containers a node starts at a time. More would only compete for the disk.
 const startsAtOnce = 8
 
-// NewAgent returns an agent that does nothing yet.
+// NewAgent returns an agent. It does nothing before Run.
 func NewAgent(c Config) *Agent {
 	return &Agent{
 		Config:  c,
-		site:    site{domain: c.Domain, cores: int64(c.Cores) * 1000},
+		facts:   nodeFacts{domain: c.Domain, cores: int64(c.Cores) * 1000},
 		ask:     probe,
 		slots:   make(chan struct{}, startsAtOnce),
 		growth:  growth{seen: make(chan struct{})},
@@ -88,8 +89,8 @@ func NewAgent(c Config) *Agent {
 	}
 }
 
-// Run takes over the instances that run already, says so by calling ready, and then keeps the node
-// as the state wants it until ctx ends. Instances run on after that.
+// Run adopts the instances that already run, calls ready, and then carries out plans until ctx ends. Instances keep
+// running after that.
 func (a *Agent) Run(ctx context.Context, ready func()) error {
 	defer a.running.Wait()
 	if err := a.adopt(ctx); err != nil {
@@ -116,7 +117,7 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 	}
 }
 
-// do begins a step. What it begins is seen in the snapshots before do returns.
+// do starts a step. Its first effect is visible in the snapshots before do returns.
 func (a *Agent) do(ctx context.Context, s Step) {
 	switch s.Do {
 	case Start:
@@ -124,7 +125,7 @@ func (a *Agent) do(ctx context.Context, s Step) {
 			ID: a.newID(s.Slot), Slot: s.Slot, Generation: s.Generation, Of: s.Of, Token: s.Token, Node: a.Node,
 			Phase: cloud.InstanceStarting, Since: a.Now(),
 		}
-		a.see(i)
+		a.observe(i)
 		w := newWorker(a, i)
 		a.work(w, func() { w.run(ctx, false) })
 	case Leave:
@@ -144,7 +145,7 @@ func (a *Agent) do(ctx context.Context, s Step) {
 	}
 }
 
-// newID is "shop-r7-web-0-k3x9", with the group in front outside the default one.
+// newID returns an ID such as "shop-r7-web-0-k3x9", with the group in front unless it is the default one.
 func (a *Agent) newID(s cloud.Slot) cloud.InstanceID {
 	name := fmt.Sprintf("%s-r%d-%s-%d", s.App, s.N, s.Process, s.Index)
 	if s.Group != cloud.DefaultGroup {
@@ -157,7 +158,7 @@ func (a *Agent) newID(s cloud.Slot) cloud.InstanceID {
 	return cloud.InstanceID(name + "-" + suffix)
 }
 
-// volumes are the folders that a release has mounted.
+// volumes returns the mounts of a release's volumes.
 func (a *Agent) volumes(rel *cloud.Release) (mounts []Mount, err error) {
 	for _, v := range rel.Spec.Volumes {
 		folder, err := a.Volume(rel.AppRef, v)
@@ -169,12 +170,12 @@ func (a *Agent) volumes(rel *cloud.Release) (mounts []Mount, err error) {
 	return mounts, nil
 }
 
-// see shows an instance in the snapshots.
-func (a *Agent) see(i *cloud.Instance) {
+// observe puts an instance into the snapshots.
+func (a *Agent) observe(i *cloud.Instance) {
 	a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(i) })
 }
 
-// work lets a worker do what it does for its instance, to whose end it stays with it.
+// work runs a worker until its instance has ended.
 func (a *Agent) work(w *worker, do func()) {
 	a.mu.Lock()
 	a.workers[w.i.ID] = w
@@ -187,8 +188,8 @@ func (a *Agent) work(w *worker, do func()) {
 	})
 }
 
-// adopt takes over the containers that are there, and returns when each has been asked once whether it
-// is well: a node that has just come back knows where to send requests before it takes any.
+// adopt takes over the existing containers, and returns when each has been checked once, so that a node which has
+// just restarted knows where to send requests before it accepts any.
 func (a *Agent) adopt(ctx context.Context) error {
 	crashes, err := a.Memory.Load(ctx)
 	if err != nil {
@@ -208,7 +209,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	var asked sync.WaitGroup
 	for _, r := range list {
 		if r.Labels[labelOnce] != "" {
-			// The person it was made for has gone with the process before this one.
+			// The caller's connection ended with the previous process, so nobody waits for this command.
 			if err := a.Driver.Remove(ctx, r.ID); err != nil {
 				return err
 			}
@@ -219,7 +220,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 		}
 		i.Since = a.Now()
 		if _, err := a.Logs.Open(i); err != nil {
-			a.Log.Error("the instance's output is not read", "instance", r.ID, "err", err)
+			a.Log.Error("cannot read the instance's output", "instance", r.ID, "err", err)
 		}
 		asked.Go(func() { a.takeOver(ctx, i, r.Exit) })
 	}
@@ -228,7 +229,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	return a.Logs.Sweep()
 }
 
-// takeOver gives an instance that was there before its worker.
+// takeOver starts a worker for an adopted instance.
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	if rel, ok := a.Views.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
@@ -236,13 +237,13 @@ func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 			err := a.ask(ctx, p.Readiness, i.Addr)
 			switch {
 			case err == nil, shortage(err):
-				i.Phase, i.Since = cloud.InstanceReady, i.Started // as far as anybody knows
+				i.Phase, i.Since = cloud.InstanceReady, i.Started // with a shortage, assume that it is ready
 			case a.Now().Sub(i.Started) > time.Duration(p.Startup):
-				i.Phase, i.Reason = cloud.InstanceUnready, err.Error() // else it would have been given up
+				i.Phase, i.Reason = cloud.InstanceUnready, err.Error() // it must have been ready before, or it would have been ended
 			}
 		}
 	}
-	a.see(i)
+	a.observe(i)
 	w := newWorker(a, i)
 	w.readied = i.Started
 	if exit != nil {
@@ -252,7 +253,7 @@ func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	a.work(w, func() { w.run(ctx, true) })
 }
 
-// forget drops what is known of slots of an app that are no more: their crashes, and that they were left.
+// forget deletes the crash counts and the left marks of an app's slots that no longer exist.
 func (a *Agent) forget(ctx context.Context, v cloud.View, app cloud.AppRef) {
 	for c := range v.Instances.CrashesOf(app) {
 		rel, ok := v.State.Release(c.ReleaseRef)
@@ -260,7 +261,7 @@ func (a *Agent) forget(ctx context.Context, v cloud.View, app cloud.AppRef) {
 			continue
 		}
 		if err := a.Memory.Forget(ctx, c.Slot); err != nil {
-			a.Log.Error("cannot forget the crashes of a slot that is gone", "slot", c.Slot.String(), "err", err)
+			a.Log.Error("cannot delete the crash count of a slot that no longer exists", "slot", c.Slot.String(), "err", err)
 			continue
 		}
 		a.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithoutCrashes(c.Slot) })
@@ -272,7 +273,7 @@ func (a *Agent) forget(ctx context.Context, v cloud.View, app cloud.AppRef) {
 	}
 }
 
-// isLeaving says whether whoever gives places still waits to hear that a slot was left.
+// isLeaving reports whether the leader still waits for the node to leave a place.
 func isLeaving(s *cloud.State, l *cloud.Left) bool {
 	a, ok := s.Assignment(l.ReleaseRef)
 	return ok && slices.ContainsFunc(a.Places, func(p cloud.Place) bool {

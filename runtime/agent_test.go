@@ -17,7 +17,7 @@ import (
 )
 
 func TestPushComesUpAndTakesOver(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(2))
 		w.after(time.Second)
 		w.is("runs", w.runs(), "web.0@r1 web.1@r1")
@@ -39,7 +39,7 @@ func TestPushComesUpAndTakesOver(t *testing.T) {
 	})
 }
 
-// The outcome of a push: the release that is current, and what runs of others.
+// outcome describes the result of a push: the current release and the running instances.
 func outcome(w *world) string {
 	rel := w.release(2)
 	failed := ""
@@ -49,7 +49,8 @@ func outcome(w *world) string {
 	return fmt.Sprintf("current r%d%s, runs %s", w.app().Current, failed, w.runs())
 }
 
-// Whichever call fails, or whichever the process ends at, the push is wholly done or wholly undone.
+// TestPushSurvivesEveryFault makes each call fail, or the process crash there: the push must be completely done or
+// completely undone.
 func TestPushSurvivesEveryFault(t *testing.T) {
 	const before, after = "current r1 failed, runs web.0@r1 web.1@r1", "current r2, runs web.0@r2 web.1@r2"
 	draft := web(2)
@@ -63,7 +64,7 @@ func TestPushSurvivesEveryFault(t *testing.T) {
 	}
 	run := func(name string, arm func(f *runtimetest.Fault, base int)) (calls int, ended string) {
 		t.Run(name, func(t *testing.T) {
-			in(t, apps, func(w *world) {
+			inWorld(t, apps, func(w *world) {
 				w.push("one", web(2))
 				w.after(2 * time.Second)
 				w.is("before", w.runs(), "web.0@r1 web.1@r1")
@@ -106,7 +107,8 @@ func TestPushSurvivesEveryFault(t *testing.T) {
 	}
 }
 
-// An app that ends again and again is started at once three times, then after 30 s, doubled up to 16 min.
+// TestCrashLoopBacksOff restarts an app that keeps ending: at once three times, then after 30 s, doubling up to
+// 16 min.
 func TestCrashLoopBacksOff(t *testing.T) {
 	var broken atomic.Bool
 	app := func(runtime.Container) runtimetest.App {
@@ -115,7 +117,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 		}
 		return runtimetest.App{}
 	}
-	in(t, app, func(w *world) {
+	inWorld(t, app, func(w *world) {
 		w.push("one", web(1))
 		w.after(leader.DefaultWarm)
 		broken.Store(true)
@@ -160,13 +162,13 @@ func TestFailedPushSaysWhyAndLeavesTheAppAsItWas(t *testing.T) {
 	}{
 		"exits":    {exits, "web.0 exited with code 1", 5 * time.Second},
 		"oom":      {runtimetest.App{Deaf: true, Exits: time.Second, OOM: true}, "web.0 ran out of memory", 5 * time.Second},
-		"deaf":     {runtimetest.App{Deaf: true}, "web.0 was not well within 1m0s: listens on no port", 61 * time.Second},
-		"loopback": {runtimetest.App{At: "127.0.0.1:8080"}, "web.0 was not well within 1m0s: listens on 127.0.0.1:8080 only", 61 * time.Second},
-		"other":    {runtimetest.App{At: "0.0.0.0:3000"}, "web.0 was not well within 1m0s: listens on 0.0.0.0:3000 instead", 61 * time.Second},
+		"deaf":     {runtimetest.App{Deaf: true}, "web.0 was not ready within 1m0s: listens on no port", 61 * time.Second},
+		"loopback": {runtimetest.App{At: "127.0.0.1:8080"}, "web.0 was not ready within 1m0s: listens on 127.0.0.1:8080 only", 61 * time.Second},
+		"other":    {runtimetest.App{At: "0.0.0.0:3000"}, "web.0 was not ready within 1m0s: listens on 0.0.0.0:3000 instead", 61 * time.Second},
 		"missing":  {runtimetest.App{}, "web.0 could not be started: no image missing", time.Second},
 	} {
 		t.Run(image, func(t *testing.T) {
-			in(t, byImage(map[string]runtimetest.App{image: tc.app}), func(w *world) {
+			inWorld(t, byImage(map[string]runtimetest.App{image: tc.app}), func(w *world) {
 				w.images.Missing = map[string]bool{"missing": true}
 				w.push("one", web(1))
 				w.after(time.Second)
@@ -191,9 +193,9 @@ func TestFailedPushSaysWhyAndLeavesTheAppAsItWas(t *testing.T) {
 	}
 }
 
-// Out of routing, then drained, then SIGTERM, then the time of grace, then gone.
+// TestEndsInOrder checks the order of an instance's end: out of routing, drained, SIGTERM, grace, removed.
 func TestEndsInOrder(t *testing.T) {
-	in(t, byImage(map[string]runtimetest.App{"one": {Stubborn: true}}), func(w *world) {
+	inWorld(t, byImage(map[string]runtimetest.App{"one": {Stubborn: true}}), func(w *world) {
 		w.push("one", web(1))
 		w.after(time.Second)
 		var phase string
@@ -235,7 +237,7 @@ func calls(w *world, base int) string {
 }
 
 func TestRestartOfMicroKeepsInstances(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(3))
 		w.after(time.Minute)
 		before := w.driver.IDs()
@@ -248,9 +250,9 @@ func TestRestartOfMicroKeepsInstances(t *testing.T) {
 	})
 }
 
-// After a reboot all runs again at once, and nobody is charged with a crash.
+// TestRebootIsNoCrash checks that all instances run again after a reboot, and that none counts as crashed.
 func TestRebootIsNoCrash(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(2))
 		w.after(time.Minute)
 		w.end()
@@ -267,9 +269,10 @@ func TestRebootIsNoCrash(t *testing.T) {
 	})
 }
 
-// An end while micro was down counts once, however often micro restarts then.
+// TestEndWhileDownCountsOnce checks that an end while micro is down counts as one crash, however often micro restarts
+// after that.
 func TestEndWhileDownCountsOnce(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(1))
 		w.after(time.Minute)
 		id := w.driver.IDs()[0]
@@ -302,7 +305,7 @@ func TestHealth(t *testing.T) {
 	p := draft.Processes[cloud.Web]
 	p.Readiness = &cloud.Check{Type: cloud.CheckHTTP, Path: runtimetest.ReadinessPath, Interval: cloud.Duration(time.Second)}
 	draft.Processes[cloud.Web] = p
-	in(t, app, func(w *world) {
+	inWorld(t, app, func(w *world) {
 		w.push("one", draft)
 		w.after(time.Minute)
 		unready.Store(true)
@@ -312,7 +315,7 @@ func TestHealth(t *testing.T) {
 		w.after(2 * time.Second)
 		w.is("seen", w.seen(), "web.0@r1 ready")
 		unwell.Store(true)
-		w.after(50 * time.Second) // two checks of 30 s at most, a tenth more or less each
+		w.after(50 * time.Second) // at most two checks of 30 s, plus or minus a tenth
 		w.is("seen", w.seen(), "web.0@r1 ready")
 		if w.starts() != 1 {
 			t.Errorf("%d starts before the third failure", w.starts())
@@ -325,9 +328,9 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// What writes more than its disk quota allows is replaced; the quota is the one of now.
+// TestDiskQuota checks that an instance which exceeds its current disk quota is replaced.
 func TestDiskQuota(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(1))
 		w.after(time.Second)
 		first := w.driver.IDs()[0]
@@ -349,9 +352,10 @@ func TestDiskQuota(t *testing.T) {
 	})
 }
 
-// The disk is full of files, too; and where it fills up fast, nobody waits for the next time of measuring.
+// TestDiskQuotaOfFiles checks that the number of files is limited too, and that instances are measured at once when
+// the disk fills up fast.
 func TestDiskQuotaOfFiles(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		d := web(1)
 		p := d.Processes[cloud.Web]
 		p.Disk = new(int64(8 << 20))
@@ -371,9 +375,9 @@ func TestDiskQuotaOfFiles(t *testing.T) {
 	})
 }
 
-// Where the file system keeps the limit it is told so, and nothing is measured.
+// TestDiskQuotaIsKept checks that nothing is measured if the file system enforces the limit.
 func TestDiskQuotaIsKept(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.driver.KeepDiskLimits = true
 		d := web(1)
 		p := d.Processes[cloud.Web]
@@ -397,12 +401,11 @@ func TestDiskQuotaIsKept(t *testing.T) {
 	})
 }
 
-// A push that nobody waits for any more makes room for the next.
-// An instance that was out of routing when micro ended is so for the next micro too. It came up once, so
-// that its readiness is no reason to replace it, however long it lasts.
+// TestRestartOfMicroKeepsWhatIsUnready checks that an unready instance is still unready after a restart of micro. It
+// was ready once, so it must not be replaced, however long it is unready.
 func TestRestartOfMicroKeepsWhatIsUnready(t *testing.T) {
 	var unready atomic.Bool
-	in(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Unready: unready.Load} }, func(w *world) {
+	inWorld(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Unready: unready.Load} }, func(w *world) {
 		d := web(1)
 		p := d.Processes[cloud.Web]
 		p.Readiness = &cloud.Check{Type: cloud.CheckHTTP, Path: runtimetest.ReadinessPath, Interval: cloud.Duration(time.Second)}
@@ -430,8 +433,9 @@ func TestRestartOfMicroKeepsWhatIsUnready(t *testing.T) {
 	})
 }
 
+// TestSupersededPushEnds checks that a new push ends an unfinished one.
 func TestSupersededPushEnds(t *testing.T) {
-	in(t, byImage(map[string]runtimetest.App{"two": {Deaf: true}}), func(w *world) {
+	inWorld(t, byImage(map[string]runtimetest.App{"two": {Deaf: true}}), func(w *world) {
 		w.push("one", web(1))
 		w.after(time.Second)
 		w.push("two", web(1))
@@ -446,14 +450,15 @@ func TestSupersededPushEnds(t *testing.T) {
 	})
 }
 
-// With recreate never two releases run at once, whatever becomes of the push.
+// TestRecreateRunsOneReleaseAtATime checks that with recreate two releases never run together, whether the push
+// succeeds or not.
 func TestRecreateRunsOneReleaseAtATime(t *testing.T) {
 	draft := web(2)
 	draft.Volumes = []cloud.Volume{{Name: "data", Path: "/data", Shared: true}}
 	for _, image := range []string{"good", "bad"} {
 		t.Run(image, func(t *testing.T) {
 			apps := byImage(map[string]runtimetest.App{"bad": {Deaf: true, Exits: time.Second, Code: 1}})
-			in(t, apps, func(w *world) {
+			inWorld(t, apps, func(w *world) {
 				w.push("one", draft)
 				w.after(time.Second)
 				push := func() { w.push(image, draft) }
@@ -481,9 +486,10 @@ func TestRecreateRunsOneReleaseAtATime(t *testing.T) {
 	}
 }
 
-// An app that was deleted and made anew while micro was down gets none of the old instances.
+// TestSameNameIsNotSameApp deletes an app and makes one with the same name while micro is down: it must get none of
+// the old instances.
 func TestSameNameIsNotSameApp(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("old", web(1))
 		w.after(time.Second)
 		w.end()
@@ -512,7 +518,7 @@ func TestSameNameIsNotSameApp(t *testing.T) {
 }
 
 func TestRestartRollsInPlace(t *testing.T) {
-	in(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Boots: 2 * time.Second} }, func(w *world) {
+	inWorld(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Boots: 2 * time.Second} }, func(w *world) {
 		w.push("one", web(4))
 		w.after(5 * time.Second)
 		before := w.driver.IDs()
@@ -532,11 +538,12 @@ func TestRestartRollsInPlace(t *testing.T) {
 	})
 }
 
-// A worker that ends at once fails its push, although nothing asks it whether it is well.
+// TestWorkerThatEndsAtOnceFails checks that a worker process that ends at once fails its push, although it has no
+// health check.
 func TestWorkerThatEndsAtOnceFails(t *testing.T) {
 	draft := web(0)
 	draft.Processes["worker"] = cloud.ProcessSpec{Instances: new(1)}
-	in(t, byImage(map[string]runtimetest.App{"one": {Exits: 300 * time.Millisecond, Code: 1}}), func(w *world) {
+	inWorld(t, byImage(map[string]runtimetest.App{"one": {Exits: 300 * time.Millisecond, Code: 1}}), func(w *world) {
 		w.push("one", draft)
 		w.after(10 * time.Second)
 		if f := w.release(1).Failure; f == nil || f.Reason != "worker.0 exited with code 1" {
@@ -548,7 +555,7 @@ func TestWorkerThatEndsAtOnceFails(t *testing.T) {
 	})
 }
 
-// A timer does not notice that the clock is set: no wait for a time of day is long.
+// TestUntil checks that waits for a time of day are short, because a timer does not notice a changed clock.
 func TestUntil(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	f := func(at time.Time, want time.Duration) {

@@ -13,10 +13,10 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// pids is how many processes and threads an instance may have.
+// pids limits the processes and threads of an instance.
 const pids = 512
 
-// Labels of a container: all that a restarted node knows of it beside the state.
+// Labels of a container, from which a restarted node reads which instance it is.
 const (
 	labelGroup      = "micro.group"
 	labelApp        = "micro.app"
@@ -29,14 +29,14 @@ const (
 	labelToken      = "micro.token" // of the instance's place
 )
 
-// site is what a node adds to every container.
-type site struct {
+// nodeFacts are properties of the node that every container depends on.
+type nodeFacts struct {
 	domain cloud.Domain
 	cores  int64 // thousandths
 }
 
-// container says how an instance of a release runs. It looks at nothing but its arguments.
-func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instance, image Image, volumes []Mount, log string) Container {
+// container returns the container of an instance. It is a pure function.
+func (n nodeFacts) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instance, image Image, volumes []Mount, log string) Container {
 	p := rel.Spec.Processes[i.Process]
 	scale := rel.Formation[i.Process]
 	c := Container{
@@ -69,9 +69,9 @@ func (n site) container(group *cloud.Group, rel *cloud.Release, i *cloud.Instanc
 	return c
 }
 
-// env is the environment of an instance: defaults, then the image's, then the release's, then what
-// micro alone can know.
-func (n site) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale, image Image) []string {
+// env returns the environment of an instance: defaults, overridden by the image's variables, the release's, and
+// those that only micro knows.
+func (n nodeFacts) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale, image Image) []string {
 	env := map[string]string{"LANG": "C.UTF-8", "TMPDIR": "/tmp", "MEMORY_LIMIT": fmt.Sprintf("%dm", scale.Memory>>20)}
 	for _, kv := range image.Env {
 		k, v, _ := strings.Cut(kv, "=")
@@ -101,8 +101,8 @@ func (n site) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale 
 	return out
 }
 
-// vcapApplication is the variable of that name, as Cloud Foundry's apps know it.
-func (n site) vcapApplication(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale) string {
+// vcapApplication returns the value of VCAP_APPLICATION, for apps made for Cloud Foundry.
+func (n nodeFacts) vcapApplication(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale) string {
 	uris := []string{string(n.domain.App(rel.AppRef)), string(n.domain.Release(rel.ReleaseRef, rel.Created))}
 	b, err := json.Marshal(map[string]any{
 		"application_id":      rel.AppRef.String(),
@@ -122,7 +122,7 @@ func (n site) vcapApplication(rel *cloud.Release, i *cloud.Instance, p cloud.Pro
 		"limits":              limits(scale),
 	})
 	if err != nil {
-		return "{}" // nothing of it can fail to encode
+		return "{}" // impossible: all values can be encoded
 	}
 	return string(b)
 }
@@ -135,7 +135,7 @@ func limits(scale cloud.Scale) map[string]any {
 	return all
 }
 
-// addressEnv is the part of the environment that depends on the instance's address.
+// addressEnv returns the variables that depend on the instance's address.
 func addressEnv(ip netip.Addr, port int) []string {
 	addr := netip.AddrPortFrom(ip, uint16(port))
 	env := []string{"CF_INSTANCE_IP=" + ip.String(), "CF_INSTANCE_INTERNAL_IP=" + ip.String()}
@@ -148,8 +148,7 @@ func addressEnv(ip netip.Addr, port int) []string {
 		fmt.Sprintf(`CF_INSTANCE_PORTS=[{"external":%d,"internal":%d}]`, port, port))
 }
 
-// adopted reads back from its labels what a container is an instance of; ok is false for one that is
-// none of ours to look after.
+// adopted returns the instance of a container, from its labels. ok is false if the container is not an instance.
 func adopted(r Running, node cloud.NodeName) (i *cloud.Instance, ok bool) {
 	number := func(label string) int {
 		v, err := strconv.Atoi(r.Labels[label])
@@ -176,7 +175,7 @@ func adopted(r Running, node cloud.NodeName) (i *cloud.Instance, ok bool) {
 	if made, err := strconv.ParseInt(r.Labels[labelOf], 10, 64); err == nil {
 		i.Of = time.Unix(0, made).UTC()
 	}
-	// One of before there were places has none: its token is 0.
+	// Containers of older versions have no token, which counts as 0.
 	if token, err := strconv.ParseUint(r.Labels[labelToken], 10, 64); err == nil {
 		i.Token = cloud.Revision(token)
 	}

@@ -1,11 +1,11 @@
-// Package runtime turns what a cloud.State asks for into running containers on this node.
+// Package runtime runs the containers that a cloud.State asks for on this node.
 //
-// It decides purely and acts thinly: Plan compares this node's places, which package leader has assigned, with what
-// was observed and returns steps, and the agent carries steps out through a Driver. The only truth about a running container is the container itself: after a restart the agent
-// asks the Driver what there is and goes on from there, so nothing need be remembered and nothing can
-// be remembered wrongly.
+// Plan is a pure function: it compares this node's places, which package leader has assigned, with the observed
+// instances, and returns steps. The agent carries the steps out through a Driver. The only truth about a running
+// container is the container itself: after a restart the agent lists the Driver's containers and goes on from
+// there, so it needs no memory that could be wrong.
 //
-// The driver for real containers is runtime/containers. It runs them on containerd, whose life is
-// runtime/engine, from images in runtime/images. runtimetest has a driver that fails or crashes at a
-// chosen call. Nothing outside this folder knows of containerd.
+// Package runtime/containers is the driver for real containers. It runs them on containerd, which runtime/engine
+// starts and stops, from images in runtime/images. Package runtimetest has a driver that fails or crashes at a
+// chosen call. Nothing outside this folder uses containerd.
 package runtime

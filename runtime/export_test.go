@@ -7,12 +7,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Ask has instances asked by f whether they are well.
+// Ask replaces the agent's health checks by f.
 func (a *Agent) Ask(f func(context.Context, cloud.Check, netip.AddrPort) error) { a.ask = f }
 
-// For tests from outside.
+// Exported for tests in package runtime_test.
 var (
 	Probe     = probe
-	Elsewhere = elsewhere
+	Elsewhere = describeListeners
 	Shortage  = shortage
 )

@@ -12,15 +12,15 @@ import (
 	"github.com/protoduction/micro/runtime/runtimetest"
 )
 
-// What is written is what comes to be, whichever call on the way there fails, and whichever the process
-// ends at: of scaling, a roll-back, a restart and a stop.
+// TestVerbsSurviveEveryFault scales, rolls back, restarts and stops an app, and makes each call fail or the process
+// crash there: the written state must be reached in the end.
 func TestVerbsSurviveEveryFault(t *testing.T) {
 	memory := int64(256 << 20)
 	for _, verb := range []struct {
 		name string
 		do   func(w *world)
 		want string // what runs in the end
-		// strategy of the release that runs, if it is not the usual one.
+		// strategy of the running release, if it is not the default.
 		strategy *cloud.Strategy
 	}{
 		{"scale up", func(w *world) {
@@ -42,13 +42,13 @@ func TestVerbsSurviveEveryFault(t *testing.T) {
 	} {
 		run := func(name string, arm func(f *runtimetest.Fault, base int)) (calls int) {
 			t.Run(verb.name+"/"+name, func(t *testing.T) {
-				in(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Boots: 300 * time.Millisecond} }, func(w *world) {
+				inWorld(t, func(runtime.Container) runtimetest.App { return runtimetest.App{Boots: 300 * time.Millisecond} }, func(w *world) {
 					w.push("one", web(2))
 					w.after(2 * time.Second)
 					two := web(2)
 					two.Strategy = verb.strategy
 					w.push("two", two)
-					w.after(leader.DefaultWarm + time.Minute) // r1 runs no more
+					w.after(leader.DefaultWarm + time.Minute) // r1 no longer runs
 					arm(w.fault, len(w.fault.Calls()))
 					base := len(w.fault.Calls())
 					verb.do(w)

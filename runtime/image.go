@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Image is one in the node's store, unpacked and ready to run.
+// Image is an image in the node's store, unpacked and ready to run.
 type Image struct {
 	Digest     string // of its manifest for this platform, "sha256:…"
-	Name       string // what it was asked for by
+	Name       string // the name by which it was requested
 	Size       int64  // bytes in the content store
 	Created    time.Time
 	Entrypoint []string
@@ -17,41 +17,41 @@ type Image struct {
 	Env        []string
 	User, Dir  string
 	Ports      []int             // exposed over TCP: those of its own EXPOSE first, others ascending
-	Volumes    []string          // folders whose data the image's author wants to outlive a container, sorted
+	Volumes    []string          // folders that the image declares as volumes, sorted
 	Labels     map[string]string // the config's labels and the manifest's annotations
 	StopSignal string
 }
 
-// Images is the node's store of images. What none of the keep set of Prune names may go.
+// Images is the node's store of images.
 type Images interface {
-	// Pull fetches an image by reference, by digest where the reference has one.
+	// Pull fetches an image by reference, with or without a digest.
 	Pull(ctx context.Context, ref string, progress func(Progress)) (Image, error)
 	// Import reads an OCI layout or a `docker save` archive, plain or compressed, of exactly one image.
 	Import(ctx context.Context, archive io.Reader, progress func(Progress)) (Image, error)
-	// Get returns an image by digest; a *cloud.Error of code NotFound where there is none.
+	// Get returns an image by digest, or a *cloud.Error of code NotFound.
 	Get(ctx context.Context, digest string) (Image, error)
-	// Prune removes every image whose digest keep does not name and returns the bytes given back.
+	// Prune removes every image whose digest is not in keep, and returns the number of bytes freed.
 	Prune(ctx context.Context, keep map[string]bool) (int64, error)
 }
 
-// Builder makes an image from a folder.
+// Builder builds images from folders.
 type Builder interface {
-	// Build returns when the image is in the store. A failed step is a *cloud.Error of code
-	// DeployFailed that names the step and carries its last lines.
+	// Build returns when the image is in the store. If a step fails, it returns a *cloud.Error of code
+	// DeployFailed with the step and its last lines.
 	Build(ctx context.Context, b Build) (Image, error)
 }
 
-// Build is a source folder and how to make an image of it.
+// Build describes how to build an image from a source folder.
 type Build struct {
 	Name       string // for the image's record, "shop"
 	Source     string // folder, already unpacked and checked
 	Dockerfile string // path inside Source; "" is "Dockerfile"
-	// Apart are paths inside Source that COPY and ADD must not see. Where it is nil, that is what
-	// NAME.dockerignore beside the Dockerfile says, else .dockerignore.
+	// Apart are paths inside Source that COPY and ADD must not see. If it is nil, they are read from
+	// NAME.dockerignore beside the Dockerfile, or from .dockerignore.
 	Apart  []string
 	Target string
 	Args   map[string]string
-	// Secrets are for RUN --mount=type=secret, by their IDs. No layer, log or cache has them.
+	// Secrets are for RUN --mount=type=secret, by ID. No layer, log or cache contains them.
 	Secrets  map[string][]byte
 	NoCache  bool
 	Created  time.Time         // what the image says of itself; zero is the time of the build
@@ -59,8 +59,8 @@ type Build struct {
 	Progress func(Progress)
 }
 
-// Progress is a step of a pull, import or build, for a person's eyes: a vertex of BuildKit's status
-// for builds, a layer for pulls. A step is sent again whenever something of it changed.
+// Progress is the state of a step of a pull, import or build, for users. A step is a layer of a pull, or a vertex of
+// BuildKit's status. It is sent again whenever it has changed.
 type Progress struct {
 	ID       string     `json:"id"`
 	Name     string     `json:"name,omitempty"`

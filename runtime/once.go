@@ -9,17 +9,16 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// labelOnce is the label of a container that runs one command and is then gone: nothing that a node adopts.
+// labelOnce marks a container for a single command. A restarted node removes such containers.
 const labelOnce = "micro.once"
 
-// Cron is the process that what a job prints is said to be of.
+// Cron is the process name of a job's log lines.
 const Cron cloud.ProcessName = "cron"
 
-// RunOnce runs a command in a container of its own, made like those of the release's process, and
-// returns its exit code. memory overrides the process's limit where it is not 0. The container is gone
-// when RunOnce returns; it ends with ctx.
+// RunOnce runs a command in a new container like those of the release's process, and returns its exit code. memory
+// overrides the process's limit if it is not 0. RunOnce removes the container before it returns, also when ctx ends.
 func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.ProcessName, memory int64, c Command) (int, error) {
-	made, _, err := a.once(ctx, "run", r, process)
+	made, _, err := a.onceContainer(ctx, "run", r, process)
 	if err != nil {
 		return 0, err
 	}
@@ -29,13 +28,13 @@ func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.P
 	if memory != 0 {
 		made.Memory = memory
 	}
-	exit, err := a.seeThrough(ctx, made)
+	exit, err := a.runToEnd(ctx, made)
 	return exit.Code, err
 }
 
-// RunJob runs a job of a release like RunOnce. What it prints goes to the app's log.
+// RunJob runs a job of a release like RunOnce. Its output goes to the app's log.
 func (a *Agent) RunJob(ctx context.Context, r cloud.ReleaseRef, j cloud.Job) (Exit, error) {
-	made, i, err := a.once(ctx, "cron", r, "")
+	made, i, err := a.onceContainer(ctx, "cron", r, "")
 	if err != nil {
 		return Exit{}, err
 	}
@@ -45,12 +44,12 @@ func (a *Agent) RunJob(ctx context.Context, r cloud.ReleaseRef, j cloud.Job) (Ex
 	}
 	defer a.Logs.Done(i.ID)
 	made.Args, made.Command = nil, j.Command
-	return a.seeThrough(ctx, made)
+	return a.runToEnd(ctx, made)
 }
 
-// once returns a container for one command, made like those of a release's process (its main one where none
-// is named), and what it would be an instance of.
-func (a *Agent) once(ctx context.Context, what string, r cloud.ReleaseRef, process cloud.ProcessName) (Container, *cloud.Instance, error) {
+// onceContainer returns a container for a single command like those of a release's process (the main process if
+// none is given), and the instance that it would be.
+func (a *Agent) onceContainer(ctx context.Context, what string, r cloud.ReleaseRef, process cloud.ProcessName) (Container, *cloud.Instance, error) {
 	state := a.Views.View().State
 	_, rel, err := state.MustRelease(r)
 	if err != nil {
@@ -77,18 +76,18 @@ func (a *Agent) once(ctx context.Context, what string, r cloud.ReleaseRef, proce
 	if len(i.ID) > 63 {
 		i.ID = cloud.InstanceID(strings.TrimLeft(string(i.ID[len(i.ID)-63:]), "-"))
 	}
-	made := a.site.container(group, rel, i, image, volumes, "")
+	made := a.facts.container(group, rel, i, image, volumes, "")
 	made.Labels = map[string]string{labelOnce: rel.ReleaseRef.String()}
 	made.Shim += ".once"
 	return made, i, nil
 }
 
-// seeThrough runs a container from its start to its end.
-func (a *Agent) seeThrough(ctx context.Context, c Container) (Exit, error) {
+// runToEnd starts a container, waits for its end, and removes it.
+func (a *Agent) runToEnd(ctx context.Context, c Container) (Exit, error) {
 	if _, err := a.Driver.Start(ctx, c); err != nil {
 		return Exit{}, err
 	}
 	exit, err := a.Driver.Wait(ctx, c.ID)
-	// Also where ctx has ended: what was started for somebody must not outlive them.
+	// Remove it even if ctx has ended: the container must not outlive its caller.
 	return exit, errors.Join(err, a.Driver.Remove(context.WithoutCancel(ctx), c.ID))
 }

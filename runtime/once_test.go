@@ -20,7 +20,7 @@ func TestRunOnce(t *testing.T) {
 		}
 		return runtimetest.App{}
 	}
-	in(t, apps, func(w *world) {
+	inWorld(t, apps, func(w *world) {
 		w.push("one", web(1))
 		w.after(time.Second)
 		code, err := w.agent.RunOnce(context.Background(), shop.Release(0), "", 64<<20, runtime.Command{Args: []string{"sh"}, Env: []string{"A=1"}})
@@ -28,7 +28,7 @@ func TestRunOnce(t *testing.T) {
 			t.Errorf("ended with %d, %v", code, err)
 		}
 		w.is("runs", w.runs(), "web.0@r1")
-		// What was begun for somebody ends with him.
+		// The command ends with its caller.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, err := w.agent.RunOnce(ctx, shop.Release(0), "", 0, runtime.Command{}); !errors.Is(err, context.DeadlineExceeded) {
@@ -38,7 +38,7 @@ func TestRunOnce(t *testing.T) {
 		if _, err := w.agent.RunOnce(ctx, shop.Release(0), "worker", 0, runtime.Command{}); cloud.CodeOf(err) != cloud.NotFound {
 			t.Errorf("ended with %v", err)
 		}
-		// Or with micro, at the latest when it is back.
+		// If micro ends first, the next process removes the container.
 		if _, err := w.driver.Start(context.Background(), runtime.Container{ID: "run-x", Labels: map[string]string{"micro.once": "shop@r1"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestWhatAContainerGets(t *testing.T) {
 		made = c
 		return runtimetest.App{}
 	}
-	in(t, apps, func(w *world) {
+	inWorld(t, apps, func(w *world) {
 		d := web(1)
 		p := d.Processes[cloud.Web]
 		p.Memory, p.CPU = new(int64(64<<20)), new(int64(99_000))

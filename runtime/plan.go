@@ -11,9 +11,9 @@ import (
 // Action is what a Step does.
 type Action string
 
-// The actions. Start gives a place its instance. Drain takes an instance out of routing, waits for the
-// requests that it has and ends it. Remove clears away what is left of one that has ended. Leave says that
-// nothing runs any more by a place that was taken back.
+// The actions. Start starts an instance for a place. Drain takes an instance out of routing, waits for its requests
+// and ends it. Remove removes an ended instance. Leave reports that a place that was taken back has no instance any
+// more.
 const (
 	Start  Action = "start"
 	Drain  Action = "drain"
@@ -21,25 +21,24 @@ const (
 	Leave  Action = "leave"
 )
 
-// Step is one thing to do on the way from what runs to what is to run.
+// Step is one change of this node's instances.
 type Step struct {
 	Do         Action
 	Slot       cloud.Slot
 	Generation int              // of the instance to start
-	Of         time.Time        // when the release of the instance to start was made
+	Of         time.Time        // creation time of the release of the instance to start
 	Token      cloud.Revision   // of the place to start an instance for, or to leave
 	ID         cloud.InstanceID // of the instance to drain or remove
-	// Linger says that others serve on while this instance drains, so that it must wait until nobody
-	// holds its address any more.
+	// Linger: wait until clients no longer use the instance's address from DNS. It is set if other instances
+	// serve meanwhile.
 	Linger bool
 }
 
-// Plan returns what a node has to do for its instances of an app to become those that have places on it, in
-// an order that does not matter, and when to look again although nothing changes (zero: never). Which
-// instances are to run, and where, has been decided: Plan compares that with what runs here.
+// Plan compares the places that an app has on a node with the instances that run there. It returns the steps that
+// are needed, which can be done in any order, and when to plan again even if nothing changes (zero: never).
 //
-// Instances that are being started or ended are left to their workers, so a second plan of the same view
-// with the first one's steps under way is empty.
+// Plan leaves instances that are starting or ending to their workers, so that a second plan is empty while the steps
+// of the first one are being carried out.
 func Plan(v cloud.View, node cloud.NodeName, app cloud.AppRef, now time.Time) (steps []Step, again time.Time) {
 	p := &planner{View: v, node: node, now: now}
 	for a := range v.State.Assignments(app) {
@@ -66,7 +65,7 @@ func Plan(v cloud.View, node cloud.NodeName, app cloud.AppRef, now time.Time) (s
 	return p.steps, p.again
 }
 
-// sameRelease says whether i is an instance of this very release, and not of one of the same name before it.
+// sameRelease reports whether i is an instance of this release, and not of a deleted one with the same name.
 func sameRelease(i *cloud.Instance, rel *cloud.Release) bool {
 	return i.Of.IsZero() || i.Of.Equal(rel.Created)
 }
@@ -81,7 +80,8 @@ type planner struct {
 	again       time.Time
 }
 
-// place sees to it that a place of this node has one instance, or none where it is taken back.
+// place plans the start of an instance for a place of this node that has none, or reports that a place which was
+// taken back is empty.
 func (p *planner) place(a *cloud.Assignment, place cloud.Place) {
 	slot := a.Slot(place)
 	if place.Leaving {
@@ -93,7 +93,7 @@ func (p *planner) place(a *cloud.Assignment, place cloud.Place) {
 	}
 	rel, ok := p.State.Release(a.ReleaseRef)
 	if !ok || !rel.Created.Equal(a.Of) || p.fenced() && runsOnce(place) {
-		return // what runs by it is to end, and nothing is to start
+		return // its instance must end, and no new one may start
 	}
 	if p.keeper(a, place) != nil {
 		return
@@ -101,17 +101,17 @@ func (p *planner) place(a *cloud.Assignment, place cloud.Place) {
 	switch {
 	case place.Process == cloud.ReleaseCommand:
 		if slices.ContainsFunc(p.here, func(i *cloud.Instance) bool { return a.Holds(place, i) }) {
-			return // it runs once
+			return // a release command runs only once
 		}
 	case place.Generation < rel.Generation:
-		return // only what serves yet is kept of it
+		return // an old generation only keeps its running instances
 	}
 	if !place.Alone || p.alone(slot) {
 		p.start(rel, slot, place)
 	}
 }
 
-// keeper returns the instance that a place keeps: a live one that runs by it, a ready one first.
+// keeper returns the instance that a place keeps: a live one, preferably a ready one.
 func (p *planner) keeper(a *cloud.Assignment, place cloud.Place) (keep *cloud.Instance) {
 	for _, i := range p.here {
 		if a.Holds(place, i) && i.Phase.Live() && (keep == nil || !ready(keep) && ready(i)) {
@@ -123,34 +123,35 @@ func (p *planner) keeper(a *cloud.Assignment, place cloud.Place) (keep *cloud.In
 
 func ready(i *cloud.Instance) bool { return i.Phase == cloud.InstanceReady }
 
-// occupied says whether something of a slot runs here by a place with this token or an older one, be it on
-// its way to its end.
+// occupied reports whether the slot has an instance here of a place with this token or an older one, also a stopping
+// one.
 func (p *planner) occupied(slot cloud.Slot, token cloud.Revision) bool {
 	return slices.ContainsFunc(p.here, func(i *cloud.Instance) bool {
 		return i.Slot == slot && i.Token <= token && i.Phase != cloud.InstanceExited
 	})
 }
 
-// alone says whether all has ended here that must not run beside a new instance of the slot: what was in the
-// slot before, and what has no place any more.
+// alone reports whether all instances have ended that must not run beside a new instance of the slot: earlier ones
+// of the slot, and instances without a place.
 func (p *planner) alone(slot cloud.Slot) bool {
 	return !slices.ContainsFunc(p.here, func(i *cloud.Instance) bool {
 		return i.Phase != cloud.InstanceExited && (i.Slot == slot || i.ReleaseRef != slot.ReleaseRef && !p.stays(i))
 	})
 }
 
-// fenced says whether this node has lost its lease, so that another may run what must not run twice.
+// fenced reports whether this node has lost its lease, so that another node may run instances that must not run
+// twice.
 func (p *planner) fenced() bool {
 	status, ok := p.Instances.NodeStatus(p.node)
 	return ok && !status.Alive
 }
 
-// runsOnce says whether two instances must not run by two places of the slot at a time, whichever nodes they
-// are on.
+// runsOnce reports whether instances of two places of the slot must not run at the same time, even on different
+// nodes.
 func runsOnce(p cloud.Place) bool { return p.Alone || p.Process == cloud.ReleaseCommand }
 
-// stays says whether an instance of this node is to go on, or to be left as it is: nobody has decided about
-// its release yet.
+// stays reports whether an instance of this node should keep running, or be left as it is because the leader has not
+// decided about its release yet.
 func (p *planner) stays(i *cloud.Instance) bool {
 	rel, ok := p.State.Release(i.ReleaseRef)
 	if !ok || i.N == 0 || !sameRelease(i, rel) {
@@ -165,7 +166,7 @@ func (p *planner) stays(i *cloud.Instance) bool {
 		switch {
 		case !a.Holds(place, i) || !rel.Created.Equal(a.Of):
 		case i.Process == cloud.ReleaseCommand:
-			return true // also when it has ended: how, the leader has yet to read
+			return true // also if it has ended: the leader must still read its exit code
 		default:
 			return p.keeper(a, place) == i && !(place.Alone && p.fenced())
 		}
@@ -173,9 +174,9 @@ func (p *planner) stays(i *cloud.Instance) bool {
 	return false
 }
 
-// start plans a new instance for a place unless the last one crashed and the next must wait.
+// start plans a new instance for a place, unless the last one crashed and the next must wait.
 func (p *planner) start(rel *cloud.Release, slot cloud.Slot, place cloud.Place) {
-	if c, ok := p.Instances.Crashes(slot); ok && c.Generation == place.Generation && waits(c, p.now) {
+	if c, ok := p.Instances.Crashes(slot); ok && c.Generation == place.Generation && mustWait(c, p.now) {
 		if p.again.IsZero() || c.NextTry.Before(p.again) {
 			p.again = c.NextTry
 		}
@@ -184,7 +185,7 @@ func (p *planner) start(rel *cloud.Release, slot cloud.Slot, place cloud.Place) 
 	p.steps = append(p.steps, Step{Do: Start, Slot: slot, Generation: place.Generation, Of: rel.Created, Token: place.Token})
 }
 
-// end plans the end of an instance, unless its worker is at it.
+// end plans the end of an instance, unless its worker is already ending it.
 func (p *planner) end(i *cloud.Instance) {
 	switch i.Phase {
 	case cloud.InstanceStarting, cloud.InstanceReady, cloud.InstanceUnready:
@@ -195,8 +196,8 @@ func (p *planner) end(i *cloud.Instance) {
 	}
 }
 
-// othersServe says whether another instance of the same app and process stays, on any node, so that those
-// who ask for its name find one.
+// othersServe reports whether another ready instance of the same app and process stays, on any node, so that DNS
+// answers for its name.
 func (p *planner) othersServe(i *cloud.Instance) bool {
 	if i.Phase != cloud.InstanceReady || i.Addr.Port() == 0 {
 		return false
@@ -209,7 +210,7 @@ func (p *planner) othersServe(i *cloud.Instance) bool {
 	return false
 }
 
-// hasPlace says whether an instance of any node has a place.
+// hasPlace reports whether an instance of any node has a place.
 func (p *planner) hasPlace(i *cloud.Instance) bool {
 	for _, a := range p.assignments {
 		if a.N == i.N {

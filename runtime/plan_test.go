@@ -11,8 +11,8 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// TestPlan reads the places of a cloud and what runs on its node n1 from each file of testdata/plan, and
-// compares the node's plan. What places Assign gives, and the plans that follow, are in leader/testdata.
+// TestPlan reads a cloud's places and the instances of its node n1 from each file of testdata/plan, and compares the
+// node's plan. The tests of Assign are in leader/testdata.
 func TestPlan(t *testing.T) {
 	cloudtest.Golden(t, "testdata/plan/*.txtar", func(t *testing.T, section func(string) string) []cloudtest.Output {
 		v := cloudtest.View(t, section("state"), section("seen"))
@@ -48,7 +48,7 @@ func showSteps(steps []runtime.Step, again time.Time) string {
 	return b.String()
 }
 
-// BenchmarkPlan measures what the change of one app costs a node: among few apps and among many.
+// BenchmarkPlan measures the cost of a change of one app, among few apps and among many.
 func BenchmarkPlan(b *testing.B) {
 	for _, apps := range []int{10, 10_000} {
 		b.Run(fmt.Sprintf("%d-apps", apps), func(b *testing.B) {

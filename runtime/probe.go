@@ -18,7 +18,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// probe asks an instance once whether it is well. A nil error is yes.
+// probe runs a check of an instance once. A nil error means that the instance passed.
 func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
 	if c.Timeout <= 0 {
 		c.Timeout = cloud.DefaultTimeout
@@ -35,7 +35,8 @@ func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
 	return nil
 }
 
-// unanswered is a check that got no answer. What the system said of it is not for a person to read.
+// unanswered is the error of a check without an answer. Its text leaves out the system's error, which does not help
+// users.
 type unanswered struct {
 	text string
 	err  error
@@ -44,7 +45,7 @@ type unanswered struct {
 func (u *unanswered) Error() string { return u.text }
 func (u *unanswered) Unwrap() error { return u.err }
 
-// refused says whether nobody listens at the address that was asked.
+// refused reports whether nothing listens at the address.
 func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 func probePort(ctx context.Context, addr netip.AddrPort) error {
@@ -62,8 +63,8 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
 		return err
 	}
 	req.Header.Set("User-Agent", "micro-health-check")
-	// One connection a check: it must not be kept in a pool of a process that lives for months, nor
-	// follow a redirect to somewhere else.
+	// Use a new connection for each check, because a pool would grow in a process that lives for months. Don't
+	// follow redirects, which may lead to another server.
 	client := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -87,7 +88,7 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
 	}
 	answered := fmt.Sprintf("GET %s on port %d answered %d", path, addr.Port(), resp.StatusCode)
 	if to := resp.Header.Get("Location"); to != "" {
-		return fmt.Errorf("%s, a redirect to %.200q: it must answer 200, and a check follows none", answered, to)
+		return fmt.Errorf("%s, a redirect to %.200q: it must answer 200, because checks don't follow redirects", answered, to)
 	}
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	if said = bytes.TrimSpace(said); len(said) > 0 {
@@ -96,20 +97,20 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
 	return errors.New(answered)
 }
 
-// elsewhere says where an instance listens that does not answer where it should; "" where that helps nobody.
-func elsewhere(port uint16, listening []Listener) string {
-	var at []string
+// describeListeners says on which addresses an instance listens that does not answer on its port.
+func describeListeners(port uint16, listening []Listener) string {
+	var others []string
 	for _, l := range listening {
 		if l.Port() == port {
 			return fmt.Sprintf("listens on %s only: it must listen on 0.0.0.0:%d", l, port)
 		}
 		if l.Port() != port {
-			at = append(at, l.String())
+			others = append(others, l.String())
 		}
 	}
-	slices.Sort(at)
-	if at = slices.Compact(at); len(at) == 0 {
+	slices.Sort(others)
+	if others = slices.Compact(others); len(others) == 0 {
 		return fmt.Sprintf("listens on no port: it must listen on 0.0.0.0:%d", port)
 	}
-	return fmt.Sprintf("listens on %s instead: it must listen on 0.0.0.0:$PORT, and PORT is %d (EXPOSE, or x-micro: port, says another)", strings.Join(at, ", "), port)
+	return fmt.Sprintf("listens on %s instead: it must listen on 0.0.0.0:$PORT, and PORT is %d (set another with EXPOSE, or x-micro: port)", strings.Join(others, ", "), port)
 }

@@ -49,7 +49,7 @@ func TestProbe(t *testing.T) {
 		{cloud.Check{Type: cloud.CheckPort}, at, ""},
 		{cloud.Check{Type: cloud.CheckPort}, closed, fmt.Sprintf("does not answer on port %d", closed.Port())},
 		{cloud.Check{Type: cloud.CheckHTTP, Path: "/ok"}, at, ""},
-		{cloud.Check{Type: cloud.CheckHTTP, Path: "/moved"}, at, `answered 302, a redirect to "/ok": it must answer 200, and a check follows none`},
+		{cloud.Check{Type: cloud.CheckHTTP, Path: "/moved"}, at, `answered 302, a redirect to "/ok": it must answer 200, because checks don't follow redirects`},
 		{cloud.Check{Type: cloud.CheckHTTP, Path: "/mute"}, at, fmt.Sprintf("GET /mute on port %d answered 500", at.Port())},
 		{cloud.Check{Type: cloud.CheckHTTP, Path: "/dead"}, at, fmt.Sprintf("GET /dead on port %d failed: EOF", at.Port())},
 		{cloud.Check{Type: cloud.CheckHTTP, Path: "/"}, at, `answered 503: "the database is away\x1b[31m"`},
@@ -60,20 +60,20 @@ func TestProbe(t *testing.T) {
 		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.HasSuffix(got, c.want) && c.want != "" {
 			t.Errorf("%+v: %v, want %q", c.check, err, c.want)
 		}
-		// That nobody listens is how an app is told from one that listens for IPv6 alone.
+		// ECONNREFUSED must be recognisable: whyNotReady uses it to detect an app that listens on IPv6 only.
 		if c.addr == closed && err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("%+v: %v does not tell that nobody listens", c.check, err)
+			t.Errorf("%+v: %v is not ECONNREFUSED", c.check, err)
 		}
 	}
 }
 
-func TestElsewhere(t *testing.T) {
+func TestDescribeListeners(t *testing.T) {
 	for listening, want := range map[string]string{
 		"":                          "listens on no port: it must listen on 0.0.0.0:3000",
 		"127.0.0.1:3000":            "listens on 127.0.0.1:3000 only: it must listen on 0.0.0.0:3000",
 		"[::1]:3000":                "listens on [::1]:3000 only: it must listen on 0.0.0.0:3000",
 		"[::]:3000":                 "listens on [::]:3000 only: it must listen on 0.0.0.0:3000",
-		"0.0.0.0:80 0.0.0.0:80":     "listens on 0.0.0.0:80 instead: it must listen on 0.0.0.0:$PORT, and PORT is 3000 (EXPOSE, or x-micro: port, says another)",
+		"0.0.0.0:80 0.0.0.0:80":     "listens on 0.0.0.0:80 instead: it must listen on 0.0.0.0:$PORT, and PORT is 3000 (set another with EXPOSE, or x-micro: port)",
 		"0.0.0.0:80 127.0.0.1:3000": "listens on 127.0.0.1:3000 only: it must listen on 0.0.0.0:3000",
 	} {
 		var at []runtime.Listener

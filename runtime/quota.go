@@ -9,28 +9,28 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Where the file system keeps limits on folders, it is told the disk quota of each instance, and refuses what is
-// more. Elsewhere the agent measures what instances have written, and replaces one that has more.
+// If the file system has project quotas, it enforces the disk quota of each instance. Otherwise the agent measures
+// the files of instances, and replaces an instance that exceeds its quota.
 const (
-	// measureEvery is how often an instance with a disk quota is measured. That takes reading all of its folders.
+	// measureEvery is how often an instance with a disk quota is measured, which reads all of its folders.
 	measureEvery = 15 * time.Second
-	// growthEvery is how often the agent looks whether the disk fills up fast.
+	// growthEvery is how often the agent checks whether the disk fills up fast.
 	growthEvery = time.Second
-	// growth is how many bytes or files more on the disk make the agent measure at once.
+	// growthBytes and growthFiles are how much the disk's usage must grow for the agent to measure at once.
 	growthBytes = 64 << 20
 	growthFiles = 5000
-	// leisure is how many times as long as measuring an instance took it is left alone after that.
+	// leisure is the pause after measuring an instance, as a multiple of the time that measuring took.
 	leisure = 10
 )
 
-// Files are limited too, for a disk has room for so many: one for each quotaPerFile bytes of the quota, which is a
-// quarter of what ext4 makes room for, but never less than minFiles.
+// The number of files is limited too, because a disk has a limited number of inodes: to one per quotaPerFile bytes of
+// the quota, but at least minFiles. ext4 has one inode per 16 KiB by default.
 const (
 	quotaPerFile = 4 << 10
 	minFiles     = 1000
 )
 
-// diskLimit returns the limit on an instance's own files that a disk quota means; 0 is none.
+// diskLimit returns the limit on an instance's own files for a disk quota; 0 is unlimited.
 func diskLimit(quota int64) Usage {
 	if quota == 0 {
 		return Usage{}
@@ -38,7 +38,7 @@ func diskLimit(quota int64) Usage {
 	return Usage{Bytes: quota, Files: max(minFiles, quota/quotaPerFile)}
 }
 
-// overQuota says whether the instance's own files take more than it may have now, and how much that is.
+// overQuota reports whether the instance's own files exceed its current quota, with the reason for users.
 func (w *worker) overQuota(ctx context.Context) (reason string, over bool) {
 	rel, ok := w.Views.View().State.Release(w.i.ReleaseRef)
 	if !ok {
@@ -56,7 +56,7 @@ func (w *worker) overQuota(ctx context.Context) (reason string, over bool) {
 	if limit == (Usage{}) || w.disk.kept || w.Now().Before(w.disk.next) {
 		return "", false
 	}
-	w.measure.Lock() // one at a time: the disk is for the apps
+	w.measure.Lock() // one at a time, to leave the disk to the apps
 	defer w.measure.Unlock()
 	begin := w.Now()
 	written, err := w.Driver.Written(ctx, string(w.i.ID))
@@ -82,35 +82,35 @@ func (w *worker) unmeasured(ctx context.Context, err error) {
 	}
 }
 
-// diskQuota is what a worker knows of its instance's disk quota.
+// diskQuota is the state of an instance's disk quota.
 type diskQuota struct {
 	limit Usage
-	known bool      // the driver was told the limit
-	kept  bool      // by the file system
-	next  time.Time // not to be measured before
+	known bool      // the driver has the limit
+	kept  bool      // the file system enforces the limit
+	next  time.Time // don't measure before this time
 }
 
-// growth tells workers that the disk fills up fast.
+// growth notifies workers when the disk fills up fast.
 type growth struct {
 	mu   sync.Mutex // guards seen
 	seen chan struct{}
 }
 
-// next returns a channel that is closed when the disk next has filled up by much.
+// next returns a channel that is closed when the disk has filled up by much.
 func (g *growth) next() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.seen
 }
 
-func (g *growth) tell() {
+func (g *growth) notify() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	close(g.seen)
 	g.seen = make(chan struct{})
 }
 
-// watchDisk has all workers measure when the disk fills up fast, until ctx ends.
+// watchDisk makes all workers measure their instances when the disk fills up fast, until ctx ends.
 func (a *Agent) watchDisk(ctx context.Context) {
 	tick := time.NewTicker(growthEvery)
 	defer tick.Stop()
@@ -124,10 +124,10 @@ func (a *Agent) watchDisk(ctx context.Context) {
 		}
 		used, err := a.Driver.DiskUsed(ctx)
 		if err != nil {
-			continue // each is measured at its interval all the same
+			continue // instances are still measured at their interval
 		}
 		if known && (used.Bytes >= last.Bytes+growthBytes || used.Files >= last.Files+growthFiles) {
-			a.growth.tell()
+			a.growth.notify()
 			last = used
 		}
 		if !known {

@@ -11,11 +11,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// told are shortages whose text is proof enough: an error from another process, such as a shim, has nothing else.
-// ENOMEM and EAGAIN are none of them, which a container has within its own limits too.
-var told = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EROFS}
+// shortageTexts are errors that are recognised by their text, because an error from another process, such as a shim,
+// has only its text. ENOMEM and EAGAIN are not among them: a container gets them from its own limits too.
+var shortageTexts = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EROFS}
 
-// shortage says whether an error is one of the machine or of micro itself, also where another process tells it.
+// shortage reports whether an error was caused by the machine or by micro itself, not by the app. It also recognises
+// errors that come from another process.
 func shortage(err error) bool {
 	if err == nil {
 		return false
@@ -24,38 +25,38 @@ func shortage(err error) bool {
 		return cloud.Shortage(err)
 	}
 	text := err.Error()
-	return slices.ContainsFunc(told, func(e syscall.Errno) bool { return strings.HasSuffix(text, e.Error()) })
+	return slices.ContainsFunc(shortageTexts, func(e syscall.Errno) bool { return strings.HasSuffix(text, e.Error()) })
 }
 
-// startAgain is the pause before the next try to start an instance that the machine lacked something for.
+// startAgain is the pause before another attempt to start an instance after a shortage.
 const startAgain = 5 * time.Second
 
-// persist makes the container, and tries again for as long as the machine lacks something: that is never a crash of
-// the app's. It ends with an error of another kind, or when ctx does.
-func (w *worker) persist(ctx context.Context) (Running, error) {
+// startWithRetry starts the container, and tries again as long as the machine lacks a resource, which is never the
+// app's fault. It returns any other error, or when ctx ends.
+func (w *worker) startWithRetry(ctx context.Context) (Running, error) {
 	for {
-		r, err := w.take(ctx)
+		r, err := w.startInTurn(ctx)
 		if !shortage(err) {
 			return r, err
 		}
-		w.log.Warn("cannot start an instance: the machine lacks something", "err", err)
+		w.log.Warn("cannot start an instance: the machine lacks a resource", "err", err)
 		w.i.Shortage = true
-		w.show(cloud.InstanceStarting, "can't be started yet: "+err.Error())
+		w.setPhase(cloud.InstanceStarting, "can't be started yet: "+err.Error())
 		select {
 		case <-time.After(startAgain):
 		case <-ctx.Done():
 			return Running{}, ctx.Err()
 		}
-		// What the failed start could not take away with it is in the next one's way.
+		// Remains of the failed start would make the next one fail.
 		if err := w.Driver.Remove(ctx, string(w.i.ID)); err != nil {
-			w.log.Warn("cannot take away what a failed start has left", "err", err)
+			w.log.Warn("cannot remove the remains of a failed start", "err", err)
 		}
 		w.i.Shortage = false
 	}
 }
 
-// take makes the container when it is the instance's turn.
-func (w *worker) take(ctx context.Context) (Running, error) {
+// startInTurn starts the container when fewer than startsAtOnce others are starting.
+func (w *worker) startInTurn(ctx context.Context) (Running, error) {
 	select {
 	case w.slots <- struct{}{}:
 	case <-ctx.Done():

@@ -31,7 +31,7 @@ func TestShortages(t *testing.T) {
 		{cloud.Errorf(cloud.Unavailable, "start: %w", syscall.ENFILE), true},
 		{errors.New("runc create failed: write /x: no space left on device"), true},
 		{errors.New("failed to create shim: too many open files in system"), true},
-		{errors.New("runc create failed: fork: cannot allocate memory"), false}, // its own limit perhaps
+		{errors.New("runc create failed: fork: cannot allocate memory"), false}, // may be the container's own limit
 		{errors.New("no space left on device, says the app's answer"), false},
 	} {
 		if got := runtime.Shortage(c.err); got != c.want {
@@ -40,10 +40,10 @@ func TestShortages(t *testing.T) {
 	}
 }
 
-// While micro has no descriptor left it can't check anybody: nobody is replaced, nobody leaves the routing table, and
-// nobody is counted as crashed. A restart of micro changes none of that.
+// TestAShortageIsNoVerdict lets micro run out of file descriptors, so that it can't check instances: none may be
+// replaced, leave the routing table or count as crashed, also after a restart of micro.
 func TestAShortageIsNoVerdict(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(2))
 		w.after(time.Minute)
 		starts := w.starts()
@@ -66,10 +66,11 @@ func TestAShortageIsNoVerdict(t *testing.T) {
 	})
 }
 
-// A release that the machine has no room for waits, and says why; once there is room it comes up.
+// TestAReleaseWaitsForTheMachine starts a release while the machine lacks a resource: the release must wait with a
+// reason, and start when the resource is there.
 func TestAReleaseWaitsForTheMachine(t *testing.T) {
 	for what, lacking := range map[string]time.Duration{"at the start": 0, "at the checks": time.Millisecond} {
-		in(t, byImage(map[string]runtimetest.App{"slow": {Boots: time.Second}}), func(w *world) {
+		inWorld(t, byImage(map[string]runtimetest.App{"slow": {Boots: time.Second}}), func(w *world) {
 			w.push("one", web(2))
 			w.after(time.Minute)
 			if lacking == 0 {
@@ -102,9 +103,9 @@ func TestAReleaseWaitsForTheMachine(t *testing.T) {
 	}
 }
 
-// It does not wait for ever, and what ends it is told as the machine's fault.
+// TestAReleaseWaitsNotForEver checks that such a release fails in the end, and that the machine is named as the cause.
 func TestAReleaseWaitsNotForEver(t *testing.T) {
-	in(t, nil, func(w *world) {
+	inWorld(t, nil, func(w *world) {
 		w.push("one", web(1))
 		w.after(time.Minute)
 		w.driver.SetShortage(syscall.ENOSPC)

@@ -7,11 +7,11 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// views is where the agent sees what is.
+// views has the latest view.
 type views interface {
 	View() cloud.View
 	Changed(ctx context.Context, old cloud.View) (cloud.View, error)
 }
 
-// retryAfter is the pause after a start that failed.
+// retryAfter is the pause after a failed removal.
 const retryAfter = time.Second

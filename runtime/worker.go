@@ -15,28 +15,28 @@ import (
 )
 
 const (
-	// dnsTTL is how long others may hold the address of an instance that they asked for by name.
+	// dnsTTL is how long clients may use the address of an instance that they got from DNS.
 	dnsTTL = 5 * time.Second
-	// livenessFailures is how many checks in a row must fail for an instance to be replaced.
+	// livenessFailures is how many liveness checks in a row must fail before an instance is replaced.
 	livenessFailures = 3
-	// steady is how long an instance that answers no check must have run to count as well: one that ends at
-	// once must not pass for one that came up.
+	// steady is how long an instance without checks must have run to count as ready, because an instance that
+	// ends at once must not count as started.
 	steady = time.Second
-	// firstProbe is the pause after the first probe of a start; it grows to lastProbe.
+	// firstProbe is the pause after the first probe of a starting instance; it grows to lastProbe.
 	firstProbe = 500 * time.Microsecond
 	lastProbe  = 250 * time.Millisecond
 )
 
-// worker stays with one instance from its start to its end. It alone changes what is shown of it.
+// worker manages one instance from its start to its end. Only the worker changes the instance in the snapshots.
 type worker struct {
 	*Agent
-	i        cloud.Instance // what is shown; a copy goes to the snapshot cell at each change
+	i        cloud.Instance // a copy is put into the snapshots at each change
 	log      *slog.Logger
-	readied  time.Time // when it first was ready
+	readied  time.Time // when it was ready for the first time
 	draining chan struct{}
 	once     sync.Once
 	linger   bool // set before draining is closed
-	ended    bool // its container has: nothing more comes of it
+	ended    bool // the container has ended, so that there is no more output
 	disk     diskQuota
 }
 
@@ -47,7 +47,7 @@ func newWorker(a *Agent, i *cloud.Instance) *worker {
 	}
 }
 
-// drain asks the worker to bring its instance to an end.
+// drain asks the worker to end its instance.
 func (w *worker) drain(linger bool) {
 	w.once.Do(func() {
 		w.linger = linger
@@ -55,28 +55,28 @@ func (w *worker) drain(linger bool) {
 	})
 }
 
-// show puts the instance in the snapshots in a phase.
-func (w *worker) show(p cloud.InstancePhase, reason string) {
+// setPhase puts the instance into the snapshots with a phase.
+func (w *worker) setPhase(p cloud.InstancePhase, reason string) {
 	if w.i.Phase != p {
 		w.i.Phase, w.i.Since = p, w.Now()
 		w.log.Info("instance "+string(p), "reason", reason)
 	}
 	w.i.Reason = reason
 	i := w.i
-	w.see(&i)
+	w.observe(&i)
 }
 
 func (w *worker) run(ctx context.Context, adopted bool) {
 	p, ok := w.process()
 	if !ok {
-		// Of a release that is no more: Plan wants its end, and there is nothing to check until then.
+		// The release no longer exists. Plan will end the instance; don't check it until then.
 		p = cloud.Process{Liveness: cloud.Check{Type: cloud.CheckProcess}, Readiness: cloud.Check{Type: cloud.CheckProcess}}
 	}
 	if !adopted && !w.start(ctx, p) {
 		return
 	}
 	exit := w.wait(ctx)
-	if w.i.Phase != cloud.InstanceStarting || w.up(ctx, p, exit) {
+	if w.i.Phase != cloud.InstanceStarting || w.awaitReady(ctx, p, exit) {
 		w.watch(ctx, p, exit)
 	}
 }
@@ -90,7 +90,7 @@ func (w *worker) process() (cloud.Process, bool) {
 	return p, ok
 }
 
-// start makes the container. After false there is none, and the snapshots show why.
+// start starts the container. If it returns false there is no container, and the snapshots have the reason.
 func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -101,16 +101,16 @@ func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 		case <-starting.Done():
 		}
 	}()
-	r, err := w.persist(starting)
+	r, err := w.startWithRetry(starting)
 	switch {
 	case err == nil:
 		w.i.PID, w.i.Started = r.PID, r.Started
 		w.i.Addr = netip.AddrPortFrom(r.IP, uint16(p.Port))
-		w.show(cloud.InstanceStarting, "")
+		w.setPhase(cloud.InstanceStarting, "")
 		return true
 	case ctx.Err() != nil:
 	case starting.Err() != nil:
-		w.gone(ctx)
+		w.removeEnded(ctx)
 	default:
 		code := cloud.CodeOf(err)
 		w.exited(ctx, Exit{Code: 128, At: w.Now()}, "could not be started: "+err.Error(), code == cloud.Invalid || code == cloud.NotFound)
@@ -118,16 +118,16 @@ func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 	return false
 }
 
-// create asks the driver for the container that the state wants.
+// create starts the container that the state asks for.
 func (w *worker) create(ctx context.Context) (Running, error) {
 	state := w.Views.View().State
 	rel, ok := state.Release(w.i.ReleaseRef)
 	if !ok {
-		return Running{}, fmt.Errorf("release %s is gone", w.i.ReleaseRef)
+		return Running{}, fmt.Errorf("release %s no longer exists", w.i.ReleaseRef)
 	}
 	group, ok := state.Group(rel.Group)
 	if !ok {
-		return Running{}, fmt.Errorf("group %s is gone", rel.Group)
+		return Running{}, fmt.Errorf("group %s no longer exists", rel.Group)
 	}
 	image, err := w.Images.Get(ctx, rel.Spec.Image.Digest)
 	if err != nil {
@@ -141,10 +141,10 @@ func (w *worker) create(ctx context.Context) (Running, error) {
 	if err != nil {
 		return Running{}, err
 	}
-	return w.Driver.Start(ctx, w.site.container(group, rel, &w.i, image, volumes, path))
+	return w.Driver.Start(ctx, w.facts.container(group, rel, &w.i, image, volumes, path))
 }
 
-// wait hands on how the container ends.
+// wait returns a channel that receives the container's exit.
 func (w *worker) wait(ctx context.Context) <-chan Exit {
 	exit := make(chan Exit, 1)
 	go func() {
@@ -164,8 +164,8 @@ func (w *worker) wait(ctx context.Context) <-chan Exit {
 	return exit
 }
 
-// up waits until the instance is well. After false it has ended, is about to, or ctx has.
-func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool {
+// awaitReady waits until the instance is ready. It returns false if the instance has ended or is ending, or ctx ended.
+func (w *worker) awaitReady(ctx context.Context, p cloud.Process, exit <-chan Exit) bool {
 	if w.i.Process == cloud.ReleaseCommand {
 		select {
 		case e := <-exit:
@@ -187,12 +187,12 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 		if err == nil {
 			err = w.ask(ctx, p.Readiness, w.i.Addr)
 		}
-		if err == nil && unasked(p) && w.Now().Sub(began) < steady {
+		if err == nil && hasNoChecks(p) && w.Now().Sub(began) < steady {
 			err = errors.New("has only just started")
 		}
 		if w.i.Shortage = shortage(err); err == nil {
 			w.readied = w.Now()
-			w.show(cloud.InstanceReady, "")
+			w.setPhase(cloud.InstanceReady, "")
 			return true
 		}
 		again := time.NewTimer(pause)
@@ -200,7 +200,7 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 		case <-again.C:
 			pause = min(pause*3/2, lastProbe)
 		case <-lookAround.C:
-			w.show(cloud.InstanceStarting, w.unwell(ctx, p, err))
+			w.setPhase(cloud.InstanceStarting, w.whyNotReady(ctx, p, err))
 		case <-grown:
 			grown = w.growth.next()
 			if reason, over := w.overQuota(ctx); over {
@@ -211,12 +211,12 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 		case <-limit.C:
 			again.Stop()
 			if w.i.Shortage {
-				// Nobody knows how the instance is. It gets its time anew, from when that can be found out.
-				w.show(cloud.InstanceStarting, "can't be checked: "+err.Error())
+				// The instance could not be checked, so its startup time begins again.
+				w.setPhase(cloud.InstanceStarting, "can't be checked: "+err.Error())
 				limit.Reset(time.Duration(p.Startup))
 				continue
 			}
-			w.giveUp(ctx, p, exit, fmt.Sprintf("was not well within %s: %s", p.Startup, w.unwell(ctx, p, err)))
+			w.giveUp(ctx, p, exit, fmt.Sprintf("was not ready within %s: %s", p.Startup, w.whyNotReady(ctx, p, err)))
 			return false
 		case e := <-exit:
 			again.Stop()
@@ -234,13 +234,13 @@ func (w *worker) up(ctx context.Context, p cloud.Process, exit <-chan Exit) bool
 	}
 }
 
-// unasked says whether nothing but the instance's life says that it is well.
-func unasked(p cloud.Process) bool {
+// hasNoChecks reports whether the instance counts as ready just because it runs.
+func hasNoChecks(p cloud.Process) bool {
 	return p.Liveness.Type == cloud.CheckProcess && p.Readiness.Type == cloud.CheckProcess
 }
 
-// unwell says why an instance is not well, with where it listens instead if that is it.
-func (w *worker) unwell(ctx context.Context, p cloud.Process, err error) string {
+// whyNotReady explains a failed check, with the addresses that the instance listens on if they are the cause.
+func (w *worker) whyNotReady(ctx context.Context, p cloud.Process, err error) string {
 	if p.Port == 0 {
 		return err.Error()
 	}
@@ -249,15 +249,15 @@ func (w *worker) unwell(ctx context.Context, p cloud.Process, err error) string 
 		return err.Error()
 	}
 	for _, l := range listening {
-		// One for IPv6 alone is shown as [::], as one for both is: which it is, the check has found out.
+		// A listener on [::] may be for IPv6 only or for both. If the check was refused, it is for IPv6 only.
 		if a := l.Addr(); int(l.Port()) == p.Port && !a.IsLoopback() && (a.Is4() || !refused(err)) {
 			return err.Error()
 		}
 	}
-	return elsewhere(uint16(p.Port), listening)
+	return describeListeners(uint16(p.Port), listening)
 }
 
-// watch keeps an eye on an instance that came up, until it ends or is to end.
+// watch checks an instance that has been ready, until it ends or must be ended.
 func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.readied.IsZero() {
 		w.readied = w.Now()
@@ -283,7 +283,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 				continue
 			}
 			if shortage(err) {
-				w.log.Warn("cannot check an instance: the machine lacks something", "err", err)
+				w.log.Warn("cannot check an instance: the machine lacks a resource", "err", err)
 				continue
 			}
 			if failures++; failures >= livenessFailures && ctx.Err() == nil {
@@ -295,9 +295,9 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 			switch {
 			case ctx.Err() != nil, shortage(err):
 			case err == nil && w.i.Phase == cloud.InstanceUnready:
-				w.show(cloud.InstanceReady, "")
+				w.setPhase(cloud.InstanceReady, "")
 			case err != nil && w.i.Phase == cloud.InstanceReady:
-				w.show(cloud.InstanceUnready, err.Error())
+				w.setPhase(cloud.InstanceUnready, err.Error())
 			}
 		case e := <-exit:
 			w.exited(ctx, e, e.Reason, false)
@@ -318,7 +318,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	}
 }
 
-// ticker ticks at about a check's interval; never for a check that asks nothing.
+// ticker ticks at about a check's interval; never for a check without requests.
 func ticker(c cloud.Check) *time.Ticker {
 	d := time.Duration(c.Interval)
 	if c.Type == cloud.CheckProcess || d <= 0 {
@@ -327,20 +327,20 @@ func ticker(c cloud.Check) *time.Ticker {
 	return time.NewTicker(spread(d))
 }
 
-// spread is a tenth more or less, so that what instances do at an interval spreads in time.
+// spread varies a duration by up to a tenth, so that periodic work of instances is spread over time.
 func spread(d time.Duration) time.Duration { return d*9/10 + rand.N(d/5) }
 
-// giveUp ends an instance that is not well, and counts it as crashed.
+// giveUp ends an instance that failed its checks or exceeds its quota, and counts that as a crash.
 func (w *worker) giveUp(ctx context.Context, p cloud.Process, exit <-chan Exit, reason string) {
-	w.charge(ctx, Exit{Code: 128 + int(syscall.SIGTERM), At: w.Now()}, reason, w.i.Phase == cloud.InstanceStarting)
+	w.countCrash(ctx, Exit{Code: 128 + int(syscall.SIGTERM), At: w.Now()}, reason, w.i.Phase == cloud.InstanceStarting)
 	w.stop(ctx, p, exit)
-	w.cleared(ctx)
+	w.removeCrashed(ctx)
 }
 
-// end brings an instance to its end as the plan wants it: out of routing first, then asked, then killed.
+// end ends an instance as planned: it takes the instance out of routing, asks it to end, and then kills it.
 func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.i.Phase != cloud.InstanceStarting {
-		w.show(cloud.InstanceDraining, "")
+		w.setPhase(cloud.InstanceDraining, "")
 		limited, cancel := context.WithTimeout(ctx, cloud.DrainLimit)
 		defer cancel()
 		var lingered <-chan time.Time
@@ -348,7 +348,7 @@ func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 			lingered = time.After(dnsTTL)
 		}
 		if err := w.Router.Drain(limited, w.i.ID); err != nil && ctx.Err() == nil {
-			w.log.Warn("requests were still in flight when the instance had to end", "err", err)
+			w.log.Warn("the instance has to end while requests are in flight", "err", err)
 		}
 		if lingered != nil {
 			select {
@@ -358,16 +358,16 @@ func (w *worker) end(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 		}
 	}
 	if ctx.Err() != nil {
-		return // micro ends; the instance is adopted, and drained again, by the next one
+		return // micro stops; the next process adopts the instance and drains it again
 	}
 	w.stop(ctx, p, exit)
-	w.gone(ctx)
+	w.removeEnded(ctx)
 }
 
-// stop ends the container's process.
+// stop asks the container to end, and waits until it has or its grace is over.
 func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.i.Phase != cloud.InstanceStopping {
-		w.show(cloud.InstanceStopping, w.i.Reason)
+		w.setPhase(cloud.InstanceStopping, w.i.Reason)
 	}
 	if err := w.Driver.Stop(ctx, string(w.i.ID)); err != nil {
 		w.log.Warn("cannot ask the instance to end", "err", err)
@@ -379,54 +379,55 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	case <-exit:
 		w.ended = true
 	case <-grace.C:
-		w.show(cloud.InstanceStopping, fmt.Sprintf("did not end within %s when asked to, and was killed", time.Duration(p.StopGrace)))
+		w.setPhase(cloud.InstanceStopping, fmt.Sprintf("did not end within %s when asked to, and was killed", time.Duration(p.StopGrace)))
 	case <-ctx.Done():
 	}
 }
 
-// gone clears away an instance that was to end.
-func (w *worker) gone(ctx context.Context) {
+// removeEnded removes an instance that ended as planned.
+func (w *worker) removeEnded(ctx context.Context) {
 	if w.remove(ctx) {
 		w.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.Without(w.i.ID) })
 	}
 }
 
-// exited clears away an instance that ended although it was not to, and counts that against its slot.
+// exited removes an instance that ended unexpectedly, and counts that as a crash of its slot.
 func (w *worker) exited(ctx context.Context, e Exit, reason string, fatal bool) {
 	w.ended = true
-	w.charge(ctx, e, reason, fatal)
+	w.countCrash(ctx, e, reason, fatal)
 	if w.i.Process == cloud.ReleaseCommand {
-		// It runs once: its container tells how it ended until that is written down and Plan wants it gone.
-		w.show(cloud.InstanceExited, w.i.Reason)
+		// A release command keeps its container, which has the exit code, until the leader has recorded it and
+		// Plan removes the instance.
+		w.setPhase(cloud.InstanceExited, w.i.Reason)
 		select {
 		case <-w.draining:
-			w.gone(ctx)
+			w.removeEnded(ctx)
 		case <-ctx.Done():
 		}
 		return
 	}
-	w.cleared(ctx)
+	w.removeCrashed(ctx)
 }
 
-// charge counts an end against the instance's slot in the very moment in which the slot is free again:
-// whoever fills it must know how long to wait. What went with its machine or its shim is not charged.
-func (w *worker) charge(ctx context.Context, e Exit, reason string, fatal bool) {
+// countCrash records the end of an instance as a crash of its slot, in the same step that frees the slot, so that the
+// next start of the slot waits long enough. Ends together with a machine or a shim are not counted.
+func (w *worker) countCrash(ctx context.Context, e Exit, reason string, fatal bool) {
 	end := cloud.Exit{Code: e.Code, OOM: e.OOM, At: e.At}
 	if e.Lost && end.Code == 0 {
-		end.Code = 128 // nobody knows: it must not pass for a good end
+		end.Code = 128 // unknown, so it must not look like success
 	}
 	w.i.Phase, w.i.Since, w.i.Reason, w.i.Exit = cloud.InstanceStopping, w.Now(), end.Describe(reason), &end
 	i := w.i
 	if e.Lost || i.Process == cloud.ReleaseCommand {
-		w.see(&i)
+		w.observe(&i)
 		return
 	}
 	c, _ := w.Views.View().Instances.Crashes(i.Slot)
 	switch {
 	case c != nil && c.Generation > i.Generation:
-		w.see(&i) // it was to be replaced anyway
+		w.observe(&i) // a newer generation has already replaced it
 		return
-	case c == nil || !c.Last.At.Equal(end.At): // else it was counted before a restart of micro
+	case c == nil || !c.Last.At.Equal(end.At): // otherwise it was counted before a restart of micro
 		var ran time.Duration
 		if !w.readied.IsZero() {
 			ran = e.At.Sub(w.readied)
@@ -434,32 +435,32 @@ func (w *worker) charge(ctx context.Context, e Exit, reason string, fatal bool) 
 		c = crashed(c, &i, end, i.Reason, ran, fatal)
 	}
 	if err := w.Memory.Save(ctx, c); err != nil {
-		w.log.Error("cannot remember the crash", "err", err)
+		w.log.Error("cannot store the crash count", "err", err)
 	}
 	w.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.WithCrashes(c).With(&i) })
 }
 
-// cleared removes an instance that has been charged. What is left in the snapshots goes with the plan's next step.
-func (w *worker) cleared(ctx context.Context) {
+// removeCrashed removes the container of a crashed instance. The next plan removes the instance from the snapshots.
+func (w *worker) removeCrashed(ctx context.Context) {
 	if !w.remove(ctx) {
 		return
 	}
 	w.log.Warn("instance ended", "code", w.i.Exit.Code, "oom", w.i.Exit.OOM, "reason", w.i.Reason)
-	w.show(cloud.InstanceExited, w.i.Reason)
+	w.setPhase(cloud.InstanceExited, w.i.Reason)
 }
 
-// remove clears away the container, however long that takes; false only when ctx ends.
+// remove removes the container and tries until that succeeds. It returns false only if ctx ends.
 func (w *worker) remove(ctx context.Context) bool {
 	if w.ended && ctx.Err() == nil {
-		// A kill of micro before Done then costs no line. Done itself is for when the container is gone:
-		// until then its shim may still be writing the last of the output.
+		// Copy now, so that no line is lost if micro is killed before Done. Call Done only after the container
+		// is removed: until then its shim may still write the last output.
 		w.Logs.Copy(w.i.ID)
 	}
 	for {
 		if ctx.Err() != nil {
 			return false
 		}
-		// Once begun it is brought to its end, also when micro stops: half a removal leaves a shim behind.
+		// Finish a removal even if micro stops, because a partial removal would leave a shim.
 		err := w.Driver.Remove(context.WithoutCancel(ctx), string(w.i.ID))
 		if err == nil {
 			w.Logs.Done(w.i.ID)

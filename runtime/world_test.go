@@ -20,8 +20,8 @@ import (
 
 var shop = cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 
-// world is a node whose containers, router and store are in memory. Its process may end and begin anew;
-// what is stored, what is remembered and what runs stay.
+// world is a node whose containers, router and store are in memory. Its process may end and start again; the state,
+// the crash counts and the containers stay.
 type world struct {
 	t      *testing.T
 	fault  *runtimetest.Fault
@@ -35,15 +35,15 @@ type world struct {
 	ids   int
 	lives int
 
-	// Of the process that lives now.
+	// Fields of the current process.
 	snapshots *cloud.Cell
 	agent     *runtime.Agent
 	logs      *runtimetest.Logs
 	end       func()
 }
 
-// in runs a test in a bubble of its own time.
-func in(t *testing.T, app func(runtime.Container) runtimetest.App, test func(*world)) {
+// inWorld runs a test in a synctest bubble.
+func inWorld(t *testing.T, app func(runtime.Container) runtimetest.App, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, app)
@@ -66,7 +66,7 @@ func newWorld(t *testing.T, app func(runtime.Container) runtimetest.App) *world 
 
 func (w *world) stamp() cloud.Stamp { return cloud.Stamp{At: time.Now().UTC(), By: "ann"} }
 
-// start lets the process begin. A life that ends with an error is followed by another.
+// start starts the process. If the process ends with an error, start starts another.
 func (w *world) start() {
 	w.snapshots, w.logs = cloud.NewCell(), &runtimetest.Logs{}
 	w.snapshots.SetState(w.state)
@@ -103,21 +103,21 @@ func (w *world) start() {
 		w.end = func() {}
 	}
 	synctest.Wait()
-	if len(done) > 0 && !w.fault.Dead() { // it could not begin
+	if len(done) > 0 && !w.fault.Dead() { // the process failed at its start
 		w.end()
 		w.fault.Revive()
 		w.start()
 	}
 }
 
-// restart ends the process and begins another.
+// restart ends the process and starts another.
 func (w *world) restart() {
 	w.end()
 	w.fault.Revive()
 	w.start()
 }
 
-// Write is the leader's writer.
+// Write implements the leader's writer.
 func (w *world) Write(_ context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
 	return w.fault.Do("write "+verb+" "+object, func() error {
 		w.mu.Lock()
@@ -131,7 +131,7 @@ func (w *world) Write(_ context.Context, verb, object string, change func(*cloud
 	})
 }
 
-// change writes what a person asks for.
+// change applies changes as a user's request.
 func (w *world) change(changes []cloud.Change, err error) {
 	w.t.Helper()
 	if err != nil {
@@ -171,7 +171,7 @@ func (w *world) release(n int) *cloud.Release {
 	return rel
 }
 
-// runs says what runs: "web.0@r1 web.1@r1".
+// runs lists the running instances: "web.0@r1 web.1@r1".
 func (w *world) runs() string {
 	var all []string
 	for _, c := range w.driver.Running() {
@@ -181,7 +181,7 @@ func (w *world) runs() string {
 	return strings.Join(all, " ")
 }
 
-// board lists the observed instances: "web.0@r1 ready".
+// seen lists the observed instances: "web.0@r1 ready".
 func (w *world) seen() string {
 	var all []string
 	for i := range w.snapshots.View().Instances.All() {
@@ -207,12 +207,12 @@ func (w *world) starts() int {
 	return n
 }
 
-// web is a draft of so many web instances.
+// web returns a PushSpec with a number of web instances.
 func web(instances int) cloud.PushSpec {
 	return cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {Instances: new(instances)}}}
 }
 
-// byImage lets containers behave as their image says.
+// byImage makes containers behave according to their image.
 func byImage(apps map[string]runtimetest.App) func(runtime.Container) runtimetest.App {
 	apps = maps.Clone(apps)
 	return func(c runtime.Container) runtimetest.App { return apps[c.Image] }

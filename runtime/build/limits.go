@@ -58,6 +58,6 @@ func (l Limits) withDefaults(root string) (Limits, error) {
 func (l Limits) guard(ctx context.Context, dir string) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithTimeoutCause(ctx, l.Time,
 		cloud.Errorf(cloud.DeployFailed, "build: not done after %v", l.Time).WithHint("split the build, or use a base image that has more of it done"))
-	ctx, cancel := disk.Guard(ctx, dir, l.Free)
+	ctx, cancel := disk.CancelWhenFull(ctx, dir, l.Free)
 	return ctx, func() { cancel(); stop() }
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// A disk with room for bytes and none for files is as full.
+// TestNoInodes checks that a disk with free space but without free inodes counts as full.
 func TestNoInodes(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("micro", dir, "tmpfs", 0, "size=8m,nr_inodes=100"); err != nil {
@@ -38,7 +38,7 @@ func TestNoInodes(t *testing.T) {
 	}
 }
 
-func TestGuard(t *testing.T) {
+func TestCancelWhenFull(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("micro", dir, "tmpfs", 0, "size=8m"); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestGuard(t *testing.T) {
 	if n, err := Size(dir); err != nil || n != 8<<20 {
 		t.Errorf("size %d, %v", n, err)
 	}
-	ctx, done := Guard(t.Context(), dir, 4<<20)
+	ctx, done := CancelWhenFull(t.Context(), dir, 4<<20)
 	if ctx.Err() != nil {
 		t.Fatal("an empty disk is full")
 	}
@@ -70,8 +70,8 @@ func TestGuard(t *testing.T) {
 	if err := Check(dir, 1<<20); err != nil {
 		t.Error(err)
 	}
-	if ctx, done := Guard(t.Context(), filepath.Join(dir, "nothere"), 1); ctx.Err() == nil {
-		t.Error("a folder that is not there")
+	if ctx, done := CancelWhenFull(t.Context(), filepath.Join(dir, "nothere"), 1); ctx.Err() == nil {
+		t.Error("no error for a missing folder")
 	} else {
 		done()
 	}

@@ -1,4 +1,3 @@
-// Package disk keeps work that fills a disk from filling it up: builds, pulls and imports end before the
-// node's own store has no room left to write to. It also sets limits on the files below a folder, where the file
-// system has project quotas.
+// Package disk keeps space free on a disk: builds, pulls and imports are cancelled before the node's own store has no
+// room to write. It also limits the files below a folder, if the file system has project quotas.
 package disk

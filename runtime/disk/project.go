@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Project is the number by which a file system counts the files of a folder and of all that is made below it
-// (project quotas of ext4 and XFS, quotactl(2)). Files count until they are gone, unlinked ones too.
+// Project is the ID by which a file system counts the files of a folder and everything below it (project quotas of
+// ext4 and XFS, quotactl(2)). Unlinked files count as long as they are open.
 type Project uint32
 
-// Usage is what files take.
+// Usage is the disk usage of files.
 type Usage struct{ Bytes, Files int64 }
 
-// Numbers of linux/quota.h, linux/dqblk_xfs.h and linux/fs.h.
+// Constants of linux/quota.h, linux/dqblk_xfs.h and linux/fs.h.
 const (
 	projectQuota = 2
 	getQuota     = 0x800007
@@ -31,7 +31,7 @@ const (
 	inherit       = 0x200      // FS_XFLAG_PROJINHERIT
 )
 
-// quota is struct if_dqblk. Limits on space are in KiB.
+// quota is struct if_dqblk. Limits of space are in KiB.
 type quota struct {
 	hardSpace, softSpace, space uint64
 	hardFiles, softFiles, files uint64
@@ -55,14 +55,14 @@ type attributes struct {
 	_                          [12]byte
 }
 
-// EnforcesProjects says whether the file system of dir keeps limits on projects.
+// EnforcesProjects reports whether dir's file system enforces limits of projects.
 func EnforcesProjects(dir string) bool {
 	s := state{version: 1}
 	err := control(dir, getState, 0, unsafe.Pointer(&s))
 	return err == nil && s.flags&enforced != 0
 }
 
-// SetProject has a folder, which must be empty, and all that is made in it counted as a project's.
+// SetProject assigns a folder, which must be empty, and everything that is created in it to a project.
 func SetProject(dir string, p Project) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -81,7 +81,7 @@ func SetProject(dir string, p Project) error {
 	return nil
 }
 
-// ProjectOf returns the project that a folder's files are counted as, 0 for none.
+// ProjectOf returns the project of a folder; 0 for none.
 func ProjectOf(dir string) (Project, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -95,7 +95,7 @@ func ProjectOf(dir string) (Project, error) {
 	return a.project, nil
 }
 
-// SetLimit bounds what the files of a project on the file system of dir may take; 0 is no bound.
+// SetLimit limits the files of a project on dir's file system; 0 is unlimited.
 func SetLimit(dir string, p Project, limit Usage) error {
 	q := quota{hardSpace: uint64(limit.Bytes+1023) / 1024, hardFiles: uint64(limit.Files), valid: validLimits}
 	if err := control(dir, setQuota, p, unsafe.Pointer(&q)); err != nil {
@@ -104,11 +104,11 @@ func SetLimit(dir string, p Project, limit Usage) error {
 	return nil
 }
 
-// ProjectUsage returns what the files of a project take on the file system of dir, and whether it has a limit.
+// ProjectUsage returns the usage of a project on dir's file system, and whether it has a limit.
 func ProjectUsage(dir string, p Project) (u Usage, limited bool, err error) {
 	var q quota
 	err = control(dir, getQuota, p, unsafe.Pointer(&q))
-	if errors.Is(err, unix.ENOENT) { // XFS has no record of it
+	if errors.Is(err, unix.ENOENT) { // XFS has no record of an unused project
 		return u, false, nil
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func ProjectUsage(dir string, p Project) (u Usage, limited bool, err error) {
 	return Usage{int64(q.space), int64(q.files)}, q.hardSpace != 0 || q.hardFiles != 0, nil
 }
 
-// control is quotactl_fd(2), which kernels have from 5.14 on: it finds the file system by a folder in it.
+// control calls quotactl_fd(2), which exists from kernel 5.14 on and takes a folder of the file system.
 func control(dir string, command uint32, p Project, argument unsafe.Pointer) error {
 	f, err := os.Open(dir)
 	if err != nil {

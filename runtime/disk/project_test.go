@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// projectsEnv names a folder on a file system that keeps limits on projects. Not every kernel can: scripts/quota.sh
-// runs this test on one that does, with ext4 and XFS.
+// projectsEnv is the environment variable with a folder on a file system that enforces limits of projects. Not every
+// kernel supports them: scripts/quota.sh runs this test on one that does, with ext4 and XFS.
 const projectsEnv = "MICRO_TEST_PROJECTS"
 
-// becomeBounded takes from this thread the capability by which limits do not hold.
+// becomeBounded drops the capability of this thread to exceed limits.
 func becomeBounded(t *testing.T) {
 	t.Helper()
-	runtime.LockOSThread() // and never unlocks: the thread ends with the test
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
 	if err := unix.Capget(&header, &sets[0]); err != nil {
@@ -42,15 +42,15 @@ func TestProjects(t *testing.T) {
 			}
 		})
 		if EnforcesProjects(dir) {
-			t.Error("a file system without quotas keeps limits")
+			t.Error("a file system without quotas claims to enforce limits")
 		}
 		if err := SetLimit(dir, 7, Usage{Bytes: 1 << 20}); err == nil {
-			t.Error("a file system without quotas takes a limit")
+			t.Error("a file system without quotas accepts a limit")
 		}
 		return
 	}
 	if !EnforcesProjects(dir) {
-		t.Fatal("no limits on projects are kept")
+		t.Fatal("limits of projects are not enforced")
 	}
 	becomeBounded(t)
 	app := filepath.Join(dir, "app")
@@ -71,7 +71,7 @@ func TestProjects(t *testing.T) {
 	must(os.Mkdir(filepath.Join(app, "sub"), 0o777))
 	big, err := os.Create(filepath.Join(app, "sub", "big"))
 	must(err)
-	must(os.Remove(big.Name())) // what is unlinked counts
+	must(os.Remove(big.Name())) // unlinked files still count
 	n := 0
 	for ; err == nil && n < 4<<20; n += 16 << 10 {
 		_, err = big.Write(make([]byte, 16<<10))

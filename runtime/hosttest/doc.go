@@ -1,4 +1,3 @@
-// Package hosttest gives a test program a machine of its own: a network namespace and a mount namespace that
-// are gone with it, and an empty /run/micro. Tests that start containerd, shims or containers run in it, so
-// that nothing of theirs can stay on the developer's machine.
+// Package hosttest runs a test program in its own network and mount namespaces, with an empty /run/micro. Tests that
+// start containerd, shims or containers use it, so that they leave nothing on the developer's machine.
 package hosttest

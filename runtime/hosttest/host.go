@@ -13,11 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostEnv is set in the process that has namespaces of its own.
+// hostEnv is set in the process inside the namespaces.
 const hostEnv = "MICRO_TEST_HOST"
 
-// Main runs the tests in namespaces of their own, after prepare, and ends the process. TestMain calls it; a nil
-// prepare does nothing.
+// Main calls prepare, which may be nil, runs the tests in new namespaces, and exits. Call it from TestMain.
 func Main(m *testing.M, prepare func() error) {
 	if os.Getenv(hostEnv) == "" {
 		os.Exit(inNamespaces())
@@ -33,7 +32,7 @@ func Main(m *testing.M, prepare func() error) {
 	os.Exit(m.Run())
 }
 
-// inNamespaces runs this same program again, and returns its exit code.
+// inNamespaces runs this program again in new namespaces, and returns its exit code.
 func inNamespaces() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), hostEnv+"=1")
@@ -46,8 +45,8 @@ func inNamespaces() int {
 	return 0
 }
 
-// makeHost sets up the loopback device, keeps mounts from the real host, and makes nodes' folders in memory end
-// with the tests.
+// makeHost sets up the loopback device, separates mounts from the real host, and mounts a file system in memory for
+// the nodes' runtime folders.
 func makeHost() error {
 	lo, err := netlink.LinkByIndex(1)
 	if err != nil {

@@ -134,7 +134,7 @@ func (s *Store) work(ctx context.Context) (_ context.Context, done func(), err e
 	if err != nil {
 		return nil, nil, fmt.Errorf("take a lease: %w", err)
 	}
-	ctx, release := disk.Guard(ctx, s.root, s.limits.Free)
+	ctx, release := disk.CancelWhenFull(ctx, s.root, s.limits.Free)
 	return ctx, func() {
 		release()
 		if err := drop(context.WithoutCancel(ctx)); err != nil {

@@ -12,22 +12,22 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 )
 
-// Config says where the host keeps what it knows of registries.
+// Config has the paths of the host's configuration of registries.
 type Config struct {
-	CertsDir     string // folder of <host>/hosts.toml; "" is /etc/containerd/certs.d
-	DockerConfig string // Docker's config.json; "" is $DOCKER_CONFIG/config.json, else ~/.docker/config.json
-	// CheckOutside returns an error for an address that only this machine reaches. Connections are made there only if
-	// one of the above names the registry. It is nil where something else stands in the way, such as a firewall.
+	CertsDir     string // folder with <host>/hosts.toml; "" is /etc/containerd/certs.d
+	DockerConfig string // Docker's config.json; "" is $DOCKER_CONFIG/config.json or ~/.docker/config.json
+	// CheckOutside returns an error for an address that only this machine can reach. Such addresses are connected to
+	// only if the files above name the registry. It is nil if something else prevents that, such as a firewall.
 	CheckOutside func(netip.Addr) error
 }
 
 const (
 	dialTimeout   = 10 * time.Second
-	headerTimeout = 30 * time.Second // until a registry starts to answer
+	headerTimeout = 30 * time.Second // time until a registry starts to answer
 )
 
-// Hosts finds the servers that stand for a registry's name, in the order to try. A registry on localhost
-// may speak plain HTTP.
+// Hosts returns a function that finds the servers of a registry, in the order in which to try them. A registry on
+// localhost may use plain HTTP.
 func (c Config) Hosts(ctx context.Context) docker.RegistryHosts {
 	w := newWall(c)
 	return withPlain(w.admit(config.ConfigureHosts(ctx, config.HostOptions{

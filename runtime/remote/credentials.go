@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// dockerFile is what we read of Docker's config.json.
+// dockerFile has the parts of Docker's config.json that we use.
 type dockerFile struct {
 	Auths       map[string]dockerAuth `json:"auths"`
 	CredHelpers map[string]string     `json:"credHelpers"`
@@ -28,14 +28,14 @@ type dockerAuth struct {
 	IdentityToken string `json:"identitytoken"`
 }
 
-// Docker Hub's credentials are kept under this name, whatever the host that is asked.
+// hubKey is the name under which Docker Hub's credentials are stored, whichever of its hosts is asked.
 const hubKey = "https://index.docker.io/v1/"
 
-// helperTimeout bounds a credential helper, which may want to talk to a person who isn't there.
+// helperTimeout limits a credential helper, which may wait for input that nobody gives.
 const helperTimeout = 20 * time.Second
 
-// readDockerFile returns what Docker's configuration says, which is nothing where there is no such file, and the
-// file's path. It is read each time, so that a `docker login` counts at once.
+// readDockerFile returns Docker's configuration, which is empty if there is no file, and the file's path. It reads the
+// file each time, so that a `docker login` takes effect at once.
 func (c Config) readDockerFile() (f dockerFile, path string, err error) {
 	path = c.dockerConfig()
 	data, err := os.ReadFile(path)
@@ -51,7 +51,7 @@ func (c Config) readDockerFile() (f dockerFile, path string, err error) {
 	return f, path, nil
 }
 
-// hasLogin reports whether Docker's configuration has a registry, with credentials or without.
+// hasLogin reports whether Docker's configuration contains a registry, with or without credentials.
 func (c Config) hasLogin(host string) bool {
 	f, _, err := c.readDockerFile()
 	if err != nil {
@@ -67,8 +67,8 @@ func (c Config) hasLogin(host string) bool {
 	return false
 }
 
-// Credentials returns the user and secret for a registry's host, both empty where there are none. An
-// empty user with a secret means that the secret is a token to be exchanged.
+// Credentials returns the user and secret for a registry's host; both are empty if there are none. An empty user with
+// a secret means that the secret is a token to be exchanged.
 func (c Config) Credentials(host string) (user, secret string, err error) {
 	f, path, err := c.readDockerFile()
 	if err != nil {
@@ -80,7 +80,7 @@ func (c Config) Credentials(host string) (user, secret string, err error) {
 			helper = f.CredsStore
 		}
 		if helper != "" {
-			user, secret, err := ask(helper, key)
+			user, secret, err := askHelper(helper, key)
 			if err != nil || secret != "" {
 				return user, secret, err
 			}
@@ -98,7 +98,7 @@ func (c Config) Credentials(host string) (user, secret string, err error) {
 	return "", "", nil
 }
 
-// keys are the names under which tools have filed a host's credentials over the years.
+// keys returns the names under which various tools store a host's credentials.
 func keys(host string) []string {
 	switch host {
 	case "docker.io", "registry-1.docker.io", "index.docker.io":
@@ -125,8 +125,8 @@ func (a dockerAuth) pair() (user, secret string, err error) {
 	return user, secret, nil
 }
 
-// ask runs docker-credential-HELPER get, by the protocol of docker-credential-helpers.
-func ask(helper, key string) (user, secret string, err error) {
+// askHelper runs docker-credential-HELPER get, by the protocol of docker-credential-helpers.
+func askHelper(helper, key string) (user, secret string, err error) {
 	if strings.ContainsAny(helper, "/\\ ") {
 		return "", "", fmt.Errorf("credential helper %q: not a plain name", helper)
 	}
@@ -140,7 +140,7 @@ func ask(helper, key string) (user, secret string, err error) {
 		if bytes.Contains(out, []byte("credentials not found")) {
 			return "", "", nil
 		}
-		// What it printed may hold a secret: leave it out.
+		// Leave out its output, which may contain a secret.
 		return "", "", fmt.Errorf("credential helper docker-credential-%s for %s: %w", helper, key, err)
 	}
 	var answer struct{ Username, Secret string }

@@ -18,10 +18,10 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// ErrStalled is the cause of a transfer's end where a registry sent nothing for too long.
+// ErrStalled means that a transfer was aborted because the registry sent nothing for too long.
 var ErrStalled = errors.New("no more data came")
 
-// Part is a failure to bring one of the blobs that an image is made of.
+// Part is a failure to fetch one of an image's blobs.
 type Part struct {
 	Digest digest.Digest
 	Err    error
@@ -31,8 +31,8 @@ func (p *Part) Error() string { return p.Digest.String() + ": " + p.Err.Error() 
 
 func (p *Part) Unwrap() error { return p.Err }
 
-// Explain makes of what went wrong with an image at a registry an error that names both and says what to
-// check. host is the registry's name as in the image's, "docker.io".
+// Explain converts an error of a registry to one that names the image and the registry, with a hint what to check.
+// host is the registry's name in the image's name, "docker.io".
 func Explain(ctx context.Context, image, host string, err error) error {
 	var known *cloud.Error
 	if errors.As(err, &known) {
@@ -43,7 +43,7 @@ func Explain(ctx context.Context, image, host string, err error) error {
 			return known
 		}
 		if errors.Is(cause, context.Canceled) {
-			return cloud.Errorf(cloud.Interrupted, "image %s: given up", image)
+			return cloud.Errorf(cloud.Interrupted, "image %s: cancelled", image)
 		}
 		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s took too long: %w", image, host, err)
 	}
@@ -59,25 +59,25 @@ func Explain(ctx context.Context, image, host string, err error) error {
 		return cloud.Errorf(cloud.Denied, "image %s: %w", image, refused).
 			WithHint("if it is your own registry, name it on the node: docker login %s, or mkdir /etc/containerd/certs.d/%s", name, name)
 	case errors.Is(err, docker.ErrInvalidAuthorization), status.StatusCode == http.StatusUnauthorized, status.StatusCode == http.StatusForbidden:
-		return cloud.Errorf(cloud.Denied, "image %s: registry %s lets nobody have it without logging in, or has no such image: %w", image, host, err).
+		return cloud.Errorf(cloud.Denied, "image %s: registry %s requires a login for it, or has no such image: %w", image, host, err).
 			WithHint("check the name, then: docker login %s, as the user that micro runs as", host)
 	case status.StatusCode == http.StatusTooManyRequests:
-		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s limits how often it is asked: %w", image, host, err).
+		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s limits the rate of requests: %w", image, host, err).
 			WithHint("wait, or: docker login %s", host)
 	case status.StatusCode >= 500:
 		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s fails: %w", image, host, err).
 			WithHint("try again later")
 	case errors.As(err, &part) && missing(part.Err):
-		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has the image, and lacks its blob %s", image, host, part.Digest).
+		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has the image, but not its blob %s", image, host, part.Digest).
 			WithHint("push the image to %s again", host)
 	case missing(err):
-		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has none by that name", image, host).
+		return cloud.Errorf(cloud.NotFound, "image %s: registry %s has no such image", image, host).
 			WithHint("check the name and the tag at %s", host)
 	case errors.As(err, &dns):
 		return cloud.Errorf(cloud.Unavailable, "image %s: no address for registry %s: %w", image, host, err).
 			WithHint("check the host's name, and this node's DNS")
 	case isCertificate(err):
-		return cloud.Errorf(cloud.Unavailable, "image %s: registry %s shows a certificate that this node does not trust: %w", image, host, err).
+		return cloud.Errorf(cloud.Unavailable, "image %s: this node does not trust the certificate of registry %s: %w", image, host, err).
 			WithHint("put its CA into /etc/containerd/certs.d/%s/ca.crt", host)
 	case errors.Is(err, syscall.ENOSPC):
 		return cloud.Errorf(cloud.Unavailable, "image %s: the disk is full", image).WithCommand("micro prune")

@@ -12,13 +12,13 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// withPlain lets registries of this very machine that may speak plain HTTP do so in every way there is.
-// containerd falls back where a TLS greeting is answered in plain text, not where it is hung up on.
+// withPlain allows plain HTTP for registries on this machine that close the connection at a TLS handshake. containerd
+// itself falls back to plain HTTP only if the handshake is answered in plain text.
 func withPlain(hosts docker.RegistryHosts) docker.RegistryHosts {
 	return func(name string) ([]docker.RegistryHost, error) {
 		all, err := hosts(name)
 		for _, h := range all {
-			// Whoever is configured to speak TLS has a transport without containerd's fall-back.
+			// A host that is configured for TLS has a transport without containerd's fallback.
 			if _, strict := h.Client.Transport.(*http.Transport); !strict && docker.IsLocalhost(h.Host) {
 				h.Client.Transport = &plain{next: h.Client.Transport, host: h.Host}
 			}
@@ -27,11 +27,11 @@ func withPlain(hosts docker.RegistryHosts) docker.RegistryHosts {
 	}
 }
 
-// plain sends requests for one host without TLS once it has hung up on a TLS greeting.
+// plain sends requests to a host without TLS after the host has closed a connection at the TLS handshake.
 type plain struct {
 	next http.RoundTripper
 	host string
-	only atomic.Bool // no TLS any more
+	only atomic.Bool // don't try TLS any more
 }
 
 func (p *plain) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -39,7 +39,7 @@ func (p *plain) RoundTrip(r *http.Request) (*http.Response, error) {
 		return p.next.RoundTrip(r)
 	}
 	if !p.only.Load() {
-		var hungUp atomic.Bool // the greeting may fail after another connection has served the request
+		var hungUp atomic.Bool // atomic: the handshake may fail after another connection has served the request
 		ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
 			hungUp.Store(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 		}})

@@ -16,7 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// curt is a listener that hangs up on TLS greetings, by a reset where it is rude.
+// curt is a listener that closes connections at TLS handshakes; if it is rude, by a reset.
 type curt struct {
 	net.Listener
 	rude bool
@@ -50,8 +50,8 @@ func (c *curtConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A registry of this machine that hangs up on TLS is spoken to without; one that is to speak TLS is not,
-// and neither is one that is elsewhere.
+// TestPlainWhereTLSIsHungUpOn checks that plain HTTP is used only for registries on this machine that close TLS
+// handshakes, not for those configured for TLS or on other machines.
 func TestPlainWhereTLSIsHungUpOn(t *testing.T) {
 	for _, rude := range []bool{false, true} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,7 +69,7 @@ func TestPlainWhereTLSIsHungUpOn(t *testing.T) {
 		srv.Start()
 		defer srv.Close()
 		addr := l.Addr().String()
-		for range 2 { // the second request knows
+		for range 2 { // the second request skips TLS
 			h := hostOf(t, Config{CertsDir: t.TempDir()}, addr)
 			for range 2 {
 				if got, err := post(h, addr); err != nil || got != "hello<nil>" {
@@ -87,10 +87,10 @@ func TestPlainWhereTLSIsHungUpOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := post(hostOf(t, Config{CertsDir: certs}, addr), addr); err == nil || asked.Load() > 0 {
-			t.Errorf("rude %v, to speak TLS: %q, asked %d times", rude, got, asked.Load())
+			t.Errorf("rude %v, configured for TLS: %q, asked %d times", rude, got, asked.Load())
 		}
 		if _, err := post(hostOf(t, Config{CertsDir: t.TempDir()}, "localhost:1"), addr); err == nil || asked.Load() > 0 {
-			t.Errorf("rude %v, led there by another: %v, asked %d times", rude, err, asked.Load())
+			t.Errorf("rude %v, redirected there: %v, asked %d times", rude, err, asked.Load())
 		}
 	}
 	certs := t.TempDir()
@@ -103,7 +103,7 @@ func TestPlainWhereTLSIsHungUpOn(t *testing.T) {
 	}
 	for _, name := range []string{"192.0.2.1:5000", "registry.example.com"} {
 		if _, ours := hostOf(t, Config{CertsDir: certs}, name).Client.Transport.(*plain); ours {
-			t.Errorf("%s may be spoken to without TLS", name)
+			t.Errorf("plain HTTP is allowed for %s", name)
 		}
 	}
 }

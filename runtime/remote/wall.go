@@ -16,19 +16,21 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// Refused says that a connection was not made because of where it would lead.
+// Refused is the error of a connection to an address that is not allowed.
 type Refused struct {
-	Host string // as the image, a registry, its realm of tokens or a redirect names it
-	Err  error  // what its address is
+	Host string // as in the image's name, a token realm or a redirect
+	Err  error  // why the address is not allowed
 }
 
-func (r *Refused) Error() string { return fmt.Sprintf("%s is not asked: %v", r.Host, r.Err) }
+func (r *Refused) Error() string {
+	return fmt.Sprintf("connecting to %s is not allowed: %v", r.Host, r.Err)
+}
 
 func (r *Refused) Unwrap() error { return r.Err }
 
-// wall is what connections to registries go through. Whoever pushes chooses the registry, which chooses where
-// tokens come from and where it redirects to: none of that may lead to what only this machine reaches, unless the
-// operator has named it.
+// wall dials the connections to registries. The user who pushes chooses the registry, and the registry chooses its
+// token realm and its redirects. None of them may lead to an address that only this machine can reach, unless the
+// operator has named the registry.
 type wall struct {
 	config Config
 	check  func(netip.Addr) error // nil: no wall
@@ -44,7 +46,7 @@ func newWall(c Config) *wall {
 		config: c, check: c.CheckOutside, lookup: net.DefaultResolver.LookupNetIP, named: map[string]bool{},
 		dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second},
 	}
-	// The operator has named the proxies too.
+	// The operator has also named the proxies.
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 		value := os.Getenv(name)
 		if value != "" && !strings.Contains(value, "://") {
@@ -57,15 +59,15 @@ func newWall(c Config) *wall {
 	return w
 }
 
-// allow lets connections to a HOST:PORT through, whatever its address is.
+// allow allows connections to HOST:PORT at any address.
 func (w *wall) allow(hostport string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.named[strings.ToLower(hostport)] = true
 }
 
-// allowed reports whether the operator has named a HOST:PORT: in the folder of certificates, as a proxy, or in
-// Docker's configuration, as docker login does.
+// allowed reports whether the operator has named HOST:PORT: in the folder of certificates, as a proxy, or in Docker's
+// configuration (docker login).
 func (w *wall) allowed(hostport string) bool {
 	w.mu.Lock()
 	named := w.named[strings.ToLower(hostport)]
@@ -77,8 +79,8 @@ func (w *wall) allowed(hostport string) bool {
 	return err == nil && (w.config.hasLogin(hostport) || (port == "443" || port == "80") && w.config.hasLogin(host))
 }
 
-// dial connects to an address that it has checked: the name is looked up once, and nobody can have it lead
-// elsewhere in between.
+// dial resolves a name, checks the addresses, and connects to one of them. It resolves only once, so that the address
+// can't change between check and connection.
 func (w *wall) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
 	if w.check == nil || w.allowed(hostport) {
 		return w.dialer.DialContext(ctx, network, hostport)
@@ -110,14 +112,14 @@ func (w *wall) dial(ctx context.Context, network, hostport string) (net.Conn, er
 	return nil, errors.Join(errs...)
 }
 
-// admit has the wall let through the servers that a folder of certificates, or of mirrors, has for a registry.
+// admit allows the servers that the folder of certificates and mirrors has for a registry.
 func (w *wall) admit(hosts docker.RegistryHosts) docker.RegistryHosts {
 	return func(name string) ([]docker.RegistryHost, error) {
 		all, err := hosts(name)
 		if err == nil && w.config.hasFolder(name) {
 			for _, h := range all {
 				w.allow(hostPort(h.Host, h.Scheme))
-				w.allow(hostPort(h.Host, "http")) // what a registry without TLS falls back to
+				w.allow(hostPort(h.Host, "http")) // for the fallback to plain HTTP
 			}
 		}
 		return all, err

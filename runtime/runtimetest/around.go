@@ -8,7 +8,7 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// Router drains at once, or when Busy returns.
+// Router drains instances at once, or when Busy returns.
 type Router struct {
 	*Fault
 	Busy func(context.Context) error
@@ -24,13 +24,13 @@ func (r *Router) Drain(ctx context.Context, id cloud.InstanceID) error {
 	})
 }
 
-// Logs keeps which instances are read from.
+// Logs records which instances are being read.
 type Logs struct {
 	mu   sync.Mutex
 	open map[cloud.InstanceID]bool
 }
 
-// Open begins to read.
+// Open starts reading an instance.
 func (l *Logs) Open(i *cloud.Instance) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +44,7 @@ func (l *Logs) Open(i *cloud.Instance) (string, error) {
 // Copy does nothing: there is no output.
 func (l *Logs) Copy(cloud.InstanceID) {}
 
-// Done ends reading.
+// Done stops reading an instance.
 func (l *Logs) Done(id cloud.InstanceID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,24 +54,24 @@ func (l *Logs) Done(id cloud.InstanceID) {
 // Sweep has nothing to remove.
 func (l *Logs) Sweep() error { return nil }
 
-// Len is how many instances are read from.
+// Len returns how many instances are being read.
 func (l *Logs) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
 }
 
-// Tail is what a release logged last.
+// Tail returns the last lines of a release.
 func (l *Logs) Tail(cloud.ReleaseRef, int) []string { return []string{"last words"} }
 
-// Memory outlives a crash.
+// Memory stores crash counts in memory. It survives a crash of the process.
 type Memory struct {
 	*Fault
 	mu      sync.Mutex
 	crashes map[cloud.Slot]*cloud.Crashes
 }
 
-// Save keeps c.
+// Save stores c.
 func (m *Memory) Save(_ context.Context, c *cloud.Crashes) error {
 	return m.Do("save "+c.Slot.String(), func() error {
 		m.mu.Lock()
@@ -84,7 +84,7 @@ func (m *Memory) Save(_ context.Context, c *cloud.Crashes) error {
 	})
 }
 
-// Forget drops what is kept of s.
+// Forget deletes the crash count of s.
 func (m *Memory) Forget(_ context.Context, s cloud.Slot) error {
 	return m.Do("forget "+s.String(), func() error {
 		m.mu.Lock()
@@ -94,7 +94,7 @@ func (m *Memory) Forget(_ context.Context, s cloud.Slot) error {
 	})
 }
 
-// Load has all that is kept.
+// Load returns all crash counts.
 func (m *Memory) Load(context.Context) (all []*cloud.Crashes, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -104,7 +104,7 @@ func (m *Memory) Load(context.Context) (all []*cloud.Crashes, err error) {
 	return all, nil
 }
 
-// Images has every image but those that are Missing.
+// Images has every image except those in Missing.
 type Images struct {
 	*Fault
 	Missing map[string]bool

@@ -14,34 +14,34 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// App is how a container behaves. The zero App listens at once on its port and runs until it is told to end.
+// App is how a container behaves. The zero App listens on its port at once and runs until it is stopped.
 type App struct {
-	Boots    time.Duration // until it listens
+	Boots    time.Duration // time until it listens
 	Deaf     bool          // never listens
-	At       string        // where it listens instead, "127.0.0.1:3000"
-	Exits    time.Duration // after its start; 0 is never, Now at once
+	At       string        // another address on which it listens, "127.0.0.1:3000"
+	Exits    time.Duration // time until it ends; 0 is never, Now is at once
 	Code     int
 	OOM      bool
 	Stubborn bool          // ignores SIGTERM
 	Starts   time.Duration // how long Start takes
-	// Unwell and Unready make its liveness and readiness checks fail while they return true; nil is never.
+	// Unwell and Unready make its liveness and readiness checks fail while they return true; nil means never.
 	Unwell, Unready func() bool
 }
 
-// Now is as soon as can be.
+// Now is the shortest duration.
 const Now = time.Nanosecond
 
 // Driver is a runtime.Driver in memory.
 type Driver struct {
 	*Fault
-	// App says how a container behaves; nil is the zero App for all.
+	// App returns how a container behaves; nil is the zero App for all.
 	App func(runtime.Container) App
-	// KeepDiskLimits has LimitDisk report that limits hold.
+	// KeepDiskLimits makes LimitDisk report that limits are enforced.
 	KeepDiskLimits bool
 
 	mu    sync.Mutex
 	boxes map[string]*box
-	last  byte // of the addresses given out
+	last  byte // last byte of the latest address
 	most  map[string]int
 
 	shortage error
@@ -58,21 +58,21 @@ type box struct {
 	limit   runtime.Usage
 }
 
-// SetShortage makes every start and every check fail with an error of the machine's until it is set to nil.
+// SetShortage makes every start and every check fail with the error until it is set to nil.
 func (d *Driver) SetShortage(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.shortage = err
 }
 
-// NewDriver has no containers.
+// NewDriver returns a driver without containers.
 func NewDriver(f *Fault) *Driver {
 	return &Driver{Fault: f, boxes: map[string]*box{}, most: map[string]int{}}
 }
 
 var _ runtime.Driver = (*Driver)(nil)
 
-// Start begins a container.
+// Start starts a container.
 func (d *Driver) Start(ctx context.Context, c runtime.Container) (r runtime.Running, err error) {
 	app := App{}
 	if d.App != nil {
@@ -92,7 +92,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (r runtime.Runn
 			return fmt.Errorf("make the container: %w", d.shortage)
 		}
 		if _, twice := d.boxes[c.ID]; twice {
-			return fmt.Errorf("container %s is there already", c.ID)
+			return fmt.Errorf("container %s already exists", c.ID)
 		}
 		d.last++
 		ip := netip.AddrFrom4([4]byte{10, 0, 0, d.last})
@@ -119,7 +119,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (r runtime.Runn
 	return r, err
 }
 
-// end lets a container end.
+// end ends a container.
 func (d *Driver) end(id string, e runtime.Exit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,10 +130,10 @@ func (d *Driver) end(id string, e runtime.Exit) {
 	}
 }
 
-// End lets a container end, as if by itself.
+// End ends a container as if it had exited.
 func (d *Driver) End(id string, e runtime.Exit) { d.end(id, e) }
 
-// Reboot lets all containers be lost.
+// Reboot ends all containers as a reboot of the machine does.
 func (d *Driver) Reboot() {
 	for _, id := range d.IDs() {
 		d.end(id, runtime.Exit{Code: 137, Lost: true, Reason: "its shim ended"})
@@ -164,7 +164,7 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	}
 }
 
-// Stop ends a container that is not stubborn.
+// Stop ends a container unless it is stubborn.
 func (d *Driver) Stop(_ context.Context, id string) error {
 	return d.Do("stop "+id, func() error {
 		b, err := d.get(id)
@@ -175,7 +175,7 @@ func (d *Driver) Stop(_ context.Context, id string) error {
 	})
 }
 
-// Remove ends a container and forgets it.
+// Remove ends and deletes a container.
 func (d *Driver) Remove(_ context.Context, id string) error {
 	return d.Do("remove "+id, func() error {
 		d.end(id, runtime.Exit{Code: 137})
@@ -191,7 +191,7 @@ func (d *Driver) Remove(_ context.Context, id string) error {
 	})
 }
 
-// List has all containers.
+// List returns all containers.
 func (d *Driver) List(_ context.Context) (all []runtime.Running, err error) {
 	err = d.Do("list", func() error {
 		d.mu.Lock()
@@ -204,19 +204,19 @@ func (d *Driver) List(_ context.Context) (all []runtime.Running, err error) {
 	return all, err
 }
 
-// Exec runs nothing.
+// Exec does nothing.
 func (d *Driver) Exec(_ context.Context, id string, _ runtime.Command) (int, error) {
 	_, err := d.get(id)
 	return 0, err
 }
 
-// Stats knows nothing.
+// Stats returns no statistics.
 func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 	_, err := d.get(id)
 	return runtime.Stats{}, err
 }
 
-// Written is what the test says of the container, by Write.
+// Written returns the usage that the test has set with Write.
 func (d *Driver) Written(_ context.Context, id string) (written runtime.Usage, err error) {
 	err = d.Do("written "+id, func() error {
 		b, err := d.get(id)
@@ -228,14 +228,14 @@ func (d *Driver) Written(_ context.Context, id string) (written runtime.Usage, e
 	return written, err
 }
 
-// Write has a container written so much.
+// Write sets the disk usage of a container.
 func (d *Driver) Write(id string, u runtime.Usage) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.boxes[id].written = u
 }
 
-// LimitDisk takes note of the limit, and keeps it where the test says so, by KeepDiskLimits.
+// LimitDisk records the limit, and reports KeepDiskLimits.
 func (d *Driver) LimitDisk(_ context.Context, id string, limit runtime.Usage) (kept bool, err error) {
 	err = d.Do("limit disk "+id, func() error {
 		b, err := d.get(id)
@@ -249,7 +249,7 @@ func (d *Driver) LimitDisk(_ context.Context, id string, limit runtime.Usage) (k
 	return d.KeepDiskLimits, err
 }
 
-// DiskUsed is what all containers have written.
+// DiskUsed returns the disk usage of all containers.
 func (d *Driver) DiskUsed(context.Context) (sum runtime.Usage, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -260,14 +260,14 @@ func (d *Driver) DiskUsed(context.Context) (sum runtime.Usage, err error) {
 	return sum, nil
 }
 
-// DiskLimit is the limit that a container has by now.
+// DiskLimit returns the current limit of a container.
 func (d *Driver) DiskLimit(id string) runtime.Usage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.boxes[id].limit
 }
 
-// Listening is where the container listens by now.
+// Listening returns the addresses on which the container listens now.
 func (d *Driver) Listening(_ context.Context, id string) ([]runtime.Listener, error) {
 	b, err := d.get(id)
 	if err != nil {
@@ -288,7 +288,7 @@ func (b *box) up() bool {
 	return b.Exit == nil && !b.app.Deaf && time.Since(b.Started) >= b.app.Boots
 }
 
-// Ask is in the place of a health check.
+// Ask replaces the health checks of real containers.
 func (d *Driver) Ask(_ context.Context, c cloud.Check, addr netip.AddrPort) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -313,20 +313,20 @@ func (d *Driver) Ask(_ context.Context, c cloud.Check, addr netip.AddrPort) erro
 		}
 		return nil
 	}
-	return fmt.Errorf("nothing is at %s", addr)
+	return fmt.Errorf("no container has the address %s", addr)
 }
 
-// ReadinessPath is the path by which Ask knows a readiness check.
+// ReadinessPath is the path by which Ask recognises a readiness check.
 const ReadinessPath = "/ready"
 
-// IDs are the containers there are, ended ones too.
+// IDs returns the IDs of all containers, also ended ones.
 func (d *Driver) IDs() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Sorted(maps.Keys(d.boxes))
 }
 
-// Running are the containers that have not ended, by ID.
+// Running returns the containers that have not ended, by ID.
 func (d *Driver) Running() map[string]runtime.Container {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -339,7 +339,7 @@ func (d *Driver) Running() map[string]runtime.Container {
 	return all
 }
 
-// Most is how many containers of a shim ever ran at a time.
+// Most returns the highest number of containers of a shim that ran at the same time.
 func (d *Driver) Most(shim string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// Fault makes one call of many go wrong. The zero Fault makes none.
+// Fault makes one of many calls fail or crash. The zero Fault has no effect.
 type Fault struct {
 	// FailAt is the number of the call that returns an error and does nothing, from 1.
 	FailAt int
-	// CrashAt is the number of the call at which the process ends; After says after it has done its work.
+	// CrashAt is the number of the call at which the process crashes; with After, after its work is done.
 	CrashAt int
 	After   bool
-	// Crash ends the process: what calls from then on gets nowhere.
+	// Crash ends the process. Later calls have no effect.
 	Crash func()
 
 	mu    sync.Mutex
@@ -21,10 +21,10 @@ type Fault struct {
 	dead  bool
 }
 
-// ErrInjected is what a call that fails returns.
+// ErrInjected is the error of a call that Fault makes fail.
 var ErrInjected = errors.New("injected failure")
 
-// Do runs a call's work, unless it is the one that goes wrong.
+// Do runs the work of a call, unless this call must fail or crash.
 func (f *Fault) Do(call string, work func() error) error {
 	f.mu.Lock()
 	if f.dead {
@@ -50,28 +50,28 @@ func (f *Fault) Do(call string, work func() error) error {
 	return err
 }
 
-// FailNext makes the next call return an error, whatever is under way.
+// FailNext makes the next call return an error.
 func (f *Fault) FailNext() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.FailAt = len(f.calls) + 1
 }
 
-// Revive begins the life of another process, in which nothing more goes wrong.
+// Revive starts another process without faults.
 func (f *Fault) Revive() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dead, f.FailAt, f.CrashAt = false, 0, 0
 }
 
-// Dead says that the process has crashed and was not revived.
+// Dead reports whether the process has crashed and was not revived.
 func (f *Fault) Dead() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.dead
 }
 
-// Calls are all calls so far: "start shop-r1-web-0-a1".
+// Calls returns all calls so far: "start shop-r1-web-0-a1".
 func (f *Fault) Calls() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
