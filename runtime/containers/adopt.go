@@ -25,9 +25,9 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 )
 
-// List has every container of this node, ended ones too, by ID.
+// List returns all containers of this node, also ended ones, sorted by ID.
 func (d *Driver) List(ctx context.Context) ([]runtime.Running, error) {
-	if err := d.sweep(d.engine.Context(ctx)); err != nil {
+	if err := d.removeRemains(d.engine.Context(ctx)); err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	d.mu.Lock()
@@ -39,7 +39,7 @@ func (d *Driver) List(ctx context.Context) ([]runtime.Running, error) {
 	return all, nil
 }
 
-// adopt finds the containers that an earlier process started.
+// adopt takes over the containers of an earlier process.
 func (d *Driver) adopt(ctx context.Context) error {
 	ctx = d.engine.Context(context.WithoutCancel(ctx))
 	records, err := d.engine.Client().ContainerService().List(ctx)
@@ -53,7 +53,7 @@ func (d *Driver) adopt(ctx context.Context) error {
 			return fmt.Errorf("adopt container %s: %w", r.ID, err)
 		}
 		if in == nil {
-			continue // half made
+			continue // its Start was interrupted
 		}
 		d.instances[r.ID] = in
 		if status != nil {
@@ -71,11 +71,11 @@ func (d *Driver) adopt(ctx context.Context) error {
 	if err := d.dropStreams(ctx); err != nil {
 		return fmt.Errorf("adopt containers: %w", err)
 	}
-	return d.sweep(ctx)
+	return d.removeRemains(ctx)
 }
 
-// revive makes an instance of a record: one that runs, with the channel that tells its end, or one that
-// has ended. There is none where Start did not get through.
+// revive returns the instance of a container's record. If it runs, revive also returns the channel of its exit. It
+// returns nil if the container's Start was interrupted.
 func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance, <-chan client.ExitStatus, error) {
 	in := &instance{id: r.ID, labels: map[string]string{}, done: make(chan struct{})}
 	for k, v := range r.Labels {
@@ -112,7 +112,7 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 		if in.shim, err = d.shims.Adopt(r.ID, cmp.Or(r.Labels[labelShim], r.ID)); err != nil {
 			return nil, nil, fmt.Errorf("its shim: %w", err)
 		}
-		if !through { // all but the last word of Start was there
+		if !through { // Start was interrupted before its last step
 			if err := writeJSON(filepath.Join(d.folder(r.ID), startedFile), started{PID: in.pid, At: in.started}); err != nil {
 				return nil, nil, err
 			}
@@ -158,10 +158,10 @@ func (d *Driver) loadTask(ctx context.Context, id string) (client.Task, client.S
 	return task, status, err
 }
 
-// sweep removes what is on the host without a container that was wholly started.
-func (d *Driver) sweep(ctx context.Context) error {
-	// What there is, first; what there may be, after: so that nothing which comes up in between is taken
-	// for a leftover.
+// removeRemains removes everything on the host that belongs to no completely started container.
+func (d *Driver) removeRemains(ctx context.Context) error {
+	// First list what is on the host, then ask which containers exist: so a container that starts meanwhile is not
+	// taken for a remain.
 	var found []string
 	records, err := d.engine.Client().ContainerService().List(ctx)
 	if err != nil {
@@ -179,7 +179,7 @@ func (d *Driver) sweep(ctx context.Context) error {
 		return err
 	}
 	folders, err := os.ReadDir(filepath.Join(d.engine.State(), "i"))
-	if err := missing(err); err != nil {
+	if err := ignoreMissing(err); err != nil {
 		return err
 	}
 	for _, f := range folders {
@@ -192,7 +192,7 @@ func (d *Driver) sweep(ctx context.Context) error {
 		if _, err := d.lookup(id); err == nil || d.claim(id) != nil {
 			continue
 		}
-		if _, err := d.lookup(id); err != nil { // a Start may have got through before the claim
+		if _, err := d.lookup(id); err != nil { // its Start may have finished before the claim
 			errs = append(errs, d.remove(ctx, id))
 		}
 		d.release(id)
@@ -206,8 +206,8 @@ func (d *Driver) sweep(ctx context.Context) error {
 	return errors.Join(append(errs, d.net.Sweep(keep))...)
 }
 
-// KeepExits writes down how containers ended while micro did not run. It has to be called before the engine
-// opens: containerd, when it starts, removes ended containers, and with them the shims that know.
+// KeepExits records the exit codes of containers that ended while micro did not run. Call it before the engine opens:
+// containerd removes ended containers at its start, and with them their shims, which have the exit codes.
 func KeepExits(cfg engine.Config) error {
 	at, err := hierarchies()
 	if err != nil {
@@ -219,13 +219,13 @@ func KeepExits(cfg engine.Config) error {
 	}
 	for _, bundle := range bundles {
 		id := filepath.Base(bundle)
-		var shim struct { // as the shim writes it
+		var shim struct { // the shim's format
 			Timestamp time.Time
 			Status    int
 		}
 		ended, err := readJSON(filepath.Join(bundle, "exit.json"), &shim)
 		if err != nil || !ended {
-			continue // not yet, or not written to its end: then the shim still answers
+			continue // missing or incomplete: then the shim still runs and will answer
 		}
 		file := filepath.Join(instanceFolder(cfg.State, id), exitFile)
 		if _, err := os.Stat(file); err == nil {

@@ -20,29 +20,29 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// A process that has ended may have left others behind that hold its output open, or go on writing to it. Its
-// own output is in pipes and buffers then, on its way through the shim, and is here within milliseconds.
+// An ended process may have children that hold its output open or keep writing to it. The process's own output is then
+// still in pipes and buffers between the shim and micro, and arrives within milliseconds.
 const (
-	// quiet is how long nothing may come before the rest of an ended process's output counts as somebody else's.
+	// quiet is how long output must pause before any later output counts as that of other processes.
 	quiet = 200 * time.Millisecond
-	// lastWords bounds the wait where something keeps coming. Time that the reader takes is not counted.
-	lastWords = time.Second
-	// underway is more than pipes and buffers between a process and its reader hold. What comes after that many
-	// bytes is somebody else's.
-	underway = 2 << 20
-	// flushTick is how often flush looks.
+	// flushTimeout limits the wait if output keeps coming. Time in which the reader is slow is not counted.
+	flushTimeout = time.Second
+	// maxBuffered is more than the pipes and buffers between a process and its reader can hold. Output after that many
+	// bytes is that of other processes.
+	maxBuffered = 2 << 20
+	// flushTick is how often flush checks.
 	flushTick = 10 * time.Millisecond
 )
 
-// attached are the streams and the terminal of a process that somebody here holds.
+// attached has the streams and the terminal of a process that is connected to a caller.
 type attached struct {
 	c     *runtime.Command
 	stdin eofReader
-	// left is closed when nobody wants its output any more.
+	// left is closed when the caller wants no more output.
 	left  chan struct{}
 	leave func()
 
-	writing atomic.Int64 // writes that wait for the reader
+	writing atomic.Int64 // number of writes that wait for the reader
 	written atomic.Int64 // bytes
 }
 
@@ -52,10 +52,10 @@ func attach(c *runtime.Command) *attached {
 	return a
 }
 
-// fifos is the private folder of the pipes to processes whose streams somebody holds.
+// fifos returns the private folder of the pipes to attached processes.
 func fifos(state string) string { return filepath.Join(state, "f") }
 
-// creator makes the process's end of the streams.
+// creator returns a function that makes the process's end of the streams.
 func (a *attached) creator(state string) cio.Creator {
 	var in io.Reader
 	if a.c.Stdin != nil {
@@ -70,7 +70,7 @@ func (a *attached) creator(state string) cio.Creator {
 	return cio.NewCreator(opts...)
 }
 
-// outlet is where output goes to; nil is nowhere.
+// outlet passes output to a writer; nil discards it.
 type outlet struct {
 	*attached
 	w io.Writer
@@ -86,7 +86,7 @@ func (o outlet) Write(p []byte) (int, error) {
 	return o.w.Write(p)
 }
 
-// feed hands the process the end of its input and the sizes of its terminal until ended is closed.
+// feed passes the end of input and changed terminal sizes to the process until ended is closed.
 func (a *attached) feed(d *Driver, p client.Process, ended <-chan struct{}) {
 	ctx := d.engine.Context(context.Background())
 	resize, eof := a.c.Resize, a.stdin.eof
@@ -101,13 +101,13 @@ func (a *attached) feed(d *Driver, p client.Process, ended <-chan struct{}) {
 				continue
 			}
 			if err := p.Resize(ctx, uint32(size.Columns), uint32(size.Rows)); err != nil && !errdefs.IsNotFound(err) {
-				d.log.Debug("terminal can't be resized", "err", err)
+				d.log.Debug("cannot resize a terminal", "err", err)
 			}
 		case <-eof:
 			eof = nil
-			// What was read is in the FIFO already; the shim hands it on before it closes.
+			// All input is already in the FIFO; the shim passes it on before it closes.
 			if err := p.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(err) {
-				d.log.Debug("input can't be closed", "err", err)
+				d.log.Debug("cannot close the input of a process", "err", err)
 			}
 		case <-ended:
 			return
@@ -115,9 +115,9 @@ func (a *attached) feed(d *Driver, p client.Process, ended <-chan struct{}) {
 	}
 }
 
-// flush waits until the output of a process that has ended is where it belongs, however slowly its reader reads.
-// It reports false where the output did not end, because other processes hold it open or the reader has left.
-// ping asks something of the shim and returns when it has answered.
+// flush waits until the output of an ended process has been written to its reader, however slow the reader is. ended is
+// false if the output has no end, because other processes hold it open or the reader has left. ping calls the shim and
+// returns when it has answered.
 func (a *attached) flush(streams cio.IO, ping func()) (ended bool) {
 	done := make(chan struct{})
 	go func() {
@@ -138,7 +138,7 @@ func (a *attached) flush(streams cio.IO, ping func()) (ended bool) {
 		case <-tick.C:
 		}
 		now := a.written.Load()
-		if a.writing.Load() > 0 { // the reader takes its time
+		if a.writing.Load() > 0 { // the reader is slow
 			before, silent = now, 0
 			continue
 		}
@@ -147,20 +147,20 @@ func (a *attached) flush(streams cio.IO, ping func()) (ended bool) {
 		if now != before {
 			before, silent = now, 0
 		}
-		if silent >= quiet && spent < lastWords {
+		if silent >= quiet && spent < flushTimeout {
 			ping()
 			if a.written.Load() != before || a.writing.Load() > 0 {
 				continue
 			}
 		}
-		if silent >= quiet || spent >= lastWords || now-first > underway {
+		if silent >= quiet || spent >= flushTimeout || now-first > maxBuffered {
 			streams.Cancel()
 			return false
 		}
 	}
 }
 
-// eofReader tells when its reader has ended, once. A nil reader never does.
+// eofReader closes a channel when its reader has ended. A nil reader never ends.
 type eofReader struct {
 	r    io.Reader
 	once sync.Once
@@ -175,11 +175,11 @@ func (e *eofReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// dropStreams ends what processes have lost their streams with a killed micro: commands in containers
-// that run on would wait for ever for somebody to take their output.
+// dropStreams ends the commands whose streams were lost when micro was killed: commands in containers that still run
+// would wait for ever for a reader of their output.
 func (d *Driver) dropStreams(ctx context.Context) error {
 	left, err := os.ReadDir(fifos(d.engine.State()))
-	if err := missing(err); err != nil || len(left) == 0 {
+	if err := ignoreMissing(err); err != nil || len(left) == 0 {
 		return err
 	}
 	for _, in := range d.instances {
@@ -193,15 +193,15 @@ func (d *Driver) dropStreams(ctx context.Context) error {
 	return os.RemoveAll(fifos(d.engine.State()))
 }
 
-// endCommands kills all processes that were run in a container beside its own.
+// endCommands kills all commands that were run in a container.
 func (d *Driver) endCommands(ctx context.Context, task client.Task) error {
 	all, err := task.Pids(ctx)
 	if err != nil {
-		return missing(err)
+		return ignoreMissing(err)
 	}
 	for _, p := range all {
 		if p.Info == nil {
-			continue // a child of one of them, or of the container's own
+			continue // a child process
 		}
 		info, err := typeurl.UnmarshalAny(p.Info)
 		if err != nil {
@@ -211,7 +211,7 @@ func (d *Driver) endCommands(ctx context.Context, task client.Task) error {
 		if !ok || details.ExecID == "" || details.ExecID == task.ID() {
 			continue
 		}
-		if err := endCommand(ctx, task, details.ExecID); missing(err) != nil {
+		if err := endCommand(ctx, task, details.ExecID); ignoreMissing(err) != nil {
 			return fmt.Errorf("end process %s in container %s: %w", details.ExecID, task.ID(), err)
 		}
 	}
@@ -223,7 +223,7 @@ func endCommand(ctx context.Context, task client.Task, id string) error {
 	if err != nil {
 		return err
 	}
-	// By hand: client.WithProcessKill leaves a process alone that was loaded, for it has no PID of it.
+	// Don't use client.WithProcessKill: it does not kill a loaded process, because it has no PID for it.
 	ended, err := p.Wait(ctx)
 	if err != nil {
 		return err
@@ -233,7 +233,7 @@ func endCommand(ctx context.Context, task client.Task, id string) error {
 	}
 	select {
 	case <-ended:
-	case <-time.After(patience):
+	case <-time.After(killTimeout):
 	}
 	_, err = p.Delete(ctx)
 	return err

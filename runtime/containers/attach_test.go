@@ -15,14 +15,14 @@ import (
 	"github.com/protoduction/micro/runtime/engine"
 )
 
-// attached is a container whose streams are the caller's.
+// attached returns a container whose streams are connected to the caller.
 func (r *rig) attached(c *runtime.Command, args ...string) runtime.Container {
 	made := r.container(args...)
 	made.Log, made.Attach = "", c
 	return made
 }
 
-// slow is a reader of output that falls asleep over it.
+// slow is a reader of output that sleeps between reads.
 type slow struct {
 	bytes.Buffer
 	slept bool
@@ -31,7 +31,7 @@ type slow struct {
 func (s *slow) Write(p []byte) (int, error) {
 	if !s.slept {
 		s.slept = true
-		time.Sleep(2 * lastWords)
+		time.Sleep(2 * flushTimeout)
 	}
 	return s.Buffer.Write(p)
 }
@@ -80,7 +80,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("a program that is not there: %v", err)
 	}
 
-	// Its end is the caller's to want, at any time, even when nobody takes the output any more.
+	// The caller can end it at any time, even if nobody reads its output.
 	stuck, full := io.Pipe()
 	c = r.attached(&runtime.Command{Stdout: full}, "tty")
 	r.start(c)
@@ -94,7 +94,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("remove: %v after %s", err, time.Since(begin))
 	}
 	stuck.Close()
-	if left, err := os.ReadDir(fifos(engine.StateDir(r.dir))); err != nil || len(left) > 1 { // of the one that serves
+	if left, err := os.ReadDir(fifos(engine.StateDir(r.dir))); err != nil || len(left) > 1 { // one for the serving container
 		t.Errorf("pipes: %v, %v", left, err)
 	}
 	if info, err := os.Stat(fifos(engine.StateDir(r.dir))); err != nil || info.Mode().Perm() != 0o700 {
@@ -111,7 +111,7 @@ func TestCommandsEndWithMicro(t *testing.T) {
 	defer typed.Close()
 	said, says := io.Pipe()
 	go func() {
-		// As if nobody knew of it any more: the process is left to itself.
+		// Leave the process alone, as a killed micro does.
 		_, _ = r.Exec(t.Context(), c.ID, runtime.Command{Args: []string{"/probe", "tty"}, Stdin: keys, Stdout: says})
 	}()
 	if _, err := said.Read(make([]byte, 1)); err != nil {

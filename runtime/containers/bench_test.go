@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// BenchmarkStart is from an image in the store to a running container, the release's first instance
-// being there already; median-ms is what to compare.
+// BenchmarkStart measures the start of a container from an image in the store, with the release's first instance already
+// running. Compare median-ms.
 func BenchmarkStart(b *testing.B) {
 	r := newRig(b)
 	r.start(r.container())

@@ -19,22 +19,20 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// The least that a container can be given; the kernel's scheduler takes
-// no share that is smaller.
+// Minimum limits of a container. The kernel's scheduler accepts no smaller share of CPU.
 const (
 	minMemory = cloud.MinMemory
 	minCPU    = 10
 	cpuPeriod = 100_000 // microseconds
 )
 
-// hierarchy says where a controller of resources is mounted, and whether as version 2. Both versions
-// are found side by side.
+// hierarchy is where a cgroup controller is mounted, and its version. A machine may use both versions together.
 type hierarchy struct {
 	mount string
 	v2    bool
 }
 
-// hierarchies reads which controller is where.
+// hierarchies returns the hierarchy of each controller.
 func hierarchies() (map[string]hierarchy, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -61,7 +59,7 @@ func hierarchies() (map[string]hierarchy, error) {
 			for c := range strings.FieldsSeq(string(b)) {
 				all[c] = hierarchy{mount: left[4], v2: true}
 			}
-			// Not listed, for it is always there.
+			// Version 2 always counts CPU time, and does not list a controller for it.
 			if _, ok := all["cpuacct"]; !ok {
 				all["cpuacct"] = hierarchy{mount: left[4], v2: true}
 			}
@@ -70,20 +68,20 @@ func hierarchies() (map[string]hierarchy, error) {
 	return all, nil
 }
 
-// cgroup is a container's, in whatever hierarchies there are.
+// cgroup is a container's cgroup in all hierarchies.
 type cgroup struct {
 	at   map[string]hierarchy
 	path string // below each hierarchy's mount
 }
 
-// cgroupPath is where a container's limits are; "" is the parent of all of this node's.
+// cgroupPath returns the path of a container's cgroup; id "" is the parent of all of this node's cgroups.
 func cgroupPath(state, id string) string { return filepath.Join("/micro", filepath.Base(state), id) }
 
 func (d *Driver) cgroupOf(id string) cgroup {
 	return cgroup{d.hierarchies, cgroupPath(d.engine.State(), id)}
 }
 
-// file is the path of a controller's file, by the name it has in either version.
+// file returns the path of a controller's file, from its names in both versions.
 func (g cgroup) file(controller, v1, v2 string) (string, error) {
 	h, ok := g.at[controller]
 	if !ok {
@@ -113,7 +111,7 @@ func (g cgroup) number(controller, v1, v2 string) (int64, error) {
 	return strconv.ParseInt(s, 10, 64)
 }
 
-// field is a number out of a file of names and numbers.
+// field returns a number from a file of names and numbers.
 func (g cgroup) field(controller, v1, v2, key1, key2 string) (int64, error) {
 	text, err := g.read(controller, v1, v2)
 	if err != nil {
@@ -131,7 +129,7 @@ func (g cgroup) field(controller, v1, v2, key1, key2 string) (int64, error) {
 	return 0, fmt.Errorf("%s: no %q", g.path, key)
 }
 
-// oomKills counts the processes that were killed for want of memory.
+// oomKills returns how many processes were killed because memory ran out.
 func (g cgroup) oomKills() (int64, error) {
 	return g.field("memory", "memory.oom_control", "memory.events", "oom_kill", "oom_kill")
 }
@@ -155,7 +153,7 @@ func (g cgroup) stats() (runtime.Stats, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// resources are the limits as runc takes them.
+// resources returns the limits in runc's format.
 func (d *Driver) resources(c runtime.Container) *specs.LinuxResources {
 	quota, period, shares := c.CPU*cpuPeriod/1000, uint64(cpuPeriod), uint64(max(c.CPU*1024/1000, 2))
 	memory, pids := c.Memory, c.Pids
@@ -165,8 +163,8 @@ func (d *Driver) resources(c runtime.Container) *specs.LinuxResources {
 		CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares},
 		Pids:    &specs.LinuxPids{Limit: &pids},
 	}
-	// No swap beyond the memory: an app that needs more than it was given is to be named, not to crawl. A
-	// kernel without swap accounting has no file to write that to.
+	// No swap: an app that needs more memory than its limit should be killed and reported, instead of becoming slow. A
+	// kernel without swap accounting has no such setting.
 	h := d.hierarchies["memory"]
 	if _, err := os.Stat(filepath.Join(h.mount, "memory.memsw.limit_in_bytes")); h.v2 || err == nil {
 		r.Memory.Swap = &memory
@@ -174,8 +172,7 @@ func (d *Driver) resources(c runtime.Container) *specs.LinuxResources {
 	return r
 }
 
-// verifyLimits reads back what was set, before anything runs under it: a limit that is not there must
-// not be believed in.
+// verifyLimits reads the limits back before the container runs, to be sure that they are in effect.
 func (d *Driver) verifyLimits(pid uint32, c runtime.Container) error {
 	g := d.cgroupOf(c.ID)
 	var errs []error
@@ -200,7 +197,7 @@ func (d *Driver) verifyLimits(pid uint32, c runtime.Container) error {
 	return nil
 }
 
-// inCgroup checks that a process is where its limits are.
+// inCgroup checks that a process is in a cgroup.
 func inCgroup(pid uint32, path, controller string, v2 bool) error {
 	is, err := cgroupOfProcess(strconv.Itoa(int(pid)), controller, v2)
 	if err == nil && !strings.HasSuffix(is, path) {
@@ -209,7 +206,7 @@ func inCgroup(pid uint32, path, controller string, v2 bool) error {
 	return err
 }
 
-// cgroupOfProcess is the path of a process's cgroup, below where the controller is mounted (cgroups(7)).
+// cgroupOfProcess returns the path of a process's cgroup, relative to the controller's mount (cgroups(7)).
 func cgroupOfProcess(pid, controller string, v2 bool) (string, error) {
 	b, err := os.ReadFile("/proc/" + pid + "/cgroup")
 	if err != nil {
@@ -224,22 +221,21 @@ func cgroupOfProcess(pid, controller string, v2 bool) (string, error) {
 	return "", fmt.Errorf("process %s is in no %s cgroup", pid, controller)
 }
 
-// hasten makes the kernel ready to move processes between cgroups. Where none was moved for a while, the
-// first move waits until all processors have taken note (an RCU grace period), 10 ms and more: runc would,
-// with the container half made. Asked in time, by a move to where this process is anyway, the kernel does
-// it while the container's other parts are made, and the next moves cost nothing.
-func (d *Driver) hasten() {
+// warmUpCgroups makes the kernel ready to move processes between cgroups. The first move after a while waits for an RCU
+// grace period, 10 ms and more, and would delay runc. warmUpCgroups moves this process to the cgroup in which it already
+// is, so that the kernel waits while other parts of the container are made, and the next moves are fast.
+func (d *Driver) warmUpCgroups() {
 	h := d.hierarchies["memory"]
 	path, err := cgroupOfProcess("self", "memory", h.v2)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(h.mount, path, "cgroup.procs"), []byte("0"), 0)
 	}
 	if err != nil {
-		d.log.Debug("the kernel can't be hastened", "err", err)
+		d.log.Debug("cannot prepare cgroup moves", "err", err)
 	}
 }
 
-// remove takes the cgroup away with those below it, and kills what may still be in them.
+// remove removes the cgroup and those below it, and kills their processes.
 func (g cgroup) remove() error {
 	var errs []error
 	for _, dir := range g.folders() {
@@ -248,7 +244,7 @@ func (g cgroup) remove() error {
 	return errors.Join(errs...)
 }
 
-// folders are the cgroup's, one for each place something is mounted at.
+// folders returns the cgroup's folders, one per mounted hierarchy.
 func (g cgroup) folders() []string {
 	seen := map[string]bool{}
 	for _, h := range g.at {
@@ -262,17 +258,17 @@ func (g cgroup) folders() []string {
 	return all
 }
 
-// patience is how long what was killed may take to be gone.
-const patience = 5 * time.Second
+// killTimeout is how long killed processes may take to end.
+const killTimeout = 5 * time.Second
 
 func removeCgroup(dir string) error {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(killTimeout)
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := tryRemoveCgroup(dir)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(wait) //nolint:forbidigo // a folder of cgroups that is busy says nothing when it no longer is
+		time.Sleep(wait) //nolint:forbidigo // a busy cgroup does not notify when it is no longer busy
 	}
 }
 
@@ -286,10 +282,10 @@ func tryRemoveCgroup(dir string) error {
 			err = errors.Join(err, tryRemoveCgroup(filepath.Join(dir, e.Name())))
 		}
 	}
-	procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // not there: then rmdir tells
+	procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // if that fails, so does rmdir
 	for p := range strings.FieldsSeq(string(procs)) {
 		if pid, e := strconv.Atoi(p); e == nil && pid > 1 {
-			_ = unix.Kill(pid, unix.SIGKILL) // if it can't be killed, rmdir tells
+			_ = unix.Kill(pid, unix.SIGKILL) // if that fails, so does rmdir
 		}
 	}
 	if e := unix.Rmdir(dir); e != nil && !errors.Is(e, unix.ENOENT) {

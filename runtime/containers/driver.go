@@ -25,7 +25,7 @@ type Config struct {
 	Logger  *slog.Logger
 }
 
-// Driver runs containers on an Engine. It is the runtime.Driver of real containers.
+// Driver runs containers on an Engine. It implements runtime.Driver.
 type Driver struct {
 	engine *engine.Engine
 	shims  *engine.Shims
@@ -39,16 +39,16 @@ type Driver struct {
 
 	mu        sync.Mutex // guards the two maps
 	instances map[string]*instance
-	busy      map[string]bool // being started or removed: none of List's business
+	busy      map[string]bool // containers being started or removed, which List ignores
 
-	// step is called between any two things that Start and Remove do; tests make it fail or kill the process.
+	// step is called between the steps of Start and Remove; tests make it fail or kill the process.
 	step func(name string) error
 }
 
 var _ runtime.Driver = (*Driver)(nil)
 
-// Open takes up the containers that still run, mends their network, and removes what an interrupted Start
-// or Remove left behind.
+// Open adopts the containers that still run, repairs their network, and removes the remains of an interrupted Start or
+// Remove.
 func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	d := &Driver{
 		engine: cfg.Engine, shims: cfg.Shims, log: cfg.Logger, net: cfg.Network,
@@ -57,7 +57,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		step:      func(string) error { return nil },
 	}
 	if d.shims.Init() == "" {
-		d.log.Warn("no micro-init in PATH: apps are process 1 of their containers and have to reap orphans", "hint", "make helpers")
+		d.log.Warn("no micro-init in PATH: apps are process 1 of their containers and must reap orphans themselves", "hint", "make helpers")
 	}
 	var err error
 	if d.hierarchies, err = hierarchies(); err != nil {
@@ -75,8 +75,8 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	return d, nil
 }
 
-// Run looks after the containers' network, and after shims, until ctx ends. A container whose network is
-// lost is killed: whoever wants it finds that it has ended, and starts another one.
+// Run maintains the containers' network and the spare shim until ctx ends. It kills a container whose network can't be
+// repaired: its worker then sees that it has ended, and another one is started.
 func (d *Driver) Run(ctx context.Context) error {
 	var shims sync.WaitGroup
 	defer shims.Wait()
@@ -84,14 +84,14 @@ func (d *Driver) Run(ctx context.Context) error {
 	return d.net.Run(ctx, d.lostNetwork)
 }
 
-// Destroy takes away what is left of the node on the host once its containers are removed: for good, not
-// for a restart. The Engine is closed after it.
+// Destroy removes everything of the node that is left on the host after its containers are removed. Call it when the
+// node is taken down, not for a restart, and before the Engine is closed.
 func (d *Driver) Destroy(context.Context) error {
 	return errors.Join(d.shims.Destroy(), d.net.Destroy(), cgroup{d.hierarchies, cgroupPath(d.engine.State(), "")}.remove())
 }
 
 func (d *Driver) lostNetwork(id string, cause error) {
-	d.log.Error("container is killed, for its network is lost", "instance", id, "err", cause)
+	d.log.Error("killing a container whose network is lost", "instance", id, "err", cause)
 	d.mu.Lock()
 	in := d.instances[id]
 	d.mu.Unlock()
@@ -102,11 +102,11 @@ func (d *Driver) lostNetwork(id string, cause error) {
 	ctx, cancel := context.WithTimeout(d.engine.Context(context.Background()), 10*time.Second)
 	defer cancel()
 	if err := in.task.Kill(ctx, 9); err != nil && !errdefs.IsNotFound(err) {
-		d.log.Error("container can't be killed", "instance", id, "err", err)
+		d.log.Error("cannot kill a container", "instance", id, "err", err)
 	}
 }
 
-// lookup finds a container by its ID.
+// lookup returns a container by its ID.
 func (d *Driver) lookup(id string) (*instance, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,19 +116,19 @@ func (d *Driver) lookup(id string) (*instance, error) {
 	return nil, cloud.Errorf(cloud.NotFound, "container %q", id).WithCommand("micro ps")
 }
 
-// running finds a container that has a process.
+// running returns a container that has a process.
 func (d *Driver) running(id string) (*instance, client.Task, error) {
 	in, err := d.lookup(id)
 	if err != nil {
 		return nil, nil, err
 	}
 	if in.exited() != nil || in.task == nil {
-		return nil, nil, cloud.Errorf(cloud.Unavailable, "container %q does not run any more", id).WithCommand("micro ps")
+		return nil, nil, cloud.Errorf(cloud.Unavailable, "container %q no longer runs", id).WithCommand("micro ps")
 	}
 	return in, in.task, nil
 }
 
-// claim takes a container for Start or Remove; List leaves it alone until release.
+// claim reserves a container for Start or Remove; List ignores it until release.
 func (d *Driver) claim(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -159,7 +159,7 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	}
 }
 
-// Stop asks the container's first process to end. One that has ended takes no harm.
+// Stop asks the container's first process to end. It does nothing if the container has ended.
 func (d *Driver) Stop(ctx context.Context, id string) error {
 	in, err := d.lookup(id)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 	"github.com/protoduction/micro/runtime/images/imagestest"
 )
 
-// rig is a node with an image to run.
+// rig is a node with an image.
 type rig struct {
 	*node
 	t     testing.TB
@@ -55,7 +55,7 @@ func (r *rig) open() {
 	r.node = n
 }
 
-// clean removes all containers and asserts that nothing of the node is left on the host.
+// clean removes all containers and checks that nothing of the node is left on the host.
 func (r *rig) clean() {
 	ctx, cancel := r.detached(r.t.Context())
 	defer cancel()
@@ -78,7 +78,7 @@ func (r *rig) clean() {
 	}
 }
 
-// bare asserts that no container has left a trace.
+// bare checks that no container has left a trace.
 func (r *rig) bare() {
 	r.t.Helper()
 	state := engine.StateDir(r.dir)
@@ -88,7 +88,7 @@ func (r *rig) bare() {
 		"/sys/fs/cgroup/*" + cgroupPath(state, "*/cgroup.procs"), "/sys/fs/cgroup" + cgroupPath(state, "*/cgroup.procs"),
 	} {
 		var left []string
-		for range 100 { // the kernel takes a moment
+		for range 100 { // the kernel cleans up with a delay
 			if left, _ = filepath.Glob(glob); len(left) == 0 {
 				break
 			}
@@ -116,7 +116,7 @@ func (r *rig) bare() {
 	}
 }
 
-// processesOf are the command lines of shims and runcs with this state folder.
+// processesOf returns the command lines of shims and runcs with this state folder.
 func processesOf(state string) []string {
 	var left []string
 	for range 100 {
@@ -135,7 +135,7 @@ func processesOf(state string) []string {
 	return left
 }
 
-// load makes an image of the probe and returns its digest.
+// load imports an image with the probe and returns its digest.
 func (r *rig) load(change func(*v1.Config)) string {
 	r.t.Helper()
 	probe, err := os.ReadFile(helpers + "/bin/probe")
@@ -170,7 +170,7 @@ func (r *rig) load(change func(*v1.Config)) string {
 	return got.Digest
 }
 
-// container is one with a new ID that does what args say.
+// container returns a container with a new ID that runs the probe with args.
 func (r *rig) container(args ...string) runtime.Container {
 	r.next++
 	id := fmt.Sprintf("t%d", r.next)
@@ -193,7 +193,7 @@ func (r *rig) start(c runtime.Container) runtime.Running {
 	return running
 }
 
-// run starts a container, waits for its end and returns what it printed.
+// run starts a container, waits for its end and returns its output.
 func (r *rig) run(c runtime.Container) (string, runtime.Exit) {
 	r.t.Helper()
 	r.start(c)
@@ -204,8 +204,8 @@ func (r *rig) run(c runtime.Container) (string, runtime.Exit) {
 	return r.printed(c), x
 }
 
-// printed takes away a container that has ended, and returns what it printed: until it is gone its shim
-// may be writing the last of it.
+// printed removes an ended container and returns its output. It removes the container first, because until then the shim
+// may still be writing.
 func (r *rig) printed(c runtime.Container) string {
 	r.t.Helper()
 	if err := r.Driver.Remove(r.t.Context(), c.ID); err != nil {
@@ -269,7 +269,7 @@ func TestLife(t *testing.T) {
 
 func owner(fi os.FileInfo) uint32 { return fi.Sys().(*syscall.Stat_t).Uid }
 
-// Postgres ends at once by SIGINT, and nginx lets requests end by SIGQUIT: their images say so.
+// TestStopSignal checks that Stop uses the image's STOPSIGNAL, as Postgres (SIGINT) and nginx (SIGQUIT) need.
 func TestStopSignal(t *testing.T) {
 	r := newRig(t)
 	c := r.container()

@@ -7,7 +7,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// runcError makes the caller's own faults known as such. runc tells them by text alone.
+// runcError gives faults of the caller the code Invalid. It recognises them by runc's text, because runc has no codes.
 func runcError(err error) error {
 	text := err.Error()
 	_, cause, ok := strings.Cut(text, "exec: ")

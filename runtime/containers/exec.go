@@ -18,8 +18,8 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// Exec runs a process in a container, with the walls that the container has, and returns its exit code:
-// 126 or 127 with an error where it can't be run. When ctx ends, the process is killed.
+// Exec runs a process in a container, with the container's restrictions, and returns its exit code. If the process can't
+// be run, it returns 126 or 127 and an error. When ctx ends, the process is killed.
 func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, error) {
 	if len(c.Args) == 0 {
 		return 0, cloud.Errorf(cloud.Invalid, "no command to run in container %q", id)
@@ -28,7 +28,7 @@ func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, e
 	if err != nil {
 		return 0, err
 	}
-	call := d.engine.Context(context.WithoutCancel(ctx)) // a call that was begun is seen through
+	call := d.engine.Context(context.WithoutCancel(ctx)) // don't interrupt calls of the engine
 	p, err := d.execSpec(call, in, task, c)
 	if err != nil {
 		return 0, err
@@ -38,16 +38,16 @@ func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, e
 	if err != nil {
 		return 0, fmt.Errorf("run %q in container %s: %w", c.Args[0], id, err)
 	}
-	code, held, err := d.attend(ctx, call, process, streams)
+	code, held, err := d.runProcess(ctx, call, process, streams)
 	if held {
-		// The shim waits up to 10 s for children of the command to close its output. The caller does not.
+		// The shim waits up to 10 s until children of the command close its output. Don't make the caller wait.
 		go func() {
-			if _, err := process.Delete(call); missing(err) != nil {
-				d.log.Debug("an ended command is left in its shim", "instance", id, "err", err)
+			if _, err := process.Delete(call); ignoreMissing(err) != nil {
+				d.log.Debug("cannot remove an ended command from its shim", "instance", id, "err", err)
 			}
 		}()
 	} else if _, gone := process.Delete(call, client.WithProcessKill); err == nil {
-		err = missing(gone)
+		err = ignoreMissing(gone)
 	}
 	if err != nil {
 		return code, fmt.Errorf("run %q in container %s: %w", c.Args[0], id, err)
@@ -55,9 +55,9 @@ func (d *Driver) Exec(ctx context.Context, id string, c runtime.Command) (int, e
 	return code, nil
 }
 
-// attend follows a process from its start to its end. It reports held where the process has ended and children
-// of it keep its output open.
-func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *attached) (code int, held bool, err error) {
+// runProcess starts a process and waits for its end. held is true if the process has ended but its children hold its
+// output open.
+func (d *Driver) runProcess(ctx, call context.Context, p client.Process, streams *attached) (code int, held bool, err error) {
 	status, err := p.Wait(call)
 	if err != nil {
 		return 0, false, err
@@ -80,24 +80,24 @@ func (d *Driver) attend(ctx, call context.Context, p client.Process, streams *at
 		s = <-status
 	}
 	if err := s.Error(); err != nil {
-		return 0, false, cloud.Errorf(cloud.Unavailable, "the container's shim is gone: %w", err)
+		return 0, false, cloud.Errorf(cloud.Unavailable, "the container's shim has ended: %w", err)
 	}
 	held = !streams.flush(p.IO(), func() { ping(call, p) })
 	return int(s.ExitCode()), held, ctx.Err()
 }
 
-// ping waits for an answer of a process's shim, which shows that the shim has had the processor meanwhile.
+// ping waits for an answer of a process's shim, which shows that the shim has had CPU time meanwhile.
 func ping(ctx context.Context, p client.Process) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	_, _ = p.Status(ctx) // whatever it is
+	_, _ = p.Status(ctx) // only the answer counts
 }
 
 func commandNotRun(err error) (int, error) {
 	text := err.Error()
 	if _, cwd, ok := strings.Cut(text, `chdir to cwd ("`); ok {
 		dir, _, _ := strings.Cut(cwd, `"`)
-		return 126, cloud.Errorf(cloud.Invalid, "folder %s can't be entered in the container", dir)
+		return 126, cloud.Errorf(cloud.Invalid, "cannot enter folder %s in the container", dir)
 	}
 	switch {
 	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
@@ -108,7 +108,7 @@ func commandNotRun(err error) (int, error) {
 	return 0, err
 }
 
-// execSpec is the container's own process, but for what the command says.
+// execSpec returns the specification of the container's own process, changed by the command's fields.
 func (d *Driver) execSpec(ctx context.Context, in *instance, task client.Task, c runtime.Command) (*specs.Process, error) {
 	s, err := task.Spec(ctx)
 	if err != nil {
@@ -124,10 +124,10 @@ func (d *Driver) execSpec(ctx context.Context, in *instance, task client.Task, c
 		p.Cwd = filepath.Join("/", c.Dir)
 	}
 	if c.User != "" {
-		// As the container has it now, not the image: it may have added users since.
+		// Read the container's current users, not the image's: it may have added some.
 		root, err := os.Open(fmt.Sprintf("/proc/%d/root", in.pid))
 		if err != nil {
-			return nil, fmt.Errorf("look into container %s: %w", in.id, err)
+			return nil, fmt.Errorf("open the files of container %s: %w", in.id, err)
 		}
 		defer root.Close()
 		passwd, err1 := readIn(root, "etc/passwd")

@@ -68,7 +68,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// lines is a writer that hands on what is written line by line.
+// lines is a writer that sends each line to a channel.
 type lines struct {
 	mu  sync.Mutex
 	buf string
@@ -118,7 +118,7 @@ func TestExecTerminal(t *testing.T) {
 	}
 	expect("size 33 101 <nil>")
 	resize <- runtime.Size{Rows: 40, Columns: 120}
-	for size := ""; size != "size 40 120 <nil>"; size = <-out.to { // it may take a moment to get there
+	for size := ""; size != "size 40 120 <nil>"; size = <-out.to { // the change arrives with a delay
 		if size != "" && size != "size 33 101 <nil>" {
 			t.Fatalf("terminal: %q", size)
 		}

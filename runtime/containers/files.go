@@ -11,9 +11,9 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 )
 
-// writeFiles makes the files by which a container knows itself and its resolver. They belong to its
-// root, who may change them, as he may anywhere: so they are where his other files are, on the disk. On
-// the tmpfs he could fill up what every start of a container needs.
+// writeFiles writes a container's hostname, hosts and resolv.conf. They belong to the container's root, who may change
+// them, so they are on the disk like its other files: on the tmpfs, a container could use up the memory that every start
+// of a container needs.
 func (d *Driver) writeFiles(c runtime.Container, ep network.Endpoint, gateway netip.Addr) error {
 	folder := d.etc(c.ID)
 	for _, dir := range []string{d.folder(c.ID), folder} {
@@ -36,7 +36,7 @@ func (d *Driver) writeFiles(c runtime.Container, ep network.Endpoint, gateway ne
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return fmt.Errorf("its files: %w", err)
 		}
-		if err := os.Chmod(file, 0o644); err != nil { // whatever the umask is
+		if err := os.Chmod(file, 0o644); err != nil { // independent of the umask
 			return fmt.Errorf("its files: %w", err)
 		}
 		if err := os.Chown(file, base, base); err != nil {

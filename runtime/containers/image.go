@@ -28,7 +28,7 @@ import (
 	"github.com/protoduction/micro/runtime/overlay"
 )
 
-// image is what Start has to know of one. It can't change: an image is its digest.
+// image is what Start needs of an image. It is immutable, because an image is identified by its digest.
 type image struct {
 	config        ocispec.ImageConfig
 	chain         string // the snapshot of its layers
@@ -36,13 +36,13 @@ type image struct {
 	shell         bool // it has a /bin/sh
 }
 
-// imageCache keeps what was read, so that only the first start of an image mounts it to look inside.
+// imageCache caches images, so that only the first start of an image must mount it to read its files.
 type imageCache struct {
 	mu  sync.Mutex // guards all
 	all map[string]*image
 }
 
-// maxImages bounds the cache; an image is some KiB.
+// maxImages limits the cache; an image takes a few KiB.
 const maxImages = 200
 
 func (ic *imageCache) get(ctx context.Context, c *client.Client, d string) (*image, error) {
@@ -85,7 +85,7 @@ func readImage(ctx context.Context, c *client.Client, d string) (*image, error) 
 		return nil, err
 	}
 	im := &image{config: config.Config, chain: identity.ChainID(config.RootFS.DiffIDs).String()}
-	return im, im.look(ctx, c, d)
+	return im, im.readAccounts(ctx, c, d)
 }
 
 func readBlob(ctx context.Context, store content.Store, d string, v any) error {
@@ -106,9 +106,9 @@ func readBlob(ctx context.Context, store content.Store, d string, v any) error {
 	return nil
 }
 
-// look mounts the image for a moment and reads what its files say of users and of a shell.
-func (im *image) look(ctx context.Context, c *client.Client, d string) error {
-	store, key := c.SnapshotService(engine.Snapshotter), lookPrefix+crand.Text()
+// readAccounts mounts the image temporarily and reads its passwd and group files, and whether it has a shell.
+func (im *image) readAccounts(ctx context.Context, c *client.Client, d string) error {
+	store, key := c.SnapshotService(engine.Snapshotter), accountsPrefix+crand.Text()
 	mounts, err := store.View(ctx, key, im.chain, snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "look"}))
 	if errdefs.IsNotFound(err) {
 		return noImage(d)
@@ -141,10 +141,10 @@ func (im *image) look(ctx context.Context, c *client.Client, d string) error {
 	return nil
 }
 
-// lookPrefix begins the names of snapshots that live for the time of a look.
-const lookPrefix = "look-"
+// accountsPrefix begins the names of the temporary snapshots of readAccounts.
+const accountsPrefix = "look-"
 
-// execUser is who a process runs as, in the container's own numbers.
+// execUser is the user of a process, with the container's own IDs.
 type execUser struct {
 	uid, gid   uint32
 	additional []uint32
@@ -155,7 +155,7 @@ func (u execUser) spec() specs.User {
 	return specs.User{UID: u.uid, GID: u.gid, AdditionalGids: u.additional}
 }
 
-// user finds who "user[:group]" is, by name or number; "" is the image's own.
+// user resolves "user[:group]", by name or number; "" is the image's user.
 func (im *image) user(who string) (execUser, error) {
 	if who == "" {
 		who = im.config.User
@@ -169,7 +169,7 @@ func findUser(who string, passwd, group []byte) (execUser, error) {
 		return execUser{}, cloud.Errorf(cloud.Invalid, "user %q: %w", who, err)
 	}
 	if u.Uid >= maxID || u.Gid >= maxID {
-		return execUser{}, cloud.Errorf(cloud.Invalid, "user %q: IDs in a container are below %d", who, maxID)
+		return execUser{}, cloud.Errorf(cloud.Invalid, "user %q: IDs in a container must be below %d", who, maxID)
 	}
 	x := execUser{uid: uint32(u.Uid), gid: uint32(u.Gid), home: u.Home}
 	seen := map[uint32]bool{}
@@ -192,14 +192,14 @@ func findUser(who string, passwd, group []byte) (execUser, error) {
 	return x, nil
 }
 
-// maxFile bounds passwd and group, which somebody else wrote.
+// maxFile limits the size of passwd and group, which come from the image.
 const maxFile = 4 << 20
 
-// readIn reads a file below root; one that is not there, or no file, reads as empty.
+// readIn reads a file below root. A missing or irregular file reads as empty.
 func readIn(root *os.File, name string) ([]byte, error) {
 	f, err := openIn(root, name)
 	if err != nil {
-		return nil, nil // as good as empty: then numbers are the only names
+		return nil, nil // like an empty file, so that only numeric IDs are known
 	}
 	defer f.Close()
 	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {

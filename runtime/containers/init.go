@@ -15,16 +15,16 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// initPath is where a container has micro's init, which is its process 1: on a file system that is in memory, so
-// that the image's own files stay as they are.
+// initPath is the path of micro's init in a container. It is on a file system in memory, so that the image's own files
+// don't change.
 const initPath = "/dev/init"
 
-// inits are programs that are made to be process 1 and do its work themselves. Some refuse to run as another.
+// inits are programs that do the work of process 1 themselves. Some of them refuse to run as another process.
 var inits = []string{
 	"init", "systemd", "tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan", "runsvinit", "my_init",
 }
 
-// needsInit says whether micro's init is to start a container's program.
+// needsInit reports whether micro's init must start a container's program.
 func (d *Driver) needsInit(c runtime.Container, args []string) bool {
 	return !c.NoInit && d.shims.Init() != "" && !slices.Contains(inits, path.Base(args[0]))
 }
@@ -38,19 +38,19 @@ func (d *Driver) addInit(s *specs.Spec) {
 	})
 }
 
-// hasInit says whether micro's init is process 1 of a container with this process.
+// hasInit reports whether micro's init is process 1 of a container with this process.
 func hasInit(p *specs.Process) bool { return len(p.Args) > 1 && p.Args[0] == initPath }
 
-// checkProgram finds the program that a container's init is to start, before it does: then Start can say that it
-// is missing. Without an init runc does so. All mounts are there, and nothing of the image has run yet. What
-// only the kernel can tell, the init says in the container's log.
+// checkProgram checks the program that a container's init will start, so that Start can return an error if it is
+// missing, as runc does without an init. At this time all mounts exist and nothing of the image has run. Faults that only
+// the kernel finds are reported by the init in the container's log.
 func checkProgram(p *specs.Process, pid uint32) error {
 	if !hasInit(p) {
 		return nil
 	}
 	root, err := os.Open(fmt.Sprintf("/proc/%d/root", pid))
 	if err != nil {
-		return fmt.Errorf("look into it: %w", err)
+		return fmt.Errorf("open its files: %w", err)
 	}
 	defer root.Close()
 	name := p.Args[1]
@@ -87,7 +87,7 @@ var (
 	errExecutable = errors.New("is not executable")
 )
 
-// checkExecutable returns nil for a file that some user may execute, and where nothing can be said.
+// checkExecutable returns an error if no user may execute a file. It returns nil if it can't find out.
 func checkExecutable(root *os.File, name string) error {
 	f, err := openIn(root, name)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {

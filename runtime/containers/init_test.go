@@ -16,7 +16,7 @@ import (
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 6000 { // a minute: the machine may be busy
+	for range 6000 { // a minute, because the machine may be busy
 		if holds() {
 			return
 		}
@@ -25,7 +25,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Fatal("never: " + what)
 }
 
-// Processes that have lost their parent are reaped when they end: more of them than a container may have at once.
+// TestOrphansAreReaped makes more orphans than a container may have processes: they must be reaped when they end.
 func TestOrphansAreReaped(t *testing.T) {
 	r := newRig(t)
 	c := r.container("orphans", "100")
@@ -39,7 +39,7 @@ func TestOrphansAreReaped(t *testing.T) {
 	})
 }
 
-// An app that asked to be process 1 itself keeps its orphans, and stats show them.
+// TestNoInit checks that an app that is process 1 itself keeps its zombies, and that stats show them.
 func TestNoInit(t *testing.T) {
 	r := newRig(t)
 	c := r.container("orphans", "5")
@@ -69,7 +69,7 @@ func TestInitsOfImages(t *testing.T) {
 	}
 }
 
-// Signals reach the app as they are, and its end is the container's.
+// TestInitForwardsSignals checks that signals reach the app unchanged, and that the container ends with the app.
 func TestInitForwards(t *testing.T) {
 	r := newRig(t)
 	c := r.container("signals")
@@ -95,7 +95,7 @@ func TestInitForwards(t *testing.T) {
 		t.Errorf("exit: %+v, %v", x, err)
 	}
 
-	// What does nothing about SIGTERM ends by it, which the kernel keeps from process 1.
+	// A program without a handler for SIGTERM must end by it. As process 1 it would not, because the kernel ignores it.
 	c = r.container("sleep", "1h")
 	r.start(c)
 	if err := r.Stop(t.Context(), c.ID); err != nil {
@@ -109,7 +109,8 @@ func TestInitForwards(t *testing.T) {
 	}
 }
 
-// Keys that make signals reach the app once; ^Z leaves it running, for no shell could continue it.
+// TestTerminalSignals checks that keys which make signals reach the app once. ^Z must not stop it, because no shell could
+// continue it.
 func TestInitOnTerminal(t *testing.T) {
 	r := newRig(t)
 	stdin, keys := io.Pipe()
@@ -159,7 +160,8 @@ func TestInitOnTerminal(t *testing.T) {
 	}
 }
 
-// A program that is missing, or can't be executed, is named whether the driver sees it or the kernel tells.
+// TestMissingProgram checks that a missing or non-executable program is named in the error, whether the driver or the
+// kernel finds the fault.
 func TestProgramsThatDoNotRun(t *testing.T) {
 	r := newRig(t)
 	for program, want := range map[string]string{
@@ -178,7 +180,7 @@ func TestProgramsThatDoNotRun(t *testing.T) {
 	if x.Code != 126 || !strings.Contains(out, "micro: /etc/passwd: this machine can't execute it") {
 		t.Errorf("no program: %+v, %q", x, out)
 	}
-	for _, name := range []string{"probe", "./probe", "../probe"} { // relative to PATH, and to the working folder
+	for _, name := range []string{"probe", "./probe", "../probe"} { // relative to PATH, and to the working directory
 		c = r.container()
 		c.Args, c.Env = []string{name, "say", "found"}, []string{"PATH=/nowhere:/:/etc"}
 		if out, x := r.run(c); out != "found\n" {
@@ -187,7 +189,8 @@ func TestProgramsThatDoNotRun(t *testing.T) {
 	}
 }
 
-// A command ends when it ends, whatever its children hold open or write on.
+// TestExecEndsWithItsCommand checks that Exec returns when its command ends, even if children hold its output open or
+// write to it.
 func TestExecEnds(t *testing.T) {
 	r := newRig(t)
 	c := r.container()

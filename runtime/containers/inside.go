@@ -16,11 +16,11 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 )
 
-// maxID is the first user ID that a container does not have.
+// maxID is the first user ID beyond a container's range.
 const maxID = network.Range
 
-// openIn opens a file that somebody else laid out, in a file system that he may still change: links,
-// absolute ones too, lead no further than root, and what blocks (a FIFO) does not.
+// openIn opens a file in a file system that an untrusted container controls and may change meanwhile. Symbolic links,
+// also absolute ones, can't leave root, and opening a FIFO does not block.
 func openIn(root *os.File, name string) (*os.File, error) {
 	fd, err := unix.Openat2(int(root.Fd()), name, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
@@ -32,21 +32,21 @@ func openIn(root *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// promised makes the folders that the image says it writes to (VOLUME) and that its layers lack, as
-// Docker does: they are root's. The container's process is there, with all mounts, and nothing of the
-// image has run yet. The working folder is runc's to make.
-func promised(c runtime.Container, image *image, pid uint32) error {
+// makeVolumeFolders makes the folders that the image declares as VOLUME but does not contain, owned by root, as Docker
+// does. The container's process exists with all mounts, and nothing of the image has run yet. runc makes the working
+// folder.
+func makeVolumeFolders(c runtime.Container, image *image, pid uint32) error {
 	for _, name := range slices.Sorted(maps.Keys(image.config.Volumes)) {
 		name = path.Join("/", name)
 		where, below, owner := fmt.Sprintf("/proc/%d/root", pid), name, int(network.Base(c.Tenant))
 		for _, m := range c.Mounts {
-			// A volume has plain owners on disk; its mount, which maps them, takes no files of the host's root.
+			// A volume's files have unmapped owners on disk; its mount maps them, and accepts no files of the host's root.
 			if rest, ok := strings.CutPrefix(name, path.Clean(m.Target)+"/"); ok && len(rest) < len(below) {
 				where, below, owner = m.Source, rest, 0
 			}
 		}
 		if err := makeBelow(where, below, owner); err != nil {
-			return cloud.Errorf(cloud.Invalid, "the image's volume %s can't be made: %w", name, err)
+			return cloud.Errorf(cloud.Invalid, "cannot make the image's volume %s: %w", name, err)
 		}
 	}
 	return nil
@@ -61,8 +61,8 @@ func makeBelow(where, name string, owner int) error {
 	return makeIn(root, name, owner)
 }
 
-// makeIn makes the folders of a path that are not there, for a user ID of the host. Links lead no further
-// than root. What the path itself leads to may be anything.
+// makeIn makes the missing folders of a path, owned by a user ID of the host. Links can't leave root. The path itself may
+// exist as anything.
 func makeIn(root *os.File, name string, owner int) error {
 	dir, err := openIn(root, ".")
 	if err != nil {
@@ -83,7 +83,7 @@ func makeIn(root *os.File, name string, owner int) error {
 		}
 		dir.Close()
 		dir = next
-		if made { // by what is open, for a name on a volume may be a link by now
+		if made { // use the open folder, because its name may have become a link meanwhile
 			if err := errors.Join(dir.Chmod(0o755), dir.Chown(owner, owner)); err != nil {
 				return err
 			}

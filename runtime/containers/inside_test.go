@@ -10,8 +10,8 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// Folders that an image promises, and its layers lack, are there all the same: root's, whoever runs.
-// What is there already stays as it is.
+// TestVolumeFolders checks that folders which an image declares but does not contain are made for root, whichever user
+// runs, and that existing ones are not changed.
 func TestPromisedFolders(t *testing.T) {
 	r := newRig(t)
 	source := filepath.Join(r.dir, "volume")
@@ -40,7 +40,7 @@ func TestPromisedFolders(t *testing.T) {
 	}
 }
 
-// An image's links lead to its own files, never to the host's.
+// TestLinksStayInside checks that links of an image lead to its own files, never to the host's.
 func TestPromisedFolderIsMadeInside(t *testing.T) {
 	dir := t.TempDir()
 	root, outside := filepath.Join(dir, "root"), filepath.Join(dir, "outside")

@@ -26,12 +26,12 @@ const (
 	labelIP     = labelPrefix + "ip"
 	labelTenant = labelPrefix + "tenant"
 	labelBoot   = labelPrefix + "boot"
-	labelStop   = labelPrefix + "stop-signal" // missing where the image names none
-	labelShim   = labelPrefix + "shim"        // what it shares its shim with; older containers lack it
-	labelInit   = labelPrefix + "init"        // path of micro's init; missing where the app is process 1
+	labelStop   = labelPrefix + "stop-signal" // missing if the image has no STOPSIGNAL
+	labelShim   = labelPrefix + "shim"        // the group of containers that share a shim; older containers lack it
+	labelInit   = labelPrefix + "init"        // path of micro's init; missing if the app is process 1
 )
 
-// instance is a container that was started: one that runs, or one that has ended and was not removed yet.
+// instance is a container that runs, or that has ended and was not removed yet.
 type instance struct {
 	id      string
 	labels  map[string]string
@@ -39,15 +39,15 @@ type instance struct {
 	tenant  uint32
 	pid     uint32
 	started time.Time
-	stop    syscall.Signal // that asks it to end
+	stop    syscall.Signal // the signal that asks it to end
 	init    bool           // its process 1 is micro's init
-	task    client.Task    // nil where the task is gone with its shim or its machine
-	streams *attached      // nil for one whose output goes to a log
-	shim    *engine.Shim   // nil where the task is, and while it is being removed
+	task    client.Task    // nil if the task ended with its shim or its machine
+	streams *attached      // nil if its output goes to a log
+	shim    *engine.Shim   // nil if task is nil, and while the container is being removed
 
 	done chan struct{} // closed when exit is set
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	exit   *runtime.Exit
 	reason string // why we ended it, if we did
 }
@@ -83,28 +83,29 @@ func (in *instance) running() runtime.Running {
 	}
 }
 
-// watch waits for the task's end. Only its Wait is to be trusted: an event may be lost.
+// watch waits for the task's end. It uses Wait, because events may be lost.
 func (d *Driver) watch(in *instance, status <-chan client.ExitStatus) {
 	s := <-status
 	if in.streams != nil {
 		in.streams.flush(in.task.IO(), func() { ping(d.engine.Context(context.Background()), in.task) })
 		if err := in.task.IO().Close(); err != nil {
-			d.log.Warn("pipes of a container are left", "instance", in.id, "err", err)
+			d.log.Warn("cannot close the pipes of a container", "instance", in.id, "err", err)
 		}
 	}
 	if err := s.Error(); err != nil {
-		// The shim is gone, and how the container ended with it.
+		// The shim has ended, and with it the only record of the exit code.
 		d.finish(in, runtime.Exit{Code: 137, Lost: true, At: time.Now(), Reason: "its shim ended"})
 		return
 	}
 	d.finish(in, d.exitOf(in.id, int(s.ExitCode()), s.ExitTime()))
 }
 
-// exitOf makes an Exit of what the shim said; the cgroup, which lasts until Remove, knows of memory.
+// exitOf returns the Exit for the shim's exit code. Whether memory ran out is read from the cgroup, which exists until
+// Remove.
 func (d *Driver) exitOf(id string, code int, at time.Time) runtime.Exit {
 	x := runtime.Exit{Code: code, At: at}
-	// A process other than the first may have been the victim, and the first may have ended of that: what
-	// ended well did not end for want of memory.
+	// The killed process may be another one than the first, which may then have ended because of that. But if the first
+	// one ended with success, memory was not the reason.
 	if code != 0 {
 		kills, err := d.cgroupOf(id).oomKills()
 		if err != nil {
@@ -117,15 +118,15 @@ func (d *Driver) exitOf(id string, code int, at time.Time) runtime.Exit {
 
 func (d *Driver) finish(in *instance, x runtime.Exit) {
 	if err := writeJSON(filepath.Join(d.folder(in.id), exitFile), x); err != nil {
-		d.log.Warn("a container's exit is not kept over a restart", "instance", in.id, "err", err)
+		d.log.Warn("cannot store a container's exit for a restart", "instance", in.id, "err", err)
 	}
 	in.end(x)
 }
 
-// A container's folder in State holds the files that are mounted into it, and:
+// Files in a container's folder in State.
 const (
-	startedFile = "started.json" // written when Start was through; a container without it is half made
-	exitFile    = "exit.json"    // written when it ended
+	startedFile = "started.json" // written at the end of Start; without it, the container is incomplete
+	exitFile    = "exit.json"    // written when the container has ended
 )
 
 type started struct {
@@ -133,14 +134,14 @@ type started struct {
 	At  time.Time
 }
 
-// etc is the folder of the files in /etc that the node gives an instance.
+// etc returns the folder with the files that the node mounts into a container's /etc.
 func (d *Driver) etc(id string) string { return filepath.Join(d.engine.Root(), "etc", id) }
 
 func (d *Driver) folder(id string) string { return instanceFolder(d.engine.State(), id) }
 
 func instanceFolder(state, id string) string { return filepath.Join(state, "i", id) }
 
-// writeJSON replaces a file as a whole.
+// writeJSON replaces a file atomically.
 func writeJSON(file string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -152,7 +153,7 @@ func writeJSON(file string, v any) error {
 	return os.Rename(file+".new", file)
 }
 
-// readJSON reports false for a file that is not there.
+// readJSON reports whether the file exists.
 func readJSON(file string, v any) (bool, error) {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -175,8 +176,7 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// stopSignal reads STOPSIGNAL of an image: SIGINT, INT, 2 or SIGRTMIN+3; SIGTERM where it is empty or no
-// signal.
+// stopSignal parses an image's STOPSIGNAL: SIGINT, INT, 2 or SIGRTMIN+3. It returns SIGTERM if that is empty or invalid.
 func stopSignal(name string) syscall.Signal {
 	if s, err := signal.ParseSignal(name); err == nil && s > 0 && s <= 64 {
 		return s
@@ -184,7 +184,7 @@ func stopSignal(name string) syscall.Signal {
 	return syscall.SIGTERM
 }
 
-// detached is for cleaning up: it goes on when the caller has given up, but not for ever.
+// detached returns a context for cleaning up, which continues after the caller's context has ended, but not for ever.
 func (d *Driver) detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(d.engine.Context(context.WithoutCancel(ctx)), 30*time.Second)
 }

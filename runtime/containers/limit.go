@@ -15,7 +15,7 @@ import (
 	"github.com/protoduction/micro/runtime/engine"
 )
 
-// LimitDisk has the file system keep a limit on the container's own files, where it has project quotas.
+// LimitDisk makes the file system enforce a limit on the container's own files, if it has project quotas.
 func (d *Driver) LimitDisk(ctx context.Context, id string, limit runtime.Usage) (kept bool, err error) {
 	if _, err := d.lookup(id); err != nil {
 		return false, err
@@ -27,16 +27,16 @@ func (d *Driver) LimitDisk(ctx context.Context, id string, limit runtime.Usage) 
 	return true, disk.SetLimit(d.engine.Snapshots(), project, disk.Usage(limit))
 }
 
-// DiskUsed returns what is in use of the file system that snapshots are on.
+// DiskUsed returns the usage of the file system of the snapshots.
 func (d *Driver) DiskUsed(context.Context) (runtime.Usage, error) {
 	used, err := disk.Used(d.engine.Snapshots())
 	return runtime.Usage(used), err
 }
 
-// KeepsDiskLimits says whether the file system keeps limits on what containers write, so that no more fits.
+// KeepsDiskLimits reports whether the file system enforces limits on containers' own files.
 func (d *Driver) KeepsDiskLimits() bool { return disk.EnforcesProjects(d.engine.Snapshots()) }
 
-// limitSnapshot makes a container's snapshot, in which nothing is yet, a project of its own.
+// limitSnapshot makes a container's snapshot, which must be empty, a project with a limit.
 func (d *Driver) limitSnapshot(ctx context.Context, id string, limit runtime.Usage) error {
 	if !d.KeepsDiskLimits() {
 		return nil
@@ -50,7 +50,7 @@ func (d *Driver) limitSnapshot(ctx context.Context, id string, limit runtime.Usa
 	if err != nil {
 		return err
 	}
-	// Both: files are made in the one and moved to the other, which the kernel refuses between projects.
+	// Both folders must be in the project: overlayfs moves files between them, which the kernel refuses across projects.
 	for _, dir := range []string{upper, work} {
 		if err := disk.SetProject(dir, project); err != nil {
 			return err
@@ -59,7 +59,7 @@ func (d *Driver) limitSnapshot(ctx context.Context, id string, limit runtime.Usa
 	return disk.SetLimit(root, project, disk.Usage(limit))
 }
 
-// project returns the number by which the file system counts a container's own files, 0 where it does not.
+// project returns the project of a container's own files; 0 if the file system does not count them.
 func (d *Driver) project(ctx context.Context, id string) (disk.Project, error) {
 	if !d.KeepsDiskLimits() {
 		return 0, nil
@@ -71,7 +71,7 @@ func (d *Driver) project(ctx context.Context, id string) (disk.Project, error) {
 	return disk.ProjectOf(upper)
 }
 
-// layer returns the two folders on the disk that a container's own files are in; "" where it has no snapshot.
+// layer returns the two folders of a container's own files; "" if it has no snapshot.
 func (d *Driver) layer(ctx context.Context, id string) (upper, work string, err error) {
 	mounts, err := d.engine.Client().SnapshotService(engine.Snapshotter).Mounts(ctx, id)
 	if errdefs.IsNotFound(err) {
@@ -91,23 +91,23 @@ func (d *Driver) layer(ctx context.Context, id string) (upper, work string, err 
 		}
 	}
 	if upper == "" || work == "" {
-		return "", "", fmt.Errorf("snapshot %s has no layer of its own", id)
+		return "", "", fmt.Errorf("snapshot %s has no writable layer", id)
 	}
 	return upper, work, nil
 }
 
-// Project numbers from 2^30 on, a million for each node on the file system: the lower ones are in use by people
-// and by other programs.
+// Project IDs start at 2^30, with a million for each node on the file system: administrators and other programs use lower
+// ones.
 const (
 	firstProject    = 1 << 30
 	projectsOfANode = 1 << 20
 )
 
-// freeProject finds a number that nothing is counted by: the snapshot's own, or a later one.
+// freeProject returns an unused project ID: the one derived from the snapshot's number, or a later one.
 func freeProject(root, upper string) (disk.Project, error) {
 	n, err := strconv.ParseUint(filepath.Base(filepath.Dir(upper)), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("number of snapshot %s: %w", upper, err)
+		return 0, fmt.Errorf("parse the number of snapshot %s: %w", upper, err)
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(root)) // never fails
@@ -120,5 +120,5 @@ func freeProject(root, upper string) (disk.Project, error) {
 		}
 		n++
 	}
-	return 0, fmt.Errorf("no project number is free for %s", upper)
+	return 0, fmt.Errorf("no free project ID for %s", upper)
 }

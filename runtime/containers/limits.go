@@ -13,11 +13,11 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// limiting are the controllers that no container goes without. Memory is the first: version 2 hands the
-// others down where it must not be handed down itself, and what is handed down then spoils what is below.
+// limiting are the controllers that every container needs. Memory must be first: in version 2 there are cgroups for which
+// the others can be enabled but memory can't, and enabling the others there would break the cgroups below.
 var limiting = []string{"memory", "pids", "cpu"}
 
-// Limits says by what containers are limited, or why they can't be.
+// Limits describes the mechanism that limits containers, or returns an error if they can't be limited.
 func (d *Driver) Limits() (string, error) {
 	if err := d.cgroupOf("").prepare(); err != nil {
 		return "", err
@@ -33,8 +33,8 @@ func (d *Driver) Limits() (string, error) {
 	return strings.Join(by, ", "), nil
 }
 
-// prepare makes the cgroup, which those of containers will be below, and finds out whether they can have
-// limits: a node that can't run anything is not to look as if it could.
+// prepare makes the parent cgroup of all containers, and checks that they can have limits, so that a node which can't run
+// containers does not start.
 func (g cgroup) prepare() error {
 	for _, c := range limiting {
 		h, ok := g.at[c]
@@ -42,12 +42,12 @@ func (g cgroup) prepare() error {
 			return unlimited(c, "", nil)
 		}
 		if !h.v2 {
-			continue // each folder of version 1 has its controller's files
+			continue // in version 1 every cgroup has its controller's files
 		}
 		dir := h.mount
 		for _, name := range append([]string{""}, strings.Split(strings.Trim(g.path, "/"), "/")...) {
 			dir = filepath.Join(dir, name)
-			if err := handDown(dir, c); err != nil {
+			if err := enableController(dir, c); err != nil {
 				return unlimited(c, dir, err)
 			}
 		}
@@ -55,15 +55,15 @@ func (g cgroup) prepare() error {
 	return nil
 }
 
-// handDown gives a controller to the cgroups below one of version 2, which is made where it is not there.
-func handDown(dir, controller string) error {
+// enableController enables a controller for the cgroups below a cgroup of version 2, which is created if missing.
+func enableController(dir, controller string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0)
 }
 
-// unlimited says why a controller can't be had, in words for whoever runs the machine.
+// unlimited returns an error that explains to the administrator why a controller is not available.
 func unlimited(controller, dir string, cause error) error {
 	switch {
 	case errors.Is(cause, unix.EBUSY), errors.Is(cause, unix.EOPNOTSUPP):

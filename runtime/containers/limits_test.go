@@ -31,7 +31,7 @@ func TestPrepareNeedsEveryController(t *testing.T) {
 	}
 }
 
-// A plain folder takes what is written: each level of version 2 is told to hand each controller down.
+// TestPrepare uses a normal folder as cgroup file system: every level must get each controller.
 func TestPrepareHandsDown(t *testing.T) {
 	dir := t.TempDir()
 	below := filepath.Join(dir, "micro", "n")
@@ -60,7 +60,7 @@ func TestPrepareHandsDown(t *testing.T) {
 	}
 }
 
-// The kernel itself: one without controllers refuses to hand them down.
+// TestPrepareRefused uses the kernel's cgroups: a cgroup without controllers refuses to enable them.
 func TestPrepareOnBareHierarchy(t *testing.T) {
 	mount := t.TempDir()
 	if err := unix.Mount("none", mount, "cgroup2", 0, ""); err != nil {

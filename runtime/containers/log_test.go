@@ -14,7 +14,8 @@ import (
 	"github.com/protoduction/micro/runtime/logs"
 )
 
-// While micro is dead an app prints on, without end: the disk keeps the end of it, and the app goes on.
+// TestLogWhileMicroIsDead lets an app print endlessly while micro is dead: the log must be limited to its end, and the
+// app must go on.
 func TestLogWithoutMicro(t *testing.T) {
 	if shim.KeepLog < logs.DefaultLimit {
 		t.Error("the shim gives back what micro would keep")
@@ -32,14 +33,14 @@ func TestLogWithoutMicro(t *testing.T) {
 		}
 		return st.Size > 200<<20
 	})
-	r.ask(ip, 80) // it goes on
+	r.ask(ip, 80) // the app still answers
 	if kept := st.Blocks * 512; kept > shim.KeepLog+16<<20 || kept < shim.KeepLog {
 		t.Errorf("%d bytes of %d are kept", kept, st.Size)
 	}
 	r.open()
 }
 
-// A full disk costs lines of a log, and does not stop the app that prints them.
+// TestLogOnFullDisk checks that a full disk costs log lines, but does not stop the app.
 func TestLogOnFullDisk(t *testing.T) {
 	r := newRig(t)
 	dir := filepath.Join(r.dir, "small")

@@ -20,9 +20,9 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 )
 
-const nodeEnv = "MICRO_TEST_NODE" // this process is a node, started by a test to be killed
+const nodeEnv = "MICRO_TEST_NODE" // set in a process that runs a node, which a test will kill
 
-// TestMain gives the tests a machine of their own. The test program is also the shim, and nodes to kill.
+// TestMain runs the tests in new namespaces. The test program is also the shim, and the nodes that tests kill.
 func TestMain(m *testing.M) {
 	if engine.ShimMain() {
 		return
@@ -37,10 +37,10 @@ func TestMain(m *testing.M) {
 	hosttest.Main(m, prepareTools)
 }
 
-// helpers is where runc and the shim are built.
+// helpers is the folder where runc and the shim are built.
 const helpers = "../engine/helpers"
 
-// prepareTools builds what the containers run, and runc, unless they are there already.
+// prepareTools builds the containers' program and runc, unless they exist.
 func prepareTools() error {
 	build := exec.Command(helpers + "/build.sh")
 	build.Stderr = os.Stderr
@@ -59,7 +59,7 @@ func prepareTools() error {
 	return os.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
 
-// node is all of a node that this package and network are.
+// node has the parts of a node that these tests need.
 type node struct {
 	*Driver
 	engine *engine.Engine
@@ -99,18 +99,18 @@ func openDriver(ctx context.Context, e *engine.Engine, dir string, log *slog.Log
 	return Open(ctx, Config{Engine: e, Shims: shims, Network: n, Logger: log})
 }
 
-// plan is what a node that is started to be killed does.
+// plan is what a node process does until it is killed.
 type plan struct {
 	Dir    string
 	Start  []planned
 	Remove []string
-	Die    string // at this step, by SIGKILL; "" waits for the test to do it
+	Die    string // step at which it kills itself; "" waits for the test to kill it
 }
 
-// planned is a container that can be told as JSON.
+// planned is a container that can be encoded as JSON.
 type planned struct {
 	runtime.Container
-	AddressEnv any `json:",omitempty"` // in front of the function of that name
+	AddressEnv any `json:",omitempty"` // hides the function of that name
 }
 
 func runNode(text string) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/protoduction/micro/runtime/containers/testdata/quota"
 )
 
-// What a group's containers use up of the kernel's quotas is neither the host's nor another group's.
+// TestKernelQuotas checks that containers which exhaust the kernel's quotas affect neither the host nor other groups.
 func TestKernelQuotas(t *testing.T) {
 	r := newRig(t)
 	exhaust := func(tenant uint32) string {

@@ -15,7 +15,7 @@ import (
 	"github.com/protoduction/micro/runtime/engine"
 )
 
-// Remove ends what still runs and takes away all that Start made.
+// Remove kills the container if it still runs, and removes everything that Start made.
 func (d *Driver) Remove(ctx context.Context, id string) error {
 	if err := d.claim(id); err != nil {
 		return err
@@ -24,18 +24,18 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	return d.remove(d.engine.Context(ctx), id)
 }
 
-// rollBack removes what a failed Start made, also when its caller has given up.
+// rollBack removes everything that a failed Start made, also if its context has ended.
 func (d *Driver) rollBack(ctx context.Context, id string) error {
 	ctx, cancel := d.detached(ctx)
 	defer cancel()
 	return d.remove(ctx, id)
 }
 
-// remove goes on after a fault: what can go, goes. The record is the last to go, and stays if anything
-// else did, so that List finds it and tries again.
+// remove continues after errors and removes as much as it can. It removes the record last, and keeps it if anything else
+// could not be removed, so that List finds the container and tries again.
 func (d *Driver) remove(ctx context.Context, id string) error {
-	// From here on it is a container that is not wholly there.
-	err := missing(os.Remove(filepath.Join(d.folder(id), startedFile)))
+	// From here on the container counts as incomplete.
+	err := ignoreMissing(os.Remove(filepath.Join(d.folder(id), startedFile)))
 	process := d.leaveShim(id)
 	for _, part := range []struct {
 		name string
@@ -46,7 +46,7 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		{"network", func() error { return d.net.Detach(id) }},
 		{"snapshot", func() error { return d.removeSnapshot(ctx, id) }},
 		{"files", func() error {
-			// runc's own note of it stays where the shim was gone before runc was through.
+			// runc's own state remains if the shim ended before runc had finished.
 			runc := filepath.Join(d.engine.State(), "runc", d.engine.Namespace(), id)
 			return errors.Join(os.RemoveAll(runc), os.RemoveAll(d.folder(id)), os.RemoveAll(d.etc(id)))
 		}},
@@ -60,7 +60,7 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		err = d.shims.End(process)
 	}
 	if err == nil {
-		err = missing(d.engine.Client().ContainerService().Delete(ctx, id))
+		err = ignoreMissing(d.engine.Client().ContainerService().Delete(ctx, id))
 	}
 	if err != nil {
 		return fmt.Errorf("remove container %s: %w", id, err)
@@ -71,19 +71,19 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// removeSnapshot takes a container's own files away, and the limit on them.
+// removeSnapshot removes a container's own files and their limit.
 func (d *Driver) removeSnapshot(ctx context.Context, id string) error {
 	project, err := d.project(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := missing(d.engine.Client().SnapshotService(engine.Snapshotter).Remove(ctx, id)); err != nil || project == 0 {
+	if err := ignoreMissing(d.engine.Client().SnapshotService(engine.Snapshotter).Remove(ctx, id)); err != nil || project == 0 {
 		return err
 	}
 	return disk.SetLimit(d.engine.Snapshots(), project, disk.Usage{})
 }
 
-// leaveShim takes a container out of its shim, and returns the shim if that was to end with it.
+// leaveShim removes a container from its shim, and returns the shim if it has no other containers and must end.
 func (d *Driver) leaveShim(id string) *engine.Shim {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -114,10 +114,10 @@ func (d *Driver) removeTask(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := task.Delete(ctx, client.WithProcessKill); missing(err) != nil {
+	if _, err := task.Delete(ctx, client.WithProcessKill); ignoreMissing(err) != nil {
 		return err
 	}
-	// Who waits for it gets to know its end, and that is written down, before its files go.
+	// Deliver and record the exit before the files are removed.
 	if in, err := d.lookup(id); err == nil && in.task != nil {
 		if in.streams != nil {
 			in.streams.leave()
@@ -126,14 +126,14 @@ func (d *Driver) removeTask(ctx context.Context, id string) error {
 		case <-in.done:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(patience):
+		case <-time.After(killTimeout):
 		}
 	}
 	return nil
 }
 
-// missing takes "it is not there" for success.
-func missing(err error) error {
+// ignoreMissing returns nil if the error means that an object does not exist, otherwise the error.
+func ignoreMissing(err error) error {
 	if errdefs.IsNotFound(err) || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

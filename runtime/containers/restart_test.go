@@ -21,7 +21,7 @@ import (
 	"github.com/protoduction/micro/runtime/engine"
 )
 
-// nodeProcess is a node in a process of its own.
+// nodeProcess is a node in another process.
 type nodeProcess struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -29,7 +29,7 @@ type nodeProcess struct {
 	log bytes.Buffer
 }
 
-// spawn runs a plan in the rig's folder; the rig's own node has to be closed.
+// spawn runs a plan in the rig's folder. The rig's own node must be closed.
 func (r *rig) spawn(t *testing.T, p plan) *nodeProcess {
 	t.Helper()
 	p.Dir = r.dir
@@ -60,7 +60,7 @@ func (n *nodeProcess) running() (all []runtime.Running) {
 	return all
 }
 
-// kill ends the process with nothing done, or waits until it has done so itself.
+// kill kills the process, or waits until it has killed itself.
 func (n *nodeProcess) kill(itself bool) {
 	n.t.Helper()
 	if !itself {
@@ -101,8 +101,8 @@ func TestAdoption(t *testing.T) {
 		before[c.ID] = c
 	}
 	n.kill(false)
-	kill(t, before[eats.ID].PID) // while nobody looks, as the other one ends by itself
-	gone(t, before[ends.ID].PID)
+	kill(t, before[eats.ID].PID) // while micro is down; the other one ends by itself
+	awaitEnd(t, before[ends.ID].PID)
 
 	r.open()
 	all, err := r.List(t.Context())
@@ -127,7 +127,7 @@ func TestAdoption(t *testing.T) {
 			t.Errorf("exec: %d, %v", code, err)
 		}
 	}
-	// The shim, adopted, takes more of its release, and new addresses are new.
+	// The adopted shim accepts more containers of its release, and they get new addresses.
 	more := r.start(r.container())
 	if more.IP == before[stays.ID].IP || more.IP == before[alone.ID].IP {
 		t.Errorf("address %s is given out twice", more.IP)
@@ -142,7 +142,7 @@ func TestAdoption(t *testing.T) {
 	if got := r.printed(stays); got != "serving\nstopping\n" {
 		t.Errorf("log: %q", got)
 	}
-	// The signal is its image's own, also after a restart.
+	// The stop signal is the image's, also after a restart.
 	if err := r.Stop(t.Context(), alone.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +159,11 @@ func kill(t *testing.T, pid uint32) {
 	if err := unix.Kill(int(pid), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	gone(t, pid)
+	awaitEnd(t, pid)
 }
 
-// gone waits until a process has ended, and its shim has noted that.
-func gone(t *testing.T, pid uint32) {
+// awaitEnd waits until a process has ended and its shim has recorded that.
+func awaitEnd(t *testing.T, pid uint32) {
 	t.Helper()
 	for range 500 {
 		b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/stat")
@@ -222,7 +222,7 @@ func TestReboot(t *testing.T) {
 	shim := parent(t, pid)
 	kill(t, shim)
 	kill(t, pid)
-	// A boot leaves no state, no network, no cgroup, and has an ID of its own.
+	// After a reboot there is no state, no network and no cgroup, and the boot ID is new.
 	h, err := hierarchies()
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +271,7 @@ func unmountAll(below string) error {
 	return nil
 }
 
-// A kill between any two things that Start or Remove do leaves nothing, or all.
+// TestKillAtEachStep kills the process between any two steps of Start or Remove: the container must be complete or gone.
 func TestKilledAnywhere(t *testing.T) {
 	r := newRig(t)
 	other := r.container()
@@ -296,7 +296,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		whole := 1
 		if step == "start" {
-			whole = 2 // but for the word that it is through
+			whole = 2 // complete except for started.json
 		}
 		if len(all) != whole || all[0].ID != other.ID || all[0].PID != pid {
 			t.Errorf("killed at %q: %+v", step, all)
@@ -314,7 +314,7 @@ func TestKilledAnywhere(t *testing.T) {
 	r.open()
 }
 
-// A kill at a moment that nobody chose leaves nothing, or all.
+// TestKillAtRandom kills the process at random moments: containers must be complete or gone.
 func TestKilledAnytime(t *testing.T) {
 	r := newRig(t)
 	r.close()
@@ -351,7 +351,7 @@ func TestKilledAnytime(t *testing.T) {
 	r.open()
 }
 
-// An error at any step of Start leaves nothing.
+// TestErrorAtEachStep makes each step of Start fail: nothing may be left.
 func TestFailsAnywhere(t *testing.T) {
 	r := newRig(t)
 	for _, step := range []string{"record", "parts", "task", "start"} {

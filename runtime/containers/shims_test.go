@@ -10,7 +10,7 @@ import (
 	"github.com/protoduction/micro/runtime/engine"
 )
 
-// spareOf waits until there is a spare shim other than those, and returns its process.
+// spareOf waits until there is a spare shim that is not in a list, and returns its process.
 func (r *rig) spareOf(not ...uint32) uint32 {
 	r.t.Helper()
 	for range 500 {
@@ -43,13 +43,13 @@ func TestSpareShim(t *testing.T) {
 	if got := parent(t, r.start(b).PID); got != second {
 		t.Errorf("shim %d took another release's in, not the spare %d", got, second)
 	}
-	// One that was killed is not missed.
+	// A killed spare does no harm.
 	third := r.spareOf(spare, second)
 	kill(t, third)
 	c := r.container()
 	c.Shim = "c"
 	r.start(c)
-	// With its last container a shim goes, and with Run the spare.
+	// A shim ends with its last container, and the spare with Run.
 	r.spareOf(spare, second, third)
 	if err := r.Driver.Remove(t.Context(), c.ID); err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestSpareShim(t *testing.T) {
 	}
 }
 
-// A container that never gets into its shim leaves no shim.
+// TestFailedStartLeavesNoShim checks that a container that never gets into its shim leaves no shim.
 func TestShimOfNobody(t *testing.T) {
 	r := newRig(t)
 	c := r.container()

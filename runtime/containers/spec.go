@@ -21,21 +21,21 @@ import (
 	"github.com/protoduction/micro/runtime/seccomp"
 )
 
-// capabilities are what official images need to change owners and drop to a user of their own. They
-// count inside the container's user namespace, and none counts outside.
+// capabilities are those that official images need to change owners and to switch to their own user. They apply only
+// inside the container's user namespace.
 var capabilities = []string{
 	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID",
 	"CAP_KILL", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
 }
 
-// maxTerminals bounds a container's pseudo-terminals, of which the machine has 4096 (kernel.pty.max).
+// maxTerminals limits a container's pseudo-terminals. The machine has 4096 in all (kernel.pty.max).
 const maxTerminals = 64
 
 func mapping(tenant uint32) []specs.LinuxIDMapping {
 	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: network.Base(tenant), Size: network.Range}}
 }
 
-// spec says all about the container that runc is to make.
+// spec returns runc's specification of the container.
 func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint) (*specs.Spec, error) {
 	// containerd's defaults: mounts of /proc, /dev and /sys, masked and read-only paths, no devices.
 	s, err := oci.GenerateSpec(ctx, d.engine.Client(), &containers.Container{ID: c.ID})
@@ -60,8 +60,8 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	s.Process.NoNewPrivileges = true
 	s.Process.User = user.spec()
 	s.Process.Capabilities = capabilitiesOf(user)
-	s.Process.Rlimits = nil // the shim's own, see there
-	// When the machine runs out of memory, an app goes before micro and before the host's own services.
+	s.Process.Rlimits = nil // inherited from the shim, see package shim
+	// If the machine runs out of memory, apps are killed before micro and the host's services.
 	score := 100
 	s.Process.OOMScoreAdj = &score
 
@@ -89,8 +89,8 @@ func (d *Driver) spec(ctx context.Context, c runtime.Container, image *image, ep
 	return s, nil
 }
 
-// mounts are containerd's own, without a /run that would hide the image's, with the cgroup's files that
-// runtimes read their limits from, the three files of a network, and the volumes.
+// mounts returns containerd's default mounts, without /run, which would hide the image's, and with the cgroup's files
+// from which language runtimes read their limits, three files in /etc, and the volumes.
 func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []specs.Mount) ([]specs.Mount, error) {
 	all = slices.DeleteFunc(all, func(m specs.Mount) bool { return m.Destination == "/run" })
 	for i, m := range all {
@@ -115,7 +115,7 @@ func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []s
 		if _, err := os.Stat(m.Source); err != nil {
 			return nil, cloud.Errorf(cloud.Invalid, "volume at %s: %w", m.Target, err)
 		}
-		// A setuid file that root of the container makes on a volume must be no one's key to the host.
+		// nosuid, because a setuid file that the container's root makes on a volume could be used on the host.
 		options := []string{"rbind", "rprivate", "nosuid", "nodev", "rw"}
 		if m.ReadOnly {
 			options[4] = "ro"
@@ -128,14 +128,15 @@ func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []s
 	return all, nil
 }
 
-// sized bounds shared memory by the container's own limit, which counts it: with less, a program that asks
-// for more finds memory that it was given gone, and ends by a signal that nobody can read.
+// sized sets the size of shared memory to the container's memory limit, which includes it. With a smaller size, a program
+// that uses more would be killed by SIGBUS without an explanation.
 func sized(options []string, bytes int64) []string {
 	options = slices.DeleteFunc(slices.Clone(options), func(o string) bool { return strings.HasPrefix(o, "size=") })
 	return append(options, fmt.Sprintf("size=%d", bytes))
 }
 
-// arguments are what is executed: the caller's, a shell with the caller's command line, or the image's.
+// arguments returns what is executed: the caller's arguments, a shell with the caller's command line, or the image's
+// command.
 func arguments(c runtime.Container, image *image) ([]string, error) {
 	if len(c.Args) > 0 {
 		return c.Args, nil
@@ -143,8 +144,8 @@ func arguments(c runtime.Container, image *image) ([]string, error) {
 	if c.Command == "" {
 		args := append(slices.Clone(image.config.Entrypoint), image.config.Cmd...)
 		if len(args) == 0 {
-			return nil, cloud.Errorf(cloud.Invalid, "the image names no command to run").
-				WithHint("say one: command in micro.yml")
+			return nil, cloud.Errorf(cloud.Invalid, "the image has no command to run").
+				WithHint("set command in micro.yml")
 		}
 		return args, nil
 	}
@@ -153,10 +154,10 @@ func arguments(c runtime.Container, image *image) ([]string, error) {
 	}
 	words, err := shlex.Split(c.Command)
 	if err != nil || len(words) == 0 {
-		return nil, cloud.Errorf(cloud.Invalid, "command %q: the image has no /bin/sh, and these are no words", c.Command)
+		return nil, cloud.Errorf(cloud.Invalid, "cannot split command %q into words, and the image has no /bin/sh to run it", c.Command)
 	}
 	if strings.ContainsAny(c.Command, "|&;<>()$`*?") {
-		return nil, cloud.Errorf(cloud.Invalid, "command %q takes a shell, and the image has no /bin/sh", c.Command).
+		return nil, cloud.Errorf(cloud.Invalid, "command %q needs a shell, but the image has no /bin/sh", c.Command).
 			WithHint("use plain words, or an image with a shell")
 	}
 	return words, nil
@@ -164,7 +165,7 @@ func arguments(c runtime.Container, image *image) ([]string, error) {
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment is what micro itself knows, then the image's, then the caller's.
+// environment returns micro's own variables, overridden by the image's and then the caller's.
 func environment(c runtime.Container, image *image, u execUser, ep network.Endpoint) []string {
 	all := []string{defaultPath, "HOSTNAME=" + hostname(c), "HOME=" + u.home}
 	if u.name != "" {
@@ -180,7 +181,7 @@ func environment(c runtime.Container, image *image, u execUser, ep network.Endpo
 	return override(nil, all)
 }
 
-// override adds variables to an environment: later ones win, and each name is there once.
+// override adds variables to an environment. Later values replace earlier ones.
 func override(env, more []string) []string {
 	at := make(map[string]int, len(env)+len(more))
 	var out []string
@@ -199,7 +200,7 @@ func override(env, more []string) []string {
 	return out
 }
 
-// terminal says whether a command has one, and its size where that is known.
+// terminal reports whether a command has a terminal, and its size if known.
 func terminal(c *runtime.Command) (bool, *specs.Box) {
 	if c == nil || !c.TTY {
 		return false, nil
@@ -217,7 +218,7 @@ func workingDir(dir string, image *image) string {
 	return path.Join("/", dir)
 }
 
-// hostname is the wanted one as the kernel and resolvers take it.
+// hostname returns the container's host name, shortened to what the kernel and resolvers accept.
 func hostname(c runtime.Container) string {
 	h := c.Hostname
 	if h == "" {
@@ -226,7 +227,8 @@ func hostname(c runtime.Container) string {
 	return strings.Trim(h[:min(len(h), 63)], ".-")
 }
 
-// capabilitiesOf: who is not root has none to begin with, and no_new_privs sees to it that he gets none.
+// capabilitiesOf returns the capabilities of a user's process. Users other than root start without effective ones, and
+// no_new_privs prevents that they gain any.
 func capabilitiesOf(u execUser) *specs.LinuxCapabilities {
 	if u.uid != 0 {
 		return &specs.LinuxCapabilities{Bounding: capabilities}

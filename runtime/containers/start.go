@@ -29,7 +29,7 @@ import (
 	"github.com/protoduction/micro/runtime/network"
 )
 
-// labelInstance marks snapshots that belong to a container of ours.
+// labelInstance marks snapshots of our containers.
 const labelInstance = labelPrefix + "instance"
 
 // Start makes and starts a container. After an error nothing of it is left.
@@ -42,9 +42,9 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	}
 	defer d.release(c.ID)
 	if _, err := d.lookup(c.ID); err == nil {
-		return runtime.Running{}, cloud.Errorf(cloud.Conflict, "container %q is there already", c.ID)
+		return runtime.Running{}, cloud.Errorf(cloud.Conflict, "container %q already exists", c.ID)
 	}
-	go d.hasten()
+	go d.warmUpCgroups()
 	ctx = d.engine.Context(ctx)
 	image, err := d.images.get(ctx, d.engine.Client(), c.Image)
 	if err != nil {
@@ -72,7 +72,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	return in.running(), nil
 }
 
-// start tells which shim the container is in, or was to be in, by process.
+// start starts a container. It sets process to the container's shim, also if it fails after choosing the shim.
 func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, ep network.Endpoint, process **engine.Shim) (_ *instance, err error) {
 	var g errgroup.Group
 	g.Go(func() error { return d.net.Attach(ctx, c.ID) })
@@ -85,7 +85,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		if spec, err = d.spec(ctx, c, image, ep); err != nil {
 			return err
 		}
-		// The record comes before the snapshot: what no record leads to is garbage to containerd.
+		// The record comes before the snapshot, because containerd deletes snapshots without a record as garbage.
 		if err := d.record(ctx, c, image, ep, spec); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		if err := d.writeFiles(c, ep, d.net.Gateway()); err != nil {
 			return err
 		}
-		return openLog(c.Log)
+		return createLog(c.Log)
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if err := d.verifyLimits(task.Pid(), c); err != nil {
 		return nil, err
 	}
-	if err := promised(c, image, task.Pid()); err != nil {
+	if err := makeVolumeFolders(c, image, task.Pid()); err != nil {
 		return nil, err
 	}
 	if err := checkProgram(spec.Process, task.Pid()); err != nil {
@@ -189,7 +189,7 @@ func (d *Driver) record(ctx context.Context, c runtime.Container, image *image, 
 	return nil
 }
 
-// snapshot makes the container's root file system. Nothing is copied or changed owner: the mount maps IDs.
+// snapshot makes the container's root file system. No file is copied or changes its owner, because the mount maps IDs.
 func (d *Driver) snapshot(ctx context.Context, c runtime.Container, chain string) error {
 	ids := mapping(c.Tenant)
 	_, err := d.engine.Client().SnapshotService(engine.Snapshotter).Prepare(ctx, c.ID, chain,
@@ -207,7 +207,7 @@ func (d *Driver) snapshot(ctx context.Context, c runtime.Container, chain string
 	return nil
 }
 
-// task has the shim and runc make the container's process, up to where it would run.
+// task makes the container's process by shim and runc, but does not start its program yet.
 func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attached, process **engine.Shim) (client.Task, <-chan client.ExitStatus, error) {
 	ctr, err := d.engine.Client().LoadContainer(ctx, c.ID)
 	if err != nil {
@@ -221,8 +221,8 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 		output = cio.LogFile(c.Log)
 	}
 	task, err := ctr.NewTask(ctx, output, client.WithTaskAPIEndpoint((*process).Endpoint()))
-	// A shim may have been killed, and nobody have noticed yet: then another one takes the container in.
-	for try := 1; try < 3 && err != nil && shimLeft(err) && streams == nil; try++ {
+	// If the shim has just been killed, try again with another one.
+	for try := 1; try < 3 && err != nil && shimEnded(err) && streams == nil; try++ {
 		if *process, err = d.shims.Replace(*process, shimGroup(c)); err != nil {
 			return nil, nil, err
 		}
@@ -231,7 +231,7 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	if err != nil {
 		return nil, nil, runcError(err)
 	}
-	// Before it runs, so that no end, however early, is missed; and for as long as it runs.
+	// Wait before the program starts, so that an early end is not missed. The wait must outlast ctx.
 	status, err := task.Wait(context.WithoutCancel(ctx))
 	if err != nil {
 		if streams != nil {
@@ -242,16 +242,16 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	return task, status, nil
 }
 
-// shimGroup names the shim that a container shares; one that shares none has its own.
+// shimGroup returns the name of the group of containers that share a shim; without one, a container has its own shim.
 func shimGroup(c runtime.Container) string { return cmp.Or(c.Shim, c.ID) }
 
-// shimLeft tells by its text, there is nothing else, that a shim has gone between being found and asked.
-func shimLeft(err error) bool {
+// shimEnded reports whether an error means that the shim has just ended. Only the text tells that.
+func shimEnded(err error) bool {
 	return strings.Contains(err.Error(), "ttrpc: closed") || strings.Contains(err.Error(), "failed to create TTRPC connection")
 }
 
-// openLog makes the log private before the shim, which would make it for all to read, opens it.
-func openLog(file string) error {
+// createLog creates the log with a private mode. The shim would create it readable for all users.
+func createLog(file string) error {
 	if file == "" {
 		return nil
 	}

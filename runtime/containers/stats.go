@@ -19,7 +19,7 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// Stats reads what the container uses now from its cgroup.
+// Stats reads the container's current resource usage from its cgroup.
 func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 	in, _, err := d.running(id)
 	if err != nil {
@@ -28,11 +28,11 @@ func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 	s, err := d.cgroupOf(id).stats()
 	if err != nil {
 		if in.exited() != nil {
-			return s, cloud.Errorf(cloud.Unavailable, "container %q does not run any more", id)
+			return s, cloud.Errorf(cloud.Unavailable, "container %q no longer runs", id)
 		}
 		return s, fmt.Errorf("stats of container %s: %w", id, err)
 	}
-	// A container may end while it is looked at.
+	// The container may end meanwhile.
 	if s.Processes, s.Zombies, err = countProcesses(in.pid); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return s, fmt.Errorf("processes of container %s: %w", id, err)
 	}
@@ -42,7 +42,7 @@ func (d *Driver) Stats(_ context.Context, id string) (runtime.Stats, error) {
 	return s, nil
 }
 
-// countProcesses reads the container's own /proc, where its first process has the ID pid on the host.
+// countProcesses counts the processes in the container's own /proc. pid is the host's ID of its first process.
 func countProcesses(pid uint32) (running, zombies int64, err error) {
 	proc := fmt.Sprintf("/proc/%d/root/proc", pid)
 	all, err := os.ReadDir(proc)
@@ -55,9 +55,9 @@ func countProcesses(pid uint32) (running, zombies int64, err error) {
 		}
 		stat, err := os.ReadFile(filepath.Join(proc, e.Name(), "stat"))
 		if err != nil {
-			continue // it has ended
+			continue // the process has ended
 		}
-		// "1 (name) S …"; the name may be anything (proc(5)).
+		// "1 (name) S …"; the name may contain any character (proc(5)).
 		switch _, after, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" ")); {
 		case bytes.HasPrefix(after, []byte("Z")), bytes.HasPrefix(after, []byte("X")):
 			zombies++
@@ -68,7 +68,7 @@ func countProcesses(pid uint32) (running, zombies int64, err error) {
 	return running, zombies, nil
 }
 
-// Listening are the TCP addresses that something in the container listens on.
+// Listening returns the TCP addresses that processes in the container listen on.
 func (d *Driver) Listening(_ context.Context, id string) ([]runtime.Listener, error) {
 	in, _, err := d.running(id)
 	if err != nil {
@@ -94,8 +94,8 @@ func (d *Driver) Listening(_ context.Context, id string) ([]runtime.Listener, er
 	return slices.Compact(all), nil
 }
 
-// listeners reads /proc/net/tcp or tcp6 (proc(5)): the second field is the local address, the fourth the
-// state, of which 0A is LISTEN.
+// listeners parses /proc/net/tcp or tcp6 (proc(5)). The second field is the local address, the fourth the state; 0A is
+// LISTEN.
 func listeners(r io.Reader) ([]runtime.Listener, error) {
 	var all []runtime.Listener
 	s := bufio.NewScanner(r)
@@ -109,7 +109,7 @@ func listeners(r io.Reader) ([]runtime.Listener, error) {
 		if !ok || err != nil || len(ip)%4 != 0 {
 			return nil, fmt.Errorf("local address %q", f[1])
 		}
-		for word := range slices.Chunk(ip, 4) { // each is in the machine's order; ours are little-endian
+		for word := range slices.Chunk(ip, 4) { // each word has the machine's byte order, which is little-endian
 			slices.Reverse(word)
 		}
 		a, ok := netip.AddrFromSlice(ip)

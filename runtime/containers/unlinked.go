@@ -11,15 +11,15 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// unlinked sums up files of a container's own that have no name any more.
+// unlinked adds up a container's own files that are unlinked.
 type unlinked struct {
 	dev   uint64 // of the container's root file system
 	seen  map[uint64]bool
 	usage runtime.Usage
 }
 
-// unlinkedFiles returns what files of a container's own take that have no name any more, and that its processes
-// hold open or mapped: looking through its folders finds none of them. What can't be read has just ended.
+// unlinkedFiles returns the disk usage of a container's own files that are unlinked but that its processes hold open or
+// mapped, which are not found in its folders. It skips processes that have just ended.
 func (d *Driver) unlinkedFiles(id string) runtime.Usage {
 	u := unlinked{seen: map[uint64]bool{}}
 	procs, _ := d.cgroupOf(id).read("pids", "cgroup.procs", "cgroup.procs")
@@ -30,7 +30,7 @@ func (d *Driver) unlinkedFiles(id string) runtime.Usage {
 			continue
 		}
 		u.dev = root.Dev
-		fds, _ := filepath.Glob(process + "/fd/*") // the pattern is good
+		fds, _ := filepath.Glob(process + "/fd/*") // the pattern is valid
 		for _, fd := range fds {
 			u.add(fd)
 		}
@@ -48,7 +48,7 @@ func (d *Driver) unlinkedFiles(id string) runtime.Usage {
 	return u.usage
 }
 
-// add counts a file by a name in /proc, once, if it has no other name.
+// add counts a file, given by a path in /proc, if it is unlinked and not counted yet.
 func (u *unlinked) add(name string) {
 	var st unix.Stat_t
 	if unix.Stat(name, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 0 || st.Dev != u.dev || u.seen[st.Ino] {

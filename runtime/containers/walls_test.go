@@ -15,7 +15,7 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// assertLines asserts that a text has each of these lines, or lines that begin so where they end in "…".
+// assertLines checks that a text has each of these lines; a line that ends in "…" only needs to match as a prefix.
 func assertLines(t *testing.T, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -58,7 +58,7 @@ func TestWalls(t *testing.T) {
 		"/etc/resolv.conf: nameserver 10.77.0.1 search default.internal <nil>",
 		"/etc/hosts: 127.0.0.1 localhost ::1 localhost ip6-localhost ip6-loopback "+ip.String()+" web-1 <nil>",
 		"/proc/self/oom_score_adj: 100 <nil>",
-		"statfs /etc/hosts: <nil> in memory: false", // he may write to it, and that memory is every container's
+		"statfs /etc/hosts: <nil> in memory: false", // writable, so it must not use memory that all containers share
 		"CapEff: 00000000000005eb", "CapPrm: 00000000000005eb", "CapBnd: 00000000000005eb",
 		"CapInh: 0000000000000000", "CapAmb: 0000000000000000",
 		"NoNewPrivs: 1", "Seccomp: 2",
@@ -71,7 +71,7 @@ func TestWalls(t *testing.T) {
 		"links [/sys/class/net/eth0 /sys/class/net/lo]",
 		"shm 100663296", "reopen stdout: <nil>", "sees memory 100663296",
 	)
-	var own syscall.Rlimit // of which the container gets as much as it can use
+	var own syscall.Rlimit // the limit that containers inherit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestWalls(t *testing.T) {
 	}
 }
 
-// What an app writes into /etc/hosts counts as what it writes elsewhere.
+// TestEtcCounts checks that data written to /etc/hosts counts like other data.
 func TestWrittenIntoEtc(t *testing.T) {
 	r := newRig(t)
 	c := r.container()
@@ -107,7 +107,8 @@ func TestWrittenIntoEtc(t *testing.T) {
 	}
 }
 
-// Files without a name count as long as a process holds them, and files as such count too.
+// TestUnlinkedFilesCount checks that unlinked files count as long as a process holds them, and that the number of files
+// counts too.
 func TestWrittenUnlinked(t *testing.T) {
 	r := newRig(t)
 	c := r.container("unlinked", "8", "300")
@@ -121,7 +122,7 @@ func TestWrittenUnlinked(t *testing.T) {
 		}
 		return u.Files >= 300
 	})
-	// 8 MiB by an open file, as many by a mapping; what is on a volume and in memory is not its own.
+	// 8 MiB in an open file and 8 MiB in a mapped one; files on a volume and in memory don't count.
 	if u.Bytes < 16<<20 || u.Bytes > 20<<20 || u.Files > 320 {
 		t.Errorf("%+v", u)
 	}
@@ -161,7 +162,7 @@ func TestUsers(t *testing.T) {
 			t.Errorf("user %s: %v", user, err)
 		}
 	}
-	out, x := r.run(r.container("drop")) // starts as root, leaves for 999
+	out, x := r.run(r.container("drop")) // starts as root, switches to user 999
 	if x.Code != 0 || out != "dropped to 999\n" {
 		t.Errorf("drop: %q, %+v", out, x)
 	}
@@ -235,7 +236,7 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	time.Sleep(time.Second) // CPU time is all that there is to see
+	time.Sleep(time.Second) // let it use CPU time
 	after, err := r.Stats(t.Context(), c.ID)
 	if err != nil {
 		t.Fatal(err)

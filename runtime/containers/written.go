@@ -14,7 +14,7 @@ import (
 // blockSize is the unit of st_blocks (stat(2)).
 const blockSize = 512
 
-// Written returns what the container's own layer takes on disk, and its files of /etc that the node gave it.
+// Written returns the disk usage of the container's own layer and of its files in /etc that the node made.
 func (d *Driver) Written(ctx context.Context, id string) (runtime.Usage, error) {
 	u, err := d.written(d.engine.Context(ctx), id)
 	if err != nil {
@@ -46,7 +46,7 @@ func (d *Driver) written(ctx context.Context, id string) (u runtime.Usage, err e
 		u = runtime.Usage{Bytes: usage.Size + unlinked.Bytes, Files: usage.Inodes + unlinked.Files}
 	}
 	files, err := os.ReadDir(d.etc(id))
-	if missing(err) != nil {
+	if ignoreMissing(err) != nil {
 		return u, err
 	}
 	for _, f := range files {

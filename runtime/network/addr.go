@@ -17,7 +17,7 @@ const routeProtocol = 109
 
 func gateway(p netip.Prefix) netip.Addr { return p.Masked().Addr().Next() }
 
-// last is the subnet's highest address, not given out: some take it for a broadcast.
+// last returns the subnet's highest address. It is not assigned, because some programs treat it as a broadcast address.
 func last(p netip.Prefix) netip.Addr {
 	a := p.Masked().Addr().As4()
 	v := binary.BigEndian.Uint32(a[:]) | (1<<(32-p.Bits()) - 1)
@@ -25,7 +25,7 @@ func last(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// nextFree is the first address after the given one, going round, that is not used.
+// nextFree returns the first unused address after a given one, and continues at the subnet's beginning.
 func nextFree(p netip.Prefix, after netip.Addr, used map[netip.Addr]bool) (netip.Addr, bool) {
 	first, end := gateway(p).Next(), last(p)
 	ip := after.Next()
@@ -41,7 +41,8 @@ func nextFree(p netip.Prefix, after netip.Addr, used map[netip.Addr]bool) (netip
 	return netip.Addr{}, false
 }
 
-// randomAddr is where giving out addresses starts: after a restart not where it started before.
+// randomAddr returns the address after which assignment starts. It is random, so that addresses are not reused soon
+// after a restart.
 func randomAddr(p netip.Prefix) netip.Addr {
 	a := p.Masked().Addr().As4()
 	v := binary.BigEndian.Uint32(a[:]) + rand.Uint32N(1<<(32-p.Bits()))
@@ -49,14 +50,14 @@ func randomAddr(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// choose checks the wanted subnet against the host, or finds one where none is wanted.
-func (n *Network) choose(want netip.Prefix) (netip.Prefix, error) {
+// chooseSubnet checks that the configured subnet is free on the host, or finds a free one if none is configured.
+func (n *Network) chooseSubnet(want netip.Prefix) (netip.Prefix, error) {
 	if p, ok := n.current(); ok && n.cfg.Leaving {
 		return p, nil
 	}
 	if want.IsValid() {
 		if !want.Addr().Is4() || want.Bits() > 29 || want.Bits() < 8 || want.Masked() != want {
-			return want, cloud.Errorf(cloud.Invalid, "subnet %s: it has to be an IPv4 network of /8 to /29, such as 10.88.0.0/20", want)
+			return want, cloud.Errorf(cloud.Invalid, "subnet %s must be an IPv4 network of /8 to /29, such as 10.88.0.0/20", want)
 		}
 		taken, err := n.collision(want)
 		if err != nil {
@@ -75,7 +76,7 @@ func (n *Network) choose(want netip.Prefix) (netip.Prefix, error) {
 		WithCommand("micro up --subnet CIDR")
 }
 
-// suggest is the network in use already, when a restart finds one, or else the first that is free.
+// suggest returns the subnet that this node already uses, or else the first free one.
 func (n *Network) suggest() netip.Prefix {
 	if p, ok := n.current(); ok {
 		return p
@@ -95,7 +96,7 @@ func (n *Network) suggest() netip.Prefix {
 	return netip.Prefix{}
 }
 
-// collision names the first address or route of the host that overlaps the subnet and isn't ours.
+// collision describes the first address or route of the host that overlaps the subnet and isn't ours; "" for none.
 func (n *Network) collision(p netip.Prefix) (string, error) {
 	addrs, err := netlink.AddrList(nil, unix.AF_INET)
 	if err != nil {
@@ -110,7 +111,7 @@ func (n *Network) collision(p netip.Prefix) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("network: list routes: %w", err)
 	}
-	gateways := map[netip.Prefix]bool{} // of this node's subnet, were it to run already
+	gateways := map[netip.Prefix]bool{} // this node's subnet, if it already runs
 	if cur, ok := n.current(); ok {
 		gateways[cur] = true
 	}
@@ -119,7 +120,7 @@ func (n *Network) collision(p netip.Prefix) (string, error) {
 		if !ok || q.Bits() == 0 || !q.Overlaps(p) {
 			continue
 		}
-		mine := r.Protocol == routeProtocol && (gateways[q] || n.ours(r.LinkIndex))
+		mine := r.Protocol == routeProtocol && (gateways[q] || n.isOurs(r.LinkIndex))
 		if !mine && !vanished(r) {
 			return fmt.Sprintf("the route to %s (%s)", q, deviceName(r)), nil
 		}
@@ -127,11 +128,11 @@ func (n *Network) collision(p netip.Prefix) (string, error) {
 	return "", nil
 }
 
-// vanished says whether a route's link has gone since the route was listed, and the route with it: the
-// kernel takes its time over the links of a network namespace that nobody is in any more.
+// vanished reports whether a route's link has been deleted since the route was listed, and with it the route. The
+// kernel deletes the links of an ended network namespace with a delay.
 func vanished(r netlink.Route) bool {
 	_, err := netlink.LinkByIndex(r.LinkIndex)
-	return r.LinkIndex != 0 && err != nil && gone(err) == nil
+	return r.LinkIndex != 0 && err != nil && ignoreMissing(err) == nil
 }
 
 func deviceName(r netlink.Route) string {

@@ -1,17 +1,15 @@
-// Package network joins containers to the node: a user and a network namespace each, a routed veth, and
-// walls between groups.
+// Package network connects containers to the node: each has a user namespace, a network namespace and a routed veth.
+// A firewall separates the groups.
 //
-// There is no bridge. Every container has one address, a /32, and the host one route to it, through
-// that container's own veth; the gateway, which is the node itself, is an address on lo. So all
-// traffic passes the host's IP hooks, and the one nftables table that decides who may talk to whom
-// holds whatever br_netfilter says.
+// There is no bridge. Every container has one address, a /32, and the host has one route to it, through the
+// container's own veth. The gateway, which is the node itself, is an address on lo. So all traffic passes the host's
+// IP hooks, and one nftables table decides who may talk to whom, independently of br_netfilter.
 //
-// Invariant: what a container's interface may send and reach is decided by elements in that table, and
-// these are there before the link is up. A table, a link or a namespace that somebody took away is
-// made again by Run.
+// Invariant: elements in that table decide what a container's interface may send and reach, and they are added before
+// the link is up. Run repairs a table, link or namespace that another program has removed.
 //
-// Nothing is kept in files but what the kernel itself would forget on a restart of micro: namespaces
-// are pinned under Config.State. Names tell what is ours: links by their prefix, routes by their
-// protocol number, the gateway by its label. Containers have no IPv6 address but ::1: a node that
-// forwards IPv6 stops listening to router advertisements, which is too high a price for its network.
+// The only files are pinned namespaces under Config.State, which the kernel would otherwise delete when micro ends.
+// What belongs to this node is recognised by name: links by their prefix, routes by their protocol number, the gateway
+// by its label. Containers have no IPv6 address except ::1: a node that forwards IPv6 ignores router advertisements,
+// which would break the IPv6 of many hosts.
 package network

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// match is a part of a rule: what `nft` would write as a few words.
+// match is a part of a rule, which `nft` would write as a few words.
 type match []expr.Any
 
 func drop() match   { return match{&expr.Verdict{Kind: expr.VerdictDrop}} }
@@ -19,11 +19,13 @@ func iifname() expr.Any        { return &expr.Meta{Key: expr.MetaKeyIIFNAME, Reg
 func oifname() expr.Any        { return &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1} }
 func mark(reg uint32) expr.Any { return &expr.Meta{Key: expr.MetaKeyMARK, Register: reg} }
 
-// in and out match interfaces by the beginning of their name: fewer bytes are compared than a name has.
-func in(prefix string) match     { return match{iifname(), cmp(expr.CmpOpEq, []byte(prefix))} }
-func notIn(prefix string) match  { return match{iifname(), cmp(expr.CmpOpNeq, []byte(prefix))} }
-func out(prefix string) match    { return match{oifname(), cmp(expr.CmpOpEq, []byte(prefix))} }
-func notOut(prefix string) match { return match{oifname(), cmp(expr.CmpOpNeq, []byte(prefix))} }
+// fromInterface and out match interfaces by a prefix of their name: they compare fewer bytes than a name has.
+func fromInterface(prefix string) match { return match{iifname(), cmp(expr.CmpOpEq, []byte(prefix))} }
+func notFromInterface(prefix string) match {
+	return match{iifname(), cmp(expr.CmpOpNeq, []byte(prefix))}
+}
+func toInterface(prefix string) match    { return match{oifname(), cmp(expr.CmpOpEq, []byte(prefix))} }
+func notToInterface(prefix string) match { return match{oifname(), cmp(expr.CmpOpNeq, []byte(prefix))} }
 
 func cmp(op expr.CmpOp, data []byte) expr.Any { return &expr.Cmp{Op: op, Register: 1, Data: data} }
 
@@ -73,8 +75,8 @@ func notDaddr(ip []byte) match {
 		cmp(expr.CmpOpNeq, ip))
 }
 
-// source loads the source address behind an interface's name, for a look-up of both. A name fills the
-// first 16-byte register; the second one is number 2.
+// source loads the source address into the register after the interface's name, for a lookup of both. A name fills
+// the first 16-byte register; the second one is number 2.
 func source(reg uint32) expr.Any {
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: sourceOffset, Len: 4}
 }

@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// holders are the tenants of the addresses that are given out. They have a lock of their own: whoever
-// answers a query must not wait for the kernel, as who holds the network's may.
+// holders maps assigned addresses to their tenants. It has its own lock, because DNS queries must not wait for the
+// network's lock, which is held during calls of the kernel.
 type holders struct {
 	mu      sync.RWMutex
 	tenants map[netip.Addr]uint32
 }
 
-// Tenant returns whose container has an address: known from before its first process runs until nothing
-// of it is left. That of a Sandbox is above MaxTenant.
+// Tenant returns the tenant of the container with an address. It is known from before the container's first process
+// runs until the container is removed. The tenant of a Sandbox is above MaxTenant.
 func (n *Network) Tenant(ip netip.Addr) (uint32, bool) {
 	n.holders.mu.RLock()
 	defer n.holders.mu.RUnlock()

@@ -14,10 +14,10 @@ import (
 
 const loopbackIndex = 1
 
-// gatewayLabel says in the kernel's own records whose gateway an address on lo is.
+// gatewayLabel is the label by which the kernel stores that an address on lo is this node's gateway.
 func (n *Network) gatewayLabel() string { return "lo:" + n.prefix }
 
-// current is the subnet of this node that the host is set up for; there is one after a restart of micro.
+// current returns the subnet for which the host is set up. There is one after a restart of micro.
 func (n *Network) current() (netip.Prefix, bool) {
 	addrs, err := netlink.AddrList(nil, unix.AF_INET)
 	if err != nil {
@@ -43,7 +43,7 @@ func (n *Network) current() (netip.Prefix, bool) {
 }
 
 func (n *Network) prepareHost() error {
-	// A node that comes back with another subnet must not keep the old gateway.
+	// Remove the old gateway if the node was restarted with another subnet.
 	if old, ok := n.current(); ok && old != n.subnet {
 		if err := n.restoreHost(); err != nil {
 			return err
@@ -77,11 +77,11 @@ func (n *Network) restoreHost() error {
 		if p, ok := n.current(); ok {
 			r := n.unreachable()
 			r.Dst = ipNet(p)
-			errs = append(errs, gone(netlink.RouteDel(r)))
+			errs = append(errs, ignoreMissing(netlink.RouteDel(r)))
 		}
 		lo, err := netlink.LinkByIndex(loopbackIndex)
 		if err == nil {
-			err = gone(netlink.AddrDel(lo, &a))
+			err = ignoreMissing(netlink.AddrDel(lo, &a))
 		}
 		errs = append(errs, err)
 	}
@@ -92,13 +92,13 @@ func (n *Network) gatewayAddr() *netlink.Addr {
 	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(n.Gateway(), 32)), Label: n.gatewayLabel()}
 }
 
-// unreachable answers at once for addresses that no container has, instead of asking the host's default
-// gateway for them.
+// unreachable returns the route that makes packets to unassigned addresses fail at once, instead of being sent to the
+// host's default gateway.
 func (n *Network) unreachable() *netlink.Route {
 	return &netlink.Route{Dst: ipNet(n.subnet), Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol}
 }
 
-// uplinkMTU is the smallest MTU of the host's default routes: what a container sends must fit.
+// uplinkMTU returns the smallest MTU of the host's default routes, which containers must use.
 func uplinkMTU() int {
 	mtu := 1500
 	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
@@ -115,9 +115,9 @@ func uplinkMTU() int {
 
 const forwardFile = "/proc/sys/net/ipv4/ip_forward"
 
-// memory is the file that keeps what forwarding was before the first micro of this boot and this network
+// forwardBackup returns the file with the value that ip_forward had before the first micro of this boot and network
 // namespace changed it.
-func memory() (string, error) {
+func forwardBackup() (string, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", err
@@ -137,7 +137,7 @@ func (n *Network) enableForwarding() error {
 	if strings.TrimSpace(string(old)) == "1" {
 		return nil
 	}
-	file, err := memory()
+	file, err := forwardBackup()
 	if err == nil {
 		err = os.MkdirAll("/run/micro", 0o711)
 	}
@@ -148,7 +148,7 @@ func (n *Network) enableForwarding() error {
 		err = os.WriteFile(forwardFile, []byte("1"), 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("network: let the host forward: %w", err)
+		return fmt.Errorf("network: enable IP forwarding: %w", err)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (n *Network) restoreForwarding() error {
 	if err != nil || others {
 		return err
 	}
-	file, err := memory()
+	file, err := forwardBackup()
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
@@ -173,7 +173,7 @@ func (n *Network) restoreForwarding() error {
 		err = os.Remove(file)
 	}
 	if err != nil {
-		return fmt.Errorf("network: put forwarding back: %w", err)
+		return fmt.Errorf("network: restore IP forwarding: %w", err)
 	}
 	return nil
 }
@@ -191,8 +191,8 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a.Unmap(), ones).Masked(), ok
 }
 
-// gone takes "it is not there" for success.
-func gone(err error) error {
+// ignoreMissing returns nil if the error means that an object does not exist, otherwise the error.
+func ignoreMissing(err error) error {
 	for _, e := range []error{unix.ENOENT, unix.ESRCH, unix.ENODEV, unix.EADDRNOTAVAIL, os.ErrNotExist} {
 		if errors.Is(err, e) {
 			return nil

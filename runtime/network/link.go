@@ -20,19 +20,19 @@ type endpoint struct {
 
 	// Guarded by Network.mu.
 	ruled  bool // its elements are in the table
-	joined bool // it is all there, and to be kept so
+	joined bool // it is complete, and Run must repair it
 }
 
-// hostMAC is the same on every host end: nothing tells these apart but the link itself.
+// hostMAC is the MAC address of every host end. It need not be unique, because each link has only two ends.
 var hostMAC = net.HardwareAddr{0x02, 0xfe, 0, 0, 0, 1}
 
-// mac is the container's end's: locally administered, made of its address.
-func mac(ip netip.Addr) net.HardwareAddr {
+// containerMAC returns the MAC address of the container's end: locally administered, and derived from its IP address.
+func containerMAC(ip netip.Addr) net.HardwareAddr {
 	a := ip.As4()
 	return net.HardwareAddr{0x02, 0xfd, a[0], a[1], a[2], a[3]}
 }
 
-// join connects the pinned network namespace: rules first, then the link, then up.
+// join connects the pinned network namespace: it adds the rules, then the link, and then sets the link up.
 func (n *Network) join(ep *endpoint) error {
 	n.mu.Lock()
 	if n.endpoints[ep.ID] == ep && !ep.ruled {
@@ -43,10 +43,10 @@ func (n *Network) join(ep *endpoint) error {
 		ep.ruled = true
 	}
 	n.mu.Unlock()
-	return n.wire(ep)
+	return n.connect(ep)
 }
 
-func (n *Network) wire(ep *endpoint) error {
+func (n *Network) connect(ep *endpoint) error {
 	ns, err := netns.GetFromPath(ep.NetNS)
 	if err != nil {
 		return fmt.Errorf("open network namespace: %w", err)
@@ -61,7 +61,7 @@ func (n *Network) wire(ep *endpoint) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr, attrs.MTU = ep.link, hostMAC, n.mtu
 	veth := &netlink.Veth{
-		LinkAttrs: attrs, PeerName: "eth0", PeerMTU: uint32(n.mtu), PeerHardwareAddr: mac(ep.IP), PeerNamespace: netlink.NsFd(ns),
+		LinkAttrs: attrs, PeerName: "eth0", PeerMTU: uint32(n.mtu), PeerHardwareAddr: containerMAC(ep.IP), PeerNamespace: netlink.NsFd(ns),
 	}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("add veth %s: %w", ep.link, err)
@@ -85,8 +85,8 @@ func (n *Network) wire(ep *endpoint) error {
 	if err != nil {
 		return fmt.Errorf("route %s dev %s: %w", ep.IP, ep.link, err)
 	}
-	// Neighbours are known for ever: no ARP to wait for, and none to be forged.
-	err = netlink.NeighSet(&netlink.Neigh{LinkIndex: index, IP: ep.IP.AsSlice(), HardwareAddr: mac(ep.IP), State: netlink.NUD_PERMANENT})
+	// Permanent neighbour entries, so that there is no ARP to wait for and none to be forged.
+	err = netlink.NeighSet(&netlink.Neigh{LinkIndex: index, IP: ep.IP.AsSlice(), HardwareAddr: containerMAC(ep.IP), State: netlink.NUD_PERMANENT})
 	if err != nil {
 		return fmt.Errorf("neighbour %s dev %s: %w", ep.IP, ep.link, err)
 	}
@@ -96,10 +96,10 @@ func (n *Network) wire(ep *endpoint) error {
 	return awaitUp(inside.LinkByName, "eth0")
 }
 
-// awaitUp waits until a link sends. The kernel gets there in its own time, and would until then drop
-// what is sent: a first SYN, say, that is not repeated within a second.
+// awaitUp waits until a link is operational. Until then the kernel drops packets, for example a first SYN, which is
+// only repeated after a second.
 func awaitUp(find func(string) (netlink.Link, error), name string) error {
-	for begin := time.Now(); ; time.Sleep(100 * time.Microsecond) { //nolint:forbidigo // short, and sooner done than subscribed to
+	for begin := time.Now(); ; time.Sleep(100 * time.Microsecond) { //nolint:forbidigo // polling takes less time than subscribing
 		l, err := find(name)
 		if err != nil {
 			return fmt.Errorf("link %s: %w", name, err)
@@ -108,12 +108,12 @@ func awaitUp(find func(string) (netlink.Link, error), name string) error {
 			return nil
 		}
 		if time.Since(begin) > 2*time.Second {
-			return fmt.Errorf("link %s: it is %s, and does not come up", name, l.Attrs().OperState)
+			return fmt.Errorf("link %s does not come up: its state is %s", name, l.Attrs().OperState)
 		}
 	}
 }
 
-// insideUp configures a container's side: lo, eth0 with its one address, and the gateway as the way to all else.
+// insideUp configures a container's side: lo, eth0 with its address, and the default route.
 func insideUp(h *netlink.Handle, gw, ip netip.Addr) error {
 	lo, err := h.LinkByIndex(loopbackIndex)
 	if err == nil {
@@ -142,8 +142,8 @@ func insideUp(h *netlink.Handle, gw, ip netip.Addr) error {
 	return nil
 }
 
-// noIPv6 keeps the host from talking IPv6 to a container. A kernel without IPv6 has no such file, and
-// the table drops what comes from inside anyway.
+// noIPv6 disables IPv6 on the host's end of a link. It ignores errors: a kernel without IPv6 has no such file, and the
+// table drops IPv6 packets from containers anyway.
 func noIPv6(link string) {
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+link+"/disable_ipv6", []byte("1"), 0o644)
 }
@@ -151,19 +151,19 @@ func noIPv6(link string) {
 func (ep *endpoint) unlink() error {
 	l, err := netlink.LinkByName(ep.link)
 	if err != nil {
-		return gone(err)
+		return ignoreMissing(err)
 	}
 	return delLink(l)
 }
 
 func delLink(l netlink.Link) error {
-	if err := gone(netlink.LinkDel(l)); err != nil {
+	if err := ignoreMissing(netlink.LinkDel(l)); err != nil {
 		return fmt.Errorf("delete link %s: %w", l.Attrs().Name, err)
 	}
 	return nil
 }
 
-// links are all of this node's.
+// links returns all links of this node.
 func (n *Network) links() ([]netlink.Link, error) {
 	all, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -178,8 +178,8 @@ func (n *Network) links() ([]netlink.Link, error) {
 	return mine, nil
 }
 
-// ours says whether a link is one of this node's.
-func (n *Network) ours(index int) bool {
+// isOurs reports whether a link belongs to this node.
+func (n *Network) isOurs(index int) bool {
 	l, err := netlink.LinkByIndex(index)
 	return err == nil && strings.HasPrefix(l.Attrs().Name, n.prefix)
 }

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hostEnv = "MICRO_TEST_HOST" // this process has the namespaces of its own that the tests take for a host
+const hostEnv = "MICRO_TEST_HOST" // set in the process whose namespaces the tests use as a host
 
 // TestMain gives the tests a machine of their own, with one uplink to an "outside" that is a network
 // namespace too.
@@ -110,12 +110,12 @@ func makeWorld() error {
 	return here.RouteAdd(&netlink.Route{Gw: net.IPv4(192, 0, 2, 1)})
 }
 
-// in runs f on a thread in a network namespace.
+// inNetNS runs f on a thread in a network namespace.
 func inside(t *testing.T, ns netns.NsHandle, f func() error) {
 	t.Helper()
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		done <- errors.Join(netns.Set(ns), f())
 	}()
 	if err := <-done; err != nil {
@@ -123,14 +123,14 @@ func inside(t *testing.T, ns netns.NsHandle, f func() error) {
 	}
 }
 
-// place is where connections come from and go to: a container, the host, the outside.
+// place is an end of connections: a container, the host, the outside.
 type place struct {
 	t  *testing.T
 	ns netns.NsHandle
 	IP netip.Addr
 }
 
-// listen answers every connection to, and every packet at, a port with the caller's address.
+// listen answers every connection and every packet to a port with the peer's address.
 func (p place) listen(port uint16) {
 	p.t.Helper()
 	inside(p.t, p.ns, func() error {
@@ -167,7 +167,7 @@ func (p place) listen(port uint16) {
 	})
 }
 
-// ask returns the address that the asked one sees, or "" where there is no answer.
+// ask connects to a place and returns the source address that it sees, or "" if there is no answer.
 func (p place) ask(proto string, to netip.Addr, port uint16) string {
 	p.t.Helper()
 	return p.askFrom(netip.Addr{}, proto, to, port)

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A group's user IDs are the Range from Base(tenant) on. The first million IDs are left to the host
-// and to what else hands out subordinate IDs; the last range holds 2^32-1, which is no ID at all, and
-// the one before it is for the steps of builds.
+// A group has the Range user IDs from Base(tenant) on. The first million IDs are left to the host and to other programs
+// that assign subordinate IDs. The last range is unused because it contains 2^32-1, which is not a valid ID, and the
+// range before it is for the steps of builds.
 const (
 	Range       = 1 << 16
 	firstBase   = 1 << 20
@@ -20,19 +20,19 @@ const (
 	SandboxBase = firstBase + (MaxTenant+1)*Range // the host's user and group ID of root in a Sandbox
 )
 
-// Base is the host's user and group ID that root of the group's containers is.
+// Base returns the host's user and group ID of root in the group's containers.
 func Base(tenant uint32) uint32 { return firstBase + tenant*Range }
 
-// makeNamespaces makes a network namespace that belongs to a new user namespace, and pins both. The
-// network's owner has to be the very user namespace that the container joins, or it can't mount sysfs.
+// makeNamespaces makes a user namespace and a network namespace that belongs to it, and pins both. The container must
+// join the user namespace that owns the network namespace, or it can't mount sysfs.
 //
-// The user namespace is made as the group's own user. What the kernel counts by user (inotify instances, pending
-// signals, message queues and more, user_namespaces(7)) is also counted for the user who made the namespace: made
-// by root, the containers of all groups would share, and use up, what root may have.
+// The user namespace is made as the group's own user. Resources that the kernel counts per user (inotify instances,
+// pending signals, message queues and more, user_namespaces(7)) are also counted for the user who made the namespace.
+// If root made it, the containers of all groups would share root's limits and could exhaust them.
 func (ep *endpoint) makeNamespaces() error {
 	made := make(chan error)
 	go func() {
-		// Never unlocked: the thread, which has become another user, ends with its goroutine.
+		// Never unlocked: the thread has another user ID from now on, and must end with this goroutine.
 		runtime.LockOSThread()
 		err := becomeUser(ep.base())
 		if err == nil {
@@ -43,7 +43,7 @@ func (ep *endpoint) makeNamespaces() error {
 	return <-made
 }
 
-// becomeUser makes a user of the host the effective one of this thread alone, with all of root's capabilities.
+// becomeUser changes the effective user and group of this thread only, and keeps root's capabilities.
 func becomeUser(id uint32) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
@@ -52,28 +52,28 @@ func becomeUser(id uint32) error {
 	}
 	const same = ^uintptr(0)
 	for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
-		// Not by package syscall, which changes all threads.
+		// A raw system call, because package syscall would change all threads.
 		if _, _, errno := unix.RawSyscall(call, same, uintptr(id), same); errno != 0 {
 			return fmt.Errorf("make namespaces: become user %d: %w", id, errno)
 		}
 	}
-	if err := unix.Capset(&header, &sets[0]); err != nil { // a change of user has cleared the effective ones
+	if err := unix.Capset(&header, &sets[0]); err != nil { // the change of user has cleared the effective set
 		return fmt.Errorf("make namespaces: keep capabilities: %w", err)
 	}
-	// The change has also made the whole process one that other programs of its user may not look into.
+	// The change of user has also made the whole process non-dumpable, which blocks access to its /proc files.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
 	return nil
 }
 
-// forkNamespaces makes the namespaces as whoever this thread is.
+// forkNamespaces makes the namespaces with the credentials of this thread.
 func (ep *endpoint) forkNamespaces() error {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(ep.base()), Size: Range}}
 	attr := &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWNET | unix.CLONE_NEWUSER,
 		UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
-		// Stopped before its first instruction: it only has to exist.
+		// Stop the process before its first instruction: it only has to exist.
 		Ptrace: true, Pdeathsig: syscall.SIGKILL,
 	}
 	p, err := os.StartProcess("/proc/self/exe", []string{"namespaces"}, &os.ProcAttr{Env: []string{}, Sys: attr})
@@ -81,7 +81,7 @@ func (ep *endpoint) forkNamespaces() error {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
 	err = ep.pin(p.Pid)
-	return errors.Join(err, stop(p))
+	return errors.Join(err, killProcess(p))
 }
 
 func (ep *endpoint) base() uint32 {
@@ -91,7 +91,7 @@ func (ep *endpoint) base() uint32 {
 	return Base(ep.Tenant)
 }
 
-func stop(p *os.Process) error {
+func killProcess(p *os.Process) error {
 	if err := p.Kill(); err != nil {
 		return fmt.Errorf("end the process that made namespaces: %w", err)
 	}
@@ -99,7 +99,7 @@ func stop(p *os.Process) error {
 	return err
 }
 
-// pin keeps the namespaces of a process in files.
+// pin mounts the namespaces of a process on files, so that they outlive the process.
 func (ep *endpoint) pin(pid int) error {
 	if err := bind(fmt.Sprintf("/proc/%d/ns/user", pid), ep.UserNS); err != nil {
 		return err
@@ -119,7 +119,7 @@ func bind(ns, file string) error {
 	return nil
 }
 
-// pinned says whether a namespace is mounted on the file.
+// pinned reports whether a namespace is mounted on the file.
 func pinned(file string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(file, &st) == nil && st.Type == unix.NSFS_MAGIC
@@ -130,10 +130,10 @@ func (ep *endpoint) removeNamespaces() error {
 }
 
 func unpin(file string) error {
-	for pinned(file) { // more than once where an earlier repair was interrupted
+	for pinned(file) { // an interrupted repair may have mounted it more than once
 		if err := unix.Unmount(file, unix.MNT_DETACH); err != nil {
 			return fmt.Errorf("unpin %s: %w", file, err)
 		}
 	}
-	return gone(os.Remove(file))
+	return ignoreMissing(os.Remove(file))
 }

@@ -18,25 +18,25 @@ import (
 
 // Config describes a node's network.
 type Config struct {
-	Name   string       // tells this node's links, table and pins from another node's on the same machine
+	Name   string       // distinguishes this node's links, table and pins from those of other nodes on the machine
 	Subnet netip.Prefix // IPv4, /8 to /29; the zero Prefix lets Open choose a free /20
-	State  string       // folder for pinned namespaces, best in memory
-	// Leaving is for who only takes away what an earlier Open left: nothing of the host is in its way.
+	State  string       // folder for pinned namespaces, preferably in memory
+	// Leaving means that the caller will only remove what an earlier Open made: collisions with the host don't matter.
 	Leaving bool
 	Logger  *slog.Logger
 }
 
-// Endpoint is a container's place in the network.
+// Endpoint is a container's connection to the network.
 type Endpoint struct {
 	ID     string
 	Tenant uint32 // at most MaxTenant
 	IP     netip.Addr
-	PID    int // a process in the namespaces, if one runs; their pins can be made again from it
+	PID    int // a process in the namespaces, if one runs; needed to restore their pins
 
-	UserNS, NetNS string // files that the namespaces are pinned to
+	UserNS, NetNS string // files on which the namespaces are mounted
 }
 
-// Network is the node's side of its containers' network. Its methods may be called at the same time.
+// Network manages the host's side of the containers' network. It is safe for concurrent use.
 type Network struct {
 	cfg    Config
 	log    *slog.Logger
@@ -48,21 +48,21 @@ type Network struct {
 	holders   holders
 	mu        sync.Mutex // guards endpoints and the table's elements, which mirror them
 	endpoints map[string]*endpoint
-	rules     map[string]int // of the table's chains, as rebuild left them; nil before
-	cursor    netip.Addr     // the address given out last
+	rules     map[string]int // number of rules per chain after the last rebuild; nil before
+	cursor    netip.Addr     // the address assigned last
 
 	spare spare
 }
 
-// Open validates the configuration and prepares the host: the gateway's address, forwarding, the route
-// that makes addresses without a container unreachable at once. The firewall is left as it was found until Sync.
+// Open validates the configuration and prepares the host: the gateway's address, IP forwarding, and the route that
+// makes unassigned addresses unreachable. It does not change the firewall, which Sync does.
 func Open(cfg Config) (*Network, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	var errs []error
 	if cfg.Name == "" {
-		errs = append(errs, errors.New("it has no name"))
+		errs = append(errs, errors.New("the name is missing"))
 	}
 	if !filepath.IsAbs(cfg.State) {
 		errs = append(errs, fmt.Errorf("state folder %q is not absolute", cfg.State))
@@ -78,7 +78,7 @@ func Open(cfg Config) (*Network, error) {
 		spare:     spare{attached: make(chan struct{}, 1)},
 	}
 	var err error
-	if n.subnet, err = n.choose(cfg.Subnet); err != nil {
+	if n.subnet, err = n.chooseSubnet(cfg.Subnet); err != nil {
 		return nil, err
 	}
 	n.cursor = randomAddr(n.subnet)
@@ -94,18 +94,18 @@ func Open(cfg Config) (*Network, error) {
 	return n, nil
 }
 
-// Subnet is the network that containers' addresses are from.
+// Subnet returns the subnet of the containers.
 func (n *Network) Subnet() netip.Prefix { return n.subnet }
 
-// Gateway is the node's own address in the subnet. Containers reach nothing else of the node, and there
-// ports 53 and 80 only.
+// Gateway returns the node's own address in the subnet. Containers can reach the node only there, and only its ports 53,
+// 80 and 443.
 func (n *Network) Gateway() netip.Addr { return gateway(n.subnet) }
 
-// Reserve gives a container its address and says where its namespaces will be, without making anything
-// yet. Detach gives the address back.
+// Reserve assigns an address to a container and returns where its namespaces will be. It makes nothing yet. Detach
+// releases the address.
 func (n *Network) Reserve(id string, tenant uint32) (Endpoint, error) {
 	if tenant > MaxTenant {
-		return Endpoint{}, cloud.Errorf(cloud.Invalid, "group number %d: there are user IDs for %d groups", tenant, MaxTenant+1)
+		return Endpoint{}, cloud.Errorf(cloud.Invalid, "group number %d is too high: there are user IDs for only %d groups", tenant, MaxTenant+1)
 	}
 	ep, err := n.reserve(id, tenant)
 	if err != nil {
@@ -114,18 +114,18 @@ func (n *Network) Reserve(id string, tenant uint32) (Endpoint, error) {
 	return ep.Endpoint, nil
 }
 
-// Attach makes what was reserved: the namespaces, and the link that joins them to the network. After an
-// error nothing is left, not even the reservation.
+// Attach makes the namespaces of a reserved endpoint and connects them to the network. After an error nothing is left,
+// not even the reservation.
 func (n *Network) Attach(ctx context.Context, id string) error {
 	n.mu.Lock()
 	ep := n.endpoints[id]
 	n.mu.Unlock()
 	if ep == nil {
-		return fmt.Errorf("network of %s: nothing is reserved", id)
+		return fmt.Errorf("network of %s: no address is reserved", id)
 	}
 	err := ctx.Err()
 	if err == nil && !n.spare.take(ep) {
-		// Where somebody has taken a pin of the spare away, the other one may be pinned already.
+		// If one of the spare's pins was missing, take may have pinned the other one: remove it first.
 		err = errors.Join(ep.removeNamespaces(), ep.makeNamespaces())
 	}
 	if err == nil {
@@ -140,13 +140,13 @@ func (n *Network) Attach(ctx context.Context, id string) error {
 	return nil
 }
 
-// reserve gives a container its address, the next that is free after the one given out last: one that
-// a connection may still be open to comes up again as late as can be.
+// reserve assigns the next free address after the one assigned last, so that an address to which connections may still
+// be open is reused as late as possible.
 func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, ok := n.endpoints[id]; ok {
-		return nil, fmt.Errorf("network of %s: it has one already", id)
+		return nil, fmt.Errorf("network of %s: an address is already reserved", id)
 	}
 	used := make(map[netip.Addr]bool, len(n.endpoints))
 	for _, ep := range n.endpoints {
@@ -155,7 +155,7 @@ func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
 	ip, ok := nextFree(n.subnet, n.cursor, used)
 	if !ok {
 		return nil, cloud.Errorf(cloud.Unavailable, "all %d addresses of %s are taken", len(used), n.subnet).
-			WithHint("stop something, or micro up --subnet with a larger network")
+			WithHint("stop some instances, or use a larger network with micro up --subnet")
 	}
 	n.cursor = ip
 	ep := n.endpoint(Endpoint{ID: id, Tenant: group, IP: ip})
@@ -164,13 +164,13 @@ func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
 	return ep, nil
 }
 
-// endpoint adds to an Endpoint what follows from its ID.
+// endpoint returns an endpoint with the names that are derived from its ID.
 func (n *Network) endpoint(e Endpoint) *endpoint {
 	e.UserNS, e.NetNS = filepath.Join(n.cfg.State, e.ID+".user"), filepath.Join(n.cfg.State, e.ID+".net")
 	return &endpoint{Endpoint: e, link: n.link(e.ID)}
 }
 
-// Detach takes away what Attach made. An ID that has nothing is no error.
+// Detach removes what Reserve and Attach made. It is not an error if there is nothing.
 func (n *Network) Detach(id string) error {
 	n.mu.Lock()
 	ep := n.endpoints[id]
@@ -183,7 +183,7 @@ func (n *Network) Detach(id string) error {
 
 func (n *Network) detach(ep *endpoint) error {
 	n.mu.Lock()
-	ep.joined = false // or mend would make it again
+	ep.joined = false // or mend would restore it
 	n.mu.Unlock()
 	err := errors.Join(ep.unlink(), ep.removeNamespaces())
 	n.mu.Lock()
@@ -199,9 +199,9 @@ func (n *Network) detach(ep *endpoint) error {
 	return err
 }
 
-// Sync is told all containers there are. It takes away what belongs to no other, mends what it finds
-// broken and puts the firewall's table in force, in one step. It is called before the first Attach, and
-// returns the IDs of those that could not be mended.
+// Sync makes the host match the list of all containers: it replaces the firewall's table in one transaction, removes
+// links and namespaces of other containers, and repairs those of the listed ones. Call it before the first Attach. It
+// returns the IDs of containers that could not be repaired, with the reasons.
 func (n *Network) Sync(all []Endpoint) (broken map[string]error, err error) {
 	n.mu.Lock()
 	n.endpoints = make(map[string]*endpoint, len(all))
@@ -221,12 +221,12 @@ func (n *Network) Sync(all []Endpoint) (broken map[string]error, err error) {
 		return nil, err
 	}
 	if err := n.Obstacle(); err != nil {
-		n.log.Warn("containers are cut off", "err", err, "hint", cloud.HintOf(err))
+		n.log.Warn("containers can't reach other networks", "err", err, "hint", cloud.HintOf(err))
 	}
 	return n.mend(), nil
 }
 
-// Sweep takes away links and namespaces of containers that keep does not name.
+// Sweep removes the links and namespaces of containers that are not in keep.
 func (n *Network) Sweep(keep map[string]bool) error {
 	links, err := n.links()
 	if err != nil {
@@ -237,7 +237,7 @@ func (n *Network) Sweep(keep map[string]bool) error {
 		wanted[n.link(id)] = true
 	}
 	n.mu.Lock()
-	for _, ep := range n.endpoints { // also one that is being attached just now, or a sandbox
+	for _, ep := range n.endpoints { // endpoints that are just being attached, and sandboxes
 		wanted[ep.link] = true
 	}
 	n.mu.Unlock()
@@ -261,8 +261,8 @@ func (n *Network) Sweep(keep map[string]bool) error {
 	return errors.Join(errs...)
 }
 
-// Destroy takes away all that this network has on the host. What it changed of the host's settings
-// goes back to what it was, when no other node of this machine needs it.
+// Destroy removes everything that this network has made on the host, and restores the host's settings unless another
+// node on this machine needs them.
 func (n *Network) Destroy() error {
 	n.mu.Lock()
 	n.endpoints = map[string]*endpoint{}
@@ -270,11 +270,11 @@ func (n *Network) Destroy() error {
 	return errors.Join(n.Sweep(nil), n.dropSpare(), n.removeTable(), n.restoreHost())
 }
 
-// link is the name of a container's veth on the host. IDs are never used twice, so neither are links:
-// the kernel may still be busy taking one down.
+// link returns the name of a container's veth on the host. IDs are never reused, and so neither are link names: the
+// kernel may still be deleting an old link.
 func (n *Network) link(id string) string { return n.prefix + nameHash(id)[:8] }
 
-// nameHash is sixteen of [a-z2-7], which links and tables may be called.
+// nameHash returns a hash of sixteen characters of [a-z2-7], which names of links and tables may contain.
 func nameHash(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))

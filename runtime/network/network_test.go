@@ -26,7 +26,7 @@ import (
 func TestWhoReachesWhom(t *testing.T) {
 	for _, bridged := range []string{"0", "1"} {
 		t.Run("br_netfilter="+bridged, func(t *testing.T) {
-			// The kernel may be without the module; then there is nothing to tell apart.
+			// The kernel may lack the module; then there is no difference to test.
 			if err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte(bridged), 0o644); err != nil && !errors.Is(err, os.ErrNotExist) {
 				t.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func reach(t *testing.T) {
 		return nil
 	})
 
-	// Somebody outside who routes the containers' network to us, or says he is in it.
+	// An outside host that routes the containers' network to us, or forges an address in it.
 	oh, err := netlink.NewHandleAt(outside)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func reach(t *testing.T) {
 	}
 }
 
-// spoof has a container send as somebody else, as if it had the privileges to.
+// spoof makes a container send with a forged address, as if it had the privileges to.
 func spoof(t *testing.T, a1, a2, b place, gw netip.Addr) {
 	t.Helper()
 	h, err := netlink.NewHandleAt(b.ns)
@@ -145,7 +145,7 @@ func spoof(t *testing.T, a1, a2, b place, gw netip.Addr) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What it sends as another arrives nowhere: it is counted where it would.
+	// The forged packets must arrive nowhere: count them where they would arrive.
 	seen := make(chan string, 10)
 	inside(t, a2.ns, func() error {
 		u, err := listenUDP(9999)
@@ -195,7 +195,7 @@ func TestRestart(t *testing.T) {
 	}
 	a.listen(80)
 
-	// The next process knows of two, finds its subnet again, and has no gap in the rules.
+	// The next process adopts two containers, uses the same subnet, and leaves no gap in the rules.
 	again, err := Open(testConfig(t, "a", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// hostState is all of the host that a Network may change.
+// hostState returns everything on the host that a Network may change.
 func hostState(t *testing.T) string {
 	t.Helper()
 	var s strings.Builder
@@ -287,7 +287,7 @@ func TestTwoNodes(t *testing.T) {
 func TestRepair(t *testing.T) {
 	n := testNetwork(t, "a", "10.60.0.0/24")
 	a, b := attach(t, n, "a", 1), attach(t, n, "b", 1)
-	n.Running("a", os.Getpid()) // its namespace is not ours, but it has one to be found by
+	n.Running("a", os.Getpid()) // another namespace, but it shows that the pin is restored
 	a.listen(80)
 	works := func(when string) {
 		t.Helper()
@@ -346,7 +346,7 @@ func TestRepair(t *testing.T) {
 	if err := n.Repair(); err != nil {
 		t.Error(err)
 	}
-	if broken := n.mend(); len(broken) != 0 { // with an address, the kernel takes the routes that name it
+	if broken := n.mend(); len(broken) != 0 { // the kernel deletes the routes with the removed address
 		t.Error(broken)
 	}
 	works("gateway and forwarding taken away")
@@ -386,7 +386,8 @@ func TestObstacle(t *testing.T) {
 	}
 }
 
-// Whose an address is stands before anything can run behind it, and as long as something might.
+// TestTenant checks that the tenant of an address is known before a process can use the address, and as long
+// as one might.
 func TestTenant(t *testing.T) {
 	n := testNetwork(t, "a", "10.60.0.0/24")
 	f := func(when string, ip netip.Addr, want uint32, known bool) {
@@ -501,7 +502,7 @@ func TestAddressesComeUpAgainLate(t *testing.T) {
 		if _, ok := nextFree(p, at, used); ok {
 			t.Fatal("more than there are")
 		}
-		// Of two that are free again, the one that was given out longer ago comes first.
+		// Of two free addresses, the one that was assigned longer ago comes first.
 		delete(used, order[0])
 		delete(used, order[len(order)-1])
 		if ip, _ := nextFree(p, at, used); ip != order[0] && size > 1 {
@@ -519,7 +520,7 @@ func TestBase(t *testing.T) {
 	}
 }
 
-// What takes a network away is not somebody else who changed it.
+// TestDetachWhileMending checks that removing a container's network is not reported as a change by another program.
 func TestDetachWhileMending(t *testing.T) {
 	var out strings.Builder
 	n := testNetwork(t, "mend", "10.60.64.0/24")
@@ -552,8 +553,8 @@ func TestDetachWhileMending(t *testing.T) {
 	}
 }
 
-// Who leaves takes away what is there, whatever stands in a new one's way: a VPN with the same network, a
-// setting that has changed.
+// TestLeaving checks that a leaving node removes its network even if a new one could not be made: because of a VPN with
+// the same network, or changed settings.
 func TestLeaving(t *testing.T) {
 	before := hostState(t)
 	n := testNetwork(t, "a", "10.60.0.0/24")

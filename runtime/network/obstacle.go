@@ -8,9 +8,9 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Obstacle looks for another firewall of the host, Docker's or ufw's say, that by policy drops what is
-// forwarded: then containers reach nothing outside, and no rule of ours can change that, for a packet
-// has to pass them all. It returns nil, or a *cloud.Error that names the chain and the way out.
+// Obstacle returns a *cloud.Error if another firewall of the host, such as Docker's or ufw's, drops forwarded packets by
+// policy. Then containers can't reach other networks, and no rule of ours can change that, because a packet must pass
+// all firewalls. The error names the chain, and its hint the commands that allow the packets.
 func (n *Network) Obstacle() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -34,7 +34,7 @@ func (n *Network) Obstacle() error {
 		if docker {
 			chain = "DOCKER-USER"
 		}
-		return cloud.Errorf(cloud.Unavailable, "the host's firewall (table %s, chain %s) drops what is forwarded: containers can't reach anything outside",
+		return cloud.Errorf(cloud.Unavailable, "the host's firewall (table %s, chain %s) drops forwarded packets: containers can't reach other networks",
 			ch.Table.Name, ch.Name).
 			WithHint("iptables -I %s -i '%s+' -j ACCEPT; iptables -I %s -o '%s+' -j ACCEPT", chain, n.prefix, chain, n.prefix)
 	}

@@ -12,13 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// interval is how often Run looks; half of what the firewall's table may be missing for.
+// interval is how often Run checks the network: at least twice within the time that the firewall's table may be missing.
 const interval = 2 * time.Second
 
-// Run looks after what this network has on the host until ctx ends: a table that somebody flushed, a
-// link or a pin that somebody deleted is made again. It has a pair of namespaces ready for the next
-// container. broken is told, each time, of a container whose network could not be mended: it has to be
-// replaced.
+// Run repairs the network until ctx ends: it restores the firewall's table, links and pins that another program has
+// removed. It also keeps a pair of namespaces ready for the next container. Run calls broken, each time, for a container
+// whose network could not be repaired and which must be replaced.
 func (n *Network) Run(ctx context.Context, broken func(id string, err error)) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -32,13 +31,13 @@ func (n *Network) Run(ctx context.Context, broken func(id string, err error)) er
 			continue
 		case <-soon:
 			if err := n.prepareSpare(); err != nil {
-				n.log.Warn("no namespaces can be made in advance", "err", err)
+				n.log.Warn("cannot make namespaces in advance", "err", err)
 			}
 			continue
 		case <-tick.C:
 		}
 		if err := n.Repair(); err != nil {
-			n.log.Error("network can't be repaired", "err", err)
+			n.log.Error("cannot repair the network", "err", err)
 		}
 		for id, err := range n.mend() {
 			broken(id, err)
@@ -46,33 +45,33 @@ func (n *Network) Run(ctx context.Context, broken func(id string, err error)) er
 	}
 }
 
-// Repair sees to what all containers share: the table, the gateway's address, forwarding.
+// Repair restores what all containers share: the firewall's table, the gateway's address, IP forwarding.
 func (n *Network) Repair() error {
 	n.mu.Lock()
 	var err error
 	if n.rules != nil && !n.intact() {
-		n.log.Warn("the firewall's table was changed by somebody else: it is made anew", "table", n.table)
+		n.log.Warn("another program has changed the firewall's table: restoring it", "table", n.table)
 		err = n.rebuild()
 	}
 	n.mu.Unlock()
 	if _, ok := n.current(); !ok {
-		n.log.Warn("the gateway was taken away by somebody else: it is made anew", "address", n.Gateway())
+		n.log.Warn("another program has removed the gateway's address: restoring it", "address", n.Gateway())
 		err = errors.Join(err, n.prepareHost())
 	}
 	return errors.Join(err, n.enableForwarding())
 }
 
-// mend makes again the links, routes and pins that are missing.
+// mend restores missing links, routes and pins. It returns the containers for which that failed.
 func (n *Network) mend() map[string]error {
-	joined := n.joined() // before their links are looked for: one that joins meanwhile is not missing
+	joined := n.joined() // before listing the links, so that endpoints which join meanwhile don't count as broken
 	links, err := n.links()
 	if err != nil {
-		n.log.Error("network can't be looked at", "err", err)
+		n.log.Error("cannot inspect the network", "err", err)
 		return nil
 	}
 	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
-		n.log.Error("network can't be looked at", "err", fmt.Errorf("list routes: %w", err))
+		n.log.Error("cannot inspect the network", "err", fmt.Errorf("list routes: %w", err))
 		return nil
 	}
 	routed := make(map[int]bool, len(routes))
@@ -81,7 +80,7 @@ func (n *Network) mend() map[string]error {
 	}
 	there := make(map[string]bool, len(links))
 	for _, l := range links {
-		// Where somebody set the link down, or took the gateway's address, the route is gone too.
+		// The kernel deletes the route if the link is set down, or if the gateway's address is removed.
 		there[l.Attrs().Name] = routed[l.Attrs().Index]
 	}
 	n.mu.Lock()
@@ -98,7 +97,7 @@ func (n *Network) mend() map[string]error {
 			broken[ep.ID] = err
 			continue
 		}
-		n.log.Warn("a container's network was changed by somebody else: it is made anew", "instance", ep.ID)
+		n.log.Warn("another program has changed a container's network: restored it", "instance", ep.ID)
 	}
 	return broken
 }
@@ -115,7 +114,7 @@ func (n *Network) mendOne(ep *endpoint) error {
 	}
 	if !pinned(ep.NetNS) {
 		if ep.PID == 0 {
-			return errors.New("its network namespace is gone")
+			return errors.New("its network namespace no longer exists")
 		}
 		if err := errors.Join(ep.removeNamespaces(), ep.pin(ep.PID)); err != nil {
 			return err
@@ -124,10 +123,10 @@ func (n *Network) mendOne(ep *endpoint) error {
 	if err := ep.unlink(); err != nil {
 		return err
 	}
-	return n.wire(ep)
+	return n.connect(ep)
 }
 
-// Running tells which process runs in a container's namespaces, so that these can be found without their pins.
+// Running records a process in a container's namespaces, from which their pins can be restored.
 func (n *Network) Running(id string, pid int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

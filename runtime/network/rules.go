@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sandboxGroup is the mark of those who may only go out. No group's mark, which is its number plus
-// one, is as large.
+// sandboxGroup is the mark of sandboxes, which may only open outgoing connections. It is larger than every group's
+// mark, which is the group's number plus one.
 const sandboxGroup = 1<<32 - 2
 
 // The table, m* being this node's links:
@@ -22,12 +22,12 @@ const sandboxGroup = 1<<32 - 2
 //	  iifname m*  iifname . ip saddr != @pin        drop   a container's own address and no other
 //	  iifname m*  accept
 //	  iifname lo  accept
-//	  ip daddr SUBNET  drop                                nobody outside gets in by a route of his own
-//	  ip saddr SUBNET  drop                                nor says he is one of us
+//	  ip daddr SUBNET  drop                                no packets from other networks to containers
+//	  ip saddr SUBNET  drop                                or with a forged address of a container
 //	chain forward
 //	  ct state established,related                  accept
-//	  iifname m*  ip daddr 169.254.0.0/16           drop   cloud metadata, here and at addresses
-//	  iifname m*  ip daddr 100.100.100.200, …       drop   that clouds have for it besides
+//	  iifname m*  ip daddr 169.254.0.0/16           drop   metadata services of cloud providers
+//	  iifname m*  ip daddr 100.100.100.200, …       drop   the same at other addresses
 //	  iifname m* oifname m*  mark set iifname map @group
 //	  iifname m*  oifname . mark @member            accept same group
 //	  oifname m*                                    drop
@@ -48,11 +48,10 @@ type ruleset struct {
 	rules map[string]int // of each chain
 }
 
-// metadata are addresses of clouds' metadata services that are not link-local: Alibaba's, Azure's
-// WireServer, Oracle's.
+// metadata are addresses of metadata services that are not link-local: Alibaba's, Azure's WireServer, Oracle's.
 var metadata = [][4]byte{{100, 100, 100, 200}, {168, 63, 129, 16}, {192, 0, 0, 192}}
 
-// sets that follow the endpoints.
+// sets are the table's sets, whose elements depend on the endpoints.
 type sets struct{ pin, group, member, sandbox *nftables.Set }
 
 func (n *Network) nft() (*nftables.Conn, *nftables.Table, error) {
@@ -72,7 +71,7 @@ func newSets(t *nftables.Table) sets {
 	}
 }
 
-// elements are what the endpoint has in each set.
+// elements returns the elements of an endpoint for each set.
 func (s sets) elements(ep *endpoint) map[*nftables.Set][]nftables.SetElement {
 	name, ip := ifname(ep.link), ep.IP.AsSlice()
 	if ep.Tenant == sandboxGroup {
@@ -90,7 +89,7 @@ func (s sets) elements(ep *endpoint) map[*nftables.Set][]nftables.SetElement {
 	}
 }
 
-// addElements lets an endpoint's traffic through. A table that is gone or not whole is made anew. n.mu is held.
+// addElements allows an endpoint's traffic. If the table is missing or damaged, it is rebuilt. n.mu must be held.
 func (n *Network) addElements(ep *endpoint) error {
 	c, t, err := n.nft()
 	if err != nil {
@@ -108,7 +107,7 @@ func (n *Network) addElements(ep *endpoint) error {
 	return n.rebuild()
 }
 
-// removeElements forgets an endpoint that n.endpoints no longer has. n.mu is held.
+// removeElements removes the elements of an endpoint that is no longer in n.endpoints. n.mu must be held.
 func (n *Network) removeElements(ep *endpoint) error {
 	c, t, err := n.nft()
 	if err != nil {
@@ -125,7 +124,7 @@ func (n *Network) removeElements(ep *endpoint) error {
 	return n.rebuild()
 }
 
-// rebuild replaces the table, or makes it, in one transaction: there is no moment without it. n.mu is held.
+// rebuild creates or replaces the table in one transaction, so that it is never missing. n.mu must be held.
 func (n *Network) rebuild() error {
 	c, t, err := n.nft()
 	if err != nil {
@@ -161,26 +160,26 @@ func (r *ruleset) build(n *Network, s sets) {
 	gw, subnet := n.Gateway().AsSlice(), n.subnet
 
 	pre := r.chain("pre", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
-	r.rule(pre, in(n.prefix), family(unix.NFPROTO_IPV6), drop())
-	r.rule(pre, in(n.prefix), match{iifname(), source(2), lookup(s.pin, true)}, drop())
-	r.rule(pre, in(n.prefix), accept())
-	r.rule(pre, in("lo\x00"), accept())
+	r.rule(pre, fromInterface(n.prefix), family(unix.NFPROTO_IPV6), drop())
+	r.rule(pre, fromInterface(n.prefix), match{iifname(), source(2), lookup(s.pin, true)}, drop())
+	r.rule(pre, fromInterface(n.prefix), accept())
+	r.rule(pre, fromInterface("lo\x00"), accept())
 	r.rule(pre, daddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
 	r.rule(pre, saddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
 
 	forward := r.chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	r.rule(forward, established(), accept())
-	r.rule(forward, in(n.prefix), daddr(16, []byte{169, 254, 0, 0}), drop())
+	r.rule(forward, fromInterface(n.prefix), daddr(16, []byte{169, 254, 0, 0}), drop())
 	for _, addr := range metadata {
-		r.rule(forward, in(n.prefix), daddr(32, addr[:]), drop())
+		r.rule(forward, fromInterface(n.prefix), daddr(32, addr[:]), drop())
 	}
-	// By way of the mark, for nft can't list a map look-up that goes straight into a concatenation.
-	r.rule(forward, in(n.prefix), out(n.prefix), match{iifname(), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
-	r.rule(forward, in(n.prefix), match{oifname(), mark(2), lookup(s.member, false)}, accept())
-	r.rule(forward, out(n.prefix), drop())
+	// Use the mark, because nft can't list a map lookup whose result is part of a concatenation.
+	r.rule(forward, fromInterface(n.prefix), toInterface(n.prefix), match{iifname(), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
+	r.rule(forward, fromInterface(n.prefix), match{oifname(), mark(2), lookup(s.member, false)}, accept())
+	r.rule(forward, toInterface(n.prefix), drop())
 
 	input := r.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
-	r.rule(input, notIn(n.prefix), accept())
+	r.rule(input, notFromInterface(n.prefix), accept())
 	r.rule(input, established(), accept())
 	r.rule(input, notDaddr(gw), drop())
 	r.rule(input, protocol(unix.IPPROTO_ICMP), accept())
@@ -192,7 +191,7 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(input, drop())
 
 	post := r.chain("post", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-	r.rule(post, saddr(subnet.Bits(), subnet.Addr().AsSlice()), notOut(n.prefix), match{&expr.Masq{}})
+	r.rule(post, saddr(subnet.Bits(), subnet.Addr().AsSlice()), notToInterface(n.prefix), match{&expr.Masq{}})
 }
 
 func (r *ruleset) chain(name string, typ nftables.ChainType, hook *nftables.ChainHook, prio *nftables.ChainPriority) *nftables.Chain {
@@ -208,7 +207,7 @@ func (r *ruleset) rule(ch *nftables.Chain, parts ...match) {
 	r.rules[ch.Name]++
 }
 
-// intact says whether the table is as rebuild left it. n.mu is held.
+// intact reports whether the table has the rules and elements that rebuild would make. n.mu must be held.
 func (n *Network) intact() bool {
 	c, t, err := n.nft()
 	if err != nil {
@@ -243,7 +242,7 @@ func (n *Network) removeTable() error {
 	if err != nil {
 		return err
 	}
-	c.AddTable(t) // deleting one that is not there is an error
+	c.AddTable(t) // deleting a missing table is an error
 	c.DelTable(t)
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("network: delete table %s: %w", n.table, err)
@@ -251,7 +250,7 @@ func (n *Network) removeTable() error {
 	return nil
 }
 
-// otherTables says whether another micro of this machine is up.
+// otherTables reports whether another node on this machine has a table.
 func otherTables(mine string) (bool, error) {
 	c, err := nftables.New()
 	if err != nil {

@@ -5,17 +5,17 @@ import (
 	"net/netip"
 )
 
-// Sandbox is a network namespace for a build's step: a way out, and the gateway's DNS, and nothing
-// else. It belongs to a user namespace of its own, in which root is SandboxBase.
+// Sandbox is a network namespace for a step of a build, which can only reach other networks and the gateway's DNS. It
+// belongs to its own user namespace, whose root is SandboxBase on the host.
 type Sandbox struct {
-	NetNS, UserNS string // files that the namespaces are pinned to
+	NetNS, UserNS string // files on which the namespaces are mounted
 	IP            netip.Addr
 
 	n  *Network
 	id string
 }
 
-// NewSandbox makes one. Close takes it away; one that was not closed goes with the next start of micro.
+// NewSandbox makes a sandbox. Close removes it; the next start of micro removes one that was not closed.
 func (n *Network) NewSandbox(ctx context.Context, id string) (*Sandbox, error) {
 	ep, err := n.reserve(id, sandboxGroup)
 	if err != nil {
@@ -27,5 +27,5 @@ func (n *Network) NewSandbox(ctx context.Context, id string) (*Sandbox, error) {
 	return &Sandbox{NetNS: ep.NetNS, UserNS: ep.UserNS, IP: ep.IP, n: n, id: id}, nil
 }
 
-// Close takes the namespace and its link away.
+// Close removes the namespaces and the link.
 func (s *Sandbox) Close() error { return s.n.Detach(s.id) }

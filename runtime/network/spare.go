@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// spare is a pair of namespaces that waits for a container: to make one takes half of the time that Attach
-// does. It has the user IDs of the group that a container was attached for last.
+// spare is a pair of namespaces made in advance for the next container, because making them takes half of Attach's time.
+// It has the user IDs of the group whose container was attached last.
 type spare struct {
-	attached chan struct{} // has something in it after an Attach
+	attached chan struct{} // gets a value after an Attach
 
-	mu    sync.Mutex // guards what follows, and the pins
+	mu    sync.Mutex // guards the fields below, and the pins
 	group uint32
 	pair  *endpoint
 }
 
-// spareID names the pins; no container is called so.
+// spareID is the name of the spare's pins. No container has this ID.
 const spareID = "_spare"
 
-// spareDelay keeps the making of a spare out of the way of starts that follow each other.
+// spareDelay is how long to wait after an Attach before making a spare, so as not to slow down further starts.
 const spareDelay = 100 * time.Millisecond
 
-// take pins the spare for a container, and reports whether it could.
+// take gives the spare namespaces to a container, and reports whether it could.
 func (s *spare) take(ep *endpoint) bool {
 	if ep.UserNS == "" {
 		return false
@@ -42,7 +42,7 @@ func (s *spare) take(ep *endpoint) bool {
 	return errors.Join(bind(pair.UserNS, ep.UserNS), bind(pair.NetNS, ep.NetNS), pair.removeNamespaces()) == nil
 }
 
-// prepare makes a spare of the wanted group, unless there is one.
+// prepareSpare makes a spare for the group of the last container, unless there is one.
 func (n *Network) prepareSpare() error {
 	s := &n.spare
 	s.mu.Lock()
@@ -52,7 +52,7 @@ func (n *Network) prepareSpare() error {
 	}
 	pair := n.endpoint(Endpoint{ID: spareID, Tenant: s.group})
 	s.pair = nil
-	err := pair.removeNamespaces() // another group's
+	err := pair.removeNamespaces() // a spare of another group
 	if err == nil {
 		err = pair.makeNamespaces()
 	}
@@ -63,7 +63,7 @@ func (n *Network) prepareSpare() error {
 	return nil
 }
 
-// dropSpare takes away the spare, also one that an earlier micro has left.
+// dropSpare removes the spare, also that of an earlier process.
 func (n *Network) dropSpare() error {
 	n.spare.mu.Lock()
 	defer n.spare.mu.Unlock()

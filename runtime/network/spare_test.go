@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is the kernel's number of one that is pinned, 0 for none.
+// namespace returns the kernel's number of a pinned namespace, 0 for none.
 func namespace(t *testing.T, file string) uint64 {
 	t.Helper()
 	var st unix.Stat_t
@@ -48,7 +48,7 @@ func TestSpare(t *testing.T) {
 	if got := first.ask("tcp", second.IP, 80); got != first.IP.String() {
 		t.Errorf("the second saw %q", got)
 	}
-	// What somebody else took away is no container's loss.
+	// If the spare was removed by another program, containers can still be attached.
 	prepare(3)
 	if err := unpin(file("_spare.net")); err != nil {
 		t.Fatal(err)
@@ -57,12 +57,12 @@ func TestSpare(t *testing.T) {
 	if got := third.ask("tcp", second.IP, 80); got != third.IP.String() {
 		t.Errorf("the second saw %q", got)
 	}
-	// Groups take turns.
+	// The spare changes with the group of the last container.
 	prepare(3)
 	if _, net := prepare(4); net == 0 {
 		t.Error("the other group has no spare")
 	}
-	// A micro that was killed leaves it to the next.
+	// The next process removes the spare of a killed one.
 	again, err := Open(n.cfg)
 	if err != nil {
 		t.Fatal(err)

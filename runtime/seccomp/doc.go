@@ -1,3 +1,2 @@
-// Package seccomp says which system calls a container of an app and a step of a build may not make, beyond those
-// that the usual profiles refuse: both stand behind the same wall.
+// Package seccomp tightens the usual seccomp profile. Containers of apps and steps of builds use the same profile.
 package seccomp

@@ -8,7 +8,7 @@ import (
 	"github.com/protoduction/micro/runtime/containers/testdata/quota"
 )
 
-// exhaust takes of each kernel quota all that there is, says how much that was, and serves.
+// exhaust uses up each kernel quota, prints how much it got, and serves.
 func exhaust([]string) {
 	for _, q := range quota.All {
 		n, err := 0, error(nil)
@@ -24,7 +24,7 @@ func exhaust([]string) {
 	serve(nil)
 }
 
-// openTerminals opens terminals until it is refused.
+// openTerminals opens terminals until that fails.
 func openTerminals() int {
 	for n := range 1 << 16 {
 		if _, err := syscall.Open("/dev/ptmx", syscall.O_RDWR|syscall.O_NOCTTY, 0); err != nil {

@@ -1,5 +1,4 @@
-// Command probe is what the containers of the tests run: it does one thing that a test asks for and
-// says how it went.
+// Command probe is the program in the tests' containers: it does what its arguments ask for and prints the result.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 
 func main() {
 	args := os.Args[1:]
-	if filepath.Base(os.Args[0]) == "sh" { // a shell, as far as "-c exec words" goes
+	if filepath.Base(os.Args[0]) == "sh" { // a shell that only knows "-c exec words"
 		args = strings.Fields(strings.TrimPrefix(args[1], "exec "))
 	}
 	if len(args) > 0 && args[0] == "/probe" {
@@ -121,10 +120,10 @@ func own(a []string) {
 	fmt.Printf("%d:%d, then %d:%d\n", before.Uid, before.Gid, after.Uid, after.Gid)
 }
 
-// leave starts a process that lives for a moment, and ends before it does.
+// leave starts a short-lived process and ends before it.
 func leave([]string) { start("sleep", "1ms") }
 
-// orphans makes so many processes that lose their parent and end, says how many zombies there are, and serves.
+// orphans makes n orphans that end, prints how many zombies there are, and serves.
 func orphans(a []string) {
 	n, _ := strconv.Atoi(a[0])
 	for range n {
@@ -136,7 +135,7 @@ func orphans(a []string) {
 	serve(nil)
 }
 
-// pour prints so many MiB of lines, and serves.
+// pour prints n MiB of lines, and serves.
 func pour(a []string) {
 	n, _ := strconv.Atoi(a[0])
 	line := []byte(strings.Repeat("z", 1023) + "\n")
@@ -146,7 +145,7 @@ func pour(a []string) {
 	serve(nil)
 }
 
-// unlinked writes so many MiB to each of some files that it removes and holds, makes so many others, and serves.
+// unlinked writes n MiB to each of some files that it unlinks and holds open, makes a number of others, and serves.
 func unlinked(a []string) {
 	size, _ := strconv.Atoi(a[0])
 	files, _ := strconv.Atoi(a[1])
@@ -175,13 +174,13 @@ func unlinked(a []string) {
 
 var held []*os.File
 
-// signals prints the signals that it gets, and ends by SIGTERM.
+// signals prints the signals that it receives, and ends at SIGTERM.
 func signals([]string) {
 	got := make(chan os.Signal, 100)
 	signal.Notify(got)
 	fmt.Println("ready")
 	for s := range got {
-		if s == syscall.SIGURG || s == syscall.SIGCHLD { // the first is Go's own
+		if s == syscall.SIGURG || s == syscall.SIGCHLD { // Go's runtime uses SIGURG
 			continue
 		}
 		fmt.Println(s)
@@ -191,7 +190,7 @@ func signals([]string) {
 	}
 }
 
-// stat says what files are, and whose.
+// stat prints the type and owner of files.
 func stat(names []string) {
 	for _, name := range names {
 		var st syscall.Stat_t
@@ -235,7 +234,7 @@ func serve([]string) {
 	fmt.Println("stopping")
 }
 
-// report says what the process may and may not.
+// report prints what the process is allowed to do.
 func report([]string) {
 	fmt.Println("uid", os.Getuid(), "gid", os.Getgid())
 	groups, _ := os.Getgroups()
@@ -321,14 +320,14 @@ func eat([]string) {
 	}
 }
 
-// child has a child eat, and fails for it.
+// child runs a child that uses up memory, and fails when the child is killed.
 func child([]string) {
 	c := exec.Command("/probe", "eat")
 	fmt.Println(c.Run())
 	os.Exit(3)
 }
 
-// fork starts processes until it is refused.
+// fork starts processes until that fails.
 func fork([]string) {
 	for i := range 10000 {
 		c := exec.Command("/probe", "sleep", "1m")
@@ -351,7 +350,7 @@ func cat(files []string) {
 	}
 }
 
-// tty says how large the terminal is, at first and on every line of input.
+// tty prints the terminal's size, at the start and for every line of input.
 func tty([]string) {
 	for s := bufio.NewScanner(os.Stdin); ; {
 		rows, columns, err := size()
@@ -362,7 +361,7 @@ func tty([]string) {
 	}
 }
 
-// drop does what official images do: root prepares, then leaves for a user of its own.
+// drop does what official images do: it prepares files as root, then switches to another user.
 func drop([]string) {
 	must := func(err error) {
 		if err != nil {

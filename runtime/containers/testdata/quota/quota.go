@@ -1,4 +1,4 @@
-// Package quota takes from what the kernel counts by user: a container's processes must not use up the host's.
+// Package quota uses up resources that the kernel limits per user: containers must not use up the host's.
 package quota
 
 import (
@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Quota is something that the kernel has a limited number of.
+// Quota is a resource that the kernel limits.
 type Quota struct {
 	Name string
-	Take func(n int) error // one more; n is its number
+	Take func(n int) error // takes the n-th one
 }
 
-// All are the quotas of user_namespaces(7), and of asynchronous I/O, that a program can use up.
+// All are the quotas of user_namespaces(7) and of asynchronous I/O.
 var All = []Quota{
 	{"inotify", func(int) error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err }},
-	{"pending signals", func(int) error { // a timer holds the place of its signal
+	{"pending signals", func(int) error { // a timer reserves its signal
 		var id int32
 		return call(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&id)))
 	}},
@@ -27,7 +27,7 @@ var All = []Quota{
 			return err
 		}
 		err = call(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-		if unix.Getpid() > 1000 { // on the host it must not stay
+		if unix.Getpid() > 1000 { // on the host, clean up
 			_ = call(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(name)), 0, 0)
 		}
 		return err
