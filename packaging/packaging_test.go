@@ -1,4 +1,4 @@
-// Package packaging_test holds the unit file to what systemd itself says of it.
+// Package packaging_test checks the systemd unit.
 package packaging_test
 
 import (
@@ -11,7 +11,7 @@ import (
 
 func TestUnitIsValid(t *testing.T) {
 	unit := read(t, "micro.service")
-	// systemd also looks whether the program is there, which is the installation's matter.
+	// systemd also checks that the program exists, so use another one: it need not be installed here.
 	dir := t.TempDir()
 	program := filepath.Join(dir, "micro")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
@@ -29,7 +29,7 @@ func TestUnitIsValid(t *testing.T) {
 	}
 }
 
-// What restarts, upgrades and the limits of apps rest on.
+// TestUnitKeepsItsPromises checks the settings that restarts, upgrades and the limits of apps depend on.
 func TestUnitKeepsItsPromises(t *testing.T) {
 	lines := map[string]bool{}
 	for line := range strings.Lines(read(t, "micro.service")) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures, prints the tables and keeps them in docs/figures.md. Takes about eight minutes.
+# Runs all measurements, prints the tables and writes them to docs/figures.md. Takes about eight minutes.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin" # knotd
 cd "$(dirname "$0")/.."
@@ -19,7 +19,7 @@ load=$(cut -d ' ' -f 1-3 /proc/loadavg)
 figures=docs/figures.md.new table=bin/bench.out
 trap 'rm -f $figures $table' EXIT
 {
-	printf '# Figures\n\nMade by `make bench`. Compare within one run: another machine, or other work on this one, moves them all.\n\n'
+	printf '# Figures\n\nMade by `make bench`. Compare figures of one run only: they depend on the machine and its load.\n\n'
 	printf '%s, micro %s, %s CPUs (%s), %s GiB, Linux %s, load before: %s\n\n' "$(date -u +%F)" \
 		"$(git describe --tags --always --dirty)" "$(nproc)" "$cpu" "$memory" "$(uname -r)" "$load"
 	printf '## A node\n\n| what | measured | bar | |\n|---|---|---|---|\n'
@@ -29,11 +29,11 @@ sed 's/^/| /; s/|/ | /2g; s/$/ |/' $table | tee -a $figures
 printf '\n## Many routes\n\n```\n' >>$figures
 bin/bench-routes >$table
 tee -a $figures <$table
-printf '```\n\nA small request, one at a time; what is recorded of it and its look-up, by all CPUs at once:\n\n```\n' >>$figures
+printf '```\n\nA small request, one at a time; its lookup and its recording, on all CPUs:\n\n```\n' >>$figures
 go test ./router -run '^$' -bench 'LookupAndPick|Record|Proxy$' | grep '^Bench' >$table
 tee -a $figures <$table
 printf '```\n' >>$figures
-printf '\n## A large cloud\n\nWhat it costs those who decide, simulated: CPU time and memory for all there is, and for one change. Then one change among few apps and among many.\n\n```\n' >>$figures
+printf '\n## A large cloud\n\nCPU time and memory of all decisions in a simulated cloud: for the whole cloud, and for one change. Then one change among few apps and among many.\n\n```\n' >>$figures
 bin/bench-places >$table
 tee -a $figures <$table
 echo >>$figures

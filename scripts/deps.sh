@@ -1,18 +1,18 @@
 #!/bin/sh
-# Installs what GROUP needs and this machine lacks, by apt-get; says what, and does nothing where all is
-# there. Groups: build, demo, test, bench.
+# Installs the missing packages that GROUP needs with apt-get, and prints their names. Does nothing if none is
+# missing. Groups: build, demo, test, bench.
 set -eu
 
 wanted='' services=''
-want() { # want PACKAGE: it is missing
+want() { # want PACKAGE: adds a missing package
 	case " $wanted " in *" $1 "*) ;; *) wanted="$wanted $1" ;; esac
 }
-service_of() { # service_of COMMAND PACKAGE: its service is not to run, now and after the next boot
+service_of() { # service_of COMMAND PACKAGE: like command_of, for a package whose service must not be started
 	command -v "$1" >/dev/null && return
 	want "$2"
 	services="$services $2.service"
 }
-command_of() { # command_of COMMAND PACKAGE
+command_of() { # command_of COMMAND PACKAGE: adds the package if the command is missing
 	command -v "$1" >/dev/null || want "$2"
 }
 
@@ -59,20 +59,20 @@ for group in "$@"; do
 		command_of dig bind9-dnsutils
 		;;
 	*)
-		echo "deps.sh: no group $group (build, demo, test, bench)" >&2
+		echo "deps.sh: unknown group $group (use build, demo, test or bench)" >&2
 		exit 2
 		;;
 	esac
 done
 
 if ! command -v go >/dev/null; then
-	echo "deps.sh: no go in PATH; micro needs Go $(sed -n 's/^go //p' go.mod) or newer (https://go.dev/dl/)" >&2
+	echo "deps.sh: go is not in PATH; micro needs Go $(sed -n 's/^go //p' go.mod) or newer (https://go.dev/dl/)" >&2
 	exit 1
 fi
 [ -n "$wanted" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-	echo "deps.sh: missing:$wanted (as Debian calls it), and there is no apt-get to install it with" >&2
+	echo "deps.sh: missing:$wanted (Debian package names), and there is no apt-get to install them" >&2
 	exit 1
 fi
 as_root=''
@@ -88,7 +88,7 @@ install() {
 	# shellcheck disable=SC2086  # a list of packages
 	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null
 }
-# Debian starts a service that it installs, and those below would take ports 53 and 80.
+# Debian starts the services that it installs. Prevent that, because they would take ports 53 and 80.
 if [ -n "$services" ] && [ -d /run/systemd/system ]; then
 	# shellcheck disable=SC2086  # a list of units
 	$as_root systemctl mask --quiet --runtime $services
@@ -96,5 +96,5 @@ if [ -n "$services" ] && [ -d /run/systemd/system ]; then
 	trap '$as_root systemctl unmask --quiet --runtime $services; $as_root systemctl disable --quiet $services || true' EXIT
 fi
 echo "installing with apt-get:$wanted" >&2
-# Package lists may be missing, or older than the mirror's packages.
+# Try again after an update: the package lists may be missing or outdated.
 install 2>/dev/null || { $as_root apt-get update -qq && install; }

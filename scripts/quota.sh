@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests disk quotas on ext4 and XFS, in a kernel of its own: many machines' kernels have no project quotas. Needs
-# root, and Debian's packages, which it unpacks without installing them.
+# Tests disk quotas on ext4 and XFS in User-mode Linux, because many kernels have no project quotas. Needs root, and
+# Debian packages, which it unpacks without installing them.
 set -eu
 cd "$(dirname "$0")/.."
 
