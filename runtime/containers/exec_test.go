@@ -50,7 +50,7 @@ func TestExec(t *testing.T) {
 		t.Errorf("no such program: %d, %v", code, err)
 	}
 	code, err := r.Exec(t.Context(), c.ID, runtime.Command{Args: []string{"/probe", "env"}, Dir: "/nowhere"})
-	if code != 126 || cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "folder /nowhere can't be entered") {
+	if code != 126 || cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "cannot enter folder /nowhere") {
 		t.Errorf("no such folder: %d, %v", code, err)
 	}
 	if _, err := r.Exec(t.Context(), "nobody", runtime.Command{Args: []string{"x"}}); cloud.CodeOf(err) != cloud.NotFound {
