@@ -10,22 +10,26 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Push creates a push; all that is wrong with the draft is reported before anything is sent. What the
-// draft says will be uploaded is expected within minutes. Files that are too many to be listed are left
-// out: all have to be uploaded then.
+// Push creates a push; all that is wrong with the request is reported before anything is sent. What the
+// request says will be uploaded is expected within minutes.
 func (c *Client) Push(ctx context.Context, app cloud.AppRef, d PushRequest) (Push, error) {
-	if d.Source != nil && !d.Source.fits() {
-		all := *d.Source
-		all.Files = nil
-		d.Source = &all
-	}
 	return call[Push](ctx, c, http.MethodPost, appPath(app, "pushes"), nil, d)
+}
+
+// ListFiles sends the list of all that a push's folder has (cloud/source.ListWriter). The answer names the
+// files that have to be uploaded.
+func (c *Client) ListFiles(ctx context.Context, id string, list io.Reader) (Push, error) {
+	return c.send(ctx, id, "/files", list)
 }
 
 // Upload sends what the push waits for: a tar stream of the folder, or the archive. It returns when all
 // has been received; PushEvents tells the rest. After an error of code Interrupted it may be sent again.
 func (c *Client) Upload(ctx context.Context, id string, content io.Reader) (Push, error) {
-	p, err := call[Push](ctx, c, http.MethodPut, pushPath(id, "/upload"), nil, struct{ io.Reader }{content})
+	return c.send(ctx, id, "/upload", content)
+}
+
+func (c *Client) send(ctx context.Context, id, rest string, content io.Reader) (Push, error) {
+	p, err := call[Push](ctx, c, http.MethodPut, pushPath(id, rest), nil, struct{ io.Reader }{content})
 	if cloud.CodeOf(err) != cloud.Unavailable || ctx.Err() != nil {
 		return p, err
 	}

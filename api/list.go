@@ -3,7 +3,7 @@ package api
 // Limits of what one request may carry.
 const (
 	MaxBody        = 1 << 20 // bytes of a JSON body
-	MaxPushRequest = 8 << 20 // bytes of a push's draft, which may list files
+	MaxPushRequest = 8 << 20 // bytes of a push's request, which may have secrets of the build
 	MaxUpload      = 4 << 30 // bytes of an uploaded folder or archive
 )
 

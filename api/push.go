@@ -28,18 +28,6 @@ type Source struct {
 	Created    time.Time         `json:"created,omitzero" doc:"What the image says of when it was made, for example the time of the commit; missing: the time of the newest file"`
 	Labels     map[string]string `json:"labels,omitempty" doc:"OCI annotations to set, for example the revision"`
 	Apart      []string          `json:"apart,omitzero" doc:"Paths of the folder that COPY and ADD must not see, for example of an ignored Dockerfile. Missing: what NAME.dockerignore beside the Dockerfile or .dockerignore names"`
-	Files      []File            `json:"files,omitempty" maxItems:"50000" doc:"All that the folder has. The answer names what has to be uploaded; without files everything has"`
-}
-
-// File is an entry of a folder that is about to be uploaded.
-type File struct {
-	Path    string    `json:"path" doc:"Below the folder, with /"`
-	Mode    uint32    `json:"mode" doc:"Permission bits"`
-	Size    int64     `json:"size,omitempty"`
-	Digest  string    `json:"digest,omitempty" doc:"sha256:… of a regular file's content"`
-	Link    string    `json:"link,omitempty" doc:"Target of a symbolic link"`
-	Dir     bool      `json:"dir,omitempty"`
-	ModTime time.Time `json:"mod_time,omitzero" doc:"When the file was changed; COPY keeps it. Folders get that of the newest file in them"`
 }
 
 // MaxSecrets bounds the secrets of a build, all together, in bytes.
@@ -58,15 +46,6 @@ func (s *Source) CheckSecrets() error {
 		return cloud.Errorf(cloud.Invalid, "the build secrets have more than %d KB", MaxSecrets>>10).WithHint("a secret is a password or a key; COPY other files")
 	}
 	return nil
-}
-
-// fits says whether the files are few enough for a draft: it is no use to list more than can be sent.
-func (s *Source) fits() bool {
-	size := 0
-	for _, f := range s.Files {
-		size += len(f.Path) + len(f.Link) + 200
-	}
-	return len(s.Files) <= 50_000 && size < MaxPushRequest-MaxBody
 }
 
 // PushPhase is how far a push has come.
@@ -96,7 +75,8 @@ type Push struct {
 	Source  string          `json:"source,omitempty" doc:"What is pushed: the name of the folder, archive or image"`
 	Release int             `json:"release,omitempty" doc:"The release's number, once there is one"`
 	Events  int             `json:"events" doc:"How many events there have been"`
-	Missing []string        `json:"missing,omitzero" doc:"In the answer to a draft with files: those that have to be uploaded, the others are known. Missing: upload all"`
+	Kept    bool            `json:"kept,omitempty" doc:"In the answer to a request with a source: the node keeps the files of the app's last push, so that listing the files saves uploading most of them"`
+	Missing []string        `json:"missing,omitzero" doc:"In the answer to a list of files: those that have to be uploaded. Empty: none, the push goes on. Missing: upload all"`
 	Outcome *Outcome        `json:"outcome,omitempty" doc:"How it ended well"`
 	Failure *Problem        `json:"failure,omitempty" doc:"How it ended badly"`
 }

@@ -24,6 +24,9 @@ type pushing struct {
 
 // content is what a push uploads; write is nil where that is nothing.
 type content struct {
+	// list writes what the folder has; nil where no folder is uploaded.
+	list func(w io.Writer) error
+	// write writes the files that are missing on the node, or all where missing is nil.
 	write func(w io.Writer, missing []string) error
 	close func()
 }
@@ -53,13 +56,18 @@ func (p *pushing) open(ctx context.Context) (content, error) {
 	if err != nil {
 		return none, err
 	}
-	if err := set.Hash(ctx); err != nil {
-		set.Close()
-		return none, err
-	}
 	p.draft.Source.Created = stamp(ctx, p.dir, set).UTC()
-	p.draft.Source.Files, p.draft.Source.Apart = files(set), append([]string{}, set.Apart...)
+	p.draft.Source.Apart = append([]string{}, set.Apart...)
 	return content{
+		list: func(w io.Writer) error {
+			known := openDigests(p.dir)
+			known.fill(set)
+			if err := set.WriteList(ctx, w); err != nil {
+				return err
+			}
+			known.save(set)
+			return nil
+		},
 		write: func(w io.Writer, missing []string) error {
 			send := func(source.Entry) bool { return true }
 			if missing != nil {
@@ -92,21 +100,6 @@ func (p *pushing) dockerfile() (string, error) {
 	}
 	return "", cloud.Errorf(cloud.Invalid, "%s has no %s to build with", p.dir, names[0]).
 		WithHint("write one, or push an image: micro push --image REFERENCE")
-}
-
-func files(set *source.Set) []api.File {
-	list := make([]api.File, 0, len(set.Entries))
-	for _, e := range set.Entries {
-		f := api.File{Path: e.Path, Mode: uint32(e.Mode.Perm()), Size: e.Size, Link: e.Link, Dir: e.Mode.IsDir()}
-		if !f.Dir {
-			f.ModTime = e.ModTime.UTC()
-		}
-		if e.SHA256 != "" {
-			f.Digest = "sha256:" + e.SHA256
-		}
-		list = append(list, f)
-	}
-	return list
 }
 
 // sourceLabels says in an image which commit it was made from, where the folder is in git's hands.

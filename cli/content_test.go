@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"archive/tar"
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,10 +50,18 @@ func TestDockerfileOfAFolder(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 			continue
 		}
+		var tarball bytes.Buffer
+		if err := content.write(&tarball, nil); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
 		content.close()
 		sent := ""
-		for _, f := range p.draft.Source.Files {
-			sent += f.Path + " "
+		for r := tar.NewReader(&tarball); ; {
+			h, err := r.Next()
+			if err != nil {
+				break
+			}
+			sent += h.Name + " "
 		}
 		if p.draft.Source.Dockerfile != c.want || !strings.Contains(" "+sent, " "+c.want+" ") {
 			t.Errorf("%+v: built with %q, sent %s", c, p.draft.Source.Dockerfile, sent)

@@ -51,10 +51,8 @@ func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Cli
 	if err != nil {
 		return err
 	}
-	if content.write != nil {
-		if err := c.upload(ctx, client, push, content); err != nil {
-			return c.abandonPush(client, push, err)
-		}
+	if err := c.send(ctx, client, push, content); err != nil {
+		return c.abandonPush(client, push, err)
 	}
 	if u.Bool("detach") {
 		if u.Bool("json") {
@@ -210,22 +208,43 @@ func scaleDraft(d *cloud.PushSpec, flags cloud.ProcessSpec) error {
 	return nil
 }
 
-// upload sends what the push waits for.
-func (c *command) upload(ctx context.Context, client *api.Client, push api.Push, content content) error {
+// send sends what the push waits for. A node that keeps the files of an earlier push is told first what the
+// folder has, and answers what it lacks. Another one gets everything, which saves reading the folder twice.
+func (c *command) send(ctx context.Context, client *api.Client, push api.Push, content content) error {
+	var missing []string
+	if push.Kept && content.list != nil {
+		answer, err := streamed(ctx, content.list, func(r io.Reader) (api.Push, error) { return client.ListFiles(ctx, push.ID, r) })
+		if err != nil {
+			return err
+		}
+		if missing = answer.Missing; missing != nil && len(missing) == 0 {
+			return nil
+		}
+	}
+	if content.write == nil {
+		return nil
+	}
+	write := func(w io.Writer) error { return content.write(w, missing) }
+	_, err := streamed(ctx, write, func(r io.Reader) (api.Push, error) { return client.Upload(ctx, push.ID, r) })
+	return err
+}
+
+// streamed has request send what write writes.
+func streamed(ctx context.Context, write func(io.Writer) error, request func(io.Reader) (api.Push, error)) (api.Push, error) {
 	r, w := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := content.write(w, push.Missing)
+		err := write(w)
 		w.CloseWithError(err)
 		sent <- err
 	}()
-	_, err := client.Upload(ctx, push.ID, r)
+	answer, err := request(r)
 	r.CloseWithError(errUploadEnded)
 	// A fault of the folder says more than that the node got too little of it.
 	if serr := <-sent; serr != nil && ctx.Err() == nil && !errors.Is(serr, errUploadEnded) && !errors.Is(serr, io.ErrClosedPipe) {
-		return serr
+		return answer, serr
 	}
-	return err
+	return answer, err
 }
 
 // errUploadEnded is what the sender meets where the node has answered before it had all.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -45,8 +46,9 @@ type Config struct {
 	Images  Images
 	Builder runtime.Builder
 	// Unpack writes an uploaded folder, a tar stream, below dir, which is empty. It refuses what does not
-	// belong there, within limits of its own.
-	Unpack func(r io.Reader, dir string) error
+	// belong there, within Limits, and returns what it wrote, in the order of a walk.
+	Unpack func(r io.Reader, dir string) ([]source.Entry, error)
+	Limits source.Limits // of an uploaded folder
 	// Dir is a folder for uploads, for the files of the last ones and for the output of builds. New removes
 	// the uploads of an earlier process.
 	Dir    string
@@ -115,7 +117,7 @@ func New(c Config) (*Deployer, error) {
 		return nil, fmt.Errorf("remove the uploads of an earlier process: %w", err)
 	}
 	var err error
-	if d.sources, err = newSources(c.Dir); err != nil {
+	if d.sources, err = newSources(c.Dir, bootID()); err != nil {
 		return nil, err
 	}
 	if d.logs, err = newBuildLogs(c.Dir); err != nil {

@@ -28,7 +28,7 @@ const (
 func (d *Deployer) makeImage(p *push) (runtime.Image, error) {
 	p.enter(api.PushImage)
 	if p.request.Source != nil {
-		if err := checkDockerfile(p.uploadPath(), p.request.Source.Dockerfile); err != nil {
+		if err := checkDockerfile(p.tree.folder(), p.request.Source.Dockerfile); err != nil {
 			return runtime.Image{}, err
 		}
 	}
@@ -62,9 +62,13 @@ func (d *Deployer) bringImage(ctx context.Context, p *push, progress func(runtim
 	case p.request.Image != "":
 		return d.cfg.Images.Pull(ctx, p.request.Image, progress)
 	case src != nil:
+		created, err := createdAt(src, p.tree)
+		if err != nil {
+			return runtime.Image{}, err
+		}
 		return d.cfg.Builder.Build(ctx, runtime.Build{
-			Name: p.app.String(), Source: p.uploadPath(), Dockerfile: src.Dockerfile, Apart: src.Apart, Target: src.Target, Args: src.Args,
-			Secrets: src.Secrets, NoCache: src.NoCache, Created: created(src), Labels: src.Labels, Progress: progress,
+			Name: p.app.String(), Source: p.tree.folder(), List: p.tree.list(), Digest: p.tree.digest, Dockerfile: src.Dockerfile, Apart: src.Apart, Target: src.Target, Args: src.Args,
+			Secrets: src.Secrets, NoCache: src.NoCache, Created: created, Labels: src.Labels, Progress: progress,
 		})
 	}
 	archive, err := os.Open(p.uploadPath())
@@ -112,4 +116,19 @@ func checkDockerfile(dir, name string) error {
 		return cloud.Errorf(cloud.Invalid, "%s in the folder is not a regular file", name)
 	}
 	return nil
+}
+
+// createdAt is what an image says of when it was made: what the request says, else the time of the newest file.
+func createdAt(src *api.Source, t *tree) (time.Time, error) {
+	if !src.Created.IsZero() {
+		return src.Created, nil
+	}
+	var newest time.Time
+	entries, err := t.entries()
+	for _, e := range entries {
+		if e.ModTime.After(newest) {
+			newest = e.ModTime
+		}
+	}
+	return newest, err
 }

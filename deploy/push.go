@@ -9,6 +9,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
 )
 
 // push is one push from its request to its end. It goes on when its client goes away.
@@ -30,6 +31,12 @@ type push struct {
 
 	uploaded chan struct{} // closed when the upload is complete
 
+	// Who receives an upload uses these, and the push itself once the upload is complete.
+	listed bool           // the client has sent a list
+	list   []source.Entry // all that the folder has, where it was listed
+	base   *tree          // what the list was compared with; nil for nothing
+	tree   *tree          // what was uploaded
+
 	mu        sync.Mutex
 	phase     api.PushPhase
 	receiving bool
@@ -37,6 +44,28 @@ type push struct {
 	outcome   *api.Outcome
 	failure   *api.Problem
 	ended     time.Time
+	held      []*tree // kept until the push has let go of its files
+	letGo     bool
+}
+
+// hold has the push release a tree at its end. It reports false where the push has let go of its files
+// already: whoever still receives something then, it is of no use.
+func (p *push) hold(t *tree) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.letGo {
+		return false
+	}
+	p.held = append(p.held, t)
+	return true
+}
+
+// takeHeld returns the trees that the push holds; it can't hold any more.
+func (p *push) takeHeld() []*tree {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.letGo = true
+	return p.held
 }
 
 // show describes the push as it stands.
@@ -51,21 +80,10 @@ func (p *push) show() api.Push {
 
 func (p *push) needsUpload() bool { return p.request.Source != nil || p.request.Archive }
 
-// uploadPath is the folder or archive that is uploaded.
+// uploadPath is the archive, or the folder in which a tree is made.
 func (p *push) uploadPath() string { return filepath.Join(p.dir, "upload") }
 
-// knownPath is a folder with the files that the node had already.
-func (p *push) knownPath() string { return filepath.Join(p.dir, "known") }
-
 func (p *push) buildLogPath() string { return filepath.Join(p.dir, "build.log") }
-
-// files are those that the request lists of the folder; nil where it lists none.
-func (p *push) files() []api.File {
-	if p.request.Source == nil {
-		return nil
-	}
-	return p.request.Source.Files
-}
 
 // forgetSecrets drops what only the build needs: the push itself is kept for longer.
 func (p *push) forgetSecrets() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -28,7 +29,7 @@ const (
 )
 
 // Create begins a push. An error reports everything that is wrong with the request; nothing has changed
-// then. Where the request lists files, the answer names those that have to be uploaded.
+// then. The answer says whether it is worth listing the folder's files before they are uploaded.
 func (d *Deployer) Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (api.Push, error) {
 	if err := checkRequest(d.cfg.Store.State(), app, r); err != nil {
 		return api.Push{}, err
@@ -40,12 +41,7 @@ func (d *Deployer) Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (
 		return api.Push{}, err
 	}
 	shown := p.show()
-	if files := p.files(); files != nil {
-		if shown.Missing, err = d.sources.linkKnown(p.app, files, p.knownPath()); err != nil {
-			p.cancel(err)
-			return api.Push{}, err
-		}
-	}
+	shown.Kept = r.Source != nil && d.sources.has(app)
 	return shown, nil
 }
 
@@ -178,7 +174,11 @@ func (d *Deployer) run(p *push) {
 	log := d.log.With("app", p.app.String(), "push", p.id, "by", p.by.Name)
 	defer p.cancel(nil)
 	defer func() {
-		if err := os.RemoveAll(p.dir); err != nil {
+		err := os.RemoveAll(p.dir)
+		for _, t := range p.takeHeld() {
+			err = errors.Join(err, d.sources.release(t))
+		}
+		if err != nil {
 			log.Error("cannot remove an upload", "err", err)
 		}
 	}()

@@ -1,245 +1,201 @@
 package deploy
 
 import (
-	"crypto/sha256"
+	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 
-	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
 )
 
-// sources keeps the files of each app's last upload, by content and permission bits, as
-// GROUP/APP/DIGEST-MODE below its folder. The next upload sends the files that are missing there. It is a
-// cache: all of it may be removed at any time.
+// sources keeps the folder of each app's last upload, as GROUP/APP/DIGEST-NUMBER below its own. The digest is of all
+// that is in the folder, so that a push that lists the same files has its folder already, and any other one
+// sends only the files that are missing there. It is a cache: all of it may be removed at any time.
+//
+// Nothing is synced to the disk. So the folders of an earlier boot of the machine are given up: what they
+// are named after might not be what is in them.
 type sources struct {
 	dir string
-	mu  sync.Mutex
+
+	mu    sync.Mutex
+	trees map[cloud.AppRef]*tree // the last one of each app
+	users map[*tree]int
 }
 
-func newSources(dir string) (*sources, error) {
-	s := &sources{dir: filepath.Join(dir, "sources")}
-	return s, os.MkdirAll(s.dir, 0o700)
+// tree is an uploaded folder and the list of what is in it. Nobody changes it.
+type tree struct {
+	digest string
+	dir    string
+	// stale is set where the tree is to be removed as soon as nobody uses it. The sources' lock guards it.
+	stale bool
 }
 
-func (s *sources) path(app cloud.AppRef) string {
-	return filepath.Join(s.dir, string(app.Group), string(app.App))
-}
+func (t *tree) folder() string { return filepath.Join(t.dir, "tree") }
+func (t *tree) list() string   { return filepath.Join(t.dir, "list") }
 
-// blobOf returns the name under which a file is kept; "" for a folder, a link, and a file without a digest.
-func blobOf(f api.File) string {
-	digest, ok := strings.CutPrefix(f.Digest, "sha256:")
-	if sum, err := hex.DecodeString(digest); f.Dir || f.Link != "" || !ok || err != nil || len(sum) != sha256.Size {
-		return ""
-	}
-	return blobName(strings.ToLower(digest), fs.FileMode(f.Mode))
-}
-
-func blobName(digest string, mode fs.FileMode) string {
-	return fmt.Sprintf("%s-%03o", digest, mode.Perm())
-}
-
-// linkKnown links the files that are kept into the new folder known, where they stay whatever happens to
-// the cache, and returns the paths of the other files.
-func (s *sources) linkKnown(app cloud.AppRef, files []api.File, known string) (missing []string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := os.Mkdir(known, 0o700); err != nil {
+// entries returns what is in the tree.
+func (t *tree) entries() ([]source.Entry, error) {
+	f, err := os.Open(t.list())
+	if err != nil {
 		return nil, err
 	}
-	missing = []string{}
-	for _, f := range files {
-		if f.Dir || f.Link != "" {
-			continue
-		}
-		name := blobOf(f)
-		if name == "" {
-			missing = append(missing, f.Path)
-			continue
-		}
-		err := os.Link(filepath.Join(s.path(app), name), filepath.Join(known, name))
-		switch {
-		case err == nil, errors.Is(err, fs.ErrExist):
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EMLINK):
-			missing = append(missing, f.Path)
-		default:
-			return nil, err
-		}
-	}
-	return missing, nil
+	defer f.Close()
+	// It was within its limits when it was written.
+	return source.ReadList(context.Background(), f, source.Unlimited)
 }
 
-// addKnown adds the files to an upload that were not sent because they were known.
-func (s *sources) addKnown(files []api.File, known, upload string) error {
-	root, err := os.OpenRoot(upload)
+// newSources opens the folder sources, and gives up what an earlier boot of the machine has left there.
+func newSources(dir, boot string) (*sources, error) {
+	s := &sources{dir: filepath.Join(dir, "sources"), trees: map[cloud.AppRef]*tree{}, users: map[*tree]int{}}
+	mark := filepath.Join(s.dir, ".boot")
+	if was, err := os.ReadFile(mark); err == nil && string(was) == boot && boot != "" {
+		return s, s.find()
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return nil, fmt.Errorf("give up the files of the last uploads: %w", err)
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	// Without the mark, the folders are given up at the next start: the disk may be full.
+	if err := os.WriteFile(mark, []byte(boot), 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		return nil, err
+	}
+	return s, nil
+}
+
+// find notes the trees of an earlier process. An app has one, and two where the process was killed at the
+// wrong moment: then either will do.
+func (s *sources) find() error {
+	found, err := filepath.Glob(filepath.Join(s.dir, "*", "*", "*"))
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	used := map[string]bool{}
-	for _, f := range files {
-		if f.Dir || f.Link != "" {
-			continue
+	for _, dir := range found {
+		digest, _, _ := strings.Cut(filepath.Base(dir), "-")
+		app := cloud.AppRef{
+			Group: cloud.GroupName(filepath.Base(filepath.Dir(filepath.Dir(dir)))), App: cloud.AppName(filepath.Base(filepath.Dir(dir))),
 		}
-		if !filepath.IsLocal(f.Path) {
-			return cloud.Errorf(cloud.Invalid, "file %q lies outside the folder", f.Path)
-		}
-		if _, err := root.Lstat(f.Path); err == nil {
-			continue
-		}
-		name := blobOf(f)
-		if name == "" {
-			return errNotSent(f)
-		}
-		from := filepath.Join(known, name)
-		if err := root.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
-			return cloud.Errorf(cloud.Invalid, "file %q: %w", f.Path, err)
-		}
-		// The first path with a content gets the file itself, and others get copies: in a build, two names of
-		// one file would become hard links.
-		if !used[name] {
-			used[name] = true
-			to := filepath.Join(upload, f.Path)
-			if dir, err := filepath.EvalSymlinks(filepath.Dir(to)); err == nil && dir == filepath.Clean(filepath.Dir(to)) {
-				if os.Link(from, to) == nil {
-					continue
-				}
+		if raw, err := hex.DecodeString(digest); err != nil || len(raw) == 0 || s.trees[app] != nil {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
 			}
+			continue
 		}
-		if err := copyInto(root, f, from); err != nil {
-			return err
-		}
+		s.trees[app] = &tree{digest: digest, dir: dir}
 	}
 	return nil
 }
 
-func errNotSent(f api.File) error {
-	return cloud.Errorf(cloud.Invalid, "file %q was listed but not sent", f.Path).WithHint("push again")
-}
-
-func copyInto(root *os.Root, f api.File, from string) (err error) {
-	in, err := os.Open(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errNotSent(f)
-	}
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := root.OpenFile(f.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	if err := out.Chmod(info.Mode().Perm()); err != nil {
-		return err
-	}
-	return root.Chtimes(f.Path, info.ModTime(), info.ModTime())
-}
-
-// remember keeps the files of an upload instead of those of the app's last one. It works in the new folder
-// scratch, on the same file system.
-func (s *sources) remember(app cloud.AppRef, upload, known, scratch string) error {
+// last holds the tree of an app's last upload, where there is one, until release is called with it.
+func (s *sources) last(app cloud.AppRef) *tree {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := os.Mkdir(scratch, 0o700); err != nil {
-		return err
+	t := s.trees[app]
+	if t != nil {
+		s.users[t]++
 	}
-	names, err := inodes(known)
+	return t
+}
+
+// has reports whether an app's last upload is kept.
+func (s *sources) has(app cloud.AppRef) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trees[app] != nil
+}
+
+// keep moves a tree from where it was made to where it is kept, as that of the app's last upload, and holds it.
+func (s *sources) keep(app cloud.AppRef, made *tree) (*tree, error) {
+	s.mu.Lock()
+	last := s.trees[app]
+	if last != nil && last.digest == made.digest {
+		s.users[last]++
+		s.mu.Unlock()
+		return last, nil
+	}
+	// An older tree with the same digest may still be in use.
+	kept := &tree{digest: made.digest, dir: filepath.Join(s.dir, string(app.Group), string(app.App), made.digest+"-"+strings.ToLower(rand.Text()))}
+	err := os.MkdirAll(filepath.Dir(kept.dir), 0o700)
+	if err == nil {
+		err = os.Rename(made.dir, kept.dir)
+	}
 	if err != nil {
-		return err
+		s.mu.Unlock()
+		return nil, err
 	}
-	err = filepath.WalkDir(upload, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		name := names[inode(info)]
-		if name == "" {
-			digest, err := digestOf(path)
-			if err != nil {
-				return err
-			}
-			name = blobName(digest, info.Mode())
-		}
-		err = os.Link(path, filepath.Join(scratch, name))
-		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.EMLINK) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	kept := s.path(app)
-	if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(kept); err != nil {
-		return err
-	}
-	return os.Rename(scratch, kept)
+	s.trees[app] = kept
+	s.users[kept]++
+	gone := s.giveUp(last)
+	s.mu.Unlock()
+	return kept, gone.remove()
 }
 
-// inodes returns the names of the files in a folder by their inode numbers.
-func inodes(dir string) (map[uint64]string, error) {
-	names := map[uint64]string{}
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			return nil, err
+// release ends a use of a tree. It removes the tree where that was its last one and nobody needs it.
+func (s *sources) release(t *tree) error {
+	if t == nil {
+		return nil
+	}
+	s.mu.Lock()
+	var gone *tree
+	if s.users[t]--; s.users[t] <= 0 {
+		delete(s.users, t)
+		if t.stale {
+			gone = t
 		}
-		names[inode(info)] = e.Name()
 	}
-	return names, err
+	s.mu.Unlock()
+	return gone.remove()
 }
 
-func inode(info fs.FileInfo) uint64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Ino
+// giveUp marks a tree as stale, and returns it where it can be removed at once. The lock is held.
+func (s *sources) giveUp(t *tree) *tree {
+	if t == nil {
+		return nil
 	}
-	return 0
+	if t.stale = true; s.users[t] > 0 {
+		return nil
+	}
+	return t
 }
 
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
+// remove removes a tree's files; nil has none. Many take a while: no lock is held.
+func (t *tree) remove() error {
+	if t == nil {
+		return nil
 	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return os.RemoveAll(t.dir)
 }
 
-// clear removes all kept files.
+// clear removes all kept files that no push is using.
 func (s *sources) clear() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	apps, err := os.ReadDir(s.dir)
-	for _, a := range apps {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, a.Name())))
+	var gone []*tree
+	for _, t := range s.trees {
+		gone = append(gone, s.giveUp(t))
 	}
-	return err
+	clear(s.trees)
+	s.mu.Unlock()
+	var errs []error
+	for _, t := range gone {
+		errs = append(errs, t.remove())
+	}
+	return errors.Join(errs...)
+}
+
+// bootID is another one after each boot of the machine; "" where the kernel does not tell.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
 )
 
 const (
@@ -52,19 +52,24 @@ func (d *Deployer) Receive(ctx context.Context, id string, body io.Reader, stop 
 	if err != nil {
 		return api.Push{}, err
 	}
+	return d.receiving(ctx, p, body, stop, d.receive)
+}
+
+// receiving has one function at a time receive what is sent to a push, and returns the push as it is then.
+func (d *Deployer) receiving(ctx context.Context, p *push, body io.Reader, stop func(), receive func(context.Context, *push, io.Reader) (bool, error)) (api.Push, error) {
 	if err := p.beginUpload(); err != nil {
 		return api.Push{}, err
 	}
 	defer context.AfterFunc(p.ctx, stop)()
 	read := &readFailure{r: body}
-	err = d.receive(ctx, p, read)
+	complete, err := receive(ctx, p, read)
 	if err != nil {
 		err = uploadError(ctx, p, read.err, err)
 		if rerr := os.RemoveAll(p.uploadPath()); rerr != nil {
 			d.log.Error("cannot remove a part of an upload", "push", p.id, "err", rerr)
 		}
 	}
-	p.endUpload(err)
+	p.endUpload(complete && err == nil)
 	if err != nil && cloud.CodeOf(err) != cloud.Interrupted {
 		p.cancel(err)
 	}
@@ -72,30 +77,42 @@ func (d *Deployer) Receive(ctx context.Context, id string, body io.Reader, stop 
 }
 
 // receive writes an upload to the push's folder, and completes it.
-func (d *Deployer) receive(ctx context.Context, p *push, body io.Reader) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(p.ctx, cancel)()
-	giveBack, err := d.uploads.take(ctx, p.app.Group, func() {
-		p.events.add(api.PushEvent{Note: "waiting for other uploads to end"})
-	})
+func (d *Deployer) receive(ctx context.Context, p *push, body io.Reader) (complete bool, err error) {
+	ctx, giveBack, err := d.takeUpload(ctx, p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer giveBack()
 	limited := &io.LimitedReader{R: body, N: api.MaxUpload + 1}
+	var sent []source.Entry
+	made := &tree{dir: p.uploadPath()}
 	if p.request.Archive {
 		err = save(p.uploadPath(), limited)
-	} else if err = os.Mkdir(p.uploadPath(), 0o700); err == nil {
-		err = d.cfg.Unpack(limited, p.uploadPath())
+	} else if err = os.MkdirAll(made.folder(), 0o700); err == nil {
+		sent, err = d.cfg.Unpack(limited, made.folder())
 	}
 	if limited.N <= 0 {
-		return cloud.Errorf(cloud.Invalid, "the upload is larger than %s", cloud.FormatSize(api.MaxUpload)).WithHint("leave files out with .microignore")
+		return false, cloud.Errorf(cloud.Invalid, "the upload is larger than %s", cloud.FormatSize(api.MaxUpload)).WithHint("leave files out with .microignore")
 	}
+	if err != nil || p.request.Archive {
+		return true, err
+	}
+	return true, d.completeTree(p, made, sent)
+}
+
+// takeUpload waits for a place for an upload. The context ends with the push.
+func (d *Deployer) takeUpload(ctx context.Context, p *push) (_ context.Context, giveBack func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	unbind := context.AfterFunc(p.ctx, cancel)
+	leave, err := d.uploads.take(ctx, p.app.Group, func() {
+		p.events.add(api.PushEvent{Note: "waiting for other uploads to end"})
+	})
 	if err != nil {
-		return err
+		unbind()
+		cancel()
+		return nil, nil, err
 	}
-	return d.completeUpload(p)
+	return ctx, func() { leave(); unbind(); cancel() }, nil
 }
 
 // uploadError says why an upload failed; readErr is what reading it failed with, nil where it could be read.
@@ -148,11 +165,11 @@ func (p *push) beginUpload() error {
 	return nil
 }
 
-func (p *push) endUpload(err error) {
+func (p *push) endUpload(complete bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.receiving = false
-	if err == nil {
+	if complete {
 		close(p.uploaded)
 	}
 }
@@ -170,28 +187,6 @@ func (p *push) isReceiving() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.receiving
-}
-
-// completeUpload adds the files that were known to those that were sent, and keeps all of them for the next
-// push.
-func (d *Deployer) completeUpload(p *push) error {
-	files := p.files()
-	if files == nil {
-		return nil
-	}
-	if err := d.sources.addKnown(files, p.knownPath(), p.uploadPath()); err != nil {
-		return err
-	}
-	if err := setTimes(p.uploadPath(), files); err != nil {
-		return err
-	}
-	scratch := filepath.Join(p.dir, "scratch")
-	if err := d.sources.remember(p.app, p.uploadPath(), p.knownPath(), scratch); err != nil {
-		// The next push has to send everything; this one needs nothing of it.
-		d.log.Warn("the files of an upload are not kept", "app", p.app.String(), "err", err)
-		return os.RemoveAll(scratch)
-	}
-	return nil
 }
 
 // save writes r to a new file.

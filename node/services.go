@@ -25,7 +25,7 @@ func (n *Node) openServices(context.Context) (err error) {
 	crossfades, retention := n.openLeader()
 	writer := apiStore{n.store, n.snapshots, n.published}
 	n.deployer, err = deploy.New(deploy.Config{
-		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Dir: n.data.Path("uploads"),
+		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
 	})
 	if err != nil {
@@ -94,6 +94,10 @@ func (n *Node) newStatus() *status {
 }
 
 // unpack unpacks an uploaded folder.
-func (n *Node) unpack(r io.Reader, dir string) error {
-	return source.Unpack(context.Background(), r, dir, source.Limits{Bytes: n.cfg.Limits.Upload, Entries: n.cfg.Limits.Files})
+func (n *Node) unpack(r io.Reader, dir string) ([]source.Entry, error) {
+	return source.Unpack(context.Background(), r, dir, n.uploadLimits())
+}
+
+func (n *Node) uploadLimits() source.Limits {
+	return source.Limits{Bytes: n.cfg.Limits.Upload, Entries: n.cfg.Limits.Files}
 }

@@ -44,7 +44,9 @@ type Builder interface {
 // Build describes how to build an image from a source folder.
 type Build struct {
 	Name       string // for the image's record, "shop"
-	Source     string // folder, already unpacked and checked
+	Source     string // folder, already unpacked and checked, which nobody changes
+	List       string // file that lists all that is in Source (cloud/source.ReadList); "" where there is none
+	Digest     string // of what is in Source, where there is a List
 	Dockerfile string // path inside Source; "" is "Dockerfile"
 	// Apart are paths inside Source that COPY and ADD must not see. If it is nil, they are read from
 	// NAME.dockerignore beside the Dockerfile, or from .dockerignore.

@@ -60,6 +60,9 @@ func (f frozen) Cancel(context.Context, string, cloud.Actor) (api.Push, error) {
 	return api.Push{}, errFrozen
 }
 
+func (f frozen) ListFiles(context.Context, string, io.Reader, func()) (api.Push, error) {
+	return api.Push{}, errFrozen
+}
 func (f frozen) Receive(context.Context, string, io.Reader, func()) (api.Push, error) {
 	return api.Push{}, errFrozen
 }
@@ -160,9 +163,10 @@ func calls(g string, staged bool) map[string]call {
 		"limits":           {"POST", group + "/routes/limits", b(`{"host":%q,"limits":{"idle":"30s"}}`, host)},
 		"route-limits":     {"GET", group + "/routes/limits?host=" + host, ""},
 		"cloud-limits":     {"GET", "/v1/limits", ""}, "set-cloud-limits": {"POST", "/v1/limits", `{"limits":{"idle":"30s"}}`}, "authority": {"GET", "/v1/authority", ""},
-		"compare": {"GET", group + "/compare?host=" + host, ""},
-		"push":    {"POST", app + "/pushes", b(`{"image":"one","stage":%t,"spec":{}}`, staged)},
-		"upload":  {"PUT", "/v1/pushes/push-" + g + "/upload", ""}, "show-push": {"GET", "/v1/pushes/push-" + g, ""},
+		"compare":    {"GET", group + "/compare?host=" + host, ""},
+		"push":       {"POST", app + "/pushes", b(`{"image":"one","stage":%t,"spec":{}}`, staged)},
+		"list-files": {"PUT", "/v1/pushes/push-" + g + "/files", ""},
+		"upload":     {"PUT", "/v1/pushes/push-" + g + "/upload", ""}, "show-push": {"GET", "/v1/pushes/push-" + g, ""},
 		"push-events": {"GET", "/v1/pushes/push-" + g + "/events", ""}, "cancel-push": {"DELETE", "/v1/pushes/push-" + g, ""},
 		"groups": {"GET", "/v1/groups", ""}, "create-group": {"POST", "/v1/groups", `{"name":"new"}`}, "delete-group": {"DELETE", group, ""},
 		"quota": {"GET", group + "/quota", ""}, "set-quota": {"POST", group + "/quota", `{"instances":9}`},
@@ -193,9 +197,10 @@ var matrix = map[string][2]cloud.Role{
 	"map": {"developer", "releaser"}, "unmap": {"developer", "releaser"}, "traffic": {"developer", "releaser"}, "swap": {"developer", "releaser"},
 	"crossfade": {"developer", "releaser"}, "crossfade-pause": {"developer", "releaser"}, "crossfade-resume": {"developer", "releaser"}, "crossfade-abort": {"developer", "releaser"},
 	"limits": {"developer", "releaser"}, "route-limits": {"auditor", "auditor"}, "cloud-limits": {"-", "-"}, "set-cloud-limits": {"-", "-"},
-	"authority": {"auditor", "auditor"},
-	"pass":      {"releaser", "releaser"},
-	"upload":    {"developer", "developer"}, "show-push": {"developer", "developer"}, "push-events": {"developer", "developer"}, "cancel-push": {"developer", "developer"},
+	"authority":  {"auditor", "auditor"},
+	"pass":       {"releaser", "releaser"},
+	"list-files": {"developer", "developer"},
+	"upload":     {"developer", "developer"}, "show-push": {"developer", "developer"}, "push-events": {"developer", "developer"}, "cancel-push": {"developer", "developer"},
 	"create-group": {"-", "-"}, "delete-group": {"-", "-"}, "set-quota": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"},

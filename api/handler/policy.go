@@ -99,6 +99,7 @@ var policy = map[string]rule{
 	"compare":          {needs: cloud.MayRead, in: inHost},
 
 	"push":        {needs: cloud.MayDeploy, in: inApp},
+	"list-files":  {needs: cloud.MayDeploy, in: ofPush, read: uploadTimeout},
 	"upload":      {needs: cloud.MayDeploy, in: ofPush, read: uploadTimeout},
 	"show-push":   {needs: cloud.MayDeploy, in: ofPush},
 	"push-events": {needs: cloud.MayDeploy, in: ofPush},

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 )
@@ -24,6 +26,8 @@ type Pushes interface {
 
 // Transfers are what is sent to a push and what it reports.
 type Transfers interface {
+	// ListFiles reads the list of what a folder has, like Receive.
+	ListFiles(ctx context.Context, id string, body io.Reader, stop func()) (api.Push, error)
 	// Receive reads what a push waits for. It calls stop, from another goroutine, when a read must return.
 	Receive(ctx context.Context, id string, body io.Reader, stop func()) (api.Push, error)
 	// Events yields what happens to a push, from event number from on.
@@ -51,8 +55,16 @@ func (h *Handler) servePushes() {
 			}
 			return h.Pushes.Create(in.ref(), in.Body, actor)
 		})
+	list := upload(operation("list-files", "PUT /v1/pushes/{id}/files", "List what the folder has, so that only what the node does not have must be uploaded"),
+		"A line of JSON for each file, folder and symbolic link: path (below the folder, with /), mode (permission bits), size and digest (sha256:…) of a file, link (target) of a link, dir (true) of a folder, modified (RFC 3339)")
+	list.RequestBody.Content = map[string]*huma.MediaType{"application/x-ndjson": list.RequestBody.Content["application/octet-stream"]}
+	get(h, list, func(ctx context.Context, in *PushInput) (api.Push, error) {
+		return h.receive(ctx, in.ID, h.Transfers.ListFiles)
+	})
 	get(h, upload(operation("upload", "PUT /v1/pushes/{id}/upload", "Send what a push waits for"), "A tar stream of the folder, or the archive of an image"),
-		func(ctx context.Context, in *PushInput) (api.Push, error) { return h.receive(ctx, in.ID) })
+		func(ctx context.Context, in *PushInput) (api.Push, error) {
+			return h.receive(ctx, in.ID, h.Transfers.Receive)
+		})
 	get(h, operation("pushes", "GET /v1/groups/{group}/pushes", "List the pushes under way, and those that ended in the last minutes, the oldest first"),
 		func(ctx context.Context, in *struct {
 			GroupInput

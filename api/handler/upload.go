@@ -102,13 +102,13 @@ func (b *uploadBody) linger(stopping <-chan struct{}) {
 	_, _ = io.Copy(io.Discard, b.r) // the client has its answer
 }
 
-// receive reads an upload, until the push or the node ends.
-func (h *Handler) receive(ctx context.Context, id string) (api.Push, error) {
+// receive has an upload or a list read, until the push or the node ends.
+func (h *Handler) receive(ctx context.Context, id string, read func(ctx context.Context, id string, body io.Reader, stop func()) (api.Push, error)) (api.Push, error) {
 	q := requestOf(ctx)
 	defer q.noDeadline()
 	body := q.uploadOf()
 	ctx, end := h.untilStopped(ctx)
 	defer end()
 	defer context.AfterFunc(ctx, body.stop)()
-	return h.Transfers.Receive(ctx, id, body, body.stop)
+	return read(ctx, id, body, body.stop)
 }

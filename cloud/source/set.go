@@ -24,6 +24,8 @@ type Entry struct {
 	Link    string      `json:"link,omitempty"`
 	ModTime time.Time   `json:"mod_time"`
 	SHA256  string      `json:"sha256,omitempty"` // of a file, in hex, once hashed
+
+	id identity // of a file that Open has found
 }
 
 // Set is what is sent of a folder.
@@ -216,7 +218,7 @@ func (w *walk) add(root *os.Root, name, p string) {
 	e := Entry{Path: p, Mode: info.Mode() & (fs.ModeType | fs.ModePerm), ModTime: info.ModTime()}
 	switch e.Mode.Type() {
 	case 0:
-		e.Size = info.Size()
+		e.Size, e.id = info.Size(), identityOf(info)
 	case fs.ModeDir:
 		w.added[p] = true
 	case fs.ModeSymlink:

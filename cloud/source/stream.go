@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -18,6 +19,9 @@ type Limits struct {
 	Entries int   // default 200,000
 	ratio   int   // of unpacked to packed bytes, once a megabyte is unpacked; default 200
 }
+
+// Unlimited is for lists that were within their limits before.
+var Unlimited = Limits{Bytes: math.MaxInt64, Entries: math.MaxInt}
 
 func (l Limits) withDefaults() Limits {
 	if l.Bytes == 0 {

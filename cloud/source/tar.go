@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -46,6 +47,42 @@ func (s *Set) Hash(ctx context.Context) error {
 	}
 	return err
 }
+
+// WriteList fills in the SHA-256 of every file, and writes the entries as a list. As long as it reads files
+// it sends empty lines, so that who reads the list goes on waiting.
+func (s *Set) WriteList(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hashed := make(chan error, 1)
+	go func() { hashed <- s.Hash(ctx) }()
+	list := NewListWriter(w)
+	tick := time.NewTicker(keepAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := list.KeepAlive(); err != nil {
+				cancel()
+				<-hashed
+				return err
+			}
+			continue
+		case err := <-hashed:
+			if err != nil {
+				return err
+			}
+		}
+		for i := range s.Entries {
+			if err := list.Write(s.Entries[i]); err != nil {
+				return err
+			}
+		}
+		return list.Flush()
+	}
+}
+
+// keepAlive is less than half of what a node waits for the next bytes of a list.
+const keepAlive = 20 * time.Second
 
 // WriteTar writes the entries as a tar stream, in constant memory. Owners are left out. send, where it is
 // given, chooses the files of which the content is sent; folders and links always are. progress, where it

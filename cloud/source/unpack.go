@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/protoduction/micro/cloud"
@@ -26,16 +24,18 @@ const (
 
 // Unpack writes a tar stream, plain or packed with gzip or zstd, below dir, which must be empty or not
 // be there. Folders, files, and links that stay below dir are accepted, each name once; permission bits
-// and times are kept, owners are not. All else is an error of code Invalid that names the entry, and a
-// cut stream too. After any error dir is as it was.
-func Unpack(ctx context.Context, r io.Reader, dir string, limits Limits) (err error) {
+// are kept, owners are not, and times become those that a layer of an image has: whole seconds, and for a
+// folder that of the newest file in it. All else is an error of code Invalid that names the entry, and a
+// cut stream too. After any error dir is as it was. It returns what it wrote, with the files' digests, in
+// the order of a walk.
+func Unpack(ctx context.Context, r io.Reader, dir string, limits Limits) (entries []Entry, err error) {
 	made, err := emptyFolder(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return cloud.Errorf(cloud.Internal, "unpack: %w", err)
+		return nil, cloud.Errorf(cloud.Internal, "unpack: %w", err)
 	}
 	defer root.Close()
 	defer func() {
@@ -46,14 +46,20 @@ func Unpack(ctx context.Context, r io.Reader, dir string, limits Limits) (err er
 	limits = limits.withDefaults()
 	s, err := newStream(reader{ctx, r}, limits.ratio)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.close()
-	u := &unpacker{root: root, limits: limits, stream: s, seen: map[string]kind{".": implied}}
-	if err := u.entries(ctx); err != nil {
-		return err
+	u := &unpacker{root: root, limits: limits, stream: s, seen: map[string]kind{".": implied}, writers: newWriters(root)}
+	err = u.entries(ctx)
+	// Files may still be written: nothing may be, once the folder is finished or removed.
+	if werr := u.writers.finish(); err == nil {
+		err = werr
 	}
-	return u.finish()
+	if err != nil {
+		return nil, err
+	}
+	entries = u.list()
+	return entries, finishTree(root, entries)
 }
 
 // emptyFolder makes the folder, or finds it empty.
@@ -111,6 +117,8 @@ type unpacker struct {
 	bytes   int64
 	folders []*tar.Header // with clean names, to be finished at the end
 	links   []*tar.Header
+	writers *writers
+	same    map[string]string // hard links, and the file that each is another name of
 }
 
 func (u *unpacker) entries(ctx context.Context) error {
@@ -223,6 +231,13 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, content io.Reader) 
 		if u.seen[target] != file || target == name {
 			return refuse("is a hard link to %s, which is no file before it", show(h.Linkname))
 		}
+		if err := u.writers.wait(); err != nil { // the file may not be there yet
+			return err
+		}
+		if u.same == nil {
+			u.same = map[string]string{}
+		}
+		u.same[name] = target
 		return internal(h, u.root.Link(target, name))
 	}
 	return refuse("is a device, FIFO or something else that is no file (type %q)", h.Typeflag)
@@ -308,61 +323,58 @@ func (u *unpacker) folder(name string, h *tar.Header) error {
 }
 
 func (u *unpacker) file(ctx context.Context, name string, h *tar.Header, content io.Reader) error {
-	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return internal(h, err)
+	f := &written{name: name, mode: fs.FileMode(h.Mode) & fs.ModePerm, modified: wholeSeconds(h.ModTime), size: h.Size}
+	if h.Size > maxBuffered {
+		return u.writers.write(ctx, f, content)
 	}
-	defer f.Close()
-	n, err := io.Copy(f, content)
-	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
-		return internal(h, err) // of writing: the disk is full, say
+	f.content = u.writers.buffer(int(h.Size))
+	if _, err := io.ReadFull(content, f.content); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return cut(name)
+		}
+		return broken(ctx, err, name)
 	}
-	if err != nil {
-		return broken(ctx, err, h.Name)
-	}
-	if n != h.Size {
-		return cut(h.Name)
-	}
-	if err := f.Chmod(fs.FileMode(h.Mode) & fs.ModePerm); err != nil {
-		return internal(h, err)
-	}
-	if err := f.Close(); err != nil {
-		return internal(h, err)
-	}
-	return internal(h, u.times(name, h.ModTime))
+	return u.writers.add(f)
 }
 
-func (u *unpacker) times(name string, t time.Time) error {
-	if t.IsZero() {
-		return nil
+// list returns what was unpacked.
+func (u *unpacker) list() []Entry {
+	entries := make([]Entry, 0, len(u.seen))
+	files := make(map[string]Entry, len(u.writers.done))
+	for _, f := range u.writers.done {
+		e := Entry{Path: f.name, Mode: f.mode, Size: f.size, ModTime: f.modified, SHA256: f.sum}
+		files[f.name] = e
+		entries = append(entries, e)
 	}
-	return u.root.Chtimes(name, t, t)
-}
-
-// finish checks where links lead, now that all is there, and gives folders their bits and times, the
-// inner ones first.
-func (u *unpacker) finish() error {
+	for name, target := range u.same {
+		for u.same[target] != "" {
+			target = u.same[target]
+		}
+		e := files[target]
+		e.Path = name
+		entries = append(entries, e)
+	}
 	for _, h := range u.links {
-		if err := checkLink(u.root, h.Name, h.Linkname); err != nil {
-			return err
-		}
+		entries = append(entries, Entry{Path: h.Name, Mode: fs.ModeSymlink | 0o777, Link: h.Linkname, ModTime: wholeSeconds(h.ModTime)})
 	}
-	slices.SortFunc(u.folders, func(a, b *tar.Header) int { return strings.Compare(b.Name, a.Name) })
 	for _, h := range u.folders {
-		if err := u.root.Chmod(h.Name, fs.FileMode(h.Mode)&fs.ModePerm); err != nil {
-			return internal(h, err)
-		}
-		if err := u.times(h.Name, h.ModTime); err != nil {
-			return internal(h, err)
+		entries = append(entries, Entry{Path: h.Name, Mode: fs.ModeDir | fs.FileMode(h.Mode)&fs.ModePerm, ModTime: wholeSeconds(h.ModTime)})
+	}
+	for name, kind := range u.seen {
+		if kind == implied && name != "." {
+			entries = append(entries, Entry{Path: name, Mode: fs.ModeDir | 0o755})
 		}
 	}
-	return nil
+	walkOrder(entries)
+	return entries
 }
 
 // internal is a failure that the archive is not to blame for.
-func internal(h *tar.Header, err error) error {
+func internal(h *tar.Header, err error) error { return unpackError(h.Name, err) }
+
+func unpackError(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return cloud.Errorf(cloud.Unavailable, "unpack %s: %w", show(h.Name), err)
+	return cloud.Errorf(cloud.Unavailable, "unpack %s: %w", show(name), err)
 }

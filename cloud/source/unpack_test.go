@@ -75,7 +75,7 @@ func TestHostile(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				err := Unpack(t.Context(), bytes.NewReader(data), dir, Limits{Bytes: 1 << 20, Entries: 100})
+				_, err := Unpack(t.Context(), bytes.NewReader(data), dir, Limits{Bytes: 1 << 20, Entries: 100})
 				if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), why) {
 					t.Errorf("error %v, want %q", err, why)
 				}
@@ -204,13 +204,13 @@ func TestBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{"gzip": gz(t, bomb), "zstd": z.EncodeAll(bomb, nil)} {
-		err := Unpack(t.Context(), bytes.NewReader(data), filepath.Join(t.TempDir(), "to"), Limits{})
+		_, err := Unpack(t.Context(), bytes.NewReader(data), filepath.Join(t.TempDir(), "to"), Limits{})
 		if cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), "more than 200 times its size") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, data := range map[string][]byte{"short": gz(t, honest), "plain": bomb} {
-		if err := Unpack(t.Context(), bytes.NewReader(data), filepath.Join(t.TempDir(), "to"), Limits{}); err != nil {
+		if _, err := Unpack(t.Context(), bytes.NewReader(data), filepath.Join(t.TempDir(), "to"), Limits{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -226,7 +226,7 @@ func TestUnpackAccepts(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{"plain": plain, "gzip": gz(t, plain), "zstd": z.EncodeAll(plain, nil)} {
 		dir := filepath.Join(t.TempDir(), "to")
-		if err := Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(data)), dir, Limits{}); err != nil {
+		if _, err := Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(data)), dir, Limits{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -246,14 +246,14 @@ func TestUnpackInterrupted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "to")
 	data := archive(t, strings.Repeat("x", 10_000), file_("a"), file_("b"))
 	r := io.MultiReader(bytes.NewReader(data[:12_000]), readerFunc(func([]byte) (int, error) { cancel(); return 0, io.ErrNoProgress }))
-	if err := Unpack(ctx, r, dir, Limits{}); cloud.CodeOf(err) != cloud.Interrupted {
+	if _, err := Unpack(ctx, r, dir, Limits{}); cloud.CodeOf(err) != cloud.Interrupted {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	full := write(t, "precious")
-	if err := Unpack(t.Context(), bytes.NewReader(data), full, Limits{}); cloud.CodeOf(err) != cloud.Conflict {
+	if _, err := Unpack(t.Context(), bytes.NewReader(data), full, Limits{}); cloud.CodeOf(err) != cloud.Conflict {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(full, "precious")); err != nil {
@@ -275,7 +275,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "to")
-		err := Unpack(t.Context(), bytes.NewReader(data), dir, Limits{Bytes: 1 << 20, Entries: 50})
+		_, err := Unpack(t.Context(), bytes.NewReader(data), dir, Limits{Bytes: 1 << 20, Entries: 50})
 		if items, _ := os.ReadDir(parent); len(items) > 1 || err != nil && len(items) > 0 {
 			t.Fatalf("%v left %v", err, items)
 		}

@@ -2,6 +2,8 @@ package deploytest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/netip"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/source"
 	"github.com/protoduction/micro/runtime"
 )
 
@@ -188,19 +191,21 @@ func (c *Cloud) Build(ctx context.Context, b runtime.Build) (runtime.Image, erro
 
 // Unpack stands in for the reader of tar streams: it writes what it reads as the Dockerfile. It refuses a
 // text that begins with "evil" as soon as it has read that, and writes nothing for "empty".
-func Unpack(r io.Reader, dir string) error {
+func Unpack(r io.Reader, dir string) ([]source.Entry, error) {
 	begin := make([]byte, 4)
 	n, err := io.ReadFull(r, begin)
 	if string(begin[:n]) == "evil" {
-		return cloud.Errorf(cloud.Invalid, "the upload has a path outside the folder")
+		return nil, cloud.Errorf(cloud.Invalid, "the upload has a path outside the folder")
 	}
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return err
+		return nil, err
 	}
 	rest, err := io.ReadAll(r)
 	b := append(begin[:n], rest...)
 	if err != nil || string(b) == "empty" {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(filepath.Join(dir, "Dockerfile"), b, 0o600)
+	sum := sha256.Sum256(b)
+	file := source.Entry{Path: "Dockerfile", Mode: 0o600, Size: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
+	return []source.Entry{file}, os.WriteFile(filepath.Join(dir, file.Path), b, file.Mode)
 }

@@ -226,7 +226,7 @@ func newRequest(r runtime.Build) (Request, error) {
 		return Request{}, err
 	}
 	return Request{
-		Name: r.Name, Source: r.Source, Dockerfile: filepath.ToSlash(filepath.Clean(file)), Apart: r.Apart, Target: r.Target,
+		Name: r.Name, Source: r.Source, List: r.List, Digest: r.Digest, Dockerfile: filepath.ToSlash(filepath.Clean(file)), Apart: r.Apart, Target: r.Target,
 		Args: r.Args, Secrets: r.Secrets, Labels: r.Labels, NoCache: r.NoCache, Created: r.Created,
 	}, nil
 }

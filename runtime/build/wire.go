@@ -44,6 +44,8 @@ type Settings struct {
 type Request struct {
 	Name       string            `json:"name"`
 	Source     string            `json:"source"`
+	List       string            `json:"list,omitempty"`
+	Digest     string            `json:"digest,omitempty"`
 	Dockerfile string            `json:"dockerfile"`
 	Apart      []string          `json:"apart,omitzero"` // see runtime.Build
 	Target     string            `json:"target,omitempty"`

@@ -30,10 +30,11 @@ type server struct {
 	leases     *leaseutil.Manager
 	grpc       *grpc.Server
 	client     *client.Client
+	contexts   *contexts
 }
 
 func newServer(ctx context.Context, s build.Settings, log *slog.Logger) (*server, error) {
-	c, leases, err := newController(ctx, s)
+	c, leases, contexts, err := newController(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func newServer(ctx context.Context, s build.Settings, log *slog.Logger) (*server
 	if err != nil {
 		return nil, fmt.Errorf("connect to BuildKit: %w", err)
 	}
-	return &server{settings: s, log: log, controller: c, leases: leases, grpc: gs, client: bk}, nil
+	return &server{settings: s, log: log, controller: c, leases: leases, grpc: gs, client: bk, contexts: contexts}, nil
 }
 
 func (s *server) close() {

@@ -2,6 +2,7 @@ package child
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,10 +23,6 @@ import (
 
 // solve builds one image and returns its manifest's digest.
 func (s *server) solve(ctx context.Context, r build.Request, report func(runtime.Progress)) (string, error) {
-	source, err := fsutil.NewFS(r.Source)
-	if err != nil {
-		return "", fmt.Errorf("open the source folder: %w", err)
-	}
 	def, err := newDefinition(r)
 	if err != nil {
 		return "", err
@@ -38,6 +35,14 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 	attrs, err := frontendAttrs(r, def.dockerfile)
 	if err != nil {
 		return "", err
+	}
+	folders := map[string]fsutil.FS{"dockerfile": definition}
+	if tree := treeOf(r); tree != nil {
+		key := rand.Text()
+		defer s.contexts.add(key, tree)()
+		attrs["local-sessionid:context"] = key
+	} else if folders["context"], err = fsutil.NewFS(r.Source); err != nil {
+		return "", fmt.Errorf("open the source folder: %w", err)
 	}
 	t := newTrack(report)
 	for _, name := range unused(r.Args, def.dockerfile) {
@@ -54,7 +59,7 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 	result, err := s.client.Solve(ctx, nil, client.SolveOpt{
 		Frontend:      "dockerfile.v0",
 		FrontendAttrs: attrs,
-		LocalMounts:   map[string]fsutil.FS{"context": source, "dockerfile": definition},
+		LocalMounts:   folders,
 		SharedKey:     r.Name, // the next build of this app is sent only what changed
 		Session:       []session.Attachable{credentials{from: remoteConfig(s.settings)}, secretsprovider.FromMap(r.Secrets)},
 		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs(r)}},

@@ -37,29 +37,34 @@ import (
 type networks = map[pb.NetMode]network.Provider
 
 // newController puts BuildKit together: its worker shares content, snapshots and images with the node.
-func newController(ctx context.Context, s build.Settings) (*control.Controller, *leaseutil.Manager, error) {
+func newController(ctx context.Context, s build.Settings) (*control.Controller, *leaseutil.Manager, *contexts, error) {
 	if err := os.MkdirAll(s.Root, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("make BuildKit's folder: %w", err)
+		return nil, nil, nil, fmt.Errorf("make BuildKit's folder: %w", err)
 	}
 	w, opt, err := newWorker(ctx, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	workers := &worker.Controller{}
 	if err := workers.Add(w); err != nil {
-		return nil, nil, fmt.Errorf("add the worker: %w", err)
+		return nil, nil, nil, fmt.Errorf("add the worker: %w", err)
 	}
+	folders, err := newContexts(w.CacheMgr)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("make the source of folders: %w", err)
+	}
+	w.SourceManager.Register(folders)
 	sessions, err := session.NewManager()
 	if err != nil {
-		return nil, nil, fmt.Errorf("make the session manager: %w", err)
+		return nil, nil, nil, fmt.Errorf("make the session manager: %w", err)
 	}
 	cache, err := bboltcachestorage.NewStore(filepath.Join(s.Root, "cache.db"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the build cache: %w", err)
+		return nil, nil, nil, fmt.Errorf("open the build cache: %w", err)
 	}
 	history, err := boltutil.SafeOpen(filepath.Join(s.Root, "history.db"), 0o600, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the build history: %w", err)
+		return nil, nil, nil, fmt.Errorf("open the build history: %w", err)
 	}
 	c, err := control.NewController(control.Opt{
 		SessionManager:   sessions,
@@ -74,7 +79,7 @@ func newController(ctx context.Context, s build.Settings) (*control.Controller, 
 		ContentStore:   opt.ContentStore,
 		GarbageCollect: w.GarbageCollect,
 	})
-	return c, opt.LeaseManager, err
+	return c, opt.LeaseManager, folders, err
 }
 
 func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.WorkerOpt, error) {
