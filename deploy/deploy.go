@@ -113,7 +113,7 @@ func New(c Config) (*Deployer, error) {
 		uploads: newPlaces(maxUploads, maxUploadsPerGroup), builds: newPlaces(maxBuilds, maxBuildsPerGroup), fetches: newPlaces(maxFetches, maxFetchesPerGroup),
 	}
 	d.life, d.end = context.WithCancel(context.Background())
-	if err := os.RemoveAll(d.dir); err != nil {
+	if err := emptyFolder(d.dir); err != nil {
 		return nil, fmt.Errorf("remove the uploads of an earlier process: %w", err)
 	}
 	var err error
@@ -123,7 +123,19 @@ func New(c Config) (*Deployer, error) {
 	if d.logs, err = newBuildLogs(c.Dir); err != nil {
 		return nil, err
 	}
-	return d, os.MkdirAll(d.dir, 0o700)
+	return d, nil
+}
+
+// emptyFolder makes a folder, or removes what is in it: on a full disk it could not be made anew.
+func emptyFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	items, err := os.ReadDir(dir)
+	for _, item := range items {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, item.Name())))
+	}
+	return err
 }
 
 // Run blocks until ctx ends, then ends the pushes under way. A push that has written its release is found

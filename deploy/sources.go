@@ -59,11 +59,8 @@ func newSources(dir, boot string) (*sources, error) {
 	if was, err := os.ReadFile(mark); err == nil && string(was) == boot && boot != "" {
 		return s, s.find()
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := emptyFolder(s.dir); err != nil {
 		return nil, fmt.Errorf("give up the files of the last uploads: %w", err)
-	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, err
 	}
 	// Without the mark, the folders are given up at the next start: the disk may be full.
 	if err := os.WriteFile(mark, []byte(boot), 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net/netip"
 	goruntime "runtime"
@@ -43,13 +44,16 @@ func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
 // leaderWriter lets the leader change the state as actor "micro". Each change is written together with the new
 // places of instances.
 type leaderWriter struct {
-	store *store.Store
-	views *cloud.Cell
+	store   *store.Store
+	views   *cloud.Cell
+	reserve *disk.Reserve
 }
 
 func (w leaderWriter) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
-	_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, leader.WithPlaces(w.views.View, change))
-	return err
+	return w.reserve.Retry(func() error {
+		_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, leader.WithPlaces(w.views.View, change))
+		return err
+	})
 }
 
 // apiStore lets the API change the state in the name of its caller. Each change is written together with the new
@@ -57,6 +61,7 @@ func (w leaderWriter) Write(ctx context.Context, verb, object string, change fun
 type apiStore struct {
 	store            *store.Store
 	views, published *cloud.Cell
+	reserve          *disk.Reserve
 }
 
 // publishTimeout is how long Update waits until the router has a change. The change is already written then.
@@ -65,7 +70,11 @@ const publishTimeout = 5 * time.Second
 func (t apiStore) State() *cloud.State { return t.store.State() }
 
 func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
-	s, err := t.store.Update(ctx, by, verb, object, leader.WithPlaces(t.views.View, fn))
+	var s *cloud.State
+	err := t.reserve.Retry(func() (err error) {
+		s, err = t.store.Update(ctx, by, verb, object, leader.WithPlaces(t.views.View, fn))
+		return err
+	})
 	if err != nil {
 		return s, err
 	}
@@ -144,22 +153,17 @@ type diskSpace struct {
 	retention *leader.Retention
 	janitor   *janitor.Janitor
 	builder   *build.Builder
+	reserve   *disk.Reserve
 }
 
 func (s diskSpace) Disk(ctx context.Context) (api.Disk, error) { return disk.Usage(ctx, s.data) }
 
-// Prune removes images of releases that can no longer be rolled back to, and the caches of pushes and builds.
+// Prune removes images that no release can be rolled back to, and what pushes and builds keep for speed. It has
+// the reserve, as it must work on a full disk, and one part that fails keeps none of the others.
 func (s diskSpace) Prune(ctx context.Context) (api.Pruned, error) {
-	if err := s.pushes.Prune(s.store.State()); err != nil {
-		return api.Pruned{}, err
-	}
-	if err := s.retention.Prune(ctx); err != nil {
-		return api.Pruned{}, err
-	}
-	images, err := s.janitor.Prune(ctx)
-	if err != nil {
-		return api.Pruned{}, err
-	}
-	cache, err := s.builder.Prune(ctx)
-	return api.Pruned{Bytes: images + cache}, err
+	defer s.reserve.Lend()()
+	err := errors.Join(s.pushes.Prune(s.store.State()), s.retention.Prune(ctx))
+	images, ierr := s.janitor.Prune(ctx)
+	cache, cerr := s.builder.Prune(ctx)
+	return api.Pruned{Bytes: images + cache}, errors.Join(err, ierr, cerr)
 }

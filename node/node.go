@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -19,6 +20,7 @@ import (
 	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/datadir"
+	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/node/janitor"
@@ -70,10 +72,11 @@ type Node struct {
 
 // storage has the parts that store data.
 type storage struct {
-	db     *boltkv.DB
-	store  *store.Store
-	logs   *logs.Logs
-	events *events.Buffer
+	db      *boltkv.DB
+	store   *store.Store
+	logs    *logs.Logs
+	events  *events.Buffer
+	reserve *disk.Reserve
 
 	keys   *seal.Keys // to the cloud's secrets
 	secret []byte     // the cloud's routing secret
@@ -125,11 +128,21 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		n.openData, n.openAddresses, n.openStore, n.openNetwork, n.openNames, n.openRuntime, n.openServices,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, n.giveUp(err)
+			return nil, n.giveUp(n.explainFullDisk(err))
 		}
 	}
 	n.sockets.CloseUnused()
 	return n, nil
+}
+
+// explainFullDisk gives the next start the reserve where this one failed because the disk is full. A start
+// needs no free byte where the node has run before, but what it works with may be another version's.
+func (n *Node) explainFullDisk(err error) error {
+	if n.reserve == nil || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	n.reserve.Release()
+	return cloud.Errorf(cloud.Unavailable, "the disk is full: %w", err).WithHint("start micro again, which has some room now, and free more: micro df, micro prune")
 }
 
 func newNode(cfg Config) *Node {
@@ -198,6 +211,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
 	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })
 	p.start(ctx, "memory", time.Second, memory.ReturnUnused)
+	p.start(ctx, "disk", time.Second, n.reserve.Run)
 	p.start(ctx, "figures", time.Second, n.figures.Run)
 	for _, ln := range n.addresses.HTTP {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {

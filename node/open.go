@@ -16,6 +16,7 @@ import (
 	"github.com/protoduction/micro/node/accesslog"
 	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/datadir"
+	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
@@ -38,6 +39,9 @@ func (n *Node) openData(context.Context) (err error) {
 	n.onRelease(n.data.Close)
 	// Use the path without symbolic links, because the names of all resources are derived from it.
 	n.cfg.Data = n.data.String()
+	if n.reserve, err = disk.NewReserve(n.cfg.Data, n.log); err != nil {
+		return err
+	}
 	if n.chosen, err = n.data.Choices(); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ const socketFile = "micro.sock"
 // openServices creates the programs that use the parts, and binds the API's socket.
 func (n *Node) openServices(context.Context) (err error) {
 	crossfades, retention := n.openLeader()
-	writer := apiStore{n.store, n.snapshots, n.published}
+	writer := apiStore{n.store, n.snapshots, n.published, n.reserve}
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
@@ -50,7 +50,7 @@ func (n *Node) openServices(context.Context) (err error) {
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
-		Disk: diskSpace{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder}, Down: n.Down,
+		Disk: diskSpace{n.cfg.Data, n.store, n.deployer, retention, n.janitor, n.builder, n.reserve}, Down: n.Down,
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, PublicURLs: n.addresses.PublicURLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
 	})
 	if err != nil {
@@ -65,7 +65,7 @@ func (n *Node) openServices(context.Context) (err error) {
 
 // openLeader creates the duties that only one node of a cloud may have.
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
-	write := leaderWriter{n.store, n.snapshots}
+	write := leaderWriter{n.store, n.snapshots, n.reserve}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
 		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Notes: notes{n.db.Local()}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})

@@ -13,7 +13,7 @@ import (
 // parts are the folders of a node's data with the names that users see.
 var parts = []struct{ name, dir string }{
 	{"images and containers", "containerd"}, {"build cache", "build"}, {"logs", "logs"}, {"volumes", "volumes"},
-	{"uploads", "uploads"}, {"store", "store"},
+	{"uploads", "uploads"}, {"store", "store"}, {"reserve for repairs", reserveFile},
 }
 
 // Usage returns the free space of a node's disk, and the space that each part of its data uses.

@@ -75,10 +75,11 @@ func (d Doctor) checkDisk() api.Check {
 	free, percent := int64(st.Bavail)*st.Bsize, 100*st.Bavail/max(st.Blocks, 1)
 	files := 100 * st.Ffree / max(st.Files, 1)
 	probe := d.Data.Path(".doctor")
-	if err := os.WriteFile(probe, []byte("x"), 0o600); err != nil {
+	err := os.WriteFile(probe, []byte("x"), 0o600)
+	os.Remove(probe) // also where only its content found no room
+	if err != nil {
 		return check("disk", api.Fail, "micro df, micro prune", "cannot write to %s: %v", d.Data.String(), err)
 	}
-	os.Remove(probe)
 	status := api.OK
 	if free < 2<<30 || percent < 5 {
 		status = api.Warn

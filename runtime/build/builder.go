@@ -16,6 +16,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/disk"
 )
 
 // Config says what a Builder works with. Folders are absolute.
@@ -59,6 +60,7 @@ type Builder struct {
 	child   *process
 	using   int         // builds on child
 	idle    *time.Timer // stops child; running while using is 0
+	failed  time.Time   // when a build last failed
 	stopped bool
 }
 
@@ -170,6 +172,7 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	if err != nil {
 		return runtime.Image{}, err
 	}
+	b.awaitRoom(ctx)
 	ctx, cancel := b.cfg.Limits.guard(ctx, b.cfg.Root)
 	defer cancel()
 	p, err := b.acquire()
@@ -179,6 +182,9 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	defer b.release(p)
 	answer, err := p.ask(ctx, request, r.Progress)
 	if err != nil {
+		b.mu.Lock()
+		b.failed = time.Now()
+		b.mu.Unlock()
 		return runtime.Image{}, err
 	}
 	digest := answer.Digest
@@ -188,6 +194,32 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	}
 	img.Name = r.Name
 	return img, nil
+}
+
+// awaitRoom waits a while for room on the disk where a build has just failed: BuildKit removes what that one
+// wrote only after it has told of the failure.
+func (b *Builder) awaitRoom(ctx context.Context) {
+	const recent, longest = time.Minute, 15 * time.Second
+	b.mu.Lock()
+	failed := b.failed
+	b.mu.Unlock()
+	if time.Since(failed) > recent {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if disk.Check(b.cfg.Root, b.cfg.Limits.Free) == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Prune empties the build cache but for what builds use now, and returns the bytes that came free. What
