@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ type Limits struct {
 	BodyTimeout       Duration `json:"body_timeout,omitempty"`
 	HalfClosedTimeout Duration `json:"half_closed_timeout,omitempty"`
 	MaxBody           int64    `json:"max_body,omitempty"` // bytes
+	Hold              Duration `json:"hold,omitempty"`
 
 	// What follows is of connections, on which the route is not known yet.
 	HandshakeTimeout         Duration `json:"handshake_timeout,omitempty"`
@@ -37,6 +39,7 @@ var DefaultLimits = Limits{
 	BodyTimeout:              Duration(5 * time.Minute),
 	HalfClosedTimeout:        NoLimit,
 	MaxBody:                  NoLimit,
+	Hold:                     NoLimit,
 	HandshakeTimeout:         Duration(10 * time.Second),
 	HeaderTimeout:            Duration(10 * time.Second),
 	KeepaliveTimeout:         Duration(75 * time.Second),
@@ -50,8 +53,9 @@ type LimitKind struct {
 	// Connection marks a limit of connections: it can be set for the cloud alone.
 	Connection bool
 
-	size     bool // bytes; else it is a time
-	optional bool // it may be switched off
+	size     bool          // bytes; else it is a time
+	optional bool          // it may be switched off
+	most     time.Duration // 0 is mostTimeout
 	field    func(*Limits) *int64
 }
 
@@ -71,6 +75,8 @@ var LimitKinds = []LimitKind{
 		optional: true, field: func(l *Limits) *int64 { return (*int64)(&l.HalfClosedTimeout) }},
 	{Name: "max-body", About: "size of a request's body",
 		size: true, optional: true, field: func(l *Limits) *int64 { return &l.MaxBody }},
+	{Name: "hold", About: "a request that waits while no instance is ready",
+		optional: true, most: 5 * time.Minute, field: func(l *Limits) *int64 { return (*int64)(&l.Hold) }},
 	{Name: "handshake-timeout", About: "a connection's start, TLS included", Connection: true,
 		field: func(l *Limits) *int64 { return (*int64)(&l.HandshakeTimeout) }},
 	{Name: "header-timeout", About: "a request's head in all", Connection: true,
@@ -110,9 +116,10 @@ func (k LimitKind) Set(l *Limits, text string) error {
 		*to = n
 		return nil
 	}
+	most := cmp.Or(k.most, mostTimeout)
 	d, err := time.ParseDuration(text)
-	if err != nil || d < leastTimeout || d > mostTimeout {
-		return Errorf(Invalid, "%s %q is not a time between %v and 168h", k.Name, text, leastTimeout).WithHint("for example 90s, 5m or 1h30m")
+	if err != nil || d < leastTimeout || d > most {
+		return Errorf(Invalid, "%s %q is not a time between %v and %s", k.Name, text, leastTimeout, timeText(most)).WithHint("for example 10s, 90s or 2m")
 	}
 	*to = int64(d)
 	return nil
@@ -128,15 +135,20 @@ func (k LimitKind) Text(l Limits) string {
 	case k.size:
 		return exactSize(v)
 	default:
-		text := Duration(v).String()
-		if strings.HasSuffix(text, "m0s") {
-			text = strings.TrimSuffix(text, "0s")
-		}
-		if strings.HasSuffix(text, "h0m") {
-			text = strings.TrimSuffix(text, "0m")
-		}
-		return text
+		return timeText(time.Duration(v))
 	}
+}
+
+// timeText writes a time without the zeros at its end: "5m", "1h30m".
+func timeText(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // exactSize is FormatSize, but in bytes where that would round.

@@ -186,6 +186,15 @@ func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 		} else {
 			made.turns = &turns{seed: j.Seed}
 		}
+		if made.limits.hold > 0 {
+			if s.lot == nil && before != nil {
+				s.lot = before.lot
+			}
+			if s.lot == nil {
+				s.lot = new(lot)
+			}
+			made.lot = s.lot
+		}
 		s.routes[r.Path] = made
 		s.longest = max(s.longest, len(r.Path))
 	}

@@ -10,9 +10,10 @@
 // sent, so that Drain can't miss it. It is sent elsewhere only if nothing was sent before, or if it is
 // idempotent, was sent whole and no byte of an answer has come: a POST is never sent twice.
 //
-// Where no instance is ready the answer is 503 at once. Requests are not held back until one is: a
-// switch of releases never empties a pool, so that a held request would only hide an outage, and fill
-// the node with waiting connections during one.
+// Where no instance is ready the answer is 503 at once. A switch of releases never empties a pool, so that
+// a held request would only hide an outage, and fill the node with waiting connections during one. Routes
+// of apps whose releases can't overlap may ask for it all the same: then requests wait in a lot, one queue
+// a host, of which the first alone tries.
 //
 // A connection is one goroutine, which holds no buffer while it waits. Time limits are looked after by
 // one watch over all connections instead of timers, and a request costs no allocation.

@@ -34,9 +34,10 @@ type Exchange struct {
 	// Both are empty for the apps' own addresses.
 	RouteHost, RoutePath string
 
-	Status   int   // 499 where the client went away before any answer
-	In, Out  int64 // bytes of the bodies
-	Attempts int   // endpoints that were tried
+	Status   int           // 499 where the client went away before any answer
+	In, Out  int64         // bytes of the bodies
+	Attempts int           // endpoints that were tried
+	Held     time.Duration // how long it was held for want of a ready instance
 	Upgraded bool
 	Pinned   bool   // the client asked for this very release
 	waits    *tally // counts it among those that wait for an answer
@@ -75,13 +76,14 @@ type exchange struct {
 	seen       origin // whom a trusted proxy speaks for
 	clientText [64]byte
 
-	copyOf   *Route // whose mirror gets the copy
-	up       *wire
-	upload   *upload // of a body that is sent while the answer is awaited
-	upgrade  bool    // it asks for another protocol
-	extra    bool    // the upstream sent more than its answer
-	reuse    reuse
-	answered bool // the answer's head has been written
+	copyOf    *Route // whose mirror gets the copy
+	up        *wire
+	upload    *upload   // of a body that is sent while the answer is awaited
+	heldUntil time.Time // by when a request that is held is refused; zero for one that never was
+	upgrade   bool      // it asks for another protocol
+	extra     bool      // the upstream sent more than its answer
+	reuse     reuse
+	answered  bool // the answer's head has been written
 }
 
 var _ fields = (*exchange)(nil)
@@ -93,6 +95,7 @@ func (x *exchange) reset(c *conn) {
 	x.choice.reset(c.r, &c.origin, x)
 	x.c, x.head, x.buf, x.copied = c, x.head[:0], x.buf[:0], x.copied[:0]
 	x.copyOf, x.up, x.upload = nil, nil, nil
+	x.heldUntil = time.Time{}
 	x.upgrade, x.extra, x.answered, x.reuse = false, false, false, byAnyone
 }
 

@@ -19,6 +19,7 @@ type limits struct {
 	stream       time.Duration // between two pieces of an answer
 	tunnel       time.Duration // an upgraded connection on which nothing moves
 	halfClosed   time.Duration // a client that has ended its sending side, until its answer; 0 is any time
+	hold         time.Duration // a request while no instance is ready; 0 is not at all
 	maxBody      int64         // bytes of a request's body; 0 is any number
 }
 
@@ -30,6 +31,6 @@ func newLimits(set cloud.Limits) *limits {
 		keepalive: time.Duration(l.KeepaliveTimeout), upstreamIdle: time.Duration(l.UpstreamKeepaliveTimeout),
 		idle: time.Duration(l.IdleTimeout), body: time.Duration(l.BodyTimeout),
 		answer: time.Duration(l.AnswerTimeout), stream: time.Duration(l.StreamTimeout), tunnel: time.Duration(l.TunnelTimeout),
-		halfClosed: max(0, time.Duration(l.HalfClosedTimeout)), maxBody: max(0, l.MaxBody),
+		halfClosed: max(0, time.Duration(l.HalfClosedTimeout)), maxBody: max(0, l.MaxBody), hold: max(0, time.Duration(l.Hold)),
 	}
 }

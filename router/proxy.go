@@ -85,8 +85,8 @@ func (x *exchange) send(stream bool) ending {
 	begun := x.c.r.now()
 	fresh := false // an idle connection failed: no other idle one
 	for sent := 0; ; {
-		if f := x.claim(); f.status != 0 {
-			if last.status != 0 {
+		if f := x.claimOrHold(); f.status != 0 {
+			if last.status != 0 && f == faultNoEndpoints {
 				f = last
 			}
 			return x.refuse(f)
@@ -98,7 +98,7 @@ func (x *exchange) send(stream bool) ending {
 		}
 		if err != nil {
 			x.reject()
-			if last = faultConnect; x.c.r.now()-begun > int64(connectAll) {
+			if last = faultConnect; x.c.r.now()-begun > int64(connectAll) && x.limits.hold == 0 {
 				return x.refuse(last)
 			}
 			continue

@@ -25,6 +25,7 @@ var (
 	faultRelease     = fault{404, "unknown_release", "This app has no such release, or it does not run.", 0}
 	faultNotExposed  = fault{403, "not_exposed", "This address answers to local clients only.", 0}
 	faultNoEndpoints = fault{503, "no_endpoints", "No instance of this app is ready.", 2}
+	faultHeldTooMany = fault{503, "no_endpoints", "No instance of this app is ready, and as many requests as the router holds are waiting for one.", 2}
 	faultOverloaded  = fault{503, "overloaded", "The router is short of connections.", 1}
 	faultConnect     = fault{502, "endpoint_failure", "No instance of the app accepts a connection.", 0}
 	faultBroken      = fault{502, "endpoint_failure", "The app closed the connection without an answer.", 0}
@@ -50,6 +51,10 @@ func faultUnread(limit time.Duration) fault {
 
 func faultHalfClosed(limit time.Duration) fault {
 	return fault{408, codeHalfClosed, fmt.Sprintf("The client has ended its sending side, and the app has not answered within %v after that, which is as long as the router waits.", limit), 0}
+}
+
+func faultHeld(limit time.Duration) fault {
+	return fault{503, faultNoEndpoints.code, fmt.Sprintf("No instance of this app became ready within %v, which is as long as the router holds a request.", limit), 2}
 }
 
 func faultTooLarge(limit int64) fault {

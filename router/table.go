@@ -36,6 +36,7 @@ type vhost struct {
 	routes  map[string]*Route // by path, "/" too
 	longest int               // length of the longest path
 	mounted *Endpoint         // of a Mount
+	lot     *lot              // nil where no route holds requests
 }
 
 // Route is where a path of a host leads.
@@ -52,6 +53,7 @@ type Route struct {
 	limits     *limits
 	limited    cloud.Limits // what the route itself sets of them
 	mirror     *mirror      // nil for none
+	lot        *lot         // of its host, nil where it holds no requests
 	headers    bool         // answers name release and instance
 }
 

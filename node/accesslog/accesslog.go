@@ -45,6 +45,10 @@ func appendAccess(b []byte, x *router.Exchange) []byte {
 		b = append(b, " instance="...)
 		b = append(b, x.Instance...)
 	}
+	if x.Held > 0 {
+		b = append(b, " held="...)
+		b = appendMilliseconds(b, x.Held)
+	}
 	if x.Error != "" {
 		b = append(b, " error="...)
 		b = append(b, x.Error...)
