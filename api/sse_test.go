@@ -52,10 +52,15 @@ func TestReadEventsOfOthers(t *testing.T) {
 }
 
 func TestReadEventsBounded(t *testing.T) {
+	yielded := 0
 	for _, err := range ReadEvents[PushEvent](strings.NewReader("data: " + strings.Repeat("x", maxEvent+1))) {
+		yielded++
 		if cloud.CodeOf(err) != cloud.Unavailable {
 			t.Errorf("got %v", err)
 		}
+	}
+	if yielded != 1 {
+		t.Errorf("yielded %d times, want one error", yielded)
 	}
 }
 

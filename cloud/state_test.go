@@ -131,6 +131,7 @@ func TestStateIsItsChanges(t *testing.T) {
 
 // What Touched does not name is the same in both views, whether the app or the host is new, changed or gone.
 func TestWhatIsNotTouchedIsTheSame(t *testing.T) {
+	compared := 0 // pairs of different views for which Touched knows the difference
 	rapid.Check(t, func(r *rapid.T) {
 		views := []View{NewView()}
 		randomly(r, 40, func(_, after View, _ []Change) { views = append(views, after) })
@@ -140,6 +141,9 @@ func TestWhatIsNotTouchedIsTheSame(t *testing.T) {
 		apps, hosts, ok := now.Touched(old)
 		if !ok {
 			return
+		}
+		if from != to {
+			compared++
 		}
 		for _, app := range []AppRef{shop, blog} {
 			if !apps[app] && seen(old, app) != seen(now, app) {
@@ -152,6 +156,9 @@ func TestWhatIsNotTouchedIsTheSame(t *testing.T) {
 			}
 		}
 	})
+	if compared == 0 {
+		t.Error("Touched knew the difference of no two views")
+	}
 }
 
 // seen is all that anybody can compile from an app.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func TestAuditLine(t *testing.T) {
 		{N: 2, Time: now, Actor: cloud.Actor{Name: "bob"}, Verb: "exec", Object: "shop/web.0@r7", Result: "exit 3"},
 		{N: 3, Time: now, Rev: 2, Actor: alice, Verb: "test", Object: "a thing", Result: "done"},
 	}
-	if !slices.Equal(got, want) {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -120,6 +121,9 @@ func TestAuditFollow(t *testing.T) {
 		if n = l.N; n == 520 {
 			break
 		}
+	}
+	if n != 520 {
+		t.Fatalf("following ended after line %d", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -224,6 +224,9 @@ func TestWatchNeverMissesTheLast(t *testing.T) {
 			break
 		}
 	}
+	if last != 200 {
+		t.Errorf("the watch ended after revision %d", last)
+	}
 }
 
 // gate is an engine that can be made to wait or fail.

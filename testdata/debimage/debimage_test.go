@@ -24,11 +24,13 @@ func TestPresetsAreClosed(t *testing.T) {
 			for file := range root {
 				libraries[path.Base(file)] = true
 			}
+			programs := 0
 			for file, e := range root {
 				program, err := elf.NewFile(bytes.NewReader(e.body))
 				if err != nil {
 					continue
 				}
+				programs++
 				needed, err := program.ImportedLibraries()
 				if err != nil {
 					t.Errorf("%s: %v", file, err)
@@ -38,6 +40,9 @@ func TestPresetsAreClosed(t *testing.T) {
 						t.Errorf("%s needs %s, which is not in the image", file, library)
 					}
 				}
+			}
+			if programs == 0 {
+				t.Error("the image has no programs")
 			}
 		})
 	}
