@@ -27,6 +27,7 @@ var walls = []struct {
 }{
 	{"github.com/containerd/", []string{"runtime"}, "what a container is made of is the runner's secret: the rest sees runtime.Driver, which a test can fake"},
 	{"github.com/moby/buildkit", []string{"runtime/build"}, "BuildKit runs in a process of its own; nothing else may come to need it in the node's"},
+	{"github.com/go-git/", []string{"runtime/build"}, "repositories are a source of builds and of nothing else"},
 	{"go.etcd.io/bbolt", []string{"store/boltkv", "runtime/build/child"}, "one package knows the engine, so that etcd can stand in for it (BuildKit's own index apart)"},
 	{"go.etcd.io/etcd", []string{"store/etcdkv", "cluster"}, "one node works without etcd"},
 	{"github.com/caddyserver/certmagic", []string{"router/certs"}, "the router takes a tls.Config, wherever it comes from"},

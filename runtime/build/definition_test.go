@@ -48,9 +48,9 @@ func TestAddWithoutTools(t *testing.T) {
 	if _, log, err := r.build(t, base+"ADD a.tar.xz /\nRUN cat /opt/x/hello\n", "a.tar.xz", xzArchive); err != nil || !strings.Contains(log, "hello from xz") {
 		t.Error(err, log)
 	}
-	// Git is what it does not bring along.
+	// A repository that cannot be reached is one that was asked for, by the process itself.
 	_, _, err := r.build(t, base+"ADD https://git.invalid/x/y.git /src\n")
-	wantError(t, err, cloud.DeployFailed, "needs git on the node")
+	wantError(t, err, cloud.DeployFailed, "repository https://git.invalid/x/y.git", "git.invalid")
 }
 
 // A Dockerfile may be a link, and one that points outside the folder is not read.

@@ -23,11 +23,6 @@ func (t *track) explain(ctx context.Context, err error) error {
 		return known
 	}
 	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
-	// BuildKit leaves the source out where there is no git as it starts.
-	if strings.Contains(text, "unknown scheme git") || strings.Contains(text, `exec: "git": executable file not found`) {
-		return cloud.Errorf(cloud.DeployFailed, "build%s: a Git repository as a source needs git on the node", t.where()).
-			WithHint("install git there, or ADD an archive of the repository")
-	}
 	if strings.Contains(text, "no space left on device") {
 		return cloud.Errorf(cloud.Unavailable, "build%s: the disk is full", t.where()).WithCommand("micro prune")
 	}
@@ -77,6 +72,8 @@ func hintFor(step, text string) string {
 		return "the base image is not on this node and its registry gave none: check its name and this node's way out"
 	case strings.Contains(text, "dockerfile parse error"), strings.Contains(text, "unknown instruction"):
 		return "correct the Dockerfile at that line"
+	case strings.Contains(text, "authentication required"):
+		return "if the repository is private: micro push --secret id=GIT_AUTH_TOKEN,src=FILE"
 	case strings.Contains(text, kernelStacks):
 		return "join RUN steps with &&, copy several files by one COPY, or start from a base image with fewer layers"
 	case strings.Contains(text, "target stage"):

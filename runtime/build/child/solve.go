@@ -88,6 +88,9 @@ func frontendAttrs(r build.Request, dockerfile []byte) (map[string]string, error
 	for k, v := range r.Labels {
 		attrs["label:"+k] = v
 	}
+	if at := created(r); at != "" {
+		attrs[createdAttr] = at
+	}
 	// A cache mount of one app's is nobody else's to read, or to put something into.
 	attrs["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = r.Name
 	syntax, err := ownSyntax(dockerfile)
@@ -125,9 +128,8 @@ func (s *server) exportAttrs(r build.Request) map[string]string {
 		"compression":          "uncompressed", // gzip would take three to five times as long
 		"oci-mediatypes":       "true",
 	}
-	// Not a build argument: WORKDIR would be made anew for every time, and all steps after it.
-	if _, given := r.Args[sourceDate]; !given && !r.Created.IsZero() {
-		attrs["source-date-epoch"] = strconv.FormatInt(r.Created.Unix(), 10)
+	if at := created(r); at != "" {
+		attrs["source-date-epoch"] = at
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
 		if strings.HasPrefix(k, "org.opencontainers.image.") {
@@ -135,4 +137,14 @@ func (s *server) exportAttrs(r build.Request) map[string]string {
 		}
 	}
 	return attrs
+}
+
+// created is when an image is to have been made, in seconds since 1970; "" where nobody has said so, or where the
+// front end is told by the build argument for it. That argument is not used otherwise: for every other value WORKDIR
+// would be carried out anew, and all steps after it.
+func created(r build.Request) string {
+	if _, given := r.Args[sourceDate]; given || r.Created.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(r.Created.Unix(), 10)
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/frontend"
-	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver"
@@ -70,7 +69,7 @@ func newController(ctx context.Context, s build.Settings) (*control.Controller, 
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
-			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), buildDockerfile),
 		},
 		CacheManager:   solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
 		CacheStore:     cache,
@@ -132,6 +131,9 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	if err != nil {
 		return nil, opt, fmt.Errorf("make the worker: %w", err)
 	}
+	// In place of BuildKit's own, which is there only where the host has git.
+	w.SourceManager.Register(gitSource{w.CacheMgr})
+	w.GitSource = nil
 	return w, opt, nil
 }
 
