@@ -114,6 +114,7 @@ type Changed struct {
 	Release  int            `json:"release,omitempty" doc:"The release that the write was about, or made; missing: none"`
 	Volumes  []string       `json:"volumes,omitempty" doc:"Volumes that are kept of an app that was removed"`
 	Routes   []Route        `json:"routes,omitempty" doc:"The routes that a write about routes changed, as they are now"`
+	Note     string         `json:"note,omitempty" doc:"Something to know, for a person"`
 }
 
 // Outcome is how a deploy ended well.

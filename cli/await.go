@@ -14,6 +14,9 @@ import (
 // await waits until a release is what a write asked for, over lost connections and restarts of the node, and
 // prints what came of it.
 func (c *command) await(ctx context.Context, u *urfave.Context, client *api.Client, app cloud.AppRef, changed api.Changed) error {
+	if changed.Note != "" && !u.Bool("json") {
+		c.say("%s", changed.Note)
+	}
 	if u.Bool("detach") || changed.Release == 0 {
 		if u.Bool("json") {
 			return c.printJSON(changed)

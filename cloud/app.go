@@ -67,6 +67,8 @@ type Release struct {
 	Warm *time.Time `json:"warm,omitempty"`
 	// Up says that the release has been ready once: it may be rolled back to.
 	Up bool `json:"up,omitempty"`
+	// Switch is how long the app was away when it last switched to this release by recreate; 0 is unknown.
+	Switch Duration `json:"switch,omitempty"`
 	// Ran says that the release command has ended well: it is run once.
 	Ran bool `json:"ran,omitempty"`
 	// Pruned says that the release's image is not kept any more: it is a record, and runs no more.

@@ -155,6 +155,10 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 			}
 		}
 		up := *rel
+		from, _ := s.Release(app.Release(app.Current))
+		if took := rel.switchTime(app.Rollout, from, at.At); took > 0 {
+			up.Switch = took
+		}
 		up.Up, up.Staged, up.Warm, up.Stopped = true, false, nil, false
 		changes = append(changes, Put(&up))
 	}

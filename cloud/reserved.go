@@ -8,7 +8,7 @@ import (
 // checkHost reports why a host may not be mapped: it is an IP address, or it has a meaning of its own. The
 // addresses that the private domain gives to apps, releases and the API belong to them.
 func (s *State) checkHost(host Host) error {
-	if _, err := netip.ParseAddr(string(host)); err == nil {
+	if _, err := netip.ParseAddr(string(host)); err == nil || endsInNumber(string(host)) {
 		return Errorf(Invalid, "host %s is an IP address, and routes go by names", host).WithHint("choose a name, for example www.example.com")
 	}
 	if host == "localhost" || strings.HasSuffix(string(host), ".localhost") {
@@ -83,4 +83,15 @@ func (s *State) checkRoutes(app AppRef, routes []RouteSpec) error {
 		}
 	}
 	return nil
+}
+
+// endsInNumber reports a name that browsers and libraries read as an IPv4 address: its last label is a number,
+// such as 2130706433 or 0x7f.1 (URL Standard, section 3.5).
+func endsInNumber(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	if isHex {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
 }

@@ -32,6 +32,10 @@ func TestReservedHosts(t *testing.T) {
 		"a.b.localhost":                  "below localhost",
 		"127.0.0.1":                      "is an IP address",
 		"203.0.113.7":                    "is an IP address",
+		"2130706433":                     "is an IP address",
+		"0x7f.1":                         "is an IP address",
+		"www.0xff":                       "is an IP address",
+		"a.256":                          "is an IP address",
 	} {
 		changes, err := y.s.Map(Map{Host: host, Path: "/", Target: Target{ReleaseRef: shop.Release(0)}}, ann)
 		if err == nil || changes != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 )
 
@@ -25,6 +26,19 @@ func notesOn(rel *cloud.Release, volumes []string) (notes []string) {
 		}
 	}
 	return notes
+}
+
+// gapNotice says that an app will be away while it switches to what is pushed; "" where it won't.
+func gapNotice(s *cloud.State, app cloud.AppRef, r api.PushRequest) string {
+	changes, ref, err := s.Push(cloud.Push{App: app, Spec: r.Spec, Stage: r.Stage}, cloud.Stamp{})
+	if err != nil {
+		return "" // the request has been checked: the app has changed since
+	}
+	rel, ok := s.Apply(s.Rev()+1, changes).Release(ref)
+	if !ok {
+		return ""
+	}
+	return s.GapNotice(rel)
 }
 
 // kept says whether a folder lies on a volume.

@@ -40,6 +40,9 @@ func (d *Deployer) Create(app cloud.AppRef, r api.PushRequest, by cloud.Actor) (
 	if err != nil {
 		return api.Push{}, err
 	}
+	if note := gapNotice(d.cfg.Store.State(), app, r); note != "" {
+		p.events.add(api.PushEvent{Note: note})
+	}
 	shown := p.show()
 	shown.Kept = r.Source != nil && d.sources.has(app)
 	return shown, nil

@@ -18,6 +18,7 @@ type Volumes interface {
 // caller is allowed is looked up once more in the State that fn gets: it may have changed meanwhile.
 func (h *Handler) update(ctx context.Context, verb, object string, n *int, fn func(*cloud.State) ([]cloud.Change, error)) (api.Changed, error) {
 	q := requestOf(ctx)
+	note := ""
 	s, err := h.Store.Update(ctx, q.actor, verb, object, func(s *cloud.State) ([]cloud.Change, error) {
 		if err := q.check(s); err != nil {
 			return nil, err
@@ -26,12 +27,13 @@ func (h *Handler) update(ctx context.Context, verb, object string, n *int, fn fu
 		if err != nil {
 			return nil, err
 		}
+		note = s.GapNoticeOf(changes)
 		return changes, s.CheckQuota(changes)
 	})
 	if err != nil {
 		return api.Changed{}, err
 	}
-	return api.Changed{Revision: s.Rev(), Release: *n}, nil
+	return api.Changed{Revision: s.Rev(), Release: *n, Note: note}, nil
 }
 
 type scaleInput struct {
