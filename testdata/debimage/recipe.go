@@ -124,7 +124,7 @@ var presets = []Recipe{{
 	Entrypoint: []string{"docker-entrypoint.sh"},
 	Cmd:        []string{"postgres"},
 	Env: []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin",
+		"PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"PGDATA=/var/lib/postgresql/data",
 	},
 	Port:       5432,
