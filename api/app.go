@@ -42,6 +42,7 @@ type Release struct {
 	Staged    bool                          `json:"staged,omitempty" doc:"Runs at its own address although no route names it"`
 	Warm      *time.Time                    `json:"warm,omitempty" doc:"Until when it is kept running for a quick way back"`
 	Failure   *cloud.Failure                `json:"failure,omitempty" doc:"Why it never came up"`
+	Fade      string                        `json:"fade,omitempty" doc:"How the last cross-fade to it went, in words"`
 	Addresses []string                      `json:"addresses" nullable:"false" doc:"URLs of this release alone"`
 	Labels    map[string]string             `json:"labels,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -22,6 +23,17 @@ func (c *Client) SteerCrossfade(ctx context.Context, g cloud.GroupName, verb str
 func (c *Client) Compare(ctx context.Context, g cloud.GroupName, host, path string) (Comparison, error) {
 	q := url.Values{"host": {host}, "path": {path}}
 	return call[Comparison](ctx, c, http.MethodGet, groupPath(g, "compare"), q, nil)
+}
+
+// FadesOf shows the records of the cross-fades to a release.
+func (c *Client) FadesOf(ctx context.Context, r cloud.ReleaseRef) ([]cloud.FadeRecord, error) {
+	q := url.Values{"app": {string(r.App)}, "release": {strconv.Itoa(r.N)}}
+	return all[cloud.FadeRecord](ctx, c, groupPath(r.Group, "fades"), q)
+}
+
+// FadesTo shows the records of a route's cross-fades.
+func (c *Client) FadesTo(ctx context.Context, g cloud.GroupName, host, path string) ([]cloud.FadeRecord, error) {
+	return all[cloud.FadeRecord](ctx, c, groupPath(g, "fades"), url.Values{"host": {host}, "path": {path}})
 }
 
 // Pass makes a pass to a release of a host.

@@ -147,22 +147,44 @@ type FadeStep struct {
 	New     uint64      `json:"new_requests"`
 	Verdict string      `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
 	// Odds are the evidence of harm.
-	Odds       float64       `json:"odds" doc:"Evidence of harm as odds against chance: at 200 the traffic goes back"`
-	MoreErrors float64       `json:"more_errors" doc:"How much larger the share of errors may be at most, with 95 % probability; 1: not known"`
-	MoreSlow   float64       `json:"more_slow" doc:"The same for slow requests"`
-	Cost       float64       `json:"cost" doc:"Requests that failed or were slow because of the new release, about"`
-	Budget     int           `json:"budget,omitempty" doc:"How many of them there may be"`
-	Rate       float64       `json:"rate" doc:"Requests a second of the host; 0: not known yet"`
-	Through    float64       `json:"through,omitempty" doc:"Seconds until the cross-fade is through if the new release is good, about"`
-	Caught     int           `json:"caught,omitempty" doc:"How many requests a release that fails 5 % would harm until the traffic is back, about"`
-	Findings   []FadeFinding `json:"findings" nullable:"false"`
-	Move       string        `json:"move" enum:"stay,hold,advance,abort" doc:"What comes of it now"`
-	Why        string        `json:"why"`
+	Odds       float64 `json:"odds" doc:"Evidence of harm as odds against chance: at 200 the traffic goes back"`
+	MoreErrors float64 `json:"more_errors" doc:"How much larger the share of errors may be at most, with 95 % probability; 1: not known"`
+	MoreSlow   float64 `json:"more_slow" doc:"The same for slow requests"`
+	Cost       float64 `json:"cost" doc:"Requests that failed or were slow because of the new release, about"`
+	Budget     int     `json:"budget,omitempty" doc:"How many of them there may be"`
+	Rate       float64 `json:"rate" doc:"Requests a second of the host; 0: not known yet"`
+	Through    float64 `json:"through,omitempty" doc:"Seconds until the cross-fade is through if the new release is good, about"`
+	Caught     int     `json:"caught,omitempty" doc:"How many requests a release that fails 5 % would harm until the traffic is back, about"`
+	Proof      float64 `json:"proof" doc:"How much of the evidence for no worse is there, 0 to 1"`
+	Missing    float64 `json:"missing_requests,omitempty" doc:"About how many more requests a good release must answer until it is no worse; missing: none, or more than can be said"`
+	Abort      string  `json:"abort,omitempty" doc:"What micro crossfade abort would do now"`
+	// Present is the present step alone.
+	Present  *PresentStep  `json:"present,omitempty" doc:"What both releases did in the present step"`
+	Findings []FadeFinding `json:"findings" nullable:"false"`
+	Move     string        `json:"move" enum:"stay,hold,advance,abort" doc:"What comes of it now"`
+	Why      string        `json:"why"`
+}
+
+// PresentStep is what both releases of a cross-fade did in its present step.
+type PresentStep struct {
+	Since time.Time        `json:"since"`
+	Old   cloud.FadeCounts `json:"old_counts"`
+	New   cloud.FadeCounts `json:"new_counts"`
+	// Builds are what the releases are made from.
+	OldBuild Build `json:"old_build"`
+	NewBuild Build `json:"new_build"`
+}
+
+// Build is what a release is made from.
+type Build struct {
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	Commit string `json:"commit,omitempty" doc:"The image's label org.opencontainers.image.revision"`
 }
 
 // FadeFinding is the verdict of one guard.
 type FadeFinding struct {
-	Guard   string `json:"guard" enum:"errors,latency,answers"`
+	Guard   string `json:"guard" enum:"errors,latency,answers,memory,shares"`
 	Verdict string `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
 	Text    string `json:"text"`
 }

@@ -108,7 +108,7 @@ func (c *command) releases() *urfave.Command {
 			}
 			var rows [][]string
 			for _, r := range slices.Backward(list) {
-				rows = append(rows, []string{release(r.Release), string(r.Phase), fmt.Sprintf("%d/%d", r.Ready, r.Instances), r.Cause, r.By, ago(r.Created), r.Image, why(r.Failure)})
+				rows = append(rows, []string{release(r.Release), string(r.Phase), fmt.Sprintf("%d/%d", r.Ready, r.Instances), r.Cause, r.By, ago(r.Created), r.Image, cmp.Or(why(r.Failure), r.Fade)})
 			}
 			return c.table([]string{"RELEASE", "PHASE", "READY", "CAUSE", "BY", "AGE", "IMAGE", "WHY"}, rows)
 		}))

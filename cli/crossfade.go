@@ -45,6 +45,7 @@ func (c *command) crossfade() *urfave.Command {
 				return c.done(u)(client.SteerCrossfade(ctx, c.group(u), verb.name, api.Fading{Host: string(host), Path: path}))
 			})))
 	}
+	begin.Subcommands = append(begin.Subcommands, c.showFades())
 	return begin
 }
 
@@ -181,14 +182,6 @@ func about(seconds float64) string {
 	return fmt.Sprintf("%.0f min", seconds/60)
 }
 
-// printOutlook shows the evidence for and against a release, and what a cross-fade has cost so far.
-func (c *command) printOutlook(s *api.FadeStep) {
-	c.print("  evidence of harm: %.3g to 1, at 200 to 1 the traffic is rolled back; harmed so far: about %.0f of %d requests", s.Odds, s.Cost, s.Budget)
-	if text := outlook(s); text != "" {
-		c.print("  %s", text)
-	}
-}
-
 // fadeState names what fadeLine shows, without figures that change all the time.
 func fadeState(cmp api.Comparison) string {
 	state := percentage(cmp.Fade.Share)
@@ -286,7 +279,9 @@ func (c *command) printComparison(cmp api.Comparison) error {
 	if s := cmp.Step; s != nil {
 		if cmp.Fade != nil {
 			c.print("cross-fade to %s at %s: %s (%s: %s)", cmp.Fade.To, percentage(cmp.Fade.Share), s.Verdict, s.Move, s.Why)
-			c.printOutlook(s)
+			if err := c.printStep(s); err != nil {
+				return err
+			}
 		} else {
 			c.print("%s beside %s, since %s: %s", s.To, s.From, s.Since.Format("15:04:05"), s.Verdict)
 		}

@@ -75,6 +75,8 @@ type Release struct {
 	Pruned bool `json:"pruned,omitempty"`
 	// Failure is why the release never came up.
 	Failure *Failure `json:"failure,omitempty"`
+	// Fades are the records of the last cross-fades to the release.
+	Fades []FadeRecord `json:"fades,omitempty"`
 }
 
 // Key is "releases/GROUP/APP/N", N with eight digits.

@@ -25,6 +25,8 @@ type Crossfade struct {
 	FadePlan
 	// Before are the targets to go back to.
 	Before []Target `json:"before"`
+	// Log is what happened so far, the oldest first.
+	Log []FadeEntry `json:"log,omitempty"`
 }
 
 // FadePlan is how a cross-fade is to go.
@@ -191,6 +193,7 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	next.Faded = nil
 	next.Crossfade = &Crossfade{From: from.ReleaseRef, To: to, Steps: steps, Started: at.At, Since: at.At, By: at.By, MovedBy: at.By, FadePlan: plan, Before: route.Targets}
 	next.Targets = next.Crossfade.targets()
+	next.Crossfade = next.Crossfade.noted(at, "started", nil)
 	return []Change{Put(vhost.With(next)), Put(target)}, nil
 }
 
@@ -262,8 +265,8 @@ func (f *Crossfade) Is(o *Crossfade) bool {
 }
 
 // StepCrossfade returns the changes that take a fade from the step that it was seen at to a share in percent, of
-// which 100 is its end. They are none where it is not there any more.
-func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float64, warm time.Time, at Stamp) []Change {
+// which 100 is its end. They are none where it is not there any more. figures are what the step has shown.
+func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float64, warm time.Time, figures *FadeFigures, at Stamp) []Change {
 	vhost, route, fade := s.fade(h, path)
 	if !fade.Is(seen) || fade.Paused {
 		return nil
@@ -276,7 +279,7 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float6
 		if fade.Step == 0 {
 			moved.First = at.At
 		}
-		next.Crossfade, next.Targets = &moved, moved.targets()
+		next.Crossfade, next.Targets = moved.noted(at, "step", figures), moved.targets()
 		return []Change{Put(vhost.With(next))}
 	}
 	var changes []Change
@@ -292,12 +295,30 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float6
 	next.Crossfade = nil
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Finished: true, Reason: at.Why, Share: 100, By: at.By}
 	next.Targets = []Target{{ReleaseRef: to}}
-	return append(changes, Put(vhost.With(next)))
+	return s.endFade(append(changes, Put(vhost.With(next))), h, path, fade, figures, at, next.Faded)
+}
+
+// endFade adds the record of a fade that ends to the changes that end it.
+func (s *State) endFade(changes []Change, h Host, path string, f *Crossfade, figures *FadeFigures, at Stamp, end *Faded) []Change {
+	what := "aborted"
+	if end.Finished {
+		what = "finished"
+	}
+	at.Why = end.Reason
+	ended := *f
+	ended.Percent = end.Share
+	if !end.Finished {
+		ended.Percent = 0
+		ended.Step = 0
+	}
+	r := ended.noted(at, what, figures).Record(h, path)
+	r.Ended, r.EndedBy, r.Finished, r.Reason = end.Ended, end.By, end.Finished, end.Reason
+	return append(changes, s.Apply(s.Rev()+1, changes).keepRecord(r)...)
 }
 
 // AbortCrossfade returns the changes that route a host back to the targets from before its cross-fade. Where nothing
-// is to run there any more it stays as it is.
-func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change, error) {
+// is to run there any more it stays as it is. figures are what the step has shown, as far as they are known.
+func (s *State) AbortCrossfade(h Host, path, reason string, figures *FadeFigures, at Stamp) ([]Change, error) {
 	vhost, route, fade := s.fade(h, path)
 	if fade == nil {
 		return nil, noFade(h, path)
@@ -308,7 +329,7 @@ func (s *State) AbortCrossfade(h Host, path, reason string, at Stamp) ([]Change,
 	next := *route
 	next.Crossfade, next.Targets = nil, s.back(fade)
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Reason: reason, Share: fade.Share(), By: at.By}
-	return []Change{Put(vhost.With(next))}, nil
+	return s.endFade([]Change{Put(vhost.With(next))}, h, path, fade, figures, at, next.Faded), nil
 }
 
 // back are the targets from before a fade. They follow what is current, unless the fade of another host
@@ -339,7 +360,11 @@ func (s *State) PauseCrossfade(h Host, path string, paused bool, at Stamp) ([]Ch
 	}
 	next, held := *route, *fade
 	held.Paused, held.Since, held.MovedBy = paused, at.At, at.By
-	next.Crossfade = &held
+	what := "resumed"
+	if paused {
+		what = "paused"
+	}
+	next.Crossfade = held.noted(at, what, nil)
 	return []Change{Put(vhost.With(next))}, nil
 }
 
@@ -376,7 +401,7 @@ func (r *Route) notFading(h Host) error {
 	if r.Crossfade == nil {
 		return nil
 	}
-	return crossfading(h, r.Path)
+	return crossfading(h, r.Path, r.Crossfade)
 }
 
 // appNotFading reports a fade between releases of the app, whose end would make one of them current.

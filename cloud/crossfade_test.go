@@ -34,7 +34,7 @@ func (y *story) step(h Host) {
 	if r.Crossfade == nil {
 		y.Fatalf("%s is not being cross-faded", h)
 	}
-	y.do(y.s.StepCrossfade(h, "/", r.Crossfade, r.Crossfade.Planned(), noon.Add(10*time.Minute), ann), nil)
+	y.do(y.s.StepCrossfade(h, "/", r.Crossfade, r.Crossfade.Planned(), noon.Add(10*time.Minute), nil, ann), nil)
 }
 
 // What was decided about a fade is not done to another one, nor to it twice, nor while it is held.
@@ -45,7 +45,7 @@ func TestStepOfTheFadeThatWasSeen(t *testing.T) {
 	seen := vhost.Routes[0].Crossfade
 	none := func(what string) {
 		t.Helper()
-		if changes := y.s.StepCrossfade(www, "/", seen, 20, noon, ann); changes != nil {
+		if changes := y.s.StepCrossfade(www, "/", seen, 20, noon, nil, ann); changes != nil {
 			t.Errorf("%s: %d changes", what, len(changes))
 		}
 	}
@@ -54,7 +54,7 @@ func TestStepOfTheFadeThatWasSeen(t *testing.T) {
 	y.do(y.s.PauseCrossfade(www, "/", false, ann))
 	y.step(www)
 	none("it is a step further")
-	y.do(y.s.AbortCrossfade(www, "/", "", ann))
+	y.do(y.s.AbortCrossfade(www, "/", "", nil, ann))
 	none("it has ended")
 	later := ann
 	later.At = noon.Add(time.Second)
@@ -68,7 +68,7 @@ func TestCrossfade(t *testing.T) {
 	y.route(www, "/", "shop@r1 100, shop@r3 0")
 	y.step(www)
 	y.route(www, "/", "shop@r1 80, shop@r3 20")
-	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
+	y.do(y.s.AbortCrossfade(www, "/", "worse", nil, ann))
 	y.route(www, "/", "shop")
 	y.phases(shop, "r1 current, r2 staged, r3 staged")
 	y.do(y.fade(www, shop.Release(3)))
@@ -129,13 +129,13 @@ func TestCrossfadesOfOneApp(t *testing.T) {
 	y.step(www)
 	y.route(www, "/", "shop")
 	y.phases(shop, "r1 routed, r2 staged, r3 current")
-	y.do(y.s.AbortCrossfade(beta, "/", "worse", ann))
+	y.do(y.s.AbortCrossfade(beta, "/", "worse", nil, ann))
 	y.route(beta, "/", "shop@r1")
 
 	// From one app to another, the way back follows what has become current meanwhile.
 	y.do(y.fade(www, blog.Release(1)))
 	y.pushed(shop, PushSpec{})
-	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
+	y.do(y.s.AbortCrossfade(www, "/", "worse", nil, ann))
 	y.route(www, "/", "shop")
 }
 
@@ -145,11 +145,11 @@ func TestCrossfadeBackToNothing(t *testing.T) {
 	y.do(y.fade(www, shop.Release(3)))
 	y.step(www)
 	y.do(y.s.Stop(shop.Release(1), false))
-	changes, err := y.s.AbortCrossfade(www, "/", "worse", ann)
+	changes, err := y.s.AbortCrossfade(www, "/", "worse", nil, ann)
 	y.refuses(changes, err, Conflict, "shop@r1 is stopped")
 	y.route(www, "/", "shop@r1 80, shop@r3 20")
 	y.do(y.s.Start(shop.Release(1), ann))
-	y.do(y.s.AbortCrossfade(www, "/", "worse", ann))
+	y.do(y.s.AbortCrossfade(www, "/", "worse", nil, ann))
 	y.route(www, "/", "shop")
 }
 

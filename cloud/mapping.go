@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -54,7 +55,7 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		route = *r
 	}
 	if route.Crossfade != nil {
-		return nil, crossfading(m.Host, m.Path)
+		return nil, crossfading(m.Host, m.Path, route.Crossfade)
 	}
 	if route.Targets, err = route.join(m.Target); err != nil {
 		return nil, Errorf(Conflict, "%s%s: %w", m.Host, m.Path, err).WithCommand("micro traffic %s %s=WEIGHT …", m.Host, m.Target.ReleaseRef)
@@ -164,8 +165,13 @@ func gcd(a, b int) int {
 	return a
 }
 
-func crossfading(h Host, path string) error {
-	return Errorf(Conflict, "%s%s is being cross-faded", h, path).WithCommand("micro crossfade abort %s", h)
+// crossfading reports a cross-fade that is in the way of another change, and how to get out of it.
+func crossfading(h Host, path string, f *Crossfade) error {
+	what := fmt.Sprintf("since %s, begun by %s", f.Started.UTC().Format("2006-01-02 15:04 MST"), f.By)
+	if f.Paused {
+		what += fmt.Sprintf(", paused by %s", f.MovedBy)
+	}
+	return Errorf(Conflict, "%s%s is being cross-faded to %s (%s)", h, path, f.To, what).WithCommand("micro crossfade abort %s", h)
 }
 
 // mapSpec maps an app to the routes of its manifest, as far as it is not already.
@@ -252,7 +258,7 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	next := *route
 	next.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == target })
 	if f := next.Crossfade; f != nil && (f.From == target || f.To == target) {
-		return nil, crossfading(h, path)
+		return nil, crossfading(h, path, route.Crossfade)
 	}
 	serves := func(t Target) bool { return !t.Weighted || t.Weight > 0 }
 	if !slices.ContainsFunc(next.Targets, serves) && !force {
@@ -289,7 +295,7 @@ func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Chan
 		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	if route.Crossfade != nil {
-		return nil, crossfading(h, path)
+		return nil, crossfading(h, path, route.Crossfade)
 	}
 	sum := 0
 	next := *route

@@ -15,11 +15,23 @@ type Counts interface {
 	Sample(host cloud.Host, path string, release cloud.ReleaseRef) traffic.Sample
 }
 
+// Usage is what an instance uses: CPU since it started, Memory and its Limit in bytes.
+type Usage struct {
+	CPU           time.Duration
+	Memory, Limit int64
+}
+
+// Usages says what instances use.
+type Usages interface {
+	Usage(ctx context.Context, id cloud.InstanceID) (Usage, error)
+}
+
 // CrossfadeConfig is what Crossfades stands on.
 type CrossfadeConfig struct {
 	Views  Views
 	Writer Writer
 	Counts Counts
+	Usages Usages
 	Events Events
 	Notes  Notes
 	Log    *slog.Logger
@@ -63,7 +75,8 @@ func (c *Crossfades) Run(ctx context.Context) error {
 	view := c.Views.View()
 	for {
 		c.follow(old, view)
-		wait := c.observe()
+		wait := c.observe(view)
+		c.measure(ctx, view)
 		c.move(ctx, view)
 		c.saveTrials(false)
 		next, err := cloud.ChangedWithin(ctx, c.Views, view, wait)
@@ -107,10 +120,11 @@ func (c *Crossfades) followHost(v cloud.View, vhost *cloud.VirtualHost, seen map
 		at := route{vhost.Host, vhost.Routes[i].Path}
 		seen[at] = true
 		if p := c.pairs[at]; p != nil && sameTrial(p.fade, fade) {
-			p.fade = fade
+			p.at, p.fade = at, fade
 			continue
 		}
 		c.pairs[at] = c.begin(at, fade)
+		c.pairs[at].at = at
 	}
 }
 
@@ -136,7 +150,7 @@ func fadeOf(s *cloud.State, r *cloud.Route) *cloud.Crossfade {
 
 // observe adds what has been counted since the last time to all trials whose turn it is, and returns how long
 // until the next.
-func (c *Crossfades) observe() (wait time.Duration) {
+func (c *Crossfades) observe(v cloud.View) (wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wait = cloud.Never
@@ -148,7 +162,9 @@ func (c *Crossfades) observe() (wait time.Duration) {
 		}
 		if p.trial.Since(now) >= every {
 			old, fresh := c.samples(at, p.fade)
+			p.trial.Share(expectedShare(v, at, p.fade, now))
 			p.trial.Observe(old, fresh, now)
+			p.step.follow(p.fade, old, fresh, now)
 		}
 		wait = min(wait, every)
 	}
@@ -165,8 +181,17 @@ type Judgement struct {
 	Fade     *cloud.Crossfade
 	Began    time.Time // when the comparison began
 	Old, New traffic.Tally
-	Rate     float64 // requests a second of the host
-	Decision traffic.Decision
+	Rate     float64  // requests a second of the host
+	Step     struct { // what both did in the present step
+		Since    time.Time
+		Old, New traffic.Summary
+		// OldCrashes and NewCrashes are how often their instances ended by themselves, ever.
+		OldCrashes, NewCrashes int
+	}
+	// OldCPU and NewCPU are how much processor time a request took; 0 is not known.
+	OldCPU, NewCPU time.Duration
+	Used           struct{ Old, New traffic.Resources }
+	Decision       traffic.Decision
 	traffic.Forecast
 }
 
@@ -194,6 +219,9 @@ func (c *Crossfades) judge(v cloud.View, p *pair) Judgement {
 		Judgement: p.trial.Judge(guards), Fade: p.fade, Began: p.trial.Began,
 		Old: p.trial.Totals.Old, New: p.trial.Totals.New, Rate: p.trial.Rate(),
 	}
+	c.summarize(v, p, &j)
+	j.OldCPU, j.NewCPU = p.trial.PerRequest()
+	j.Used.Old, j.Used.New = p.trial.Used.Old, p.trial.Used.New
 	j.Decision = traffic.Next(p.fade, traffic.Inspect(v, p.fade, now), j.Judgement, j.Rate, now)
 	if begun(p.fade) && now.Sub(p.foreseen) >= forecastEvery && j.Rate > 0 {
 		p.forecast, p.foreseen = p.trial.Forecast(p.fade, guards, j.Rate, now), now
@@ -228,12 +256,12 @@ func (c *Crossfades) judgements(v cloud.View) map[route]Judgement {
 // carryOut writes a decision, unless the cross-fade is no longer at the step that was judged.
 func (c *Crossfades) carryOut(ctx context.Context, at route, j Judgement) error {
 	stamp := cloud.Stamp{At: c.Now(), By: "micro", Why: j.Decision.Why}
-	fade, object := j.Fade, string(at.host)+at.path
+	fade, object, figures := j.Fade, string(at.host)+at.path, j.Figures()
 	switch j.Decision.Move {
 	case traffic.Advance:
 		c.Log.Info("cross-fade steps", "host", string(at.host), "path", at.path, "percent", j.Decision.Share, "reason", j.Decision.Why)
 		return c.Writer.Write(ctx, "crossfade-step", object, func(s *cloud.State) ([]cloud.Change, error) {
-			return s.StepCrossfade(at.host, at.path, fade, j.Decision.Share, stamp.At.Add(c.Warm), stamp), nil
+			return s.StepCrossfade(at.host, at.path, fade, j.Decision.Share, stamp.At.Add(c.Warm), figures, stamp), nil
 		})
 	case traffic.Abort:
 		c.Log.Warn("cross-fade goes back", "host", string(at.host), "path", at.path, "reason", j.Decision.Why)
@@ -245,7 +273,7 @@ func (c *Crossfades) carryOut(ctx context.Context, at route, j Judgement) error 
 			if r, ok := vhost.Route(at.path); !ok || !r.Crossfade.Is(fade) {
 				return nil, nil // somebody was faster
 			}
-			return s.AbortCrossfade(at.host, at.path, j.Decision.Why, stamp)
+			return s.AbortCrossfade(at.host, at.path, j.Decision.Why, figures, stamp)
 		})
 	case traffic.Stay, traffic.Hold:
 	}

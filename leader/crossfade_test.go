@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,7 @@ type site struct {
 	state   *cloud.State
 	written []string // the verbs of what leaders wrote
 	counted map[int]traffic.Sample
+	memory  int64 // that r2 uses, of 100
 	events  []Event
 	notes   map[string][]byte
 }
@@ -94,6 +96,16 @@ func (w *site) Sample(_ cloud.Host, _ string, r cloud.ReleaseRef) traffic.Sample
 	return w.counted[r.N]
 }
 
+// Usage implements Usages: an instance of r1 has used a second of processor time, one of r2 three, for each 100 requests.
+func (w *site) Usage(_ context.Context, id cloud.InstanceID) (Usage, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if strings.Contains(string(id), "@r2") {
+		return Usage{CPU: time.Duration(w.counted[2].Requests) * 30 * time.Millisecond, Memory: w.memory, Limit: 100}, nil
+	}
+	return Usage{CPU: time.Duration(w.counted[1].Requests) * 10 * time.Millisecond, Memory: 50, Limit: 100}, nil
+}
+
 // Note implements Events.
 func (w *site) Note(e Event) {
 	w.mu.Lock()
@@ -135,6 +147,24 @@ func (w *site) count(release int, requests, errors uint64) {
 	w.counted[release] = s
 }
 
+// countStarted adds requests that were started, and so many of them that were answered well.
+func (w *site) countStarted(release int, started, ended uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.counted[release]
+	s.Requests, s.Started, s.Ended = s.Requests+ended, s.Started+started, s.Ended+ended
+	w.counted[release] = s
+}
+
+// faded is how the last cross-fade ended.
+func (w *site) faded() *cloud.Faded {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	vhost, _ := w.state.VirtualHost(www)
+	r, _ := vhost.Route("/")
+	return r.Faded
+}
+
 // serve counts requests to both releases for some seconds, so many a second, of which the new one fails some.
 func (w *site) serve(seconds int, requests, failing uint64) {
 	for range seconds {
@@ -147,7 +177,7 @@ func (w *site) serve(seconds int, requests, failing uint64) {
 // lead starts a leader's duty for cross-fades.
 func (w *site) lead() (c *Crossfades, stop func()) {
 	c = NewCrossfades(CrossfadeConfig{
-		Views: w.snapshots, Writer: w, Counts: w, Events: w, Notes: w, Log: slog.New(slog.DiscardHandler), Warm: DefaultWarm,
+		Views: w.snapshots, Writer: w, Counts: w, Usages: w, Events: w, Notes: w, Log: slog.New(slog.DiscardHandler), Warm: DefaultWarm,
 		Now: func() time.Time { return time.Now().UTC() },
 	})
 	ctx, cancel := context.WithCancel(w.Context())
@@ -213,6 +243,15 @@ func TestCrossfadeMoves(t *testing.T) {
 		for _, e := range w.events {
 			told = append(told, e.Kind+" "+e.Object)
 		}
+		rel, _ := w.state.Release(shop.Release(2))
+		if len(rel.Fades) != 1 || len(rel.Fades[0].Steps) != 4 {
+			t.Fatalf("record: %+v", rel.Fades)
+		}
+		record := rel.Fades[0]
+		if last := record.Steps[3]; record.Finished || record.EndedBy != "micro" || last.What != "aborted" || last.Share != 0 || last.Figures == nil ||
+			last.Figures.Verdict != "worse" || last.Figures.New.Errors == 0 || last.Figures.New.Errors*10 != last.Figures.New.Requests*9 || last.Figures.Old.Errors != 0 {
+			t.Errorf("record: %+v", record)
+		}
 		if want := []string{"crossfade.verdict www.example.com/", "crossfade.verdict www.example.com/"}; !slices.Equal(told, want) {
 			t.Errorf("told %q, want %q", told, want)
 		}
@@ -236,7 +275,7 @@ func TestEvidenceOutlivesALeader(t *testing.T) {
 		}
 		w.serve(10, 300, 0)
 		w.expectStep(2)
-		w.do(func(s *cloud.State) ([]cloud.Change, error) { return s.AbortCrossfade(www, "/", "", w.stamp()) })
+		w.do(func(s *cloud.State) ([]cloud.Change, error) { return s.AbortCrossfade(www, "/", "", nil, w.stamp()) })
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(w.notes) > 0 {
@@ -293,4 +332,50 @@ func TestReadingChangesNothing(t *testing.T) {
 	if a, b := verdicts[false], verdicts[true]; a.Verdict != b.Verdict || a.Decision != b.Decision || a.Findings[0] != b.Findings[0] {
 		t.Errorf("without reads\n%+v\nwith\n%+v", a, b)
 	}
+}
+
+// What the instances use is compared: an instance that fills its memory leads back.
+func TestResourcesAreCompared(t *testing.T) {
+	in(t, func(w *site) {
+		c, stop := w.lead()
+		defer stop()
+		w.fade()
+		w.expectStep(1)
+		w.serve(40, 300, 0)
+		j, _ := c.Judge(w.snapshots.View(), www, "/")
+		// What is counted between two looks at the usage is not in both.
+		near := func(d, want time.Duration) bool { return d > want*8/10 && d < want*12/10 }
+		if !near(j.OldCPU, 10*time.Millisecond) || !near(j.NewCPU, 30*time.Millisecond) {
+			t.Errorf("a request takes %s and %s of processor time, want about 10ms and 30ms", j.OldCPU, j.NewCPU)
+		}
+		w.mu.Lock()
+		w.memory = 99
+		w.mu.Unlock()
+		w.serve(50, 300, 0)
+		w.expectStep(2)
+		w.serve(30, 300, 0)
+		w.expectStep(-1)
+		if f := w.faded(); f.Finished || !strings.Contains(f.Reason, "memory") {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// Shares that come out unlike the weights are a fault of measurement, and hold the fade.
+func TestUnlikeSharesHold(t *testing.T) {
+	in(t, func(w *site) {
+		c, stop := w.lead()
+		defer stop()
+		w.fade()
+		w.expectStep(1)
+		for range 90 {
+			w.countStarted(1, 90, 90)
+			w.countStarted(2, 50, 50) // instead of 10
+			time.Sleep(time.Second)
+		}
+		w.expectStep(1)
+		if j, _ := c.Judge(w.snapshots.View(), www, "/"); j.Verdict != traffic.Inconclusive || !strings.Contains(j.Decision.Why, "was to get 10.0 %") {
+			t.Errorf("%s: %+v", j.Verdict, j.Decision)
+		}
+	})
 }

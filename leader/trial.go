@@ -18,12 +18,17 @@ type route struct {
 // pair is two releases that are compared: those of a cross-fade, or two targets since they have the weights
 // that they have.
 type pair struct {
+	at       route
 	fade     *cloud.Crossfade
 	trial    *traffic.Trial
 	saved    time.Time // when the trial was saved last
 	forecast traffic.Forecast
 	foreseen time.Time
 	told     map[string]bool // what events have said of the cross-fade
+
+	step       step
+	measured   time.Time // when it was asked last what the instances use
+	old, fresh consumption
 }
 
 // record is a trial as it is saved, with what tells that it belongs to a fade.

@@ -63,7 +63,15 @@ func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic
 // answered nor failed. But the time until then counts as latency, or a release that hangs would look good.
 func sample(c router.Counts) traffic.Sample {
 	bounds, counts := c.Latency.Merge(c.Given).Buckets()
-	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Started: c.Started, Ended: c.Ended, Bounds: bounds, Counts: counts}
+	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Started: c.Started, Ended: c.Ended, Sizes: c.Sizes, Bounds: bounds, Counts: counts}
+}
+
+// usage tells the leader what instances use.
+type usage struct{ driver runtime.Driver }
+
+func (u usage) Usage(ctx context.Context, id cloud.InstanceID) (leader.Usage, error) {
+	s, err := u.driver.Stats(ctx, string(id))
+	return leader.Usage{CPU: s.CPU, Memory: s.Memory, Limit: s.MemoryLimit}, err
 }
 
 // eventNotes adds events of the leader to the node's events.

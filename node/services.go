@@ -67,7 +67,7 @@ func (n *Node) openServices(context.Context) (err error) {
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	write := leaderWriter{n.store, n.snapshots, n.reserve}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Notes: notes{n.db.Local()}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Usages: usage{n.driver}, Notes: notes{n.db.Local()}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{

@@ -2,6 +2,7 @@ package router
 
 import (
 	"maps"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,8 +62,12 @@ func (t *tally) all() Counts {
 type counter struct {
 	requests, errors, gone atomic.Uint64
 	classes                [6]atomic.Uint64
+	sizes                  [SizeBins]atomic.Uint64
 	latency, given         Histogram
 }
+
+// SizeBins is how many lengths of answers are told apart.
+const SizeBins = 33
 
 // record counts an exchange, and the time that its answer took in latency.
 func (c *counter) record(x *Exchange, latency *Histogram) {
@@ -79,6 +84,9 @@ func (c *counter) record(x *Exchange, latency *Histogram) {
 	}
 	if x.timed() {
 		latency.Add(x.First)
+		if x.Status/100 == 2 {
+			c.sizes[min(bits.Len64(uint64(max(x.Out, 0))), SizeBins-1)].Add(1)
+		}
 	}
 }
 
@@ -86,6 +94,9 @@ func (c *counter) counts() Counts {
 	out := Counts{Requests: c.requests.Load(), Errors: c.errors.Load(), Gone: c.gone.Load(), Latency: c.latency.Snapshot(), Given: c.given.Snapshot()}
 	for i := range c.classes {
 		out.Classes[i] = c.classes[i].Load()
+	}
+	for i := range c.sizes {
+		out.Sizes[i] = c.sizes[i].Load()
 	}
 	return out
 }
@@ -176,6 +187,8 @@ type Counts struct {
 	// Started counts the requests that the release was to answer, and Ended those of them whose answer has begun, or
 	// that came to nothing. Requests with a long body are in neither: their time is up to the client.
 	Started, Ended uint64
+	// Sizes are the timed answers with 2xx by the length of their body: Sizes[i] had fewer than 2^i bytes.
+	Sizes [SizeBins]uint64
 	// Latency has the time until the answer's head was there. Fewer than Requests have one: those that the
 	// app did not answer, and upgraded ones, have none.
 	Latency Snapshot
@@ -189,6 +202,9 @@ func (c Counts) Merge(o Counts) Counts {
 	c.Requests, c.Errors, c.Gone = c.Requests+o.Requests, c.Errors+o.Errors, c.Gone+o.Gone
 	for i, n := range o.Classes {
 		c.Classes[i] += n
+	}
+	for i, n := range o.Sizes {
+		c.Sizes[i] += n
 	}
 	c.Latency, c.Given = c.Latency.Merge(o.Latency), c.Given.Merge(o.Given)
 	return c

@@ -56,6 +56,18 @@ func (c *ceiling) missing(margin, old, alpha float64) float64 {
 	return max(0, -math.Log(alpha)-c.Stakes[i]) / won
 }
 
+// proof is how much of the evidence is there that excludes harm above the margin, from 0 to 1.
+func (c *ceiling) proof(margin, alpha float64) float64 {
+	if c.bound() <= margin {
+		return 1
+	}
+	i := sort.SearchFloat64s(gaps[:], margin+1e-12) - 1
+	if i < 0 {
+		return 0
+	}
+	return min(max(c.Stakes[i]/-math.Log(alpha), 0), 1)
+}
+
 // bound is the upper bound of the difference, 1 where nothing is excluded.
 func (c *ceiling) bound() float64 {
 	if c.Least == len(gaps) {

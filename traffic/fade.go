@@ -107,8 +107,9 @@ func wait(f *cloud.Crossfade, r Readiness, j Judgement, share float64, now time.
 		return Decision{Move: Hold, Why: why}
 	case r.Up && r.Back && (j.Verdict == NoHarm || j.Verdict == NoWorse):
 		return Decision{Advance, onward(f, share), j.noHarm()}
-	case f.OnInconclusive == cloud.InconclusiveHold || f.OnInconclusive == cloud.InconclusiveGo && !r.Up:
-		return Decision{Move: Hold, Why: why}
+	case waited <= 2*time.Duration(f.Max) && (f.OnInconclusive == cloud.InconclusiveHold || f.OnInconclusive == cloud.InconclusiveGo && !r.Up):
+		left := (2*time.Duration(f.Max) - waited).Round(time.Second)
+		return Decision{Move: Hold, Why: fmt.Sprintf("%s; in %s it goes back by itself", why, left)}
 	case f.OnInconclusive == cloud.InconclusiveGo:
 		return Decision{Advance, onward(f, share), fmt.Sprintf("%s within %s, and it was to go on then", why, f.Max)}
 	}

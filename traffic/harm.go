@@ -26,6 +26,8 @@ func (t *Trial) harms(guards []Guard) []harm {
 		{Errors, failPart, t.FailHarm.log(), failed},
 		{Answers, classPart, t.ClassHarm[0].log(), share("answered with 3xx", old.Classes[3], new.Classes[3])},
 		{Answers, classPart, t.ClassHarm[1].log(), share("answered with 4xx", old.Classes[4], new.Classes[4])},
+		{Answers, sizePart, t.SizeHarm[0].log(), share("unusually short or long", old.Unusual, new.Unusual)},
+		{Answers, sizePart, t.SizeHarm[1].log(), share("unusually short or long", old.Unusual, new.Unusual)},
 		{Latency, latePart, t.LateHarm.log(), fmt.Sprintf("%d requests took or are taking longer than nearly all took before, there %d", new.Late, old.Late)},
 	}
 	if slices.Contains(guards, Errors) {

@@ -11,11 +11,14 @@ import (
 // Guard is something that the new release may not be worse at.
 type Guard string
 
-// The guards. What fails, hangs or answers otherwise by the dozen stops a cross-fade whatever its guards are.
+// The guards. What fails, hangs or answers otherwise by the dozen stops a cross-fade whatever its guards are: Errors and
+// Latency alone are to be chosen.
 const (
 	Errors  Guard = "errors"  // the share of requests that fail
 	Latency Guard = "latency" // the time to answer, at five quantiles of the old release's
-	Answers Guard = "answers" // the classes of status; no guard to choose
+	Answers Guard = "answers" // the classes of status and the lengths of answers
+	Memory  Guard = "memory"  // instances that fill their memory
+	Shares  Guard = "shares"  // of the requests, which must be like the weights
 )
 
 // The tolerances: how much likelier an outcome may become before that counts as worse.

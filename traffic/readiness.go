@@ -11,7 +11,8 @@ import (
 type Readiness struct {
 	// Up says that every web instance of the new release is ready, as its formation is by now.
 	Up bool
-	// Gone is why the new release serves nothing and is not about to; "" for one that may come up.
+	// Gone is why the new release serves nothing and is not about to, or crashes again and again; "" for one that is well
+	// or may come up.
 	Gone string
 	// Back says that the old release could take the requests back.
 	Back bool
@@ -46,6 +47,9 @@ func Inspect(v cloud.View, f *cloud.Crossfade, now time.Time) Readiness {
 	}
 	if coming {
 		s.Gone = ""
+	}
+	if s.Gone == "" {
+		s.Gone = unstable(v, f)
 	}
 	return s
 }

@@ -32,7 +32,7 @@ func TestInspect(t *testing.T) {
 	do(s.FinishRollout(shop, noon, at), nil)
 	push(true)
 	do(s.MarkUp(shop.Release(2)), nil)
-	fade := &cloud.Crossfade{From: shop.Release(1), To: shop.Release(2), Steps: []int{50, 100}, Step: 1}
+	fade := &cloud.Crossfade{From: shop.Release(1), To: shop.Release(2), Steps: []int{50, 100}, Step: 1, Started: noon.Add(-time.Hour)}
 
 	slot := func(release, index int) cloud.Slot {
 		return cloud.Slot{ReleaseRef: shop.Release(release), Process: cloud.Web, Index: index}
@@ -43,6 +43,9 @@ func TestInspect(t *testing.T) {
 	}
 	crashed := func(o *cloud.Instances, index int, again time.Duration) *cloud.Instances {
 		return o.WithCrashes(&cloud.Crashes{Slot: slot(2, index), Reason: "exited with code 1", NextTry: noon.Add(again)})
+	}
+	fails := func(o *cloud.Instances, release, count int, oom bool) *cloud.Instances {
+		return o.WithCrashes(&cloud.Crashes{Slot: slot(release, 0), Count: count, Last: cloud.Exit{Code: 1, OOM: oom, At: noon.Add(-time.Minute)}})
 	}
 	old := seen(cloud.NewInstances(), 1, 0, cloud.InstanceReady, 0)
 	half := seen(old, 2, 0, cloud.InstanceReady, 0)
@@ -57,6 +60,12 @@ func TestInspect(t *testing.T) {
 		{"one of two is ready", half, Readiness{Back: true}},
 		{"both are", seen(half, 2, 1, cloud.InstanceReady, 0), Readiness{Up: true, Back: true}},
 		{"both are, one to be replaced", seen(half, 2, 1, cloud.InstanceReady, -1), Readiness{Back: true}},
+		{"one crashes again and again", fails(seen(half, 2, 1, cloud.InstanceReady, 0), 2, 3, false),
+			Readiness{Up: true, Back: true, Gone: "instance shop/web.0@r2 has crashed 3 times in a row: exited with code 1"}},
+		{"once is no loop", fails(seen(half, 2, 1, cloud.InstanceReady, 0), 2, 1, false), Readiness{Up: true, Back: true}},
+		{"one ran out of memory", fails(seen(half, 2, 1, cloud.InstanceReady, 0), 2, 1, true),
+			Readiness{Up: true, Back: true, Gone: "instance shop/web.0@r2 ran out of memory: it has been killed at its limit"}},
+		{"but the old one does the same", fails(fails(seen(half, 2, 1, cloud.InstanceReady, 0), 2, 1, true), 1, 1, true), Readiness{Up: true, Back: true}},
 		{"one starts", seen(old, 2, 1, cloud.InstanceStarting, 0), Readiness{Back: true}},
 		{"one crashes and the other is ready", crashed(half, 1, time.Minute), Readiness{Back: true}},
 		{"one crashes and the other starts", crashed(seen(old, 2, 0, cloud.InstanceStarting, 0), 1, time.Minute), Readiness{Back: true}},

@@ -18,7 +18,12 @@ type Sample struct {
 	// Each instance's first requests are not in it. Two samples that are compared have the same bounds.
 	Bounds []time.Duration
 	Counts []uint64
+	// Sizes are the answers with 2xx by their length: Sizes[i] had fewer than 2^i bytes, and at least half of that.
+	Sizes [SizeBins]uint64
 }
+
+// SizeBins is how many lengths of answers are told apart: up to 2 GB, and more.
+const SizeBins = 33
 
 // since returns what was counted after an earlier sample of the same release; nothing where counting began anew.
 func (s Sample) since(earlier Sample) Sample {
@@ -28,6 +33,9 @@ func (s Sample) since(earlier Sample) Sample {
 	}
 	for i := range s.Classes {
 		out.Classes[i] = less(s.Classes[i], earlier.Classes[i])
+	}
+	for i := range s.Sizes {
+		out.Sizes[i] = less(s.Sizes[i], earlier.Sizes[i])
 	}
 	for i := range min(len(s.Counts), len(earlier.Counts)) {
 		out.Counts[i] = less(s.Counts[i], earlier.Counts[i])

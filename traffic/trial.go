@@ -18,6 +18,7 @@ const (
 	shiftPart  = 0.32 // of all answers
 	tailPart   = 0.1  // of the slowest twentieth
 	classPart  = 0.03 // of 3xx, and of 4xx
+	sizePart   = 0.02 // of answers that are too short, and too long
 	failPart   = 0.04 // errors by the dozen
 	latePart   = 0.08
 )
@@ -46,8 +47,16 @@ type Trial struct {
 	FailHarm    suspicion    `json:"fail_harm"`
 	ClassHarm   [2]suspicion `json:"class_harm"` // 3xx and 4xx
 	LateHarm    suspicion    `json:"late_harm"`
-	Times       *times       `json:"times,omitempty"`
-	Known       history      `json:"known"`
+	SizeHarm    [2]suspicion `json:"size_harm"` // answers that are too short, and too long
+	Sizes       *sizes       `json:"sizes,omitempty"`
+	Ratio       ratio        `json:"ratio"`
+	Used        struct {
+		Old Resources `json:"old"`
+		New Resources `json:"new"`
+	} `json:"used"`
+	FullSince time.Time `json:"full_since,omitzero"` // when an instance of the new release had filled its memory
+	Times     *times    `json:"times,omitempty"`
+	Known     history   `json:"known"`
 
 	margins Margins
 	blocks  struct {
@@ -56,7 +65,10 @@ type Trial struct {
 		slow               spectrum
 		took               time.Duration // since the last block of requests
 		tookSlow, tookLate time.Duration
+		sizes              [2]pair
+		tookSizes          time.Duration
 	}
+	share            float64 // that the new release is to have, 0 to 1; 0 is not known
 	lastOld, lastNew Sample
 	at               time.Time
 	underway         underway
@@ -69,6 +81,7 @@ type Tally struct {
 	Classes  [6]uint64 `json:"classes"`
 	Answers  uint64    `json:"answers"` // those that were timed
 	Slow     uint64    `json:"slow"`    // of them: slower than the old release's 95th percentile and the margin
+	Unusual  uint64    `json:"unusual"` // answers with 2xx of an unusual length
 	Late     uint64    `json:"late"`    // under way for longer than nearly all of the old release's took
 }
 
@@ -77,6 +90,7 @@ type Tally struct {
 type history struct {
 	Errors, Late       frequency
 	Classes            [2]frequency
+	Sizes              [2]frequency
 	Slow               frequency
 	Spectrum           [len(quantiles) + 1]float64
 	NewErrors, NewSlow frequency
@@ -116,7 +130,7 @@ func Begin(old, new Sample, m Margins, now time.Time) *Trial {
 		FailHarm: newSuspicion(grossLifts), LateHarm: newSuspicion(grossLifts),
 	}
 	for i := range t.ClassHarm {
-		t.ClassHarm[i] = newSuspicion(grossLifts)
+		t.ClassHarm[i], t.SizeHarm[i] = newSuspicion(grossLifts), newSuspicion(grossLifts)
 	}
 	// At most so many requests of the past: an old habit must not outweigh today's.
 	past := min(1, 2000/float64(max(old.Requests, 1)))
@@ -127,6 +141,7 @@ func Begin(old, new Sample, m Margins, now time.Time) *Trial {
 	}
 	t.Resume(old, new, m, now)
 	t.chooseTimes(old)
+	t.observeSizes(old, Sample{}, Sample{})
 	return t
 }
 
@@ -157,10 +172,10 @@ func (t *Trial) Since(now time.Time) time.Duration { return now.Sub(t.at) }
 // Valid says whether a trial that was read has all of its parts: another version of micro may have other bets.
 func (t *Trial) Valid() bool {
 	ok := len(t.ErrorsHarm.Stakes) == len(harmLifts) && len(t.TailHarm.Stakes) == len(harmLifts) && len(t.ShiftHarm.Stakes) == len(tilts)
-	for _, s := range []*suspicion{&t.ErrorsHarm, &t.TailHarm, &t.ShiftHarm, &t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1]} {
+	for _, s := range []*suspicion{&t.ErrorsHarm, &t.TailHarm, &t.ShiftHarm, &t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1], &t.SizeHarm[0], &t.SizeHarm[1]} {
 		ok = ok && len(s.Limits) == len(s.Stakes) && len(s.Stakes) > 0
 	}
-	for _, s := range []*suspicion{&t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1]} {
+	for _, s := range []*suspicion{&t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1], &t.SizeHarm[0], &t.SizeHarm[1]} {
 		ok = ok && len(s.Stakes) == len(grossLifts)
 	}
 	return ok
@@ -192,7 +207,11 @@ func (t *Trial) Observe(old, new Sample, now time.Time) {
 	fade := math.Exp(-took.Seconds() / 60)
 	t.Recent = fade*t.Recent + (1-fade)*float64(a.Requests+b.Requests)/took.Seconds()
 	bl := &t.blocks
-	bl.took, bl.tookSlow = bl.took+took, bl.tookSlow+took
+	bl.took, bl.tookSlow, bl.tookSizes = bl.took+took, bl.tookSlow+took, bl.tookSizes+took
+	if t.share > 0 {
+		t.Ratio.add(a.Started, b.Started, t.share, took)
+	}
+	t.observeSizes(old, a, b)
 	n, m := float64(a.Requests), float64(b.Requests)
 	bl.errors = bl.errors.plus(pair{n, float64(a.Errors), m, float64(b.Errors)})
 	for i := range bl.classes {

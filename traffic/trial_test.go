@@ -143,3 +143,37 @@ func BenchmarkJudgement(b *testing.B) {
 		Next(fadeAt(25, nil), Readiness{Up: true, Back: true}, trial.Judge(guards()), 100, now)
 	}
 }
+
+// A release that answers 200 and nothing with it is found, though nothing fails.
+func TestEmptyAnswersCount(t *testing.T) {
+	sized := func(n uint64, bin int) Sample {
+		s := counted(n/4, 0)
+		s.Sizes[bin] = n
+		return s
+	}
+	trial := Begin(sized(4000, 12), sized(0, 12), DefaultMargins, noon)
+	for s := 1; s <= 20; s++ {
+		trial.Observe(sized(4000+uint64(s)*20, 12), sized(uint64(s)*20, 1), noon.Add(time.Duration(s)*time.Second))
+		if j := trial.Judge(nil); j.Verdict == Worse {
+			if s > 8 {
+				t.Errorf("found after %d s", s)
+			}
+			return
+		}
+	}
+	t.Error("never found")
+}
+
+// Answers of twice the length are another page, not a broken one.
+func TestSomewhatLongerAnswersDoNot(t *testing.T) {
+	trial := Begin(Sample{}, Sample{}, DefaultMargins, noon)
+	var old, fresh Sample
+	for s := 1; s <= 60; s++ {
+		old.Requests, old.Sizes[12] = old.Requests+20, old.Sizes[12]+20
+		fresh.Requests, fresh.Sizes[13] = fresh.Requests+20, fresh.Sizes[13]+20
+		trial.Observe(old, fresh, noon.Add(time.Duration(s)*time.Second))
+	}
+	if j := trial.Judge(nil); j.Verdict == Worse || j.Odds > suspiciousOdds {
+		t.Errorf("%s at odds of %g", j.Verdict, j.Odds)
+	}
+}

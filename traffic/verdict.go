@@ -43,6 +43,8 @@ type Judgement struct {
 	Requests uint64
 	// Missing is about how many more of them a good release takes until it is no worse.
 	Missing float64
+	// Proof is how much of the evidence for NoWorse is there, from 0 to 1.
+	Proof float64
 }
 
 // suspiciousOdds are odds from which a cross-fade takes no further step: they come up by chance in one of ten.
@@ -64,17 +66,19 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 	j := Judgement{
 		Odds: odds, MoreErrors: t.ErrorsLimit.bound(), MoreSlow: t.SlowLimit.bound(), Cost: t.Cost(), Requests: t.Totals.New.Requests,
 	}
-	j.Verdict = NoWorse
+	j.Verdict, j.Proof = NoWorse, 1
 	for _, g := range guards {
 		f := Finding{Guard: g}
 		switch g {
 		case Errors:
 			f.Verdict, f.Text = limited(j.MoreErrors, t.margins.Errors), t.errorsText()
+			j.Proof = min(j.Proof, t.ErrorsLimit.proof(t.margins.Errors, boundAlpha))
 			j.Missing = max(j.Missing, t.ErrorsLimit.missing(t.margins.Errors, t.Known.Errors.estimate(usualErrors), boundAlpha))
 		case Latency:
 			f.Verdict, f.Text = limited(j.MoreSlow, slowMargin), t.slowText()
+			j.Proof = min(j.Proof, t.SlowLimit.proof(slowMargin, boundAlpha))
 			j.Missing = max(j.Missing, t.SlowLimit.missing(slowMargin, t.Known.Slow.estimate(1-quantiles[p95]), boundAlpha))
-		case Answers:
+		case Answers, Memory, Shares:
 			continue
 		}
 		j.Findings = append(j.Findings, f)
@@ -82,7 +86,14 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 			j.Verdict = NoHarm
 		}
 	}
+	if text := t.outOfMemory(); text != "" {
+		j.Verdict, j.Findings = Worse, append(j.Findings, Finding{Memory, Worse, text})
+		return j
+	}
 	if odds < suspiciousOdds && !t.striking() {
+		if text := t.Ratio.unlike(); text != "" {
+			j.Verdict, j.Findings = Inconclusive, append(j.Findings, Finding{Shares, Inconclusive, text})
+		}
 		return j
 	}
 	sign := Finding{what.guard, Inconclusive, what.text}

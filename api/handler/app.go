@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -176,7 +177,7 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 		Group: r.Group, App: r.App, Release: r.N, Phase: v.State.PhaseOf(r), Created: r.Created, By: r.By, Cause: r.Cause,
 		Parent: r.Parent, Image: r.Spec.Image.Name, Digest: r.Spec.Image.Digest, Strategy: r.Spec.Strategy.Kind,
 		Processes: map[cloud.ProcessName]api.Process{}, Instances: v.State.Wanted(r).Instances(), Staged: r.Staged, Warm: r.Warm,
-		Failure: r.Failure, Labels: r.Spec.Labels,
+		Failure: r.Failure, Fade: lastFade(r), Labels: r.Spec.Labels,
 		Addresses: h.URLs(h.Domain.Release(r.ReleaseRef, r.Created)),
 	}
 	if _, web := r.Spec.Processes[cloud.Web]; !web {
@@ -191,6 +192,19 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 		}
 	}
 	return out
+}
+
+// lastFade says in words how the last cross-fade to a release went.
+func lastFade(r *cloud.Release) string {
+	if len(r.Fades) == 0 {
+		return ""
+	}
+	f := r.Fades[len(r.Fades)-1]
+	where := string(f.Host) + strings.TrimSuffix(f.Path, "/")
+	if f.Finished {
+		return "took over " + where
+	}
+	return fmt.Sprintf("went back on %s: %s", where, f.Reason)
 }
 
 // readyOf counts the ready instances of a release by process.

@@ -23,6 +23,7 @@ type Passes interface {
 }
 
 func (h *Handler) serveFades() {
+	h.serveRecords()
 	mapping(h, "crossfade", "Begin to move a route to another release, in steps",
 		func(s *cloud.State, g cloud.GroupName, f api.Crossfading, at cloud.Stamp) ([]cloud.Change, string, error) {
 			host, path, err := readRoute(f.Host, f.Path)
@@ -57,7 +58,7 @@ func (h *Handler) serveFades() {
 		return s.PauseCrossfade(h, path, false, at)
 	})
 	steer("abort", "Route a host back to the targets from before its cross-fade", func(s *cloud.State, h cloud.Host, path string, at cloud.Stamp) ([]cloud.Change, error) {
-		return s.AbortCrossfade(h, path, "ended by "+at.By, at)
+		return s.AbortCrossfade(h, path, "ended by "+at.By, nil, at)
 	})
 	get(h, operation("compare", "GET /v1/groups/{group}/compare", "Show what the releases of a route did at the same time"),
 		func(ctx context.Context, in *routeInput) (api.Comparison, error) {
@@ -76,6 +77,36 @@ type routeInput struct {
 	GroupInput
 	Host string `query:"host" required:"true" maxLength:"254"`
 	Path string `query:"path" maxLength:"2048" doc:"Missing: /"`
+}
+
+// serveRecords shows how cross-fades went.
+func (h *Handler) serveRecords() {
+	get(h, operation("fades", "GET /v1/groups/{group}/fades", "Show how the cross-fades of a route or to a release went, the oldest first"),
+		func(ctx context.Context, in *struct {
+			GroupInput
+			Host    string        `query:"host" maxLength:"254" doc:"Those of this host; or app and release"`
+			Path    string        `query:"path" maxLength:"2048"`
+			App     cloud.AppName `query:"app" maxLength:"63"`
+			Release int           `query:"release" doc:"Missing: whatever is current"`
+		}) (api.List[cloud.FadeRecord], error) {
+			s := h.view(ctx).State
+			if in.Host == "" {
+				_, rel, err := s.MustRelease(cloud.AppRef{Group: in.Group, App: in.App}.Release(in.Release))
+				if err != nil {
+					return api.List[cloud.FadeRecord]{}, err
+				}
+				return whole(s.FadesOf(rel.ReleaseRef)), nil
+			}
+			host, path, err := readRoute(in.Host, in.Path)
+			if err == nil {
+				err = owned(s, in.Group, host)
+			}
+			if err != nil {
+				return api.List[cloud.FadeRecord]{}, err
+			}
+			records, err := s.FadesTo(host, path)
+			return whole(records), err
+		})
 }
 
 // longestPass is how long a pass may be good for.

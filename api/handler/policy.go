@@ -97,6 +97,7 @@ var policy = map[string]rule{
 	"crossfade-abort":  {needs: cloud.MayRoute, in: inHost},
 	"pass":             {needs: cloud.MayExpose, in: inHost},
 	"compare":          {needs: cloud.MayRead, in: inHost},
+	"fades":            {needs: cloud.MayRead, in: inGroup},
 
 	"push":        {needs: cloud.MayDeploy, in: inApp},
 	"list-files":  {needs: cloud.MayDeploy, in: ofPush, read: uploadTimeout},

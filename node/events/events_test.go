@@ -88,18 +88,18 @@ func TestEventsOfHosts(t *testing.T) {
 		}, "host.changed app=shop r0 www.example.com/ by= www.example.com/ routes to shop@r1 (1)"},
 		{start, "crossfade.started app=shop r2 www.example.com/ by=ann cross-fade of www.example.com/ from shop@r1 to shop@r2 has begun, in steps of 20, 50, 100 % over 10m0s"},
 		{func() ([]cloud.Change, error) {
-			return s().StepCrossfade("www.example.com", "/", fade(), 20, h.now, micro("all instances are ready")), nil
+			return s().StepCrossfade("www.example.com", "/", fade(), 20, h.now, nil, micro("all instances are ready")), nil
 		}, "crossfade.step app=shop r2 www.example.com/ by=micro cross-fade of www.example.com/ gives shop@r2 20 %: all instances are ready"},
 		{func() ([]cloud.Change, error) { return s().PauseCrossfade("www.example.com", "/", true, h.ann()) },
 			"crossfade.paused app=shop r2 www.example.com/ by=ann cross-fade of www.example.com/ is paused, shop@r2 has 20 %"},
 		{func() ([]cloud.Change, error) { return s().PauseCrossfade("www.example.com", "/", false, h.ann()) },
 			"crossfade.resumed app=shop r2 www.example.com/ by=ann cross-fade of www.example.com/ goes on, shop@r2 has 20 %"},
 		{func() ([]cloud.Change, error) {
-			return s().AbortCrossfade("www.example.com", "/", "worse at errors", micro(""))
+			return s().AbortCrossfade("www.example.com", "/", "worse at errors", nil, micro(""))
 		}, "crossfade.aborted app=shop r2 www.example.com/ by=micro www.example.com/ is rolled back to shop@r1, shop@r2 had 20 %: worse at errors"},
 		{start, "crossfade.started app=shop r2 www.example.com/ by=ann cross-fade of www.example.com/ from shop@r1 to shop@r2 has begun, in steps of 20, 50, 100 % over 10m0s"},
 		{func() ([]cloud.Change, error) {
-			return s().AbortCrossfade("www.example.com", "/", "ended by ann", h.ann())
+			return s().AbortCrossfade("www.example.com", "/", "ended by ann", nil, h.ann())
 		}, "crossfade.aborted app=shop r2 www.example.com/ by=ann www.example.com/ is rolled back to shop@r1, shop@r2 had 0 %: ended by ann"},
 		{func() ([]cloud.Change, error) { return s().Unmap("www.example.com", "/", shop.Release(1), true) },
 			"host.changed app=shop r0 www.example.com/ by= www.example.com/ routes to nothing"},
@@ -120,7 +120,7 @@ func TestEventsOfAFadesEnd(t *testing.T) {
 	h.do(h.view.State.BeginCrossfade("www.example.com", "/", shop.Release(2), []int{100}, cloud.FadePlan{Max: cloud.Duration(time.Hour), OnInconclusive: cloud.InconclusiveHold}, false, h.ann()))
 	host, _ := h.view.State.VirtualHost("www.example.com")
 	route, _ := host.Route("/")
-	got := h.do(h.view.State.StepCrossfade("www.example.com", "/", route.Crossfade, 100, h.now, cloud.Stamp{At: h.now, By: "micro", Why: "all instances are ready"}), nil)
+	got := h.do(h.view.State.StepCrossfade("www.example.com", "/", route.Crossfade, 100, h.now, nil, cloud.Stamp{At: h.now, By: "micro", Why: "all instances are ready"}), nil)
 	for _, want := range []string{
 		"release.current app=shop r2 shop@r2 by= shop@r2 is current",
 		"crossfade.finished app=shop r2 www.example.com/ by=micro www.example.com/ has moved from shop@r1 to shop@r2: all instances are ready",

@@ -2,6 +2,7 @@ package figures
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -86,6 +87,15 @@ func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }
 
+// build is what a release is made from.
+func build(v cloud.View, r cloud.ReleaseRef) api.Build {
+	rel, ok := v.State.Release(r)
+	if !ok {
+		return api.Build{}
+	}
+	return api.Build{Image: rel.Spec.Image.Name, Digest: rel.Spec.Image.Digest, Commit: rel.Spec.Labels["org.opencontainers.image.revision"]}
+}
+
 // judgement returns the judgement of a route's cross-fade, or nil if there is none.
 func (f *Figures) judgement(v cloud.View, h cloud.Host, path string) *api.FadeStep {
 	j, ok := f.Judge.Judge(v, h, path)
@@ -96,7 +106,15 @@ func (f *Figures) judgement(v cloud.View, h cloud.Host, path string) *api.FadeSt
 		From: api.NameOf(j.Fade.From), To: api.NameOf(j.Fade.To), Since: j.Began, Old: j.Old.Requests, New: j.New.Requests,
 		Verdict: string(j.Verdict), Odds: math.Round(j.Odds*100) / 100, MoreErrors: j.MoreErrors, MoreSlow: j.MoreSlow,
 		Cost: math.Round(j.Cost*10) / 10, Budget: j.Fade.Budget, Rate: math.Round(j.Rate*100) / 100, Through: math.Round(j.Through.Seconds()), Caught: j.Caught,
-		Findings: []api.FadeFinding{}, Move: string(j.Decision.Move), Why: j.Decision.Why,
+		Proof: math.Round(j.Proof*100) / 100, Findings: []api.FadeFinding{}, Move: string(j.Decision.Move), Why: j.Decision.Why,
+	}
+	if j.Missing < 1e9 {
+		s.Missing = math.Ceil(j.Missing)
+	}
+	if !j.Fade.Started.IsZero() {
+		counts := j.Figures()
+		s.Present = &api.PresentStep{Since: j.Step.Since, Old: counts.Old, New: counts.New, OldBuild: build(v, j.Fade.From), NewBuild: build(v, j.Fade.To)}
+		s.Abort = fmt.Sprintf("routes back to %s at once; %d requests that %s is answering end there", j.Fade.From, counts.New.UnderWay, j.Fade.To)
 	}
 	for _, g := range j.Findings {
 		s.Findings = append(s.Findings, api.FadeFinding{Guard: string(g.Guard), Verdict: string(g.Verdict), Text: g.Text})
