@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/protoduction/micro/api"
 )
 
 // loads are those under way, by the script's data folder.
@@ -28,7 +31,8 @@ type load struct {
 
 // load start HOST begins requests by four clients; load stop MINIMUM ends them, and fails where one
 // failed or fewer than so many were answered; load enough NUMBER waits for so
-// many; load interlude ends them and does not ask.
+// many; load interlude ends them and does not ask; load counted HOST ends them and fails where micro has counted more or
+// fewer requests of the host than were sent.
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 	key := ts.Getenv("MICRO_DATA")
 	switch {
@@ -61,6 +65,30 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("no load is under way, or %q is no number", args[1])
 		}
 		v.(*load).reach(least)
+	case len(args) == 2 && args[0] == "counted":
+		// What micro counted on a host must be exactly what was sent to it.
+		v, ok := loads.LoadAndDelete(key)
+		if !ok {
+			ts.Fatalf("no load is under way")
+		}
+		l := v.(*load)
+		l.cancel()
+		l.workers.Wait()
+		// The client has its last answer a moment before that is counted.
+		sum := int64(-1)
+		for deadline := time.Now().Add(10 * time.Second); sum != l.sent.Load() && time.Now().Before(deadline); {
+			ts.Check(ts.Exec("micro", "compare", args[1], "--json"))
+			var cmp api.Comparison
+			ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &cmp))
+			sum = 0
+			for _, r := range cmp.Releases {
+				sum += int64(r.Requests)
+			}
+		}
+		if sum != l.sent.Load() {
+			ts.Fatalf("%d requests were sent, %d were counted", l.sent.Load(), sum)
+		}
+		ts.Logf("%d requests, all counted; %d failed", sum, len(l.failures))
 	case len(args) == 1 && args[0] == "interlude":
 		// What failed until here was meant to: the load is ended without a verdict on it.
 		if v, ok := loads.LoadAndDelete(key); ok {

@@ -62,6 +62,9 @@ func (a *app) root(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "as FAIL_EVERY wants it", http.StatusInternalServerError)
 		return
 	}
+	if a.misbehave(w, n) {
+		return
+	}
 	time.Sleep(millis(os.Getenv("SLOW_MS"), 0))
 	fmt.Fprintf(w, "hello from %s %s %s, request %d\n",
 		os.Getenv("MICRO_APP"), os.Getenv("MICRO_RELEASE"), os.Getenv("MICRO_INSTANCE"), n)
