@@ -31,6 +31,7 @@ var walls = []struct {
 	{"go.etcd.io/bbolt", []string{"store/boltkv", "runtime/build/child"}, "one package knows the engine, so that etcd can stand in for it (BuildKit's own index apart)"},
 	{"go.etcd.io/etcd", []string{"store/etcdkv", "cluster"}, "one node works without etcd"},
 	{"github.com/caddyserver/certmagic", []string{"router/certs"}, "the router takes a tls.Config, wherever it comes from"},
+	{"golang.org/x/net/http2", []string{"router/h2"}, "the router's core speaks one protocol, and knows of no other"},
 	{"github.com/miekg/dns", []string{"dnsd"}, "the zone is ours; the wire format is dnsd's alone"},
 	{"github.com/danielgtaylor/huma", []string{"api"}, "the framework of the API is not the cloud's"},
 	{"filippo.io/age", []string{"store/seal"}, "one package knows how secrets are sealed: all else has cloud.Sealed"},

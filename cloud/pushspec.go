@@ -39,6 +39,7 @@ type ProcessSpec struct {
 	Port      *int      `json:"port,omitempty"`
 	Startup   *Duration `json:"startup,omitempty"`
 	StopGrace *Duration `json:"stop_grace,omitempty"`
+	Protocol  *Protocol `json:"protocol,omitempty"`
 	Init      *bool     `json:"init,omitempty"` // false has its program be process 1 itself
 	Liveness  *Check    `json:"liveness,omitempty"`
 	Readiness *Check    `json:"readiness,omitempty"`
@@ -156,6 +157,9 @@ func (p ProcessSpec) resolve(name ProcessName, b Built, env map[string]string) P
 			port = n
 		}
 		out.Port = or(p.Port, port)
+		if out.Protocol = or(p.Protocol, ""); out.Protocol == ProtocolHTTP1 {
+			out.Protocol = ""
+		}
 		out.Liveness = Check{Type: CheckPort}
 	}
 	out.Liveness = or(p.Liveness, out.Liveness).withDefaults()

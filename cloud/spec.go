@@ -45,10 +45,21 @@ type Process struct {
 	Port      int      `json:"port,omitempty"`    // where it listens, 1 to 65535; 0 for one that nothing is routed to
 	Startup   Duration `json:"startup"`           // how long it may take to become ready
 	StopGrace Duration `json:"stop_grace"`        // between SIGTERM and SIGKILL
+	// Protocol is what requests to Port are spoken in; "" is HTTP/1.1.
+	Protocol  Protocol `json:"protocol,omitempty"`
 	NoInit    bool     `json:"no_init,omitempty"` // its program is process 1 itself
 	Liveness  Check    `json:"liveness"`          // failing replaces the instance
 	Readiness Check    `json:"readiness"`         // failing takes it out of routing
 }
+
+// Protocol is what an app speaks.
+type Protocol string
+
+// The protocols that are not HTTP/1.1.
+const (
+	ProtocolHTTP1 Protocol = "http1"
+	ProtocolHTTP2 Protocol = "http2" // in cleartext, with prior knowledge: gRPC
+)
 
 // CheckType says how a process is found to be well.
 type CheckType string

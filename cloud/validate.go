@@ -35,6 +35,9 @@ func errorsOf(s Spec, f Formation) error {
 		if p.Port < 0 || p.Port > 65535 || name == Web && p.Port == 0 {
 			bad("process %s: port %d is not between 1 and 65535", name, p.Port)
 		}
+		if p.Protocol != "" && p.Protocol != ProtocolHTTP2 {
+			bad("process %s: protocol %q is neither http1 nor http2", name, p.Protocol)
+		}
 		for i, c := range []Check{p.Liveness, p.Readiness} {
 			kind := [...]string{"health", "readiness health"}[i]
 			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckProcess}, c.Type) {

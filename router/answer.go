@@ -214,6 +214,10 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 		x.upload.answered.Store(true)
 	}
 
+	call := x.isCall()
+	if call {
+		x.noteCall(s.Lookup("grpc-status", 0))
+	}
 	// whole: nothing but the answer has come, and all of it.
 	whole := true
 	// The head came in time; the body has a limit of its own.
@@ -242,6 +246,9 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 		x.countStream()
 		err = x.stream(b, at, end, from == frameChunks, to == frameChunks)
 		whole = from == frameChunks && !x.extra
+		if call && from == frameChunks && x.chunks.Done() {
+			x.noteTrailers(x.chunks.Trailer())
+		}
 	}
 	if err != nil {
 		return x.broken(err, to)

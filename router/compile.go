@@ -133,6 +133,9 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 			if e == nil || e.Addr != i.Addr {
 				e = newEndpoint(i.ID, r.ReleaseRef, i.Addr)
 				e.tag = tagOf(j.Secret, e)
+				if r.Spec.Processes[cloud.Web].Protocol == cloud.ProtocolHTTP2 {
+					e.speakHTTP2()
+				}
 			} else {
 				delete(before, e.ID)
 			}

@@ -16,11 +16,12 @@ type conn struct {
 	w   *wire
 	own owned
 
-	in    *block    // bytes that have been read; nil while there are none
-	at, n int       // those of in.b[at:n] are still to be used
-	start time.Time // when the first byte of the request came
-	begun int64     // the same on the router's clock
-	idle  atomic.Bool
+	in     *block    // bytes that have been read; nil while there are none
+	at, n  int       // those of in.b[at:n] are still to be used
+	start  time.Time // when the first byte of the request came
+	begun  int64     // the same on the router's clock
+	idle   atomic.Bool
+	stream bool // it is one of streams: their connection ends, not this one
 	// waiting is since when it has waited for a request, on the router's clock; 0 while it has one.
 	waiting atomic.Int64
 }
@@ -123,6 +124,9 @@ func (c *conn) use(n int) {
 	}
 }
 
+// forever is longer than any connection lasts.
+const forever = 365 * 24 * time.Hour
+
 // head reads until a whole head is there and returns its length; 0 is the end of the connection. While
 // nothing has come it holds no memory but the goroutine's.
 func (c *conn) head() (int, error) {
@@ -130,13 +134,17 @@ func (c *conn) head() (int, error) {
 	if c.in == nil {
 		now := r.now()
 		c.waiting.Store(now)
-		if !c.w.read.arm(now + int64(r.limits().keepalive)) {
+		wait := r.limits().keepalive
+		if c.stream {
+			wait = forever // its connection has that limit
+		}
+		if !c.w.read.arm(now + int64(wait)) {
 			return 0, nil
 		}
 		// Mark the connection idle before checking for the shutdown. The shutdown does it the other way round,
 		// so that one of the two always sees the other.
 		c.idle.Store(true)
-		if r.noWaiting.Load() {
+		if r.noWaiting.Load() && !c.stream {
 			return 0, nil
 		}
 		b, n, err := c.w.first(smallBlock, 0, smallBlock)

@@ -15,6 +15,9 @@
 // of apps whose releases can't overlap may ask for it all the same: then requests wait in a lot, one queue
 // a host, of which the first alone tries.
 //
+// HTTP/2 is joined to this by package h2: a stream is a connection of HTTP/1.1 within the process, both
+// towards clients and towards apps.
+//
 // A connection is one goroutine, which holds no buffer while it waits. Time limits are looked after by
 // one watch over all connections instead of timers, and a request costs no allocation.
 package router

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router/h2"
 )
 
 const (
@@ -31,6 +32,7 @@ type Endpoint struct {
 	Release cloud.ReleaseRef
 	Addr    netip.AddrPort
 	dial    func(context.Context) (net.Conn, error) // nil: TCP to Addr
+	h2      *h2.Upstream                            // of an instance that speaks HTTP/2; dial is its
 
 	// count is the number of requests in flight, with drainBit.
 	count     atomic.Int64
@@ -57,6 +59,15 @@ func newEndpoint(id cloud.InstanceID, release cloud.ReleaseRef, addr netip.AddrP
 	return &Endpoint{ID: id, Release: release, Addr: addr, hash: fnv(string(id)), drained: make(chan struct{})}
 }
 
+// speakHTTP2 has the endpoint be spoken to by HTTP/2, in cleartext.
+func (e *Endpoint) speakHTTP2() {
+	e.h2 = h2.NewUpstream(func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", e.Addr.String())
+	})
+	e.dial = e.h2.Dial
+}
+
 // claim counts a request in before anything of it is sent, so that a drain can't miss it.
 func (e *Endpoint) claim() bool {
 	if e.count.Add(1) < 0 {
@@ -80,6 +91,9 @@ func (e *Endpoint) drain() {
 		e.drainOnce.Do(func() { close(e.drained) })
 	}
 	e.idle.closeAll()
+	if e.h2 != nil {
+		e.h2.Close()
+	}
 }
 
 func (e *Endpoint) draining() bool { return e.count.Load() < 0 }

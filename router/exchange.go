@@ -39,8 +39,10 @@ type Exchange struct {
 	Attempts int           // endpoints that were tried
 	Held     time.Duration // how long it was held for want of a ready instance
 	Upgraded bool
-	Pinned   bool   // the client asked for this very release
-	waits    *tally // counts it among those that wait for an answer
+	// GRPCStatus is how a gRPC call ended; 0 is well, or no gRPC.
+	GRPCStatus uint8
+	Pinned     bool   // the client asked for this very release
+	waits      *tally // counts it among those that wait for an answer
 	// Error is the code of the answer that micro gave itself, or why the answer broke off; "" is fine.
 	Error string
 }

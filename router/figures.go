@@ -154,7 +154,7 @@ func (s *Series) record(x *Exchange) {
 	if x.Out > 0 {
 		s.Out.Add(uint64(x.Out))
 	}
-	s.Classes[min(max(x.Status/100, 0), 5)].Add(1)
+	s.Classes[x.class()].Add(1)
 	s.code(method(x.Method), x.Status).N.Add(1)
 	switch {
 	case x.gone():
@@ -177,7 +177,7 @@ func (x *Exchange) ours() bool { return x.Error == faultOverloaded.code }
 
 // failed says that the client did not get a proper answer, and for no fault of its own.
 func (x *Exchange) failed() bool {
-	return !x.gone() && !x.ours() && (x.Status >= 500 || x.Error != "" && x.First > 0)
+	return !x.gone() && !x.ours() && (x.class() == 5 || x.Error != "" && x.First > 0)
 }
 
 // timed says that First is the time that the app took.

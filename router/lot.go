@@ -154,7 +154,7 @@ func (r *Router) nextTable() <-chan struct{} {
 
 // departed tells that the client has reset its connection, or that somebody has closed it here.
 func (w *wire) departed() bool {
-	if reset, _ := w.left(); reset {
+	if reset, _ := w.left(); reset || w.gone.Load() {
 		return true
 	}
 	_, errno := w.peek()

@@ -48,7 +48,10 @@ type speaker interface {
 }
 
 // Protocols by their names in ALPN (RFC 7301).
-const protocolHTTP1 = "http/1.1"
+const (
+	protocolHTTP1 = "http/1.1"
+	protocolHTTP2 = "h2"
+)
 
 // run serves the connection.
 func (s *session) run() {
@@ -65,6 +68,10 @@ func (s *session) run() {
 		c := newConn(s, nc)
 		s.r.conns.speaks(s, c)
 		c.serve()
+	case protocolHTTP2:
+		m := newMultiplexed(s, nc)
+		s.r.conns.speaks(s, m)
+		m.serve()
 	default:
 		s.r.log.Debug("handshake", "client", s.peer.Addr(), "err", "the protocol is not supported", "protocol", protocol)
 		_ = nc.Close()
@@ -98,4 +105,4 @@ func cleartext(_ context.Context, c net.Conn, _ bool) (net.Conn, string, error) 
 }
 
 // Protocols returns what is spoken on a connection, by its names in ALPN, the best first.
-func Protocols() []string { return []string{protocolHTTP1} }
+func Protocols() []string { return []string{protocolHTTP2, protocolHTTP1} }

@@ -72,7 +72,7 @@ const SizeBins = 33
 // record counts an exchange, and the time that its answer took in latency.
 func (c *counter) record(x *Exchange, latency *Histogram) {
 	c.requests.Add(1)
-	c.classes[min(max(x.Status/100, 0), 5)].Add(1)
+	c.classes[x.class()].Add(1)
 	switch {
 	case x.gone():
 		c.gone.Add(1)

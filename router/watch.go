@@ -84,6 +84,7 @@ func (h *watch) run() {
 // limit says.
 func (w *wire) checkGone(since, now int64) {
 	reset, half := w.left()
+	reset = reset || w.gone.Load()
 	if !reset {
 		if !half {
 			return

@@ -125,6 +125,7 @@ func (a *app) finish(r *reader) {
 		a.others[name].finish(r)
 	}
 	a.routing.finish(r)
+	a.web.draft.Protocol = a.routing.protocol
 	a.own.finish(r)
 	if a.docker.image != "" && a.pathAt != nil {
 		r.bad(a.pathAt, "path and docker.image exclude each other: nothing is built of an image")

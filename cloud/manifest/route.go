@@ -11,11 +11,12 @@ import (
 
 // route is an item of routes.
 type route struct {
-	at      *yaml.Node
-	said    bool
-	draft   cloud.RouteSpec
-	options routeOptions
-	own     ownRoute
+	at       *yaml.Node
+	said     bool
+	draft    cloud.RouteSpec
+	options  routeOptions
+	own      ownRoute
+	protocol cloud.Protocol
 }
 
 type (
@@ -64,9 +65,12 @@ func (v value) parseRoute(s string) (cloud.RouteSpec, bool) {
 	return d, true
 }
 
-func (v value) protocol(*route) {
-	if s, ok := v.oneOf("http1", "http2", "tcp"); ok && s != "http1" {
+func (v value) protocol(rt *route) {
+	s, ok := v.oneOf("http1", "http2", "tcp")
+	if ok && s == "tcp" {
 		v.refuse("protocol %s", s)
+	} else if ok {
+		rt.protocol = cloud.Protocol(s)
 	}
 }
 
@@ -121,7 +125,8 @@ type routing struct {
 	bare       bool // no-hostname
 	bareAt     *yaml.Node
 
-	drafts []cloud.RouteSpec
+	drafts   []cloud.RouteSpec
+	protocol *cloud.Protocol // of the app, as its routes have it
 }
 
 // old is a text of an old key.
@@ -193,6 +198,12 @@ func (g *routing) finish(r *reader) {
 			continue
 		}
 		rt.draft.Public, rt.draft.Sticky, rt.draft.Limits = rt.own.public, rt.own.sticky, rt.own.limits
+		if said := rt.protocol; said != "" {
+			if g.protocol != nil && *g.protocol != said {
+				r.bad(rt.at, "protocol %s: another route says %s, and an app speaks one", said, *g.protocol)
+			}
+			g.protocol = &said
+		}
 		p := place{rt.draft.Host, rt.draft.Path}
 		if seen[p] {
 			r.bad(rt.at, "route %s%s is given twice", p.host, strings.TrimSuffix(p.path, "/"))

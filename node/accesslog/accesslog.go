@@ -45,6 +45,10 @@ func appendAccess(b []byte, x *router.Exchange) []byte {
 		b = append(b, " instance="...)
 		b = append(b, x.Instance...)
 	}
+	if x.GRPCStatus > 0 {
+		b = append(b, " grpc-status="...)
+		b = strconv.AppendInt(b, int64(x.GRPCStatus), 10)
+	}
 	if x.Held > 0 {
 		b = append(b, " held="...)
 		b = appendMilliseconds(b, x.Held)
