@@ -27,7 +27,7 @@ func (l logReader) Read(ctx context.Context, q api.LogQuery) iter.Seq2[api.LogLi
 			!line.Time.Before(q.Since)
 	}
 	return func(yield func(api.LogLine, error) bool) {
-		for line, err := range l.logs.Read(ctx, logs.Query{App: q.App, Match: match, After: q.After, Tail: q.Tail, Follow: q.Follow}) {
+		for line, err := range l.logs.Read(ctx, logs.Query{App: q.App, Match: match, After: q.After, Tail: q.Tail, Follow: q.Follow, NoRequests: !slices.Contains(streams, api.StreamRouter)}) {
 			if !yield(logLine(q.App, line), err) {
 				return
 			}

@@ -198,6 +198,13 @@ func parseCursor(s string) (c cursor) {
 	return c
 }
 
+// last is the place behind the last line.
+func (j *journal) last() cursor {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return cursor{j.numbers[len(j.numbers)-1], j.size}
+}
+
 // read calls use for every line from a place on and returns the place behind the last, with a channel
 // that is closed when there is more. Lines of segments that are gone meanwhile are passed over.
 func (j *journal) read(from cursor, use func(Line) bool) (cursor, <-chan struct{}, error) {

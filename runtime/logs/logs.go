@@ -19,7 +19,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// DefaultLimit is how many bytes of log are kept of an app.
+// DefaultLimit is how many bytes of log are kept of an app. A quarter as many are kept of its requests, beside them.
 const DefaultLimit = 64 << 20
 
 // Config is where logs are kept, and how much of them.
@@ -39,7 +39,7 @@ type Logs struct {
 
 	mu       sync.Mutex
 	raws     map[cloud.InstanceID]*raw
-	journals map[cloud.AppRef]*journal
+	journals map[logKey]*journal
 	buf      []byte // what is being copied from a raw file
 }
 
@@ -51,13 +51,20 @@ const (
 	sweep = 5 * time.Second
 )
 
+// logKey names a log. An app has two: the router's lines, one per request, are in a log of their own. So clients of
+// the app can fill that log only, and push out nothing that the app has printed.
+type logKey struct {
+	cloud.AppRef
+	requests bool
+}
+
 // New opens the logs.
 func New(c Config) (*Logs, error) {
 	if c.Limit == 0 {
 		c.Limit = DefaultLimit
 	}
-	l := &Logs{Config: c, buf: make([]byte, chunk), raws: map[cloud.InstanceID]*raw{}, journals: map[cloud.AppRef]*journal{}}
-	l.pending.apps = map[cloud.AppRef]*batch{}
+	l := &Logs{Config: c, buf: make([]byte, chunk), raws: map[cloud.InstanceID]*raw{}, journals: map[logKey]*journal{}}
+	l.pending.logs = map[logKey]*batch{}
 	if err := os.MkdirAll(l.rawDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder for logs: %w", err)
 	}
@@ -85,7 +92,7 @@ func (l *Logs) Open(i *cloud.Instance) (string, error) {
 	if _, ok := l.raws[i.ID]; ok {
 		return path, nil
 	}
-	j, err := l.journal(i.AppRef)
+	j, err := l.journal(logKey{AppRef: i.AppRef})
 	if err != nil {
 		return "", err
 	}
@@ -97,16 +104,20 @@ func (l *Logs) Open(i *cloud.Instance) (string, error) {
 	return path, nil
 }
 
-// journal returns an app's journal. mu is held.
-func (l *Logs) journal(app cloud.AppRef) (*journal, error) {
-	if j, ok := l.journals[app]; ok {
+// journal returns a log's journal. mu is held.
+func (l *Logs) journal(key logKey) (*journal, error) {
+	if j, ok := l.journals[key]; ok {
 		return j, nil
 	}
-	j, err := openJournal(filepath.Join(l.Dir, string(app.Group), string(app.App)), l.Limit)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the log of app %s: %w", app, err)
+	dir, limit := filepath.Join(l.Dir, string(key.Group), string(key.App)), l.Limit
+	if key.requests {
+		dir, limit = filepath.Join(dir, "requests"), limit/4
 	}
-	l.journals[app] = j
+	j, err := openJournal(dir, limit)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the log of app %s: %w", key.AppRef, err)
+	}
+	l.journals[key] = j
 	return j, nil
 }
 
@@ -152,9 +163,11 @@ func (l *Logs) Sweep() error {
 func (l *Logs) Drop(app cloud.AppRef) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if j, ok := l.journals[app]; ok {
-		delete(l.journals, app)
-		j.close()
+	for _, key := range []logKey{{app, false}, {app, true}} {
+		if j, ok := l.journals[key]; ok {
+			delete(l.journals, key)
+			j.close()
+		}
 	}
 	l.pending.drop(app)
 	return os.RemoveAll(filepath.Join(l.Dir, string(app.Group), string(app.App)))
@@ -229,16 +242,20 @@ func (l *Logs) copyAll() {
 func (l *Logs) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending.take(func(app cloud.AppRef, records []byte, dropped int) {
+	l.pending.take(func(key logKey, records []byte, dropped int) {
 		if dropped > 0 {
-			records = Line{Time: l.Now().UTC(), Stream: API, Text: droppedText(dropped)}.append(records)
+			stream := API
+			if key.requests {
+				stream = Router
+			}
+			records = Line{Time: l.Now().UTC(), Stream: stream, Text: droppedText(dropped)}.append(records)
 		}
-		j, err := l.journal(app)
+		j, err := l.journal(key)
 		if err == nil {
 			err = j.write(records)
 		}
 		if err != nil {
-			l.Log.Warn("cannot write an app's log", "app", app.String(), "err", err)
+			l.Log.Warn("cannot write an app's log", "app", key.AppRef.String(), "err", err)
 		}
 	})
 }

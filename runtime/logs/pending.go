@@ -11,10 +11,10 @@ import (
 // line, such as the router for every request, must not wait for a disk.
 type pending struct {
 	mu   sync.Mutex
-	apps map[cloud.AppRef]*batch
+	logs map[logKey]*batch
 }
 
-// batch is what waits of one app.
+// batch is what waits of one log.
 type batch struct {
 	records []byte
 	dropped int
@@ -22,7 +22,7 @@ type batch struct {
 }
 
 const (
-	// maxPending is how many bytes of one app wait for a flush; what is more is counted and dropped.
+	// maxPending is how many bytes of one log wait for a flush; what is more is counted and dropped.
 	maxPending = 4 << 20
 	// maxSpare is the largest buffer that is kept for the next time.
 	maxSpare = 64 << 10
@@ -32,10 +32,11 @@ const (
 func (p *pending) add(app cloud.AppRef, line Line, text func([]byte) []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := p.apps[app]
+	key := logKey{app, line.Stream == Router}
+	b := p.logs[key]
 	if b == nil {
 		b = &batch{}
-		p.apps[app] = b
+		p.logs[key] = b
 	}
 	if len(b.records) >= maxPending {
 		b.dropped++
@@ -49,18 +50,18 @@ func (p *pending) add(app cloud.AppRef, line Line, text func([]byte) []byte) {
 
 // take hands every batch's records to use, which must not keep them, and says how many lines were dropped
 // since the last time. While use runs others may add.
-func (p *pending) take(use func(app cloud.AppRef, records []byte, dropped int)) {
+func (p *pending) take(use func(key logKey, records []byte, dropped int)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for app, b := range p.apps {
+	for key, b := range p.logs {
 		records, dropped := b.records, b.dropped
 		if len(records) == 0 {
-			delete(p.apps, app) // an app that has been quiet keeps no memory
+			delete(p.logs, key) // an app that has been quiet keeps no memory
 			continue
 		}
 		b.records, b.dropped = nil, 0
 		p.mu.Unlock()
-		use(app, records, dropped)
+		use(key, records, dropped)
 		p.mu.Lock()
 		if cap(records) <= maxSpare {
 			b.spare = records
@@ -71,7 +72,8 @@ func (p *pending) take(use func(app cloud.AppRef, records []byte, dropped int)) 
 func (p *pending) drop(app cloud.AppRef) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.apps, app)
+	delete(p.logs, logKey{app, false})
+	delete(p.logs, logKey{app, true})
 }
 
 // droppedText is the line that stands for those that were dropped.

@@ -29,7 +29,7 @@ func TestAppendedLinesAreWritten(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	l.flush()
-	if len(l.pending.apps) > 0 {
+	if len(l.pending.logs) > 0 {
 		t.Error("quiet apps keep their buffers")
 	}
 }
@@ -53,7 +53,7 @@ func TestTooMuchIsDroppedAndSaid(t *testing.T) {
 
 func TestAppendAllocatesNothing(t *testing.T) {
 	l := open(t, t.TempDir(), 0)
-	l.pending.apps[shop] = &batch{records: make([]byte, 0, 1<<20)}
+	l.pending.logs[logKey{shop, true}] = &batch{records: make([]byte, 0, 1<<20)}
 	instance := []byte("shop-r7-web-0-k3x9")
 	if n := testing.AllocsPerRun(1000, func() {
 		l.Append(shop, Line{Stream: Router, Release: 7}, func(b []byte) []byte { return append(b, instance...) })

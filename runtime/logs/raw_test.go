@@ -172,7 +172,7 @@ func TestNothingIsLeftOfAnInstance(t *testing.T) {
 	if got := texts(t, l, Query{App: shop, Tail: -1}); !slices.Equal(got, []string{"one", "no end", "one", "no end", "one"}) {
 		t.Errorf("lines are %q", got)
 	}
-	if ends := l.journals[shop].ends; len(ends) != 1 || ends["i2"] != 4 {
+	if ends := l.journals[logKey{AppRef: shop}].ends; len(ends) != 1 || ends["i2"] != 4 {
 		t.Errorf("it knows of %v", ends)
 	}
 	if err := l.Sweep(); err != nil {
