@@ -14,8 +14,11 @@ import (
 // compare returns events for the differences between two views.
 func compare(old, now cloud.View, at time.Time) (events []api.Event) {
 	apps, hosts, ok := now.Touched(old)
-	if !ok {
-		return nil
+	if !ok { // a group or the settings changed, and perhaps apps with them
+		if old.State == nil || old.Instances == nil {
+			return nil // nothing was seen before
+		}
+		apps, hosts = everything(old, now)
 	}
 	for _, app := range slices.SortedFunc(maps.Keys(apps), func(a, b cloud.AppRef) int { return strings.Compare(a.String(), b.String()) }) {
 		events = append(events, compareApp(old, now, app, at)...)
@@ -26,6 +29,25 @@ func compare(old, now cloud.View, at time.Time) (events []api.Event) {
 		events = append(events, compareHost(host, before, after, at)...)
 	}
 	return events
+}
+
+// everything returns all apps and hosts of the views.
+func everything(views ...cloud.View) (apps map[cloud.AppRef]bool, hosts map[cloud.Host]bool) {
+	apps, hosts = map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
+	for _, v := range views {
+		for group := range v.State.Groups() {
+			for app := range v.State.Apps(group.Name) {
+				apps[app.AppRef] = true
+			}
+		}
+		for i := range v.Instances.All() {
+			apps[i.AppRef] = true
+		}
+		for host := range v.State.VirtualHosts() {
+			hosts[host.Host] = true
+		}
+	}
+	return apps, hosts
 }
 
 func compareApp(old, now cloud.View, ref cloud.AppRef, at time.Time) (events []api.Event) {

@@ -55,6 +55,48 @@ func newHistory(t *testing.T) *history {
 	return h
 }
 
+// TestEventsBesideWhatTouchesAll checks that a step which changes a group or the settings has the events of all else
+// that it changes.
+func TestEventsBesideWhatTouchesAll(t *testing.T) {
+	for name, other := range map[string]func(*cloud.State) ([]cloud.Change, error){
+		"settings": func(s *cloud.State) ([]cloud.Change, error) { return s.Configure(cloud.Settings{Domain: "other.test"}) },
+		"group": func(s *cloud.State) ([]cloud.Change, error) {
+			return s.CreateGroup("second", cloud.Stamp{At: noon, By: "ann"})
+		},
+	} {
+		h := newHistory(t)
+		touching, err := other(h.view.State)
+		if err != nil || len(touching) == 0 {
+			t.Fatal(touching, err)
+		}
+		changes, _, err := h.view.State.Push(cloud.Push{App: cloud.AppRef{Group: cloud.DefaultGroup, App: "news"}, Built: cloud.Built{Image: cloud.Image{Digest: "sha256:1", Name: "one"}},
+			Spec: cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {}}}}, h.ann())
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes, err := h.view.State.Map(cloud.Map{Host: "www.example.com", Path: "/", Target: cloud.Target{ReleaseRef: shop.Release(0)}}, h.ann())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := h.do(append(append(touching, changes...), routes...), nil)
+		for _, want := range []string{"app.created app=news", "release.created app=news", "www.example.com"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: %q is not among the events:\n%s", name, want, got)
+			}
+		}
+		if strings.Contains(got, "app=shop r1") || strings.Contains(got, "app=shop r2") {
+			t.Errorf("%s: releases that did not change have events:\n%s", name, got)
+		}
+		if silent := h.do(renameDomain(h.view.State)); silent != "" {
+			t.Errorf("%s: nothing else changed, and there are events:\n%s", name, silent)
+		}
+	}
+}
+
+func renameDomain(s *cloud.State) ([]cloud.Change, error) {
+	return s.Configure(cloud.Settings{Domain: "third.test"})
+}
+
 // TestEventsOfHosts checks the event of each kind of change of a route, with its author and reason.
 func TestEventsOfHosts(t *testing.T) {
 	h := newHistory(t)
