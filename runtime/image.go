@@ -31,7 +31,7 @@ type Images interface {
 	// Get returns an image by digest, or a *cloud.Error of code NotFound.
 	Get(ctx context.Context, digest string) (Image, error)
 	// Prune removes every image whose digest is not in keep, and returns the number of bytes freed.
-	Prune(ctx context.Context, keep map[string]bool) (int64, error)
+	Prune(ctx context.Context, keep func() map[string]bool) (int64, error)
 }
 
 // Builder builds images from folders.

@@ -23,7 +23,7 @@ type stored interface {
 
 type images interface {
 	// Prune removes all images but those to keep, and returns how many bytes that freed.
-	Prune(ctx context.Context, keep map[string]bool) (int64, error)
+	Prune(ctx context.Context, keep func() map[string]bool) (int64, error)
 }
 
 type logs interface {
@@ -115,7 +115,7 @@ func (j *Janitor) clearImages(ctx context.Context) error {
 		fewer = fewer || !keep[digest]
 	}
 	if fewer {
-		if _, err := j.Images.Prune(ctx, keep); err != nil {
+		if _, err := j.Images.Prune(ctx, j.neededImages); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func (j *Janitor) neededImages() map[string]bool {
 
 // Prune removes all images that no release or push needs, and returns how many bytes that freed.
 func (j *Janitor) Prune(ctx context.Context) (int64, error) {
-	return j.Images.Prune(ctx, j.neededImages())
+	return j.Images.Prune(ctx, j.neededImages)
 }
 
 // clearLogs removes the logs of deleted apps whose last instances have ended.

@@ -22,34 +22,24 @@ const fresh = 10 * time.Second
 // Prune removes every image of ours that keep does not name by digest and that has no name by Tag, and
 // returns the bytes of content and files that came free. Images of the last ten seconds stay, and what a
 // build's cache still needs stays with it.
-func (s *Store) Prune(ctx context.Context, keep map[string]bool) (int64, error) {
+//
+// An image may come into use at any moment, so keep is asked before each image is removed, and once more
+// after that, as long as nothing is lost: a lease holds what an image is made of until the end.
+func (s *Store) Prune(ctx context.Context, keep func() map[string]bool) (int64, error) {
 	ctx = s.ns(ctx)
-	store := s.client.ImageService()
-	all, err := store.List(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("list images: %w", err)
-	}
-	named := map[string]bool{}
-	for _, r := range all {
-		if !strings.HasPrefix(r.Name, Name+"@") {
-			named[r.Target.Digest.String()] = true
-		}
-	}
 	before, err := s.used(ctx)
 	if err != nil {
 		return 0, err
 	}
-	for _, r := range all {
-		d, ours := strings.CutPrefix(r.Name, Name+"@")
-		if !ours || keep[d] || named[d] || s.now().Sub(r.UpdatedAt) < fresh {
-			continue
-		}
-		// The target is named, lest a push that has just brought the same image back lose it.
-		if err := store.Delete(ctx, r.Name, images.DeleteTarget(&r.Target)); err != nil && !errdefs.IsNotFound(err) {
-			return 0, fmt.Errorf("remove image %s: %w", d, err)
-		}
+	lease, err := s.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Hour))
+	if err != nil {
+		return 0, fmt.Errorf("make a lease: %w", err)
 	}
-	if err := s.collect(ctx); err != nil {
+	err = s.removeUnused(ctx, lease, keep)
+	if derr := s.client.LeasesService().Delete(ctx, lease, leases.SynchronousDelete); derr != nil && err == nil {
+		err = fmt.Errorf("collect what no image needs: %w", derr)
+	}
+	if err != nil {
 		return 0, err
 	}
 	after, err := s.used(ctx)
@@ -59,15 +49,47 @@ func (s *Store) Prune(ctx context.Context, keep map[string]bool) (int64, error) 
 	return max(0, before-after), nil
 }
 
-// collect has containerd's collector run now: it does at the synchronous end of a lease.
-func (s *Store) collect(ctx context.Context) error {
-	service := s.client.LeasesService()
-	l, err := service.Create(ctx, leases.WithRandomID())
-	if err == nil {
-		err = service.Delete(ctx, l, leases.SynchronousDelete)
-	}
+// removeUnused removes the records of images that are not needed.
+func (s *Store) removeUnused(ctx context.Context, lease leases.Lease, keep func() map[string]bool) error {
+	store := s.client.ImageService()
+	all, err := store.List(ctx)
 	if err != nil {
-		return fmt.Errorf("collect what no image needs: %w", err)
+		return fmt.Errorf("list images: %w", err)
+	}
+	named := map[string]bool{}
+	for _, r := range all {
+		if !strings.HasPrefix(r.Name, Name+"@") {
+			named[r.Target.Digest.String()] = true
+		}
+	}
+	for _, listed := range all {
+		d, ours := strings.CutPrefix(listed.Name, Name+"@")
+		if !ours || named[d] {
+			continue
+		}
+		r, err := store.Get(ctx, listed.Name)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("get image %s: %w", d, err)
+		}
+		if s.now().Sub(r.UpdatedAt) < fresh || keep()[d] {
+			continue
+		}
+		if err := s.client.LeasesService().AddResource(ctx, lease, leases.Resource{ID: d, Type: "content"}); err != nil {
+			return fmt.Errorf("hold image %s: %w", d, err)
+		}
+		// The target is named, lest a push that has just brought the same image back lose it.
+		if err := store.Delete(ctx, r.Name, images.DeleteTarget(&r.Target)); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove image %s: %w", d, err)
+		}
+		if !keep()[d] {
+			continue
+		}
+		if _, err := store.Create(ctx, r); err != nil && !errdefs.IsAlreadyExists(err) {
+			return fmt.Errorf("put image %s back: %w", d, err)
+		}
 	}
 	return nil
 }

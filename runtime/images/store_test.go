@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -269,7 +270,7 @@ func TestPullAuth(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-		if _, err := s.Prune(t.Context(), nil); err != nil {
+		if _, err := s.Prune(t.Context(), nothing); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Pull(t.Context(), host+"/private:1", nil); err != nil {
@@ -279,7 +280,7 @@ func TestPullAuth(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"auths":{"`+host+`":{"auth":"YW5uOndyb25n"}}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Prune(t.Context(), nil); err != nil {
+	if _, err := s.Prune(t.Context(), nothing); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Pull(t.Context(), host+"/private:1", nil)
@@ -396,14 +397,14 @@ func TestPrune(t *testing.T) {
 	}
 	later := s.now
 	s.now = time.Now
-	if _, err := s.Prune(t.Context(), nil); err != nil {
+	if _, err := s.Prune(t.Context(), nothing); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Get(t.Context(), digests[1]); err != nil {
 		t.Error("a fresh image:", err)
 	}
 	s.now = later
-	n, err := s.Prune(t.Context(), map[string]bool{digests[0]: true})
+	n, err := s.Prune(t.Context(), func() map[string]bool { return map[string]bool{digests[0]: true} })
 	if err != nil || n < 100_000 {
 		t.Fatalf("freed %d, %v", n, err)
 	}
@@ -415,7 +416,52 @@ func TestPrune(t *testing.T) {
 	if err := s.Untag(t.Context(), "base"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Prune(t.Context(), nil); err != nil {
+	if _, err := s.Prune(t.Context(), nothing); err != nil {
+		t.Fatal(err)
+	}
+	assertEmpty(t, s)
+}
+
+// collect has containerd's collector run now: it does at the synchronous end of a lease.
+func (s *Store) collect(ctx context.Context) error {
+	l, err := s.client.LeasesService().Create(ctx, leases.WithRandomID())
+	if err != nil {
+		return err
+	}
+	return s.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete)
+}
+
+// nothing is what Prune is to keep.
+func nothing() map[string]bool { return nil }
+
+// An image that comes into use while others are removed stays whole, whenever that is.
+func TestPruneSparesWhatComesIntoUse(t *testing.T) {
+	_, s := open(t, Config{})
+	host := serve(t, nil)
+	push(t, host+"/x:1", imagestest.Image(t, "amd64", map[string]string{"app": strings.Repeat("x", 100_000)}))
+	asked := 1
+	for used := 1; asked >= used; used++ { // the call that it is needed at, until there is no such call
+		img, err := s.Pull(t.Context(), host+"/x:1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked = 0
+		keep := func() map[string]bool {
+			asked++
+			return map[string]bool{img.Digest: asked >= used}
+		}
+		if _, err := s.Prune(t.Context(), keep); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Get(t.Context(), img.Digest)
+		if asked >= used && err != nil {
+			t.Errorf("needed from the %d. time of %d on: %v", used, asked, err)
+		}
+		if asked < used && cloud.CodeOf(err) != cloud.NotFound {
+			t.Errorf("never needed: %v", err)
+		}
+	}
+	if _, err := s.Prune(t.Context(), nothing); err != nil {
 		t.Fatal(err)
 	}
 	assertEmpty(t, s)
