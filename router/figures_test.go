@@ -181,6 +181,7 @@ func BenchmarkRecord(b *testing.B) {
 			}
 			x.RouteHost, x.RoutePath = c.host, c.path
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for x := x; pb.Next(); {
 					f.Record(&x)

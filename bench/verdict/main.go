@@ -17,6 +17,8 @@ import (
 
 var (
 	runs   = flag.Int("runs", 100, "fades of each release at each rate up to 10 requests a second; fewer above")
+	least  = flag.Float64("least", 0, "the smallest rate of requests a second that releases are played at")
+	most   = flag.Float64("most", 1000, "the largest")
 	alarms = flag.Int("alarms", 10_000, "fades between releases that are alike, in all")
 )
 
@@ -35,6 +37,9 @@ func main() {
 		{"twice as slow", simulate.Release{Failing: .001, Slower: 2}},
 	} {
 		for _, rate := range []float64{.01, .1, 1, 10, 100, 1000} {
+			if rate < *least || rate > *most {
+				continue
+			}
 			n := *runs
 			if rate > 10 {
 				n = max(1, n/2)
@@ -57,7 +62,10 @@ func main() {
 	}
 	fmt.Println("\n| alike, and | fades | called worse |\n|---|---|---|")
 	for _, c := range alike() {
-		n := max(1, *alarms*c.percent/100)
+		n := *alarms * c.percent / 100
+		if n == 0 {
+			continue
+		}
 		back := 0
 		for _, r := range many(n, c.World) {
 			if r.Move == traffic.Abort {
