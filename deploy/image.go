@@ -53,6 +53,9 @@ func (d *Deployer) makeImage(p *push) (runtime.Image, error) {
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
+	if err == nil {
+		err = image.CheckUser()
+	}
 	return image, err
 }
 
