@@ -108,7 +108,7 @@ func diskCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // census is what a node has on the host. Spares are shims that nothing is in.
-type census struct{ Namespaces, Links, Mounts, Groups, Shims, Spares, Snapshots int }
+type census struct{ Namespaces, Links, Mounts, Groups, Shims, Spares int }
 
 func count(data string) (c census) {
 	state := engine.StateDir(data)
@@ -128,8 +128,6 @@ func count(data string) (c census) {
 		groups, _ := filepath.Glob(root + "micro/" + filepath.Base(state) + "/*/cgroup.procs")
 		c.Groups = max(c.Groups, len(groups))
 	}
-	dirs, _ := filepath.Glob(data + "/containerd/io.containerd.snapshotter.*/snapshots/*")
-	c.Snapshots = len(dirs)
 	if b, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
 		for line := range strings.Lines(string(b)) {
 			if strings.Contains(line, state) && strings.Contains(line, " - overlay ") {
@@ -242,31 +240,6 @@ func containersCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("on the host are %+v, want %d containers and a spare shim at most", c, want)
-		}
-		time.Sleep(50 * time.Millisecond) // a poll, with an end
-	}
-}
-
-// snapshots remembers how many layers the node holds; snapshots same is true when there are no more.
-func snapshotsCommand(ts *testscript.TestScript, neg bool, args []string) {
-	file := ts.MkAbs(".snapshots")
-	data := ts.Getenv("MICRO_DATA")
-	if len(args) == 0 {
-		ts.Check(os.WriteFile(file, []byte(strconv.Itoa(count(data).Snapshots)), 0o600))
-		return
-	}
-	b, err := os.ReadFile(file)
-	ts.Check(err)
-	before, err := strconv.Atoi(string(b))
-	ts.Check(err)
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		now := count(data).Snapshots
-		if now <= before {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%d snapshots, %d before", now, before)
 		}
 		time.Sleep(50 * time.Millisecond) // a poll, with an end
 	}

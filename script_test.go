@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 			"reboot": rebootCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
 			"image": imageCommand, "load": loadCommand, "long": longCommand, "gone": goneCommand,
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
-			"containers": containersCommand, "snapshots": snapshotsCommand, "json": jsonCommand,
+			"containers": containersCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
 			"builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},

@@ -85,7 +85,7 @@ func TestProblems(t *testing.T) {
 		{"GET /v1/groups/default/apps/%1b%5b2J HTTP/1.1\r\nHost: x\r\n\r\n", cloud.NotFound, `\x1b`},
 		{"GET /v1/groups/default/apps?limit=0 HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "query.limit"},
 		{"GET /v1/groups/default/apps?color=red HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "color"},
-		{"GET /v1/groups/default/apps/shop/releases/x HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "x"},
+		{"GET /v1/groups/default/apps/shop/releases/x HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, `"x" is not a release`},
 		{post("/v1/groups/default/apps/shop/scale", `{"processes":`), cloud.Invalid, "JSON"},
 		{post("/v1/groups/default/apps/shop/scale", `{"processes":{"web":{"instances":"two","nmemory":1}}}`), cloud.Invalid, "body.processes.web"},
 		{post("/v1/groups/default/apps/shop/scale", `{}`), cloud.Invalid, "processes"},
@@ -93,7 +93,7 @@ func TestProblems(t *testing.T) {
 		{post("/v1/groups/default/apps/shop/exec", `{"args":["ls"]}`), cloud.Invalid, "Upgrade"},
 		{post("/v1/groups/default/apps/shop/scale", ""), cloud.Invalid, "body is required"},
 		{strings.Replace(post("/v1/groups/default/apps/shop/scale", `{}`), "application/json", "text/plain", 1), cloud.Invalid, "content type"},
-		{post("/v1/groups/default/apps/shop/scale", strings.Repeat(" ", api.MaxBody+1)), cloud.Invalid, ""},
+		{post("/v1/groups/default/apps/shop/scale", strings.Repeat(" ", api.MaxBody+1)), cloud.Invalid, "request body is too large"},
 		{"GET /v1/groups/default/apps/shop/logs?stream=nonsense HTTP/1.1\r\nHost: x\r\n\r\n", cloud.Invalid, "nonsense"},
 	} {
 		line, _, _ := strings.Cut(c.request, "\r\n")

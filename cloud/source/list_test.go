@@ -112,7 +112,7 @@ func TestReadListRefuses(t *testing.T) {
 		"below a file":   {file("a") + file("a/b"), "no folder"},
 		"below nothing":  {file("a/b"), "no folder"},
 		"not clean":      {file("./a"), "clean"},
-		"dots":           {file("../a"), ".."},
+		"dots":           {file("../a"), "has .. in its name"},
 		"root":           {file("."), "clean"},
 		"absolute":       {file("/a"), "absolute"},
 		"no digest":      {`{"path":"a","mode":420}`, "digest"},
