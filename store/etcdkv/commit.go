@@ -24,7 +24,7 @@ func (e *Engine) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	case <-e.ctx.Done():
 		return 0, kv.ErrClosed
 	case <-ctx.Done():
-		return 0, cloud.Errorf(cloud.Unavailable, "another change is under way, and etcd does not answer: %w", ctx.Err())
+		return 0, cloud.Errorf(cloud.Unavailable, "another change is running, and etcd does not answer: %w", ctx.Err())
 	}
 	if e.ctx.Err() != nil {
 		e.turn <- struct{}{}
@@ -48,16 +48,16 @@ func (e *Engine) Commit(ctx context.Context, t kv.Txn) (int64, error) {
 	}
 }
 
-// attempt is a transaction that was sent to etcd, once.
+// attempt is a transaction that was sent to etcd once.
 type attempt struct {
 	kv.Txn
-	mark  string // what it writes to the writer's key
-	since int64  // etcd's revision before it, known only where the transaction does not write the writer's key
+	mark  string // the value that it writes to the writer's key
+	since int64  // etcd's revision before it; only set if the transaction does not write the writer's key
 }
 
 var errMoved = errors.New("the writer's key has changed")
 
-// commit carries out a transaction and returns once its outcome is known, or the engine is closed. The caller has the
+// commit sends a transaction and returns when its outcome is known, or the engine is closed. The caller must have the
 // token.
 func (e *Engine) commit(t kv.Txn) (int64, error) {
 	for {
@@ -67,24 +67,24 @@ func (e *Engine) commit(t kv.Txn) (int64, error) {
 		case err == nil, isRefusal(err):
 			return rev, err
 		case errors.Is(err, errMoved):
-			// A transaction of an earlier process of this node has arrived late, once: take it as it is.
+			// A transaction of an earlier process of this node has arrived late. That happens only once: try again.
 			continue
 		}
 		return e.findOut(a, err)
 	}
 }
 
-// isRefusal reports that etcd has decided not to carry out a transaction.
+// isRefusal reports whether an error means that etcd did not commit the transaction.
 func isRefusal(err error) bool {
 	return errors.Is(err, kv.ErrConflict) || errors.Is(err, kv.ErrNoLease) || cloud.CodeOf(err) == cloud.Unavailable || cloud.CodeOf(err) == cloud.Invalid
 }
 
-// send sends a transaction to etcd. Its error is a refusal, errMoved, or one that leaves the outcome open.
+// send sends a transaction to etcd. Its error is a refusal, errMoved, or another one after which the outcome is unknown.
 func (e *Engine) send(a *attempt) (int64, error) {
-	ctx, stop := e.until(e.ctx)
+	ctx, stop := e.requestContext(e.ctx)
 	defer stop()
 	if len(a.Put) == 0 {
-		// Writing the writer's key would make a revision although perhaps nothing is deleted.
+		// Don't write the writer's key: that would make a revision even if nothing is deleted.
 		resp, err := e.client.Get(ctx, e.writer, clientv3.WithCountOnly())
 		if err != nil {
 			return 0, cloud.Errorf(cloud.Unavailable, "etcd: %w", err)
@@ -122,13 +122,13 @@ func (e *Engine) send(a *attempt) (int64, error) {
 	return resp.Header.Revision - 1, nil
 }
 
-// unmoved is the condition that the writer's key is as this engine last saw it.
+// unmoved returns the condition that the writer's key has not changed since this engine last saw it.
 func (e *Engine) unmoved() clientv3.Cmp {
 	return clientv3.Compare(clientv3.ModRevision(e.writer), "=", e.last)
 }
 
-// writerIn returns etcd's revision that last wrote the writer's key, 0 for none, and the key's value, as the else
-// branch of a transaction has read them.
+// writerIn returns etcd's revision that last wrote the writer's key, 0 for none, and the key's value, from the else
+// branch of a transaction.
 func writerIn(resp *clientv3.TxnResponse) (rev int64, mark string) {
 	for _, p := range resp.Responses[0].GetResponseRange().Kvs {
 		return p.ModRevision, string(p.Value)
@@ -147,27 +147,27 @@ func compare(c kv.Cond) clientv3.Cmp {
 	}
 }
 
-// refusal translates an error with which etcd refuses a transaction, and leaves any other as it is.
+// refusal converts an error with which etcd refuses a transaction, and returns other errors unchanged.
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		return kv.ErrNoLease
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return cloud.Errorf(cloud.Unavailable, "etcd has reached its quota of space: %w", err)
+		return cloud.Errorf(cloud.Unavailable, "etcd has reached its space quota: %w", err)
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
-		return cloud.Errorf(cloud.Invalid, "etcd does not take a change that large: %w", err).WithHint("start etcd with --max-txn-ops %d", kv.MaxOps+1)
+		return cloud.Errorf(cloud.Invalid, "the change is too large for etcd: %w", err).WithHint("start etcd with --max-txn-ops %d", kv.MaxOps+1)
 	}
 	return err
 }
 
-// retryPause is the time between two questions to an etcd that does not answer.
+// retryPause is the time between two requests to an etcd that does not answer.
 const retryPause = 100 * time.Millisecond
 
-// findOut returns what became of a transaction to which there was no answer. It asks until etcd answers.
+// findOut returns the outcome of a transaction without an answer. It asks until etcd answers.
 func (e *Engine) findOut(a attempt, cause error) (int64, error) {
-	lost := cloud.Errorf(cloud.Unavailable, "etcd did not carry out the change: %w", cause)
+	lost := cloud.Errorf(cloud.Unavailable, "etcd did not commit the change: %w", cause)
 	for {
-		ctx, stop := e.until(e.ctx)
+		ctx, stop := e.requestContext(e.ctx)
 		resp, err := e.client.Txn(ctx).If(e.unmoved()).Then(clientv3.OpPut(e.writer, rand.Text())).Else(clientv3.OpGet(e.writer)).Commit()
 		stop()
 		switch {
@@ -186,7 +186,8 @@ func (e *Engine) findOut(a attempt, cause error) (int64, error) {
 				return e.last - 1, nil
 			}
 		}
-		// From here on the transaction can't happen any more. One that has not written the writer's key may have.
+		// From here on the transaction can no longer be committed. If it does not write the writer's key, it may have
+		// been committed already.
 		if len(a.Put) == 0 {
 			return e.findDeletion(a, lost)
 		}
@@ -194,11 +195,11 @@ func (e *Engine) findOut(a attempt, cause error) (int64, error) {
 	}
 }
 
-// findDeletion looks for a transaction that only deletes in the changes between its sending and the newest of the
-// writer's key. lost is the error where it is not there.
+// findDeletion looks for a transaction that only deletes, in the changes between its sending and the last write of the
+// writer's key. It returns the error lost if it finds none.
 func (e *Engine) findDeletion(a attempt, lost error) (int64, error) {
 	if e.last <= a.since {
-		return 0, lost // the writer's key was another one before, so etcd has refused the transaction
+		return 0, lost // the writer's key had already changed, so etcd has refused the transaction
 	}
 	wanted := map[string]bool{}
 	for _, key := range a.Del {
@@ -222,5 +223,5 @@ func (e *Engine) findDeletion(a attempt, lost error) (int64, error) {
 			}
 		}
 	}
-	return 0, fmt.Errorf("%w: etcd's history since then is gone", kv.ErrUnknown)
+	return 0, fmt.Errorf("%w: etcd no longer has the history since then", kv.ErrUnknown)
 }

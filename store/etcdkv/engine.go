@@ -22,15 +22,15 @@ const (
 // requestTimeout is how long etcd may take for one request. An election takes a second or two.
 const requestTimeout = 5 * time.Second
 
-// Config says which etcd an engine uses.
+// Config configures an engine.
 type Config struct {
 	// Client is connected to etcd. Close does not close it.
 	Client *clientv3.Client
-	// Name tells this engine from all others that use the same etcd at the same time: the node's name.
+	// Name must be unique among the engines that use the same etcd: the node's name.
 	Name string
 }
 
-// Engine keeps keys in etcd. It implements kv.Engine.
+// Engine stores keys in etcd. It implements kv.Engine.
 type Engine struct {
 	client *clientv3.Client
 	writer string // the writer's key
@@ -40,16 +40,16 @@ type Engine struct {
 	cancel context.CancelFunc
 	busy   sync.WaitGroup
 
-	turn chan struct{} // holds a token, which the transaction under way has taken
-	last int64         // etcd's revision that last wrote the writer's key; whoever has the token may use it
+	turn chan struct{} // has a token, which the running transaction takes
+	last int64         // etcd's revision that last wrote the writer's key; guarded by the token
 }
 
 var _ kv.Engine = (*Engine)(nil)
 
-// New returns an engine. It asks etcd for the writer's key, and so fails where no majority answers before ctx ends.
+// New returns an engine. It reads the writer's key from etcd, so it fails if no majority answers before ctx ends.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Name == "" || strings.Contains(cfg.Name, "/") {
-		return nil, cloud.Errorf(cloud.Invalid, "invalid name of an engine %q", cfg.Name)
+		return nil, cloud.Errorf(cloud.Invalid, "invalid engine name %q", cfg.Name)
 	}
 	e := &Engine{client: cfg.Client, writer: writersPrefix + cfg.Name, turn: make(chan struct{}, 1)}
 	resp, err := e.client.Get(ctx, e.writer)
@@ -65,13 +65,13 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Epoch implements kv.Engine: it is the ID of etcd's cluster, which a cluster restored from a snapshot has anew.
+// Epoch implements kv.Engine. It is the ID of the etcd cluster; a cluster restored from a snapshot has a new one.
 func (e *Engine) Epoch() string { return e.epoch }
 
 // Get implements kv.Engine.
 func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
 	pair := kv.Pair{Key: key}
-	ctx, stop := e.until(ctx)
+	ctx, stop := e.requestContext(ctx)
 	defer stop()
 	resp, err := e.client.Get(ctx, keysPrefix+key)
 	if err != nil {
@@ -85,7 +85,7 @@ func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
 
 // List implements kv.Engine.
 func (e *Engine) List(ctx context.Context, prefix string) ([]kv.Pair, int64, error) {
-	ctx, stop := e.until(ctx)
+	ctx, stop := e.requestContext(ctx)
 	defer stop()
 	resp, err := e.client.Get(ctx, keysPrefix+prefix, clientv3.WithPrefix())
 	if err != nil {
@@ -98,12 +98,12 @@ func (e *Engine) List(ctx context.Context, prefix string) ([]kv.Pair, int64, err
 	return pairs, resp.Header.Revision - 1, nil
 }
 
-// value copies what etcd answered, which in the same process is etcd's own memory. An empty value is not nil.
+// value copies a value, because an etcd in the same process returns its own memory. An empty value is not nil.
 func value(b []byte) []byte { return append([]byte{}, b...) }
 
 // Compact implements kv.Engine.
 func (e *Engine) Compact(ctx context.Context, rev int64) error {
-	ctx, stop := e.until(ctx)
+	ctx, stop := e.requestContext(ctx)
 	defer stop()
 	if _, err := e.client.Compact(ctx, rev+1); err != nil && !isCompacted(err) {
 		return e.readError(ctx, err)
@@ -111,15 +111,15 @@ func (e *Engine) Compact(ctx context.Context, rev int64) error {
 	return nil
 }
 
-// Close implements kv.Engine. Whether a transaction happens that etcd has not answered for long stays unknown.
+// Close implements kv.Engine. The outcome of a transaction that etcd has not answered yet stays unknown.
 func (e *Engine) Close() error {
 	e.cancel()
 	e.busy.Wait()
 	return nil
 }
 
-// until returns a context that ends with ctx, with the engine, and after requestTimeout.
-func (e *Engine) until(ctx context.Context) (context.Context, context.CancelFunc) {
+// requestContext returns a context that ends with ctx, with the engine, and after requestTimeout.
+func (e *Engine) requestContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errSlow)
 	stop := context.AfterFunc(e.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
@@ -127,13 +127,13 @@ func (e *Engine) until(ctx context.Context) (context.Context, context.CancelFunc
 
 var errSlow = errors.New("etcd did not answer within " + requestTimeout.String())
 
-// readError is the error of a request that changes nothing.
+// readError returns the error for a failed request that changes nothing.
 func (e *Engine) readError(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case e.ctx.Err() != nil:
 		return kv.ErrClosed
 	case cause == errSlow:
-		return cloud.Errorf(cloud.Unavailable, "%w", errSlow).WithHint("is a majority of the nodes up?")
+		return cloud.Errorf(cloud.Unavailable, "%w", errSlow).WithHint("check that a majority of the nodes is up")
 	case cause != nil:
 		return cause
 	}

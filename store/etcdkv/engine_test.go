@@ -19,7 +19,7 @@ import (
 	"github.com/protoduction/micro/store/kvtest"
 )
 
-// member is an engine on an etcd of its own in the same process.
+// member is an engine with its own etcd in the same process.
 type member struct {
 	*etcdkv.Engine
 	server *embed.Etcd
@@ -80,7 +80,7 @@ func (m *member) Close() error {
 }
 
 func TestMain(m *testing.M) {
-	wal.SegmentSizeBytes = 256 << 10 // etcd writes zeros to all of a segment; the tests make hundreds
+	wal.SegmentSizeBytes = 256 << 10 // small, because etcd fills whole segments with zeros and the tests make hundreds
 	kvtest.Main(m, open)
 }
 

@@ -12,13 +12,12 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// Grant implements kv.Leases. etcd grants no lease that is shorter than one and a half of its election timeouts, and
-// makes it that long instead.
+// Grant implements kv.Leases. etcd extends a lease to at least one and a half of its election timeouts.
 func (e *Engine) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, error) {
 	if ttl < time.Second {
-		return 0, cloud.Errorf(cloud.Invalid, "a lease of %s; a second is the least", ttl)
+		return 0, cloud.Errorf(cloud.Invalid, "a lease of %s is too short: it must be at least 1s", ttl)
 	}
-	ctx, stop := e.until(ctx)
+	ctx, stop := e.requestContext(ctx)
 	defer stop()
 	resp, err := e.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
@@ -29,7 +28,7 @@ func (e *Engine) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, erro
 
 // Renew implements kv.Leases.
 func (e *Engine) Renew(ctx context.Context, id kv.LeaseID) error {
-	ctx, stop := e.until(ctx)
+	ctx, stop := e.requestContext(ctx)
 	defer stop()
 	_, err := e.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
 	return e.leaseError(ctx, err)
@@ -37,7 +36,7 @@ func (e *Engine) Renew(ctx context.Context, id kv.LeaseID) error {
 
 // Revoke implements kv.Leases.
 func (e *Engine) Revoke(ctx context.Context, id kv.LeaseID) error {
-	ctx, stop := e.until(ctx)
+	ctx, stop := e.requestContext(ctx)
 	defer stop()
 	_, err := e.client.Revoke(ctx, clientv3.LeaseID(id))
 	return e.leaseError(ctx, err)

@@ -17,8 +17,7 @@ import (
 
 var errLost = errors.New("the connection broke")
 
-// lossy is an etcd whose answers get lost: a transaction is carried out, is never, or is some time after its client
-// has got an error.
+// lossy is an etcd that loses answers: it commits a transaction, or not, or some time after its client has got an error.
 type lossy struct {
 	clientv3.KV
 	mu   sync.Mutex
@@ -34,7 +33,7 @@ func (l *lossy) draw(n int) int {
 }
 
 func (l *lossy) Txn(ctx context.Context) clientv3.Txn {
-	// A transaction that is under way when its client gives up is not taken back.
+	// A running transaction is not cancelled with its client.
 	return &lossyTxn{l.KV.Txn(context.WithoutCancel(ctx)), l}
 }
 
@@ -51,7 +50,7 @@ func (t *lossyTxn) Commit() (*clientv3.TxnResponse, error) {
 	fate, delay := t.l.draw(8), time.Duration(t.l.draw(20))*time.Millisecond
 	switch fate {
 	case 0: // never sent
-	case 1: // carried out, and the answer is lost
+	case 1: // committed, and the answer is lost
 		_, _ = t.Txn.Commit()
 	case 2, 3: // arrives late
 		t.l.late.Go(func() {
@@ -67,8 +66,8 @@ func (t *lossyTxn) Commit() (*clientv3.TxnResponse, error) {
 	return nil, errLost
 }
 
-// What a caller was told is so, whatever answers get lost, and stays so when late transactions have arrived: a
-// success is there whole and at the revision that was told, and after an error nothing is.
+// TestLostAnswers checks that the results which callers got are true even if answers are lost, and stay true after late
+// transactions have arrived: a successful change is complete and at its revision, and a failed one is not there.
 func TestLostAnswers(t *testing.T) {
 	opened, err := open(t.TempDir())
 	if err != nil {
@@ -89,8 +88,8 @@ func TestLostAnswers(t *testing.T) {
 	}
 	const writers, each = 4, 100
 	var mu sync.Mutex
-	told := map[string]int64{} // the revision of each key, 0 where its writing failed
-	gone := map[string]bool{}  // keys to be there no more
+	told := map[string]int64{} // the returned revision of each key; 0 if writing failed
+	gone := map[string]bool{}  // deleted keys
 	var writing sync.WaitGroup
 	for w := range writers {
 		e := engine(fmt.Sprint("n", w))

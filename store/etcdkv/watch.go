@@ -13,7 +13,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
-// Watch implements kv.Engine. While no majority answers it waits.
+// Watch implements kv.Engine. It waits while no majority answers.
 func (e *Engine) Watch(ctx context.Context, prefix string, since int64) iter.Seq2[kv.Batch, error] {
 	return func(yield func(kv.Batch, error) bool) {
 		err := e.watch(ctx, prefix, since, func(b kv.Batch) bool { return yield(b, nil) })
@@ -27,7 +27,7 @@ func (e *Engine) Watch(ctx context.Context, prefix string, since int64) iter.Seq
 	}
 }
 
-// watch calls use with one batch after the other until that returns false.
+// watch calls use with each batch until use returns false.
 func (e *Engine) watch(ctx context.Context, prefix string, since int64, use func(kv.Batch) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -54,11 +54,11 @@ func (e *Engine) watch(ctx context.Context, prefix string, since int64, use func
 	return cloud.Errorf(cloud.Unavailable, "etcd ended a watch")
 }
 
-// checkKept returns ErrCompacted where a revision is to come, or is not kept any more. etcd itself would wait for the
-// first, and takes a watch that begins with the very revision up to which all is forgotten.
+// checkKept returns ErrCompacted if a revision is in the future or no longer kept. etcd itself would wait for a future
+// revision, and accepts a watch from exactly the revision up to which the history was compacted.
 func (e *Engine) checkKept(ctx context.Context, rev int64) error {
 	for {
-		asked, stop := e.until(ctx)
+		asked, stop := e.requestContext(ctx)
 		_, err := e.client.Get(asked, e.writer, clientv3.WithRev(rev+1), clientv3.WithKeysOnly())
 		slow := context.Cause(asked) == errSlow
 		stop()
@@ -80,8 +80,8 @@ func watchError(err error) error {
 	return cloud.Errorf(cloud.Unavailable, "watch etcd: %w", err)
 }
 
-// batches groups events by their revision. etcd never divides a revision's events between two responses, as no
-// fragments were asked for.
+// batches groups events by revision. etcd never splits a revision's events between two responses, because fragments were
+// not requested.
 func batches(events []*clientv3.Event) []kv.Batch {
 	var all []kv.Batch
 	for _, ev := range events {
