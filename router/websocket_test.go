@@ -190,12 +190,15 @@ func TestGoodbyeBetweenFrames(t *testing.T) {
 	eventually(t, func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		leaving := false
 		for _, e := range f.retired[id] {
+			e.tunnels.mu.Lock()
 			for p := range e.tunnels.all {
-				return p.leaving.Load() > 0
+				leaving = leaving || p.leaving.Load() > 0
 			}
+			e.tunnels.mu.Unlock()
 		}
-		return false
+		return leaving
 	})
 	close(rest)
 	if first, got, err := readFrame(p.r, false); first != 0x82 || len(got) != 700 || err != nil {

@@ -68,6 +68,9 @@ func facts(r *cloud.Release) map[string]string {
 		n := string(name) + "."
 		f[n+"command"] = p.Command
 		f[n+"port"] = strconv.Itoa(p.Port)
+		if p.Protocol != "" {
+			f[n+"protocol"] = string(p.Protocol)
+		}
 		f[n+"startup"] = p.Startup.String()
 		f[n+"stop_grace"] = p.StopGrace.String()
 		f[n+"init"] = strconv.FormatBool(!p.NoInit)

@@ -31,6 +31,8 @@ type Config struct {
 const (
 	// maxStreams is how many streams a client may have open at a time on a connection.
 	maxStreams = 100
+	// maxFrame is the largest frame that a client may send: the least that the protocol allows to ask for.
+	maxFrame = 16 << 10
 	// Buffers for what clients send before the core takes it; the connection's bounds all of its streams'.
 	connBuffer   = 1 << 20
 	streamBuffer = 256 << 10
@@ -66,7 +68,7 @@ func NewConn(nc net.Conn, cfg Config) *Conn {
 	c.server = &http.Server{MaxHeaderBytes: cfg.MaxHead, Handler: c, ErrorLog: log.New(io.Discard, "", 0)}
 	c.h2 = &http2.Server{
 		MaxConcurrentStreams: maxStreams, IdleTimeout: cfg.Idle, ReadIdleTimeout: pingAfter, PingTimeout: pingLimit,
-		WriteByteTimeout: stall, MaxUploadBufferPerConnection: connBuffer, MaxUploadBufferPerStream: streamBuffer,
+		MaxReadFrameSize: maxFrame, WriteByteTimeout: stall, MaxUploadBufferPerConnection: connBuffer, MaxUploadBufferPerStream: streamBuffer,
 	}
 	c.idle.Store(cfg.Now())
 	return c
