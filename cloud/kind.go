@@ -42,6 +42,16 @@ func (k Key) Kind() string {
 	return kind
 }
 
+// MayHoldSecrets reports that objects of the key's kind may hold secrets, such as the passwords in an environment. The
+// store encrypts them.
+func (k Key) MayHoldSecrets() bool {
+	switch k.Kind() {
+	case "apps", "releases":
+		return true
+	}
+	return false
+}
+
 // Unknown is an object of a kind that this version does not know: a newer micro wrote it. It is kept byte
 // for byte, so that the newer one finds it again, and nothing is decided by it.
 type Unknown struct {

@@ -91,6 +91,7 @@ type commands struct {
 }
 
 func (r commands) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
+	c.Env = append(r.agent.Secrets(id), c.Env...)
 	return r.driver.Exec(ctx, string(id), c)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
+	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/kv"
 	"github.com/protoduction/micro/store/seal"
 )
@@ -27,21 +28,18 @@ const (
 // from the node's own file.
 func (n *Node) setUp(ctx context.Context) error {
 	have := n.store.State().Settings()
-	keys, err := n.openKeys(have.RoutingSecret == "")
-	if err != nil {
-		return err
-	}
 	want := cloud.Settings{Domain: n.cfg.Domain}
 	if have.Domain == "" {
 		want.Domain = cmp.Or(n.cfg.Domain, n.chosen.Domain, config.DefaultDomain)
 	}
+	var err error
 	if have.RoutingSecret == "" {
 		secret := n.chosen.Secret
 		if len(secret) < secretBytes {
 			secret = make([]byte, secretBytes)
 			rand.Read(secret) // never fails
 		}
-		if want.RoutingSecret, err = keys.Seal(secretPlace, secret); err != nil {
+		if want.RoutingSecret, err = n.keys.Seal(secretPlace, secret); err != nil {
 			return err
 		}
 	}
@@ -54,8 +52,7 @@ func (n *Node) setUp(ctx context.Context) error {
 	}
 	settings := state.Settings()
 	n.cfg.Domain, n.addresses.Domain = settings.Domain, settings.Domain
-	n.keys = keys
-	n.secret, err = keys.Open(secretPlace, settings.RoutingSecret)
+	n.secret, err = n.keys.Open(secretPlace, settings.RoutingSecret)
 	return err
 }
 
@@ -91,7 +88,12 @@ func machineSize() (size cloud.Capacity) {
 
 // openKeys reads the key to the cloud's secrets, and makes one if fresh is set, which means that nothing is sealed
 // yet.
-func (n *Node) openKeys(fresh bool) (*seal.Keys, error) {
+func (n *Node) openKeys(fresh bool) (_ store.Sealer, err error) {
+	n.keys, err = n.readKeys(fresh)
+	return n.keys, err
+}
+
+func (n *Node) readKeys(fresh bool) (*seal.Keys, error) {
 	path := n.cfg.KeyFile(os.LookupEnv)
 	// Resolve links, which may lead into the data folder.
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && strings.HasPrefix(dir+"/", n.data.String()+"/") {

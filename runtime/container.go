@@ -65,11 +65,12 @@ func (n nodeFacts) container(group *cloud.Group, rel *cloud.Release, i *cloud.In
 		c.CPU = n.cores
 	}
 	c.Env = n.env(rel, i, p, scale, image)
+	c.Secrets = secrets(rel)
 	c.AddressEnv = func(ip netip.Addr) []string { return addressEnv(ip, p.Port) }
 	return c
 }
 
-// env returns the environment of an instance: defaults, overridden by the image's variables, the release's, and
+// env returns the environment of an instance without the release's: defaults, overridden by the image's variables and
 // those that only micro knows.
 func (n nodeFacts) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, scale cloud.Scale, image Image) []string {
 	env := map[string]string{"LANG": "C.UTF-8", "TMPDIR": "/tmp", "MEMORY_LIMIT": fmt.Sprintf("%dm", scale.Memory>>20)}
@@ -77,10 +78,6 @@ func (n nodeFacts) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, s
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}
-	if p.Port != 0 {
-		env["PORT"] = strconv.Itoa(p.Port)
-	}
-	maps.Copy(env, rel.Spec.Env)
 	if p.Port != 0 {
 		env["PORT"] = strconv.Itoa(p.Port)
 	}
@@ -97,6 +94,17 @@ func (n nodeFacts) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, s
 	out := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, k+"="+env[k])
+	}
+	return out
+}
+
+// secrets are the release's environment: any of its values may be a password. PORT is the process's own.
+func secrets(rel *cloud.Release) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(rel.Spec.Env)) {
+		if k != "PORT" {
+			out = append(out, k+"="+rel.Spec.Env[k])
+		}
 	}
 	return out
 }

@@ -17,6 +17,8 @@ type Container struct {
 	Args    []string // replaces the image's entrypoint and command; empty keeps them
 	Command string   // a command line for a shell, as manifests have it; exclusive with Args
 	Env     []string // K=V, after (and over) the image's own
+	// Secrets are K=V after (and over) Env. Only the container's processes know them: they are on no disk.
+	Secrets []string
 	// AddressEnv returns the variables that depend on the address, which Start chooses; nil for none.
 	AddressEnv func(netip.Addr) []string
 	User       string // "" is the image's user

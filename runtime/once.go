@@ -23,7 +23,7 @@ func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.P
 		return 0, err
 	}
 	made.Args, made.Command, made.Attach = c.Args, "", &c
-	made.Env = append(made.Env, c.Env...)
+	made.Secrets = append(made.Secrets, c.Env...)
 	made.User, made.Dir = c.User, c.Dir
 	if memory != 0 {
 		made.Memory = memory
@@ -80,6 +80,20 @@ func (a *Agent) onceContainer(ctx context.Context, what string, r cloud.ReleaseR
 	made.Labels = map[string]string{labelOnce: rel.ReleaseRef.String()}
 	made.Shim += ".once"
 	return made, i, nil
+}
+
+// Secrets are the variables that an instance has of its release, as K=V; none for an instance that is not there.
+func (a *Agent) Secrets(id cloud.InstanceID) []string {
+	view := a.Views.View()
+	i, ok := view.Instances.Get(id)
+	if !ok {
+		return nil
+	}
+	rel, ok := view.State.Release(i.ReleaseRef)
+	if !ok {
+		return nil
+	}
+	return secrets(rel)
 }
 
 // runToEnd starts a container, waits for its end, and removes it.

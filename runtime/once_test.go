@@ -64,10 +64,13 @@ func TestWhatAContainerGets(t *testing.T) {
 		d.Volumes = []cloud.Volume{{Name: "data", Path: "/data"}}
 		w.push("one", d)
 		w.after(time.Second)
-		for _, want := range []string{"A=1", "MICRO_APP=shop", "MICRO_GROUP=default", "MICRO_RELEASE=r1", "LANG=de_DE", "PORT=8080", "MEMORY_LIMIT=64m", "VCAP_SERVICES={}", "CF_INSTANCE_INDEX=0"} {
+		for _, want := range []string{"MICRO_APP=shop", "MICRO_GROUP=default", "MICRO_RELEASE=r1", "PORT=8080", "MEMORY_LIMIT=64m", "VCAP_SERVICES={}", "CF_INSTANCE_INDEX=0"} {
 			if !slices.Contains(made.Env, want) {
 				t.Errorf("%s is missing in %v", want, made.Env)
 			}
+		}
+		if want := []string{"A=1", "LANG=de_DE"}; !slices.Equal(made.Secrets, want) {
+			t.Errorf("the release's environment is %v, want %v", made.Secrets, want)
 		}
 		if !slices.IsSorted(made.Env) {
 			t.Errorf("the order of the environment is left to chance: %v", made.Env)

@@ -40,7 +40,7 @@ func (s *Store) newBatch(waiting []*request) *batch {
 	for _, r := range waiting {
 		var changes []cloud.Change
 		changes, r.err = r.run(state)
-		values, size, err := encode(changes)
+		values, size, err := s.encode(changes)
 		if len(d.requests) > 0 && (d.size+size > batchBytes || len(d.values)+len(d.lines)+len(values) > batchOps) {
 			break
 		}
@@ -82,15 +82,19 @@ func (d *batch) trim(keep uint64) {
 	}
 }
 
-func encode(changes []cloud.Change) (values map[string][]byte, size int, err error) {
+func (s *Store) encode(changes []cloud.Change) (values map[string][]byte, size int, err error) {
 	values = make(map[string][]byte, len(changes))
 	for _, c := range changes {
 		value, err := c.Encode()
 		if err != nil {
 			return nil, 0, cloud.Errorf(cloud.Internal, "encode %q: %w", c.Key, err)
 		}
-		values[objectPrefix+string(c.Key)] = value
-		size += len(objectPrefix) + len(c.Key) + len(value)
+		key := objectPrefix + string(c.Key)
+		if value != nil {
+			value = s.values.encrypt(key, value)
+		}
+		values[key] = value
+		size += len(key) + len(value)
 	}
 	return values, size, nil
 }

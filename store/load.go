@@ -82,7 +82,7 @@ func (s *Store) applyBatch(b kv.Batch) error {
 		var err error
 		if c.Key == schemaKey {
 			// Another node has migrated the store while this one runs.
-			if _, err := readSchema(c.Value, s.cfg.Version, len(migrations)+1); err != nil {
+			if _, err := readSchema(c.Value, s.cfg.Version, len(migrations(nil))+1); err != nil {
 				return err
 			}
 		}
@@ -106,6 +106,10 @@ func (s *Store) applyChanges(h head, changes []cloud.Change) *cloud.State {
 func (s *Store) decode(key string, value []byte, h *head, changes []cloud.Change) ([]cloud.Change, error) {
 	switch object, isObject := strings.CutPrefix(key, objectPrefix); {
 	case isObject:
+		value, err := s.values.decrypt(key, value)
+		if err != nil {
+			return nil, err
+		}
 		c, err := cloud.DecodeChange(cloud.Key(object), value)
 		if u, ok := c.Object.(*cloud.Unknown); ok {
 			s.warnUnknown(u)

@@ -7,8 +7,11 @@ import (
 )
 
 // migrations convert version 1 to the newest, one version each.
-var migrations = []migration{
-	renameSites, // to version 2
+func migrations(v *values) []migration {
+	return []migration{
+		renameSites,      // to version 2
+		v.encryptObjects, // to version 3
+	}
 }
 
 // renameSites moves the virtual hosts from sites/ to hosts/.
@@ -20,4 +23,17 @@ func renameSites(objects []kv.Pair) (put []kv.Put, del []string, err error) {
 		}
 	}
 	return put, del, nil
+}
+
+// encryptObjects encrypts the objects that may hold secrets.
+func (v *values) encryptObjects(objects []kv.Pair) (put []kv.Put, _ []string, _ error) {
+	if v == nil {
+		return nil, nil, nil
+	}
+	for _, o := range objects {
+		if mayHoldSecrets(o.Key) && len(o.Value) > 0 && o.Value[0] != encrypted {
+			put = append(put, kv.Put{Key: o.Key, Value: v.encrypt(o.Key, o.Value)})
+		}
+	}
+	return put, nil, nil
 }

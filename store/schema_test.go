@@ -15,11 +15,11 @@ import (
 func TestStoreFromTheFuture(t *testing.T) {
 	e := newEngine(t, memoryDir(t))
 	cfg := Config{Engine: e, Version: "9.1"}
-	if err := migrate(t.Context(), cfg, []migration{nil, nil}); err != nil {
+	if err := migrate(t.Context(), cfg, []migration{nil, nil, nil}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), Config{Engine: e, Version: "0.3"})
-	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != "the store was written by micro 9.1 and has version 3; micro 0.3 reads up to 2" {
+	if cloud.CodeOf(err) != cloud.Invalid || err.Error() != "the store was written by micro 9.1 and has version 4; micro 0.3 reads up to 3" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -99,7 +99,7 @@ func TestMigrateSites(t *testing.T) {
 		}
 		broken := &failingEngine{e, cut}
 		cfg := Config{Engine: broken, Log: slog.New(slog.DiscardHandler)}
-		firstErr := migrate(t.Context(), cfg, migrations)
+		firstErr := migrate(t.Context(), cfg, migrations(nil))
 		s := newStore(t, Config{Engine: e})
 		n := 0
 		for vhost := range s.State().VirtualHosts() {

@@ -15,7 +15,10 @@ import (
 // Config configures a store. Engine is required.
 type Config struct {
 	Engine kv.Engine
-	Log    *slog.Logger
+	// Keys returns what seals the key to the store's values; fresh says that no secret of this cloud was ever sealed,
+	// so that a new key may be made. Without Keys the store is not encrypted.
+	Keys func(fresh bool) (Sealer, error)
+	Log  *slog.Logger
 	// Version of this micro, recorded with the schema.
 	Version string
 	// AuditLines is how many audit lines are kept at least; 0 is DefaultAuditLines.
@@ -31,6 +34,7 @@ type Store struct {
 	cfg      Config
 	engine   kv.Engine
 	log      *slog.Logger
+	values   *values
 	refusals refusals
 	unknown  sync.Map // kinds of objects that warnUnknown has logged
 
@@ -58,10 +62,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := migrate(ctx, cfg, migrations); err != nil {
+	v, err := openValues(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, engine: cfg.Engine, log: cfg.Log, changed: make(chan struct{})}
+	if err := migrate(ctx, cfg, migrations(v)); err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, engine: cfg.Engine, values: v, log: cfg.Log, changed: make(chan struct{})}
 	s.refusals.start(cfg.Now())
 	return s, s.load(ctx)
 }

@@ -84,7 +84,7 @@ func TestUnknownKindIsKept(t *testing.T) {
 		}
 		return put, nil, nil
 	}
-	steps := append(append([]migration{}, migrations...), touch)
+	steps := append(append([]migration{}, migrations(nil)...), touch)
 	if err := migrate(t.Context(), Config{Engine: e, Log: again.log}, steps); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestSchemaChangesWhileRunning(t *testing.T) {
 	s := newStore(t, Config{Engine: e, Version: "1"})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(t.Context()) }()
-	newer := append(append([]migration{}, migrations...), func([]kv.Pair) ([]kv.Put, []string, error) { return nil, nil, nil })
+	newer := append(append([]migration{}, migrations(nil)...), func([]kv.Pair) ([]kv.Put, []string, error) { return nil, nil, nil })
 	if err := migrate(t.Context(), Config{Engine: e, Version: "2", Log: s.log}, newer); err != nil {
 		t.Fatal(err)
 	}

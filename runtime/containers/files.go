@@ -8,8 +8,24 @@ import (
 	"strings"
 
 	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/engine/shim"
 	"github.com/protoduction/micro/runtime/network"
 )
+
+// secretsFile is the file in a container's folder that has its secrets, as a list of K=V, until its process is made.
+// The folder is in memory. containerd keeps a container's specification on the disk, so the secrets are not in it: the
+// shim adds them to the bundle's, and takes them out of that again (shim.Secrets).
+func (d *Driver) secretsFile(id string) string { return shim.SecretsFile(d.engine.State(), id) }
+
+func (d *Driver) writeSecrets(c runtime.Container) error {
+	if len(c.Secrets) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(d.folder(c.ID), 0o711); err != nil {
+		return fmt.Errorf("its secrets: %w", err)
+	}
+	return writeJSON(d.secretsFile(c.ID), c.Secrets)
+}
 
 // writeFiles writes a container's hostname, hosts and resolv.conf. They belong to the container's root, who may change
 // them, so they are on the disk like its other files: on the tmpfs, a container could use up the memory that every start

@@ -44,7 +44,7 @@ func hasInit(p *specs.Process) bool { return len(p.Args) > 1 && p.Args[0] == ini
 // checkProgram checks the program that a container's init will start, so that Start can return an error if it is
 // missing, as runc does without an init. At this time all mounts exist and nothing of the image has run. Faults that only
 // the kernel finds are reported by the init in the container's log.
-func checkProgram(p *specs.Process, pid uint32) error {
+func checkProgram(p *specs.Process, env []string, pid uint32) error {
 	if !hasInit(p) {
 		return nil
 	}
@@ -61,7 +61,7 @@ func checkProgram(p *specs.Process, pid uint32) error {
 		err = checkExecutable(root, name)
 	} else {
 		err = errNotFound
-		for _, dir := range strings.Split(pathOf(p.Env), ":") {
+		for _, dir := range strings.Split(pathOf(env), ":") {
 			if !path.IsAbs(dir) {
 				dir = path.Join(p.Cwd, dir)
 			}

@@ -98,6 +98,9 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		if err := d.writeFiles(c, ep, d.net.Gateway()); err != nil {
 			return err
 		}
+		if err := d.writeSecrets(c); err != nil {
+			return err
+		}
 		return createLog(c.Log)
 	})
 	if err := g.Wait(); err != nil {
@@ -111,6 +114,9 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		streams = attach(c.Attach)
 	}
 	task, status, err := d.task(ctx, c, streams, process)
+	if gone := os.RemoveAll(d.secretsFile(c.ID)); err == nil {
+		err = gone
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +135,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if err := makeVolumeFolders(c, image, task.Pid()); err != nil {
 		return nil, err
 	}
-	if err := checkProgram(spec.Process, task.Pid()); err != nil {
+	if err := checkProgram(spec.Process, override(spec.Process.Env, c.Secrets), task.Pid()); err != nil {
 		return nil, err
 	}
 	if err := task.Start(ctx); err != nil {

@@ -2,6 +2,7 @@ package containers
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,6 +178,46 @@ func TestEnvironment(t *testing.T) {
 	assertLines(t, out, "A=image", "B=ours", "C=x=y", "HOME=/home/app", "USER=app", "HOSTNAME="+c.ID, "PATH=/usr/local/sbin:…")
 	if n := strings.Count(out, "B="); n != 1 {
 		t.Errorf("B is there %d times", n)
+	}
+}
+
+// A container's processes know its secrets, and nothing on the host has them in a file, while it runs or after.
+func TestSecrets(t *testing.T) {
+	r := newRig(t)
+	const canary = "canary-3f9a77"
+	c := r.container("env")
+	c.Env = []string{"B=ours", "C=clear"}
+	c.Secrets = []string{"PASSWORD=" + canary, "B=over", "LINES=a\nb = \"c\""}
+	out, x := r.run(c)
+	if x.Code != 0 {
+		t.Fatalf("%+v: %s", x, out)
+	}
+	assertLines(t, out, "PASSWORD="+canary, "B=over", "C=clear", "A=image", "LINES=a")
+	if n := strings.Count(out, "B="); n != 1 {
+		t.Errorf("B is there %d times", n)
+	}
+	c = r.container("serve")
+	c.Secrets = []string{"PASSWORD=" + canary}
+	if _, err := r.Start(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(r.engine.State(), "io.containerd.runtime.v2.task", r.engine.Namespace(), c.ID, "config.json")
+	if text, err := os.ReadFile(config); err != nil || !strings.Contains(string(text), "HOSTNAME="+c.ID) {
+		t.Errorf("the bundle's specification: %v: %s", err, text)
+	}
+	for _, dir := range []string{r.engine.State(), r.engine.Root()} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil // of a mount, or gone meanwhile
+			}
+			if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), canary) {
+				t.Errorf("%s has the secret", path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
