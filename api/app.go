@@ -76,7 +76,8 @@ type NewApp struct {
 // Env is the environment of a release, or what an app has for its first one.
 type Env struct {
 	Release int               `json:"release,omitempty" doc:"The release's number; missing: the app has no current release yet, and the next one starts with this"`
-	Env     map[string]string `json:"env"`
+	Env     map[string]string `json:"env" doc:"Without the secrets"`
+	Secrets []string          `json:"secrets,omitempty" doc:"Names of variables whose values are shown one at a time"`
 }
 
 // EnvChange makes a release with another environment. An app that has no current release yet keeps the
@@ -85,6 +86,14 @@ type EnvChange struct {
 	Release int               `json:"release,omitempty" doc:"The release to derive from; missing: the current one"`
 	Set     map[string]string `json:"set,omitempty"`
 	Unset   []string          `json:"unset,omitempty"`
+	Secret  bool              `json:"secret,omitempty" doc:"Make secrets of the variables that are set; a secret stays one until it is unset"`
+}
+
+// Secret is a variable of a release's environment that is a secret.
+type Secret struct {
+	Release int    `json:"release,omitempty" doc:"The release's number; missing: the app has no current release yet"`
+	Name    string `json:"name"`
+	Value   string `json:"value"`
 }
 
 // Verb is what a command about a release needs to know.

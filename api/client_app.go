@@ -62,6 +62,12 @@ func (c *Client) Env(ctx context.Context, r cloud.ReleaseRef) (Env, error) {
 	return call[Env](ctx, c, http.MethodGet, appPath(r.AppRef, "env"), url.Values(q), nil)
 }
 
+// Secret reads a secret of a release's environment. The audit log tells of it.
+func (c *Client) Secret(ctx context.Context, r cloud.ReleaseRef, name string) (Secret, error) {
+	q := values{}.num("release", r.N)
+	return call[Secret](ctx, c, http.MethodGet, appPath(r.AppRef, "secrets/"+url.PathEscape(name)), url.Values(q), nil)
+}
+
 // SetEnv makes a release with another environment and begins the switch to it. An app without a current
 // release keeps the change for its next one: then Changed has no release.
 func (c *Client) SetEnv(ctx context.Context, app cloud.AppRef, e EnvChange) (Changed, error) {

@@ -37,7 +37,7 @@ func (c *command) app() *urfave.App {
 		Commands: slices.Concat(
 			of("The node", c.up(), c.downCommand(), c.doctor(), c.dns(), c.trust(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
 			of("Apps", c.push(), c.pushes(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
-				c.scale(), c.env(), c.restart(), c.stop(), c.start(), c.delete()),
+				c.scale(), c.env(), c.secret(), c.restart(), c.stop(), c.start(), c.delete()),
 			of("Releases", c.releases(), c.diff(), c.promote(), c.rollback()),
 			of("People", c.whoami(), c.groupCommand(), c.quota(), c.user(), c.role()),
 			of("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.explain()),

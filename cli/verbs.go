@@ -268,6 +268,9 @@ func (c *command) env() *urfave.Command {
 				for _, k := range sorted(env.Env) {
 					c.print("%s=%s", k, env.Env[k])
 				}
+				if len(env.Secrets) > 0 {
+					c.say("and the secrets %s: micro secret show %s KEY", strings.Join(env.Secrets, ", "), ref)
+				}
 				return nil
 			}
 			change := api.EnvChange{Release: ref.N, Set: map[string]string{}}
@@ -280,13 +283,6 @@ func (c *command) env() *urfave.Command {
 					return cloud.Errorf(cloud.Invalid, "%q is neither KEY=VALUE nor KEY-", arg).WithHint("KEY=VALUE sets, KEY- unsets")
 				}
 			}
-			changed, err := insist(ctx, func() (api.Changed, error) { return client.SetEnv(ctx, ref.AppRef, change) })
-			if err != nil {
-				return err
-			}
-			if changed.Release == 0 {
-				c.say("kept for the first release of %s, which micro push makes", ref)
-			}
-			return c.await(ctx, u, client, ref.AppRef, changed)
+			return c.changeEnv(ctx, u, client, ref, change)
 		}))
 }

@@ -20,6 +20,8 @@ type App struct {
 	Rollout *Rollout `json:"rollout,omitempty"`
 	// Env is what was set before the app had a current release. Releases made until then start with it.
 	Env map[string]string `json:"env,omitempty"`
+	// Secrets are the names of variables of Env that are secret, as in Spec. Ascending.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // Key is "apps/GROUP/APP".

@@ -95,7 +95,7 @@ func TestCrossfadeHoldsItsApp(t *testing.T) {
 			return changes, err
 		},
 		"env": func() ([]Change, error) {
-			changes, _, err := y.s.Env(shop.Release(0), map[string]string{"A": "1"}, nil, ann)
+			changes, _, err := y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 			return changes, err
 		},
 		"promote":      func() ([]Change, error) { return y.s.Promote(shop.Release(2), true, ann) },
@@ -106,7 +106,7 @@ func TestCrossfadeHoldsItsApp(t *testing.T) {
 			t.Errorf("by %s", what)
 		}
 	}
-	if _, _, err := y.s.Env(shop.Release(2), map[string]string{"A": "1"}, nil, ann); err != nil {
+	if _, _, err := y.s.Env(shop.Release(2), EnvChange{Set: map[string]string{"A": "1"}}, ann); err != nil {
 		t.Errorf("a staged release is nothing to a fade: %v", err)
 	}
 

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 )
 
@@ -17,18 +18,25 @@ func (s *State) Create(r AppRef, at Stamp) ([]Change, error) {
 	return []Change{Put(&App{AppRef: r, Created: at.At})}, nil
 }
 
-// Env returns the changes that set and unset variables of a release's environment, and the release that has
-// the result. Usually that is a new release, derived from r; one derived from a staged release is staged too.
+// EnvChange changes an environment.
+type EnvChange struct {
+	Set   map[string]string
+	Unset []string
+	// Secret makes secrets of the variables that are set. A variable that is a secret stays one until it is unset.
+	Secret bool
+}
+
+// Env returns the changes that change a release's environment, and the release that has the result. Usually that is a new release, derived from r; one derived from a staged release is staged too.
 // Where the environment is already as asked for there are no changes, and the release is the one that has it.
 //
 // For an app that never had a current release the variables are kept with the app, and the release is 0: its
 // next release starts with them.
-func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stamp) ([]Change, ReleaseRef, error) {
-	if len(set) == 0 && len(unset) == 0 {
+func (s *State) Env(r ReleaseRef, c EnvChange, at Stamp) ([]Change, ReleaseRef, error) {
+	if len(c.Set) == 0 && len(c.Unset) == 0 {
 		return nil, ReleaseRef{}, Errorf(Invalid, "nothing to set or unset").WithCommand("micro env %s KEY=VALUE OTHER-", r)
 	}
-	for _, k := range unset {
-		if _, both := set[k]; both {
+	for _, k := range c.Unset {
+		if _, both := c.Set[k]; both {
 			return nil, ReleaseRef{}, Errorf(Invalid, "%s is both set and unset", k).WithCommand("micro env %s", r)
 		}
 	}
@@ -40,20 +48,20 @@ func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stam
 		return nil, ReleaseRef{}, err
 	}
 	if rel == nil {
-		changes, err := app.setEnv(set, unset)
+		changes, err := app.setEnv(c)
 		return changes, app.Release(0), err
 	}
 	if rel.Pruned {
 		return nil, ReleaseRef{}, imageless(rel)
 	}
 	spec := rel.Spec
-	spec.Env = changedEnv(rel.Spec.Env, set, unset)
-	if maps.Equal(spec.Env, rel.Spec.Env) && rel.Failure == nil {
+	spec.Env, spec.Secrets = c.apply(rel.Spec.Env, rel.Spec.Secrets)
+	if maps.Equal(spec.Env, rel.Spec.Env) && slices.Equal(spec.Secrets, rel.Spec.Secrets) && rel.Failure == nil {
 		return nil, rel.ReleaseRef, nil
 	}
 	// What the manifest said of routes has been done; they may have been changed since.
 	spec.Routes, spec.NoRoute = nil, false
-	if port, ok := set["PORT"]; ok {
+	if port, ok := c.Set["PORT"]; ok {
 		if spec.Processes, err = withPort(rel.Spec.Processes, port); err != nil {
 			return nil, ReleaseRef{}, err
 		}
@@ -68,17 +76,17 @@ func (s *State) Env(r ReleaseRef, set map[string]string, unset []string, at Stam
 	return changes, next.ReleaseRef, nil
 }
 
-// EnvOf returns the environment of a release, and the release's number. An app that never had a current
-// release has one of its own, with number 0: that which its next release starts with.
-func (s *State) EnvOf(r ReleaseRef) (env map[string]string, n int, err error) {
+// EnvOf returns the environment of a release, the names of its secrets, and the release's number. An app that never
+// had a current release has an environment of its own, with number 0: that which its next release starts with.
+func (s *State) EnvOf(r ReleaseRef) (env map[string]string, secrets []string, n int, err error) {
 	app, rel, err := s.envOf(r)
 	switch {
 	case err != nil:
-		return nil, 0, err
+		return nil, nil, 0, err
 	case rel == nil:
-		return app.Env, 0, nil
+		return app.Env, app.Secrets, 0, nil
 	}
-	return rel.Spec.Env, rel.N, nil
+	return rel.Spec.Env, rel.Spec.Secrets, rel.N, nil
 }
 
 // envOf returns the app and the release whose environment r means: without a number the current release, or
@@ -107,10 +115,10 @@ func (s *State) envOf(r ReleaseRef) (*App, *Release, error) {
 }
 
 // setEnv changes the environment that the app's first release is to start with.
-func (a *App) setEnv(set map[string]string, unset []string) ([]Change, error) {
+func (a *App) setEnv(c EnvChange) ([]Change, error) {
 	next := *a
-	next.Env = changedEnv(a.Env, set, unset)
-	if maps.Equal(next.Env, a.Env) {
+	next.Env, next.Secrets = c.apply(a.Env, a.Secrets)
+	if maps.Equal(next.Env, a.Env) && slices.Equal(next.Secrets, a.Secrets) {
 		return nil, nil
 	}
 	if err := errorsOfEnv(next.Env); err != nil {
@@ -119,16 +127,28 @@ func (a *App) setEnv(set map[string]string, unset []string) ([]Change, error) {
 	return []Change{Put(&next)}, nil
 }
 
-func changedEnv(env, set map[string]string, unset []string) map[string]string {
+// apply returns an environment and its secrets' names after the change.
+func (c EnvChange) apply(env map[string]string, secrets []string) (map[string]string, []string) {
 	changed := maps.Clone(env)
 	if changed == nil {
 		changed = map[string]string{}
 	}
-	for _, k := range unset {
+	for _, k := range c.Unset {
 		delete(changed, k)
 	}
-	maps.Copy(changed, set)
-	return changed
+	maps.Copy(changed, c.Set)
+	names := slices.Clone(secrets)
+	if c.Secret {
+		names = slices.AppendSeq(names, maps.Keys(c.Set))
+	}
+	return changed, secretNames(names, changed)
+}
+
+// secretNames returns the names of those secrets that an environment has, each once and ascending.
+func secretNames(names []string, env map[string]string) []string {
+	names = slices.DeleteFunc(slices.Clone(names), func(k string) bool { _, ok := env[k]; return !ok })
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // parsePort reads the value of the environment variable PORT.

@@ -2,13 +2,14 @@ package cloud
 
 import (
 	"maps"
+	"slices"
 	"testing"
 )
 
 func TestEnv(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, PushSpec{Env: map[string]string{"A": "1", "B": "2"}})
-	changes, ref, err := y.s.Env(shop.Release(0), map[string]string{"C": "3", "PORT": "3000"}, []string{"A", "nothing"}, ann)
+	changes, ref, err := y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"C": "3", "PORT": "3000"}, Unset: []string{"A", "nothing"}}, ann)
 	y.do(changes, err)
 	rel := y.release(shop, ref.N)
 	if want := map[string]string{"B": "2", "C": "3", "PORT": "3000"}; !maps.Equal(rel.Spec.Env, want) || rel.Spec.Processes[Web].Port != 3000 {
@@ -18,19 +19,19 @@ func TestEnv(t *testing.T) {
 		t.Errorf("release is %+v", rel)
 	}
 	y.phases(shop, "r1 current, r2 starting")
-	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"PORT": "http"}, nil, ann)
+	changes, _, err = y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"PORT": "http"}}, ann)
 	y.refuses(changes, err, Invalid, "PORT")
-	changes, _, err = y.s.Env(blog.Release(0), map[string]string{"A": "1"}, nil, ann)
+	changes, _, err = y.s.Env(blog.Release(0), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 	y.refuses(changes, err, NotFound, "blog")
 	if want := "micro apps create blog"; HintOf(err) != want {
 		t.Errorf("the hint is %q, want %q", HintOf(err), want)
 	}
-	changes, _, err = y.s.Env(shop.Release(0), nil, nil, ann)
+	changes, _, err = y.s.Env(shop.Release(0), EnvChange{}, ann)
 	y.refuses(changes, err, Invalid, "nothing to set")
-	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, []string{"A"}, ann)
+	changes, _, err = y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"A": "1"}, Unset: []string{"A"}}, ann)
 	y.refuses(changes, err, Invalid, "both set and unset")
 	// What is as asked for already makes no release.
-	changes, ref, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, []string{"nothing"}, ann)
+	changes, ref, err = y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"A": "1"}, Unset: []string{"nothing"}}, ann)
 	if len(changes) > 0 || ref != shop.Release(1) || err != nil {
 		t.Errorf("made %d changes for %s, %v", len(changes), ref, err)
 	}
@@ -41,14 +42,14 @@ func TestEnvBeforeTheFirstRelease(t *testing.T) {
 	y := begin(t)
 	set := func(env map[string]string, unset ...string) {
 		t.Helper()
-		changes, ref, err := y.s.Env(shop.Release(0), env, unset, ann)
+		changes, ref, err := y.s.Env(shop.Release(0), EnvChange{Set: env, Unset: unset}, ann)
 		if y.do(changes, err); ref != shop.Release(0) {
 			t.Errorf("made release %s", ref)
 		}
 	}
 	has := func(n int, want map[string]string) {
 		t.Helper()
-		if env, of, err := y.s.EnvOf(shop.Release(0)); err != nil || of != n || !maps.Equal(env, want) {
+		if env, _, of, err := y.s.EnvOf(shop.Release(0)); err != nil || of != n || !maps.Equal(env, want) {
 			t.Errorf("r%d has %v, %v; want %v of r%d", of, env, err, want, n)
 		}
 	}
@@ -59,7 +60,7 @@ func TestEnvBeforeTheFirstRelease(t *testing.T) {
 	set(map[string]string{"A": "1", "B": "2", "PORT": "3000"})
 	set(map[string]string{"A": "one"}, "B")
 	has(0, map[string]string{"A": "one", "PORT": "3000"})
-	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"PORT": "0"}, nil, ann)
+	changes, _, err = y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"PORT": "0"}}, ann)
 	y.refuses(changes, err, Invalid, `PORT "0"`)
 
 	rel := y.push(shop, PushSpec{Env: map[string]string{"C": "3"}, EnvDefaults: map[string]string{"A": "default", "D": "4"}, EnvRequired: []string{"A"}}, false)
@@ -73,7 +74,7 @@ func TestEnvBeforeTheFirstRelease(t *testing.T) {
 	set(map[string]string{"DB": "x"})
 	rel = y.push(shop, PushSpec{Env: map[string]string{"A": "flag"}}, false)
 	// While the first one comes up, a change is a change of that.
-	changes, ref, err := y.s.Env(shop.Release(0), map[string]string{"LATE": "1"}, nil, ann)
+	changes, ref, err := y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"LATE": "1"}}, ann)
 	if y.do(changes, err); ref != shop.Release(3) {
 		t.Fatalf("made %s", ref)
 	}
@@ -93,9 +94,9 @@ func TestEnvBeforeTheFirstRelease(t *testing.T) {
 func TestEnvOfAnAppWithStagedReleasesAlone(t *testing.T) {
 	y := begin(t)
 	y.staged(shop, PushSpec{})
-	changes, _, err := y.s.Env(shop.Release(0), map[string]string{"A": "1"}, nil, ann)
+	changes, _, err := y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 	y.refuses(changes, err, Conflict, "shop@r1 is staged")
-	changes, ref, err := y.s.Env(shop.Release(1), map[string]string{"A": "1"}, nil, ann)
+	changes, ref, err := y.s.Env(shop.Release(1), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 	if y.do(changes, err); ref != shop.Release(2) || !y.release(shop, 2).Staged {
 		t.Errorf("made %s", ref)
 	}
@@ -126,4 +127,49 @@ func TestAppWithoutRelease(t *testing.T) {
 	}
 	y.do(y.s.Delete(shop.Release(0)))
 	y.route("www.example.com", "/", "nowhere")
+}
+
+// A secret stays one through changes, pushes and roll-backs, until it is unset.
+func TestSecrets(t *testing.T) {
+	y := begin(t)
+	has := func(r ReleaseRef, env map[string]string, secrets ...string) {
+		t.Helper()
+		got, names, _, err := y.s.EnvOf(r)
+		if err != nil || !maps.Equal(got, env) || !slices.Equal(names, secrets) {
+			t.Errorf("%s has %v with secrets %v, %v; want %v with %v", r, got, names, err, env, secrets)
+		}
+	}
+	set := func(c EnvChange) ReleaseRef {
+		t.Helper()
+		changes, ref, err := y.s.Env(shop.Release(0), c, ann)
+		y.do(changes, err)
+		return ref
+	}
+	y.do(y.s.Create(shop, ann))
+	set(EnvChange{Set: map[string]string{"B": "b", "A": "a"}, Secret: true})
+	has(shop.Release(0), map[string]string{"A": "a", "B": "b"}, "A", "B")
+	changes, _, err := y.s.Push(Push{App: shop, Spec: PushSpec{Env: map[string]string{"B": "from the manifest"}}}, ann)
+	y.refuses(changes, err, Conflict, "B, which is a secret of shop")
+	y.pushed(shop, PushSpec{Env: map[string]string{"C": "c"}, EnvDefaults: map[string]string{"A": "default"}})
+	has(shop.Release(1), map[string]string{"A": "a", "B": "b", "C": "c"}, "A", "B")
+	if app := y.app(shop); app.Secrets != nil {
+		t.Errorf("the app still has %v", app.Secrets)
+	}
+	if made := set(EnvChange{Set: map[string]string{"A": "new"}}); made.N != 2 {
+		t.Errorf("made %s", made)
+	}
+	has(shop.Release(2), map[string]string{"A": "new", "B": "b", "C": "c"}, "A", "B")
+	y.settle(shop)
+	changes, _, err = y.s.Push(Push{App: shop, Spec: PushSpec{Env: map[string]string{"A": "from the manifest"}}}, ann)
+	y.refuses(changes, err, Conflict, "A, which is a secret of shop")
+	y.pushed(shop, PushSpec{EnvDefaults: map[string]string{"A": "default"}})
+	has(shop.Release(3), map[string]string{"A": "new", "B": "b", "C": "c"}, "A", "B")
+	if made := set(EnvChange{Set: map[string]string{"C": "c"}, Secret: true}); made.N != 4 {
+		t.Errorf("to make a secret of a variable made %s", made)
+	}
+	has(shop.Release(4), map[string]string{"A": "new", "B": "b", "C": "c"}, "A", "B", "C")
+	y.settle(shop)
+	set(EnvChange{Unset: []string{"A", "B"}})
+	has(shop.Release(5), map[string]string{"C": "c"}, "C")
+	has(shop.Release(1), map[string]string{"A": "a", "B": "b", "C": "c"}, "A", "B")
 }

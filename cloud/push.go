@@ -45,12 +45,23 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 	parent, _ := s.Release(p.App.Release(0))
 	if parent == nil && len(app.Env) > 0 {
 		// Set for this release by micro env: more than a default, less than what the push says itself.
-		p.Spec.EnvDefaults = changedEnv(p.Spec.EnvDefaults, app.Env, nil)
+		p.Spec.EnvDefaults, _ = EnvChange{Set: app.Env}.apply(p.Spec.EnvDefaults, nil)
 	}
 	spec, formation, err := p.Spec.Resolve(p.Built, parent)
 	if err != nil {
 		return nil, ReleaseRef{}, err
 	}
+	secrets := app.Secrets
+	if parent != nil {
+		secrets = parent.Spec.Secrets
+	}
+	for _, k := range secrets {
+		if _, clash := p.Spec.Env[k]; clash {
+			return nil, ReleaseRef{}, Errorf(Conflict, "the push sets environment variable %s, which is a secret of %s: leave it out, or unset the secret", k, p.App).
+				WithCommand("micro secret unset %s %s", p.App, k)
+		}
+	}
+	spec.Secrets = secretNames(secrets, spec.Env)
 	was := Formation{}
 	if parent != nil {
 		was = parent.Formation
@@ -143,7 +154,7 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 		}
 	}
 	next.Current = n
-	next.Env = nil // its releases have it from now on
+	next.Env, next.Secrets = nil, nil // its releases have it from now on
 	if rel, ok := s.Release(app.Release(n)); ok {
 		if !rel.Up || rel.Staged {
 			mapped, err := s.mapSpec(app.AppRef, rel.Spec.Routes, at)

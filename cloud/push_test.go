@@ -79,7 +79,7 @@ func TestRoutesOfTheManifestComeWithTheRelease(t *testing.T) {
 	y.route("www.example.com", "/api", "shop")
 	y.do(y.s.Unmap("www.example.com", "/api", shop.Release(0), true))
 	// What was unmapped since then stays so, but where a manifest asks again.
-	changes, _, err := y.s.Env(shop.Release(0), map[string]string{"A": "1"}, nil, ann)
+	changes, _, err := y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 	y.do(changes, err)
 	y.finishRollout(shop)
 	y.route("www.example.com", "/api", "nowhere")

@@ -45,7 +45,7 @@ func TestPromoteOfSupersededNeedsYes(t *testing.T) {
 	y := begin(t)
 	y.pushed(shop, PushSpec{})
 	y.staged(shop, PushSpec{})
-	changes, ref, err := y.s.Env(shop.Release(2), map[string]string{"A": "1"}, nil, ann)
+	changes, ref, err := y.s.Env(shop.Release(2), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 	y.do(changes, err)
 	if rel := y.release(shop, ref.N); !rel.Staged || rel.Parent != 2 {
 		t.Errorf("release is %+v", rel)

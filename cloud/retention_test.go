@@ -60,7 +60,7 @@ func TestPrune(t *testing.T) {
 	y.refuses(changes, err, Conflict, "no image")
 	changes, err = y.s.Start(shop.Release(1), ann)
 	y.refuses(changes, err, Conflict, "no image")
-	changes, _, err = y.s.Env(shop.Release(1), map[string]string{"A": "b"}, nil, ann)
+	changes, _, err = y.s.Env(shop.Release(1), EnvChange{Set: map[string]string{"A": "b"}}, ann)
 	y.refuses(changes, err, Conflict, "no image")
 	_, back, err := y.s.Rollback(shop, 0, ann)
 	if err != nil || back.N != 7 {

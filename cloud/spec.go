@@ -5,8 +5,10 @@ type Spec struct {
 	Image     Image                   `json:"image"`
 	Processes map[ProcessName]Process `json:"processes"`
 	Env       map[string]string       `json:"env,omitempty"`
-	Volumes   []Volume                `json:"volumes,omitempty"`
-	Strategy  Strategy                `json:"strategy"`
+	// Secrets are the names of variables of Env whose values are shown only to who asks for one by name. Ascending.
+	Secrets  []string `json:"secrets,omitempty"`
+	Volumes  []Volume `json:"volumes,omitempty"`
+	Strategy Strategy `json:"strategy"`
 	// Cron are run while the release is current.
 	Cron []Job `json:"cron,omitempty"`
 	// Routes are what the manifest asks to be mapped, once the release has come up.

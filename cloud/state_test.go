@@ -49,7 +49,7 @@ func randomly(r *rapid.T, steps int, see func(before, after View, changes []Chan
 		case 5:
 			changes, _, _ = s.Rollback(app, ref.N, at)
 		case 6:
-			changes, _, _ = s.Env(ref, map[string]string{"A": "1"}, nil, at)
+			changes, _, _ = s.Env(ref, EnvChange{Set: map[string]string{"A": "1"}}, at)
 		case 7:
 			changes, _ = s.Scale(ref, map[ProcessName]ProcessSpec{Web: {Instances: new(rapid.IntRange(0, 3).Draw(r, "instances"))}}, false)
 		case 8:

@@ -69,6 +69,10 @@ const publishTimeout = 5 * time.Second
 
 func (t apiStore) State() *cloud.State { return t.store.State() }
 
+func (t apiStore) Record(ctx context.Context, by cloud.Actor, verb, object, result string) error {
+	return t.store.Record(ctx, by, verb, object, result)
+}
+
 func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	var s *cloud.State
 	err := t.reserve.Retry(func() (err error) {

@@ -71,6 +71,8 @@ type Store interface {
 	// Update applies what fn returns and writes an audit line in the same transaction. fn is pure and may
 	// run again; no changes and no error means that nothing was left to change. It returns the State after.
 	Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error)
+	// Record writes an audit line of something that changes no state.
+	Record(ctx context.Context, by cloud.Actor, verb, object, result string) error
 }
 
 // Views are the State together with the instances that were observed.

@@ -67,6 +67,7 @@ var policy = map[string]rule{
 	"wait":           {needs: cloud.MayRead, in: inApp},
 	"logs":           {needs: cloud.MayOperate, in: inRelease},
 	"env":            {needs: cloud.MayReadSecret, in: inApp},
+	"secret":         {needs: cloud.MayReadSecret, in: inApp},
 	"create-app":     {needs: cloud.MayDeploy, in: inApp},
 	"set-env":        {needs: cloud.MayDeploy, in: inRelease},
 	"promote":        {needs: cloud.MayDeploy, in: inApp},

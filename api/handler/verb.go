@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -44,6 +45,11 @@ type scaleInput struct {
 type envInput struct {
 	AppInput
 	Body api.EnvChange
+}
+
+// record writes an audit line of a read, before it is answered.
+func (h *Handler) record(ctx context.Context, verb, object string) error {
+	return h.Store.Record(ctx, requestOf(ctx).actor, verb, object, "done")
 }
 
 type verbInput struct {
@@ -161,18 +167,40 @@ func (h *Handler) serveEnv() {
 			AppInput
 			Release int `query:"release" minimum:"0" doc:"Missing: the current one"`
 		}) (api.Env, error) {
-			env, n, err := h.Store.State().EnvOf(in.ref().Release(in.Release))
-			if env == nil {
-				env = map[string]string{}
+			env, secrets, n, err := h.Store.State().EnvOf(in.ref().Release(in.Release))
+			shown := map[string]string{}
+			for k, v := range env {
+				if !slices.Contains(secrets, k) {
+					shown[k] = v
+				}
 			}
-			return api.Env{Release: n, Env: env}, err
+			return api.Env{Release: n, Env: shown, Secrets: secrets}, err
+		})
+	get(h, operation("secret", "GET /v1/groups/{group}/apps/{app}/secrets/{secret}", "Read a secret of a release's environment"),
+		func(ctx context.Context, in *struct {
+			AppInput
+			Secret  string `path:"secret" maxLength:"1024"`
+			Release int    `query:"release" minimum:"0" doc:"Missing: the current one"`
+		}) (api.Secret, error) {
+			ref := in.ref().Release(in.Release)
+			env, secrets, n, err := h.Store.State().EnvOf(ref)
+			if err == nil && !slices.Contains(secrets, in.Secret) {
+				err = cloud.Errorf(cloud.NotFound, "%s has no secret %q", ref, in.Secret).WithCommand("micro secret list %s", ref)
+			}
+			if err == nil {
+				err = h.record(ctx, "secret", fmt.Sprintf("%s %s", ref, in.Secret))
+			}
+			if err != nil {
+				return api.Secret{}, err
+			}
+			return api.Secret{Release: n, Name: in.Secret, Value: env[in.Secret]}, nil
 		})
 	get(h, operation("set-env", "POST /v1/groups/{group}/apps/{app}/env", "Make a release with another environment"),
 		func(ctx context.Context, in *envInput) (api.Changed, error) {
 			ref, at := in.ref().Release(in.Body.Release), h.stamp(ctx)
 			var n int
 			return h.update(ctx, "env", fmt.Sprint(ref), &n, func(s *cloud.State) ([]cloud.Change, error) {
-				changes, made, err := s.Env(ref, in.Body.Set, in.Body.Unset, at)
+				changes, made, err := s.Env(ref, cloud.EnvChange{Set: in.Body.Set, Unset: in.Body.Unset, Secret: in.Body.Secret}, at)
 				n = made.N
 				return changes, err
 			})

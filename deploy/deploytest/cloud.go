@@ -56,6 +56,14 @@ func (c *Cloud) State() *cloud.State {
 	return c.state
 }
 
+// Record notes what Audit returns.
+func (c *Cloud) Record(_ context.Context, by cloud.Actor, verb, object, _ string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.audit = append(c.audit, fmt.Sprintf("%s %s %s", by.Name, verb, object))
+	return nil
+}
+
 // Update applies what fn returns. It runs fn twice, as a store does after a conflict.
 func (c *Cloud) Update(_ context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	c.mu.Lock()
