@@ -62,9 +62,10 @@ is about to take over is scaled too.
   micro env shop                    show it
   micro env shop COLOUR=blue DEBUG-   set COLOUR, unset DEBUG`
 	case "secret":
-		return `A secret is a variable of the environment whose value micro env does not show. The value comes from standard
-input, from a file or from what you type, never from an argument, which other users of this machine could read. An app
-that has no current release yet keeps it for its first one.
+		return `A secret is a variable of the environment whose value micro env does not show.
+The value comes from standard input, from a file or from what you type, never from
+an argument, which other users of this machine could read. An app that has no
+current release yet keeps it for its first one.
 
   micro secret set shop DB_PASSWORD < password.txt
   pwgen 32 1 | micro secret set shop SESSION_KEY

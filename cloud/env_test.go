@@ -159,7 +159,7 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("made %s", made)
 	}
 	has(shop.Release(2), map[string]string{"A": "new", "B": "b", "C": "c"}, "A", "B")
-	y.settle(shop)
+	y.finishRollout(shop)
 	changes, _, err = y.s.Push(Push{App: shop, Spec: PushSpec{Env: map[string]string{"A": "from the manifest"}}}, ann)
 	y.refuses(changes, err, Conflict, "A, which is a secret of shop")
 	y.pushed(shop, PushSpec{EnvDefaults: map[string]string{"A": "default"}})
@@ -168,7 +168,7 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("to make a secret of a variable made %s", made)
 	}
 	has(shop.Release(4), map[string]string{"A": "new", "B": "b", "C": "c"}, "A", "B", "C")
-	y.settle(shop)
+	y.finishRollout(shop)
 	set(EnvChange{Unset: []string{"A", "B"}})
 	has(shop.Release(5), map[string]string{"C": "c"}, "C")
 	has(shop.Release(1), map[string]string{"A": "a", "B": "b", "C": "c"}, "A", "B")

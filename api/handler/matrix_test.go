@@ -95,6 +95,9 @@ func matrixState(t *testing.T) *cloud.State {
 	for _, g := range []cloud.GroupName{"own", "other"} {
 		do(s.CreateGroup(g, at))
 		shop := cloud.AppRef{Group: g, App: "shop"}
+		do(s.Create(shop, at))
+		changes, _, err := s.Env(shop.Release(0), cloud.EnvChange{Set: map[string]string{"KEY": "value"}, Secret: true}, at)
+		do(changes, err)
 		for n := 1; n <= 2; n++ {
 			changes, _, err := s.Push(cloud.Push{App: shop, Stage: n == 2, Built: cloud.Built{Image: cloud.Image{Digest: "sha256:1111", Name: "one"}},
 				Spec: cloud.PushSpec{Processes: map[cloud.ProcessName]cloud.ProcessSpec{cloud.Web: {}}}}, at)
@@ -144,6 +147,7 @@ func calls(g string, staged bool) map[string]call {
 		"app": {"GET", app, ""}, "releases": {"GET", app + "/releases", ""}, "release": {"GET", app + "/releases/2", ""},
 		"diff": {"GET", app + "/diff?from=1&to=2", ""}, "wait": {"GET", app + "/releases/2/wait", ""},
 		"logs": {"GET", app + b("/logs?release=%d", n), ""}, "env": {"GET", app + "/env", ""},
+		"secret":     {"GET", app + "/secrets/KEY", ""},
 		"create-app": {"POST", group + "/apps", `{"name":"new"}`},
 		"set-env":    {"POST", app + "/env", b(`{"release":%d,"set":{"A":"b"}}`, n)},
 		"promote":    {"POST", app + "/promote", `{"release":2}`}, "rollback": {"POST", app + "/rollback", `{}`},
@@ -191,7 +195,7 @@ var matrix = map[string][2]cloud.Role{
 	"pushes": {"auditor", "auditor"}, "app": {"auditor", "auditor"}, "releases": {"auditor", "auditor"}, "release": {"auditor", "auditor"},
 	"diff": {"auditor", "auditor"}, "wait": {"auditor", "auditor"}, "compare": {"auditor", "auditor"}, "fades": {"auditor", "auditor"}, "quota": {"auditor", "auditor"}, "groups": {"auditor", "auditor"},
 	"logs": {"tester", "developer"}, "scale": {"tester", "developer"}, "restart": {"tester", "developer"}, "exec": {"tester", "developer"}, "run": {"tester", "developer"},
-	"env": {"developer", "developer"}, "create-app": {"developer", "developer"},
+	"env": {"developer", "developer"}, "secret": {"developer", "developer"}, "create-app": {"developer", "developer"},
 	"set-env": {"developer", "releaser"}, "push": {"developer", "releaser"}, "stop": {"developer", "releaser"}, "start": {"developer", "releaser"},
 	"delete-release": {"developer", "releaser"},
 	"promote":        {"releaser", "releaser"}, "rollback": {"releaser", "releaser"}, "delete-app": {"releaser", "releaser"},
