@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
 
@@ -34,6 +35,7 @@ const maxHashes = 2
 // Passwords hashes and checks passwords.
 type Passwords struct {
 	places chan struct{}
+	hashed atomic.Int64 // how many hashes were computed
 	// nobody is a hash of no password: that of an unknown user is checked against it.
 	nobody string
 }
@@ -64,6 +66,7 @@ func (p *Passwords) hash(password string) string {
 func (p *Passwords) key(password string, salt []byte, time, memory uint32, threads uint8, length uint32) []byte {
 	p.places <- struct{}{}
 	defer func() { <-p.places }()
+	p.hashed.Add(1)
 	return argon2.IDKey([]byte(password), salt, time, memory, threads, length)
 }
 

@@ -10,7 +10,7 @@ import (
 type Group struct {
 	Name    cloud.GroupName `json:"name"`
 	Created time.Time       `json:"created"`
-	Apps    int             `json:"apps" doc:"How many it owns"`
+	Apps    int             `json:"app_count" doc:"How many apps it owns"`
 	Role    cloud.Role      `json:"role,omitempty" doc:"The caller's role in it"`
 }
 
@@ -23,7 +23,7 @@ type NewGroup struct {
 type Quota struct {
 	Group cloud.GroupName `json:"group"`
 	Limit Amount          `json:"limit" doc:"0 is no limit"`
-	Used  Amount          `json:"used"`
+	Used  Amount          `json:"usage"`
 }
 
 // Amount is so much of what a quota bounds.

@@ -26,6 +26,7 @@ type Client struct {
 	base   string
 	target string
 	http   *http.Client
+	token  string                                  // shown with each request, "" for none
 	dial   func(context.Context) (net.Conn, error) // to a node's socket; nil over the network
 }
 
@@ -125,6 +126,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	return req, nil
 }

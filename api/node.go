@@ -26,9 +26,12 @@ type Node struct {
 	HTTPS   []string       `json:"https" nullable:"false" doc:"Addresses that the router answers on by TLS, IP:port"`
 	Public  []string       `json:"public" nullable:"false" doc:"Addresses that public hosts are answered on, IP:port"`
 	// PublicHTTPS is not only for hosts with a certificate: it is where the others are refused.
-	PublicHTTPS []string  `json:"public_https" nullable:"false" doc:"Addresses that public hosts are answered on by TLS, IP:port"`
-	DNS         []string  `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
-	Socket      string    `json:"socket" doc:"Where the API is"`
+	PublicHTTPS []string `json:"public_https" nullable:"false" doc:"Addresses that public hosts are answered on by TLS, IP:port"`
+	DNS         []string `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
+	Socket      string   `json:"socket" doc:"Where the API is"`
+	API         []string `json:"api_urls,omitempty" doc:"Where the API answers other machines, URLs"`
+	// Fingerprint is what clients know the cloud by.
+	Fingerprint string    `json:"fingerprint,omitempty" doc:"SHA-256 of the certificate authority that the API shows other machines"`
 	Gateway     string    `json:"gateway,omitempty" doc:"The node's address as containers see it"`
 	Subnet      string    `json:"subnet,omitempty" doc:"The range of the containers' addresses"`
 	Started     time.Time `json:"started"`

@@ -20,7 +20,7 @@ type Problem struct {
 	Title  string     `json:"title" doc:"What kind of problem, in words"`
 	Status int        `json:"status" doc:"The HTTP status that the code stands for"`
 	Detail string     `json:"detail" doc:"What was tried and what was found, for a person; several faults are a line each"`
-	Code   cloud.Code `json:"code" doc:"What kind of problem, for programs" enum:"internal,invalid,not_found,denied,conflict,unavailable,deploy_failed,interrupted"`
+	Code   cloud.Code `json:"code" doc:"What kind of problem, for programs" enum:"internal,invalid,not_found,denied,unauthenticated,conflict,unavailable,deploy_failed,interrupted"`
 	Hint   string     `json:"hint,omitempty" doc:"What to try next, for a person"`
 	// Command is the hint once more, where it is a command line.
 	Command []string `json:"command,omitempty" doc:"The hint as a program and its arguments, where it is a command line; what is in capital letters is to be filled in"`
@@ -64,6 +64,8 @@ func title(c cloud.Code) string {
 		return "Invalid input"
 	case cloud.NotFound:
 		return "Not found"
+	case cloud.Unauthenticated:
+		return "Not logged in"
 	case cloud.Denied:
 		return "Not allowed"
 	case cloud.Conflict:
@@ -126,8 +128,6 @@ func CodeOfStatus(status int) cloud.Code {
 	switch {
 	case status == http.StatusMethodNotAllowed:
 		return cloud.NotFound
-	case status == http.StatusUnauthorized:
-		return cloud.Denied
 	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status == http.StatusBadGateway || status == http.StatusGatewayTimeout:
 		return cloud.Unavailable
 	case status >= 400 && status < 500:

@@ -64,7 +64,7 @@ func TestProblemLines(t *testing.T) {
 // Answers of others than micro have a code too.
 func TestReadProblemOfOthers(t *testing.T) {
 	for status, want := range map[int]cloud.Code{
-		400: cloud.Invalid, 401: cloud.Denied, 403: cloud.Denied, 404: cloud.NotFound, 405: cloud.NotFound, 408: cloud.Unavailable, 409: cloud.Conflict,
+		400: cloud.Invalid, 401: cloud.Unauthenticated, 403: cloud.Denied, 404: cloud.NotFound, 405: cloud.NotFound, 408: cloud.Unavailable, 409: cloud.Conflict,
 		413: cloud.Invalid, 422: cloud.Invalid, 424: cloud.DeployFailed, 499: cloud.Interrupted,
 		429: cloud.Unavailable, 500: cloud.Internal, 502: cloud.Unavailable, 503: cloud.Unavailable, 504: cloud.Unavailable,
 	} {

@@ -65,7 +65,17 @@ func (c *command) groupCommand() *urfave.Command {
 			}
 			return c.table([]string{"GROUP", "APPS", "YOUR ROLE", "AGE"}, rows)
 		}))
-	return family("group", "groups, which own apps and in which people have roles", list,
+	approval := c.changed("approval", "NAME", "have releases approved before the public reaches them", 1, 1, []urfave.Flag{
+		&urfave.BoolFlag{Name: "off", Usage: "no longer"},
+	}, func(ctx context.Context, u *urfave.Context, client *api.Client) (string, api.Changed, error) {
+		group, said := cloud.GroupName(u.Args().First()), "wants releases approved before the public reaches them"
+		if u.Bool("off") {
+			said = "wants no approvals"
+		}
+		changed, err := client.RequireApproval(ctx, group, !u.Bool("off"))
+		return fmt.Sprintf("group %s %s", group, said), changed, err
+	})
+	return family("group", "groups, which own apps and in which people have roles", list, approval,
 		change("create", "make a group", "made", func(ctx context.Context, client *api.Client, g cloud.GroupName) (api.Changed, error) {
 			return client.CreateGroup(ctx, g)
 		}),

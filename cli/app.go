@@ -10,7 +10,6 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
-	"github.com/protoduction/micro/config"
 )
 
 // The flags that several commands have.
@@ -38,8 +37,8 @@ func (c *command) app() *urfave.App {
 			of("The node", c.up(), c.downCommand(), c.doctor(), c.dns(), c.trust(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
 			of("Apps", c.push(), c.pushes(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
 				c.scale(), c.env(), c.secret(), c.restart(), c.stop(), c.start(), c.delete()),
-			of("Releases", c.releases(), c.diff(), c.promote(), c.rollback()),
-			of("People", c.whoami(), c.groupCommand(), c.quota(), c.user(), c.role()),
+			of("Releases", c.releases(), c.diff(), c.promote(), c.rollback(), c.verdict("approve", "say that a release may go to the public", true), c.verdict("reject", "say that it may not, and why", false), c.reviews(), c.lock(), c.unlock()),
+			of("People", c.targetCommand(), c.login(), c.logout(), c.whoami(), c.token(), c.audit(), c.groupCommand(), c.quota(), c.user(), c.role()),
 			of("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.explain()),
 		),
 	})
@@ -71,18 +70,13 @@ func (c *command) new(name, args, usage string, least, most int, flags []urfave.
 	}
 }
 
-// client connects to the cloud that MICRO_TARGET selects, else to the node of this machine.
+// client connects to the cloud that is chosen.
 func (c *command) client() (*api.Client, error) {
-	target, ok := c.Env("MICRO_TARGET")
-	if !ok || target == "" {
-		data, ok := c.Env("MICRO_DATA")
-		if !ok || data == "" {
-			data = config.DefaultData
-		}
-		target = (&config.Node{Data: data}).Target()
+	_, t, err := c.chosen()
+	if err != nil {
+		return nil, err
 	}
-	ssh, _ := c.Env("MICRO_SSH")
-	return api.New(target, strings.Fields(ssh)...)
+	return c.connectTo(t)
 }
 
 // with runs do with a client.
@@ -102,8 +96,16 @@ func (c *command) group(ctx *urfave.Context) cloud.GroupName {
 	if g := ctx.String("group"); g != "" {
 		return cloud.GroupName(g)
 	}
+	return c.usualGroup()
+}
+
+// usualGroup is the group of names where no flag says another one: MICRO_GROUP's, the target's, or the default.
+func (c *command) usualGroup() cloud.GroupName {
 	if g, ok := c.Env("MICRO_GROUP"); ok && g != "" {
 		return cloud.GroupName(g)
+	}
+	if _, t, err := c.chosen(); err == nil && t.Group != "" {
+		return t.Group
 	}
 	return cloud.DefaultGroup
 }

@@ -31,10 +31,7 @@ func (c *command) complete(ctx context.Context, app *urfave.App, words []string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	p := completing{command: c, ctx: ctx, group: cloud.DefaultGroup}
-	if g, ok := c.Env("MICRO_GROUP"); ok && g != "" {
-		p.group = cloud.GroupName(g)
-	}
+	p := completing{command: c, ctx: ctx, group: c.usualGroup()}
 	begun, words := words[len(words)-1], words[:len(words)-1]
 	commands, flags := app.Commands, app.Flags
 	for len(words) > 0 {

@@ -15,6 +15,7 @@ func (c *command) events() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag,
 		&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "follow new events"},
+		&urfave.BoolFlag{Name: "audit", Usage: "show who did what instead, and who was refused"},
 		&urfave.StringFlag{Name: "since", Usage: "only since `TIME`: 10m, 2h, or RFC 3339"},
 	}
 	return c.new("events", "[APP]", "show what happened", 0, 1, flags,
@@ -35,6 +36,12 @@ func (c *command) events() *urfave.Command {
 					return err
 				}
 				q.Tail = -1
+			}
+			if u.Bool("audit") {
+				if u.IsSet("group") || q.App != "" {
+					return cloud.Errorf(cloud.Invalid, "the audit log is that of the whole cloud").WithCommand("micro events --audit")
+				}
+				return c.showAudit(ctx, u, client, q)
 			}
 			read := client.Events(ctx, q)
 			if q.Follow {

@@ -36,6 +36,7 @@ func nodeFlags() []urfave.Flag {
 		"trusted-proxies": "believe proxies in `CIDR` about their clients; may be repeated (default none)",
 		"proxy-protocol":  "on: trusted proxies speak the PROXY protocol; or their `CIDR` (default off)",
 		"subnet":          "addresses of instances from `CIDR` (default a /20 that is free)",
+		"api":             "the API for other machines on `IP:PORT`, by TLS; may be repeated (default none)",
 		"admin-group":     "members of group `NAME` may use the API without logging in (default micro)",
 		"admin-role":      "members of the admin group have `ROLE` in the whole cloud (default admin)",
 		"log-limit":       "keep at most `SIZE` of log of each app (default 64M)",
@@ -105,6 +106,9 @@ func (c *command) sayReady(n api.Node) {
 	}
 	c.say("  dns      %s", strings.Join(n.DNS, ", "))
 	c.say("  data     %s", n.Data)
+	if len(n.API) > 0 {
+		c.say("  api      %s\n           %s", strings.Join(n.API, ", "), n.Fingerprint)
+	}
 }
 
 func (c *command) warn(n api.Node) {

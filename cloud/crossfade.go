@@ -27,6 +27,8 @@ type Crossfade struct {
 	Before []Target `json:"before"`
 	// Log is what happened so far, the oldest first.
 	Log []FadeEntry `json:"log,omitempty"`
+	// Limit is that of the token that began it, nil for none. Whoever resumes it without such a limit lifts it.
+	Limit *FadeLimit `json:"fade_limit,omitempty"`
 }
 
 // FadePlan is how a cross-fade is to go.
@@ -162,6 +164,9 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 		return nil, err
 	}
 	to = rel.ReleaseRef
+	if err := s.notLocked(to.AppRef); err != nil {
+		return nil, err
+	}
 	if err := s.mayServe(rel, force); err != nil {
 		return nil, err
 	}
@@ -270,6 +275,12 @@ func (s *State) StepCrossfade(h Host, path string, seen *Crossfade, share float6
 	vhost, route, fade := s.fade(h, path)
 	if !fade.Is(seen) || fade.Paused {
 		return nil
+	}
+	if most := fade.most(); share > most {
+		if fade.Share() >= most {
+			return fade.pauseAtLimit(vhost, route, at)
+		}
+		share = most
 	}
 	if share < 100 {
 		next := *route

@@ -13,30 +13,34 @@ type Code string
 
 // The codes; codeTable says how each leaves the API and the command line.
 const (
-	Internal     Code = "internal"      // a fault of micro's own
-	Invalid      Code = "invalid"       // the input is wrong
-	NotFound     Code = "not_found"     // no such object, or not one that the caller may see
-	Denied       Code = "denied"        // the caller's role does not allow it
-	Conflict     Code = "conflict"      // somebody else was faster, a name is taken, or a quota is used up
-	Unavailable  Code = "unavailable"   // not now: starting, stopping, timed out, or out of reach
-	DeployFailed Code = "deploy_failed" // the app could not be built, started or reached
-	Interrupted  Code = "interrupted"   // the caller gave up
+	Internal Code = "internal"  // a fault of micro's own
+	Invalid  Code = "invalid"   // the input is wrong
+	NotFound Code = "not_found" // no such object, or not one that the caller may see
+	Denied   Code = "denied"    // the caller's role does not allow it
+	// Unauthenticated is for callers who do not show who they are, or not well.
+	Unauthenticated Code = "unauthenticated"
+	Conflict        Code = "conflict"      // somebody else was faster, a name is taken, or a quota is used up
+	Unavailable     Code = "unavailable"   // not now: starting, stopping, timed out, or out of reach
+	DeployFailed    Code = "deploy_failed" // the app could not be built, started or reached
+	Interrupted     Code = "interrupted"   // the caller gave up
 )
 
 var codeTable = map[Code]struct{ status, exit int }{
-	Internal:     {http.StatusInternalServerError, 1},
-	Invalid:      {http.StatusUnprocessableEntity, 2},
-	NotFound:     {http.StatusNotFound, 3},
-	Denied:       {http.StatusForbidden, 4},
-	Conflict:     {http.StatusConflict, 5},
-	Unavailable:  {http.StatusServiceUnavailable, 6},
-	DeployFailed: {http.StatusFailedDependency, 7},
-	Interrupted:  {499, 130},
+	Internal: {http.StatusInternalServerError, 1},
+	Invalid:  {http.StatusUnprocessableEntity, 2},
+	NotFound: {http.StatusNotFound, 3},
+	Denied:   {http.StatusForbidden, 4},
+
+	Unauthenticated: {http.StatusUnauthorized, 4},
+	Conflict:        {http.StatusConflict, 5},
+	Unavailable:     {http.StatusServiceUnavailable, 6},
+	DeployFailed:    {http.StatusFailedDependency, 7},
+	Interrupted:     {499, 130},
 }
 
 // Codes returns every code.
 func Codes() []Code {
-	return []Code{Internal, Invalid, NotFound, Denied, Conflict, Unavailable, DeployFailed, Interrupted}
+	return []Code{Internal, Invalid, NotFound, Unauthenticated, Denied, Conflict, Unavailable, DeployFailed, Interrupted}
 }
 
 // Status is the HTTP status that the code is answered with.

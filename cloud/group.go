@@ -105,5 +105,8 @@ func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 	if q, ok := s.Quota(n); ok {
 		changes = append(changes, Delete(q))
 	}
+	if s.RequiresApproval(n) {
+		changes = append(changes, Delete(&Gate{n}))
+	}
 	return append(changes, s.forgetTokensOf(n)...), nil
 }

@@ -80,6 +80,9 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 		return nil, ReleaseRef{}, err
 	}
 	rel.Push = p.ID
+	if err := s.CheckApproval(changes); err != nil && !p.Stage {
+		return nil, ReleaseRef{}, err
+	}
 	return changes, rel.ReleaseRef, s.CheckQuota(changes)
 }
 
@@ -106,6 +109,9 @@ func (s *State) checkNewApp(r AppRef) error {
 
 // derive makes the next release of an app and, unless it is staged, begins the switch to it.
 func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage bool, cause string, at Stamp) ([]Change, *Release, error) {
+	if err := s.notLocked(app.AppRef); err != nil {
+		return nil, nil, err
+	}
 	if err := s.appNotFading(app.AppRef); err != nil && !stage {
 		return nil, nil, err
 	}

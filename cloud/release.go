@@ -30,7 +30,7 @@ func (s *State) Promote(r ReleaseRef, force bool, at Stamp) ([]Change, error) {
 	if newer := s.supersededBy(rel); newer != nil && !force {
 		return nil, Errorf(Conflict, "release %s has been superseded by %s", rel.ReleaseRef, newer.ReleaseRef).WithCommand("micro promote %s --yes", rel.ReleaseRef)
 	}
-	if err := s.appNotFading(r.AppRef); err != nil {
+	if err := Join(s.notLocked(r.AppRef), s.appNotFading(r.AppRef)); err != nil {
 		return nil, err
 	}
 	target := *rel
@@ -353,11 +353,15 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 		}
 		next := *app
 		next.History = withoutRelease(app.History, r.N)
-		return []Change{Delete(rel), Put(&next)}, nil
+		return append([]Change{Delete(rel), Put(&next)}, s.forgetReviews(rel.ReleaseRef)...), nil
+	}
+	if err := s.notLocked(r.AppRef); err != nil {
+		return nil, err
 	}
 	changes := []Change{Delete(app)}
 	for rel := range s.Releases(r.AppRef) {
 		changes = append(changes, Delete(rel))
+		changes = append(changes, s.forgetReviews(rel.ReleaseRef)...)
 	}
 	for vhost := range s.HostsOf(r.AppRef) {
 		changes = append(changes, Put(vhost.withoutApp(r.AppRef)))

@@ -33,17 +33,17 @@ type Token struct {
 type TokenLimits struct {
 	Role       Role        `json:"role,omitempty"` // at most
 	Groups     []GroupName `json:"groups,omitempty"`
-	Apps       []AppRef    `json:"apps,omitempty"`
+	Apps       []AppRef    `json:"only_apps,omitempty"`
 	Scopes     []string    `json:"scopes,omitempty"`     // names of sets of operations
 	Operations []string    `json:"operations,omitempty"` // operations of the API, beside those of Scopes
-	Fade       *FadeLimit  `json:"fade,omitempty"`
+	Fade       *FadeLimit  `json:"fade_limit,omitempty"`
 }
 
 // FadeLimit bounds what a token may do to where traffic goes: nothing but cross-fades within it.
 type FadeLimit struct {
-	Share   int      `json:"share"`             // percent of a route's requests, at most
-	For     Duration `json:"for,omitempty"`     // at most, 0 for no limit
-	Verdict bool     `json:"verdict,omitempty"` // only cross-fades that are judged
+	Share   int      `json:"share"`            // percent of a route's requests, at most
+	For     Duration `json:"for,omitempty"`    // at most, 0 for no limit
+	Verdict bool     `json:"judged,omitempty"` // only cross-fades that are judged
 }
 
 // Key is "tokens/ID".
@@ -75,7 +75,7 @@ func (s *State) TokensOf(n UserName) iter.Seq[*Token] { return under[*Token](s.i
 // for an admin of the whole cloud to make; a token that is no log-in makes none.
 func (s *State) CreateToken(t Token, by Actor, at Stamp) ([]Change, error) {
 	if maker, ok := s.Token(by.Token); ok && !maker.Session {
-		return nil, Errorf(Denied, "a token cannot make tokens").WithHint("micro login")
+		return nil, Errorf(Denied, "a token cannot make tokens").WithCommand("micro login")
 	}
 	if err := t.validate(at.At); err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *State) CreateToken(t Token, by Actor, at Stamp) ([]Change, error) {
 			return nil, err
 		}
 		if t.Role == RoleNone {
-			return nil, Errorf(Invalid, "a token that belongs to nobody needs a role").WithHint("micro token create --role developer --scope push")
+			return nil, Errorf(Invalid, "a token that belongs to nobody needs a role").WithCommand("micro token create --role developer --scope push")
 		}
 	} else if _, err := s.MustUser(t.Owner); err != nil {
 		return nil, err
@@ -115,13 +115,13 @@ func (t *Token) validate(now time.Time) error {
 	life := t.Expires.Sub(now)
 	switch {
 	case life <= 0 || life > MaxTokenLife:
-		return Errorf(Invalid, "a token is good for more than nothing and at most %d days", int(MaxTokenLife.Hours()/24)).WithHint("micro token create --expires 30d")
+		return Errorf(Invalid, "a token is good for more than nothing and at most %d days", int(MaxTokenLife.Hours()/24)).WithCommand("micro token create --expires 30d")
 	case t.Role != RoleNone && t.Role.Validate() != nil:
 		return t.Role.Validate()
 	case len(t.Name) > 200:
 		return Errorf(Invalid, "the name of a token has at most 200 bytes")
 	case t.Fade != nil && (t.Fade.Share < 1 || t.Fade.Share > 100 || t.Fade.For < 0):
-		return Errorf(Invalid, "a share of %d is not between 1 and 100 percent, or the time is below 0", t.Fade.Share).WithHint("micro token create --max-share 5 --max-time 1h")
+		return Errorf(Invalid, "a share of %d is not between 1 and 100 percent, or the time is below 0", t.Fade.Share).WithCommand("micro token create --max-share 5 --max-time 1h")
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (t *Token) validate(now time.Time) error {
 func (s *State) RevokeToken(id TokenID, by Actor) ([]Change, error) {
 	t, ok := s.Token(id)
 	if !ok || !s.ownsToken(by, t) && s.May(by, MayAdminister, Scope{}) != nil {
-		return nil, Errorf(NotFound, "no token %q", string(id)).WithHint("micro token list")
+		return nil, Errorf(NotFound, "no token %q", string(id)).WithCommand("micro token list")
 	}
 	return []Change{Delete(t)}, nil
 }

@@ -39,6 +39,8 @@ type Node struct {
 	Registries Registries
 	// AdminGroup is the system group whose members may do everything in micro that root may.
 	AdminGroup string
+	// API are the addresses on which the API answers other machines; none unless asked for.
+	API []APIAddress
 	// AdminRole is what the members of AdminGroup may do in the whole cloud: admin by default.
 	AdminRole cloud.Role
 	Subnet    netip.Prefix
@@ -46,7 +48,7 @@ type Node struct {
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "admin-group", "admin-role", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "containerd"}
 }
@@ -62,7 +64,7 @@ var unsupported = map[string]string{
 type Source func(key string) (values []string, from string)
 
 // lists are the settings with several values, which are separated by commas in an environment variable.
-var lists = []string{"http", "https", "public-http", "public-https", "dns", "trusted-proxies", "proxy-protocol"}
+var lists = []string{"http", "https", "public-http", "public-https", "dns", "api", "trusted-proxies", "proxy-protocol"}
 
 // Env returns a source that reads MICRO_* variables with a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {
@@ -190,6 +192,8 @@ func (n *Node) set(key string, values []string) error {
 			return cloud.Errorf(cloud.Invalid, "invalid group %q", last)
 		}
 		n.AdminGroup = one
+	case "api":
+		return n.setAPI(values)
 	case "admin-role":
 		n.AdminRole = cloud.Role(one)
 		return n.AdminRole.Validate()

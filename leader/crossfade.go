@@ -257,6 +257,10 @@ func (c *Crossfades) judgements(v cloud.View) map[route]Judgement {
 func (c *Crossfades) carryOut(ctx context.Context, at route, j Judgement) error {
 	stamp := cloud.Stamp{At: c.Now(), By: "micro", Why: j.Decision.Why}
 	fade, object, figures := j.Fade, string(at.host)+at.path, j.Figures()
+	if why, ok := fade.Expired(stamp.At); ok {
+		j.Decision = traffic.Decision{Move: traffic.Abort, Why: why}
+		stamp.Why = why
+	}
 	switch j.Decision.Move {
 	case traffic.Advance:
 		c.Log.Info("cross-fade steps", "host", string(at.host), "path", at.path, "percent", j.Decision.Share, "reason", j.Decision.Why)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"iter"
 	"net/netip"
 	goruntime "runtime"
 	"strings"
@@ -69,9 +70,28 @@ const publishTimeout = 5 * time.Second
 
 func (t apiStore) State() *cloud.State { return t.store.State() }
 
+// auditLog lets the API read who did what.
+type auditLog struct{ store *store.Store }
+
+func (a auditLog) Lines(ctx context.Context, after uint64, follow bool) iter.Seq2[api.AuditLine, error] {
+	return func(yield func(api.AuditLine, error) bool) {
+		for l, err := range a.store.Audit(ctx, after, follow) {
+			line := api.AuditLine{
+				Number: l.N, Time: l.Time, By: l.Name, Role: l.Role, Source: l.Source, Token: l.Token, Request: l.RequestID,
+				Verb: l.Verb, Object: l.Object, Result: l.Result, Revision: l.Rev, Count: l.Count, Previous: l.Prev,
+			}
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
+}
+
 func (t apiStore) Record(ctx context.Context, by cloud.Actor, verb, object, result string) error {
 	return t.store.Record(ctx, by, verb, object, result)
 }
+
+func (t apiStore) Refused(by cloud.Actor, verb, object string) { t.store.Refused(by, verb, object) }
 
 func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	var s *cloud.State

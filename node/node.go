@@ -117,6 +117,10 @@ type services struct {
 	deployer *deploy.Deployer
 	api      *handler.Handler
 	socket   net.Listener // the API's
+	// remote are the API's listeners for other machines.
+	remote      []net.Listener
+	remoteURLs  []string
+	fingerprint string // of the authority that they show
 }
 
 // New acquires the resources of a node and creates its parts. After an error it holds nothing, and leaves nothing
@@ -235,7 +239,9 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
-	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error { return n.api.Run(ctx, n.socket) })
+	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error {
+		return n.api.Run(ctx, append([]net.Listener{n.socket}, n.remote...)...)
+	})
 	n.status.setWaiting("")
 	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status.line())
 	ready()

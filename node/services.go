@@ -21,7 +21,7 @@ import (
 const socketFile = "micro.sock"
 
 // openServices creates the programs that use the parts, and binds the API's socket.
-func (n *Node) openServices(context.Context) (err error) {
+func (n *Node) openServices(ctx context.Context) (err error) {
 	crossfades, retention := n.openLeader()
 	writer := apiStore{n.store, n.snapshots, n.published, n.reserve}
 	n.deployer, err = deploy.New(deploy.Config{
@@ -39,14 +39,18 @@ func (n *Node) openServices(context.Context) (err error) {
 	n.figures = figures.New(figures.Config{
 		Counted: n.counted, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Started: n.started, Now: now,
 	})
+	if err := n.bindAPI(ctx); err != nil {
+		return err
+	}
 	n.status = n.newStatus()
 	n.status.setWaiting("starting")
+	callers := access.New(writer, now)
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: n.local,
-		Passes: passes{n.secret}, Volumes: n.volumes, Passwords: access.NewPasswords(), Status: n.status,
+		Passes: passes{n.secret}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
@@ -86,6 +90,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 func (n *Node) newStatus() *status {
 	return &status{
 		cfg: n.cfg, started: n.started, addresses: n.addresses, net: n.net, snapshots: n.snapshots,
+		api: n.remoteURLs, fingerprint: n.fingerprint,
 		doctor: doctor.Doctor{Config: doctor.Config{
 			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], HTTP: n.addresses.Internal[0].Port(), Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
 			GatewayTaken: n.addresses.GatewayTaken, Limits: n.driver.Limits, Quotas: n.driver.KeepsDiskLimits, Loss: n.db.Loss, Views: n.snapshots,

@@ -23,6 +23,9 @@ type status struct {
 	addresses *addresses.Bound
 	net       *network.Network
 	snapshots *cloud.Cell
+	// api are the URLs of the remote API, and fingerprint is of the authority that it shows.
+	api         []string
+	fingerprint string
 
 	waiting atomic.Pointer[string] // why the node is not ready; nil when it is
 }
@@ -55,6 +58,7 @@ func (s *status) Info() api.Node {
 	for _, ln := range s.addresses.PublicHTTPS {
 		info.PublicHTTPS = append(info.PublicHTTPS, ln.Addr().String())
 	}
+	info.API, info.Fingerprint = s.api, s.fingerprint
 	for _, a := range s.cfg.DNS {
 		info.DNS = append(info.DNS, a.String())
 	}

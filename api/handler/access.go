@@ -182,7 +182,7 @@ func (h *Handler) mayChangePassword(ctx context.Context, name cloud.UserName, ol
 		return err
 	}
 	if t, ok := s.Token(by.Token); ok && !t.Session {
-		return cloud.Errorf(cloud.Denied, "a token cannot change passwords").WithHint("micro login")
+		return cloud.Errorf(cloud.Denied, "a token cannot change passwords").WithCommand("micro login")
 	}
 	return h.Passwords.Verify(user, old)
 }

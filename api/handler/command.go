@@ -103,9 +103,25 @@ func (h *Handler) serveCommand(name, summary string, choose func(context.Context
 		if err != nil {
 			return nil, err
 		}
+		// No line, no command.
+		line := object + " -- " + strings.Join(in.Body.Args, " ")
+		if err := h.Store.Record(ctx, q.actor, name, line, "started"); err != nil {
+			return nil, err
+		}
 		return &huma.StreamResponse{Body: func(huma.Context) {
 			h.Log.Info(name, "by", q.actor.Name, "object", object, "request", q.id)
-			h.talk(ctx, q, in.Body, do)
+			h.talk(ctx, q, in.Body, func(ctx context.Context, c runtime.Command) (int, error) {
+				code, err := do(ctx, c)
+				result := fmt.Sprintf("exit %d", code)
+				if err != nil {
+					result = "failed"
+				}
+				// The caller may be gone, and the line is written all the same.
+				if rerr := h.Store.Record(context.WithoutCancel(ctx), q.actor, name, line, result); rerr != nil {
+					h.Log.Error("cannot write the audit line of a command's end", "request", q.id, "err", rerr)
+				}
+				return code, err
+			})
 		}}, nil
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/protoduction/micro/access"
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/deploy"
@@ -98,6 +99,18 @@ func (f *fakes) Authority(context.Context) (*cloud.Authority, error) {
 	return &cloud.Authority{Domain: "micro.test", Certificate: []byte("certificate")}, nil
 }
 
+type fakeAudit struct{}
+
+func (fakeAudit) Lines(_ context.Context, after uint64, _ bool) iter.Seq2[api.AuditLine, error] {
+	return func(yield func(api.AuditLine, error) bool) {
+		for n := after + 1; n <= 5; n++ {
+			if !yield(api.AuditLine{Number: n, By: "ann", Verb: "push", Result: "done"}, nil) {
+				return
+			}
+		}
+	}
+}
+
 type fakePasswords struct{}
 
 func (fakePasswords) Hash(password string) (string, error) { return "hash of " + password, nil }
@@ -146,7 +159,7 @@ func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
 		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Certificates: f,
-		Volumes: f, Passwords: fakePasswords{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
+		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
 }

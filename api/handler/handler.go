@@ -42,6 +42,8 @@ type Config struct {
 	Passes    Passes
 	Volumes   Volumes
 	Passwords Passwords
+	Callers   Callers
+	Audit     Audit
 
 	Certificates Certificates
 
@@ -73,6 +75,8 @@ type Store interface {
 	Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error)
 	// Record writes an audit line of something that changes no state.
 	Record(ctx context.Context, by cloud.Actor, verb, object, result string) error
+	// Refused notes in the audit log, some time after, that a request was not allowed.
+	Refused(by cloud.Actor, verb, object string)
 }
 
 // Views are the State together with the instances that were observed.
@@ -137,6 +141,9 @@ func New(c Config) (*Handler, error) {
 	h.serveCommands()
 	h.serveImages()
 	h.serveAccess()
+	h.serveTokens()
+	h.serveAudit()
+	h.serveReviews()
 	h.serveOpenAPI()
 	for op := range policy {
 		if !h.used[op] {

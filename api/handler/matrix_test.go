@@ -166,7 +166,8 @@ func calls(g string, staged bool) map[string]call {
 		"pass":             {"POST", group + "/routes/pass", b(`{"host":%q,"app":"shop","release":1}`, host)},
 		"limits":           {"POST", group + "/routes/limits", b(`{"host":%q,"limits":{"idle":"30s"}}`, host)},
 		"route-limits":     {"GET", group + "/routes/limits?host=" + host, ""},
-		"cloud-limits":     {"GET", "/v1/limits", ""}, "set-cloud-limits": {"POST", "/v1/limits", `{"limits":{"idle":"30s"}}`}, "authority": {"GET", "/v1/authority", ""},
+		"cloud-limits":     {"GET", "/v1/limits", ""}, "set-cloud-limits": {"POST", "/v1/limits", `{"limits":{"idle":"30s"}}`}, "audit": {"GET", "/v1/audit", ""}, "reviews": {"GET", app + "/reviews", ""}, "review": {"POST", app + "/reviews", b(`{"release":%d,"approved":false,"text":"no"}`, max(n, 1))},
+		"lock": {"POST", app + "/lock", `{"text":"no"}`}, "unlock": {"DELETE", app + "/lock", ""}, "require-approval": {"POST", group + "/approval", `{"approval_required":true}`}, "verify-audit": {"GET", "/v1/audit/verify", ""}, "authority": {"GET", "/v1/authority", ""},
 		"compare":    {"GET", group + "/compare?host=" + host, ""},
 		"push":       {"POST", app + "/pushes", b(`{"image":"one","stage":%t,"spec":{}}`, staged)},
 		"list-files": {"PUT", "/v1/pushes/push-" + g + "/files", ""},
@@ -177,6 +178,8 @@ func calls(g string, staged bool) map[string]call {
 		"quota": {"GET", group + "/quota", ""}, "set-quota": {"POST", group + "/quota", `{"instances":9}`},
 		"users": {"GET", "/v1/users", ""}, "create-user": {"POST", "/v1/users", `{"name":"bob"}`}, "delete-user": {"DELETE", "/v1/users/anna", ""},
 		"disable-user": {"POST", "/v1/users/anna/disabled", `{"disabled":true}`}, "set-password": {"POST", "/v1/users/anna/password", `{"new":"0123456789ab"}`},
+		"login": {"POST", "/v1/login", `{"user":"anna","password":"no"}`}, "logout": {"POST", "/v1/logout", ""}, "tokens": {"GET", "/v1/tokens", ""},
+		"create-token": {"POST", "/v1/tokens", `{"for":"1h","role":"auditor"}`}, "revoke-token": {"DELETE", "/v1/tokens/none", ""},
 		"roles": {"GET", "/v1/roles", ""}, "whoami": {"GET", "/v1/whoami", ""},
 		"grant-role":        {"POST", group + "/roles", `{"subject":"anna","role":"tester"}`},
 		"revoke-role":       {"POST", group + "/roles/revoke", `{"subject":"anna","role":"tester"}`},
@@ -202,13 +205,14 @@ var matrix = map[string][2]cloud.Role{
 	"map": {"developer", "releaser"}, "unmap": {"developer", "releaser"}, "traffic": {"developer", "releaser"}, "swap": {"developer", "releaser"},
 	"crossfade": {"developer", "releaser"}, "crossfade-pause": {"developer", "releaser"}, "crossfade-resume": {"developer", "releaser"}, "crossfade-abort": {"developer", "releaser"},
 	"limits": {"developer", "releaser"}, "route-limits": {"auditor", "auditor"}, "cloud-limits": {"-", "-"}, "set-cloud-limits": {"-", "-"},
-	"authority":  {"auditor", "auditor"},
+	"authority": {"auditor", "auditor"}, "audit": {"-", "-"}, "reviews": {"auditor", "auditor"}, "review": {"tester", "developer"}, "lock": {"releaser", "releaser"}, "unlock": {"releaser", "releaser"}, "require-approval": {"admin", "admin"}, "verify-audit": {"-", "-"},
 	"pass":       {"releaser", "releaser"},
 	"list-files": {"developer", "developer"},
 	"upload":     {"developer", "developer"}, "show-push": {"developer", "developer"}, "push-events": {"developer", "developer"}, "cancel-push": {"developer", "developer"},
 	"create-group": {"-", "-"}, "delete-group": {"-", "-"}, "set-quota": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
-	"roles": {"*", "*"}, "whoami": {"*", "*"},
+	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},
+	"login":      {"+", "+"},
 	"grant-role": {"admin", "admin"}, "revoke-role": {"admin", "admin"}, "grant-role-cloud": {"-", "-"}, "revoke-role-cloud": {"-", "-"},
 }
 
@@ -275,6 +279,8 @@ func TestMatrix(t *testing.T) {
 					switch {
 					case least == "-", group == "other" && !nowhere(op):
 						want = false
+					case least == "+":
+						want = true
 					case least == "*":
 						want = role != cloud.RoleNone // a stranger on the socket is refused as such
 					}

@@ -45,8 +45,14 @@ func needsOf(r rule, in any, s *cloud.State) (needs []need) {
 
 // check reports the first need that the caller is not allowed.
 func (q *request) check(s *cloud.State) error {
-	if q.unknown != nil {
+	switch {
+	case q.in == byAnyone:
+		return nil
+	case q.unknown != nil:
 		return q.unknown
+	}
+	if _, ok := s.Token(q.actor.Token); !ok && q.actor.Token != "" {
+		return cloud.Errorf(cloud.Unauthenticated, "the token was revoked").WithCommand("micro login")
 	}
 	if q.in != inCloud && q.in != byAnyone && q.in != ofOwn {
 		if err := s.MayAnywhere(q.actor); err != nil {
@@ -59,6 +65,11 @@ func (q *request) check(s *cloud.State) error {
 	for _, n := range needs {
 		if err := s.May(q.actor, n.Permission, n.Scope); err != nil {
 			return err
+		}
+		if n.Permission == cloud.MayDeploy && !n.Staged && n.App != "" {
+			if err := s.MayMoveTraffic(q.actor); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -67,6 +67,7 @@ func serve[I, O any](h *Handler, op huma.Operation, f func(context.Context, *I) 
 		}
 		out, err := f(ctx, in)
 		if err != nil {
+			h.refused(q, op.OperationID, err)
 			return nil, h.failure(ctx, err)
 		}
 		return out, nil
@@ -87,7 +88,11 @@ func (h *Handler) guard(r rule) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		q := requestOf(hc.Context())
 		q.in = r.in
-		if err := h.allow(q, r, hc); err != nil {
+		err := h.allow(q, r, hc)
+		if err == nil {
+			err = h.mayByToken(h.Store.State(), q.actor, hc.Operation().OperationID, r)
+		}
+		if err != nil {
 			h.refused(q, hc.Operation().OperationID, err)
 			if r.read == uploadTimeout {
 				q.uploadOf() // a client that sends on must still hear why it is refused

@@ -23,6 +23,9 @@ type peer struct {
 	groups []uint32 // the primary one too
 }
 
+// String is how the audit log names where a request comes from.
+func (p peer) String() string { return fmt.Sprintf("socket uid=%d pid=%d", p.uid, p.pid) }
+
 type peerKey struct{}
 
 // ConnContext notes who is at the other end of a unix socket; it is for http.Server's field of that name.
@@ -84,7 +87,7 @@ func (h *Handler) actor(r *http.Request) (cloud.Actor, error) {
 	if !ok {
 		return cloud.Actor{}, cloud.Errorf(cloud.Denied, "the API cannot tell who is calling").WithHint("use the node's unix socket")
 	}
-	a := cloud.Actor{Name: userName(p.uid), Source: fmt.Sprintf("socket uid=%d pid=%d", p.uid, p.pid)}
+	a := cloud.Actor{Name: userName(p.uid), Source: p.String()}
 	if p.uid == 0 {
 		a.Role = cloud.RoleAdmin
 		return a, nil

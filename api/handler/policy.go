@@ -124,5 +124,17 @@ var policy = map[string]rule{
 
 	"grant-role-cloud":  {needs: cloud.MayAdminister, in: inCloud},
 	"revoke-role-cloud": {needs: cloud.MayAdminister, in: inCloud},
+	"reviews":           {needs: cloud.MayRead, in: inApp},
+	"review":            {needs: cloud.MayOperate, in: inRelease},
+	"lock":              {needs: cloud.MayDeploy, in: inApp},
+	"unlock":            {needs: cloud.MayDeploy, in: inApp},
+	"require-approval":  {needs: cloud.MayAdminister, in: inGroup},
+	"audit":             {needs: cloud.MayRead, in: inCloud},
+	"verify-audit":      {needs: cloud.MayRead, in: inCloud},
+	"login":             {needs: cloud.MayRead, in: byAnyone},
+	"logout":            {needs: cloud.MayRead, in: ofOwn},
+	"tokens":            {needs: cloud.MayAdminister, in: ofOwn},
+	"create-token":      {needs: cloud.MayAdminister, in: ofOwn},
+	"revoke-token":      {needs: cloud.MayAdminister, in: ofOwn},
 	"whoami":            {needs: cloud.MayRead, in: ofOwn, early: true},
 }

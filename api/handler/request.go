@@ -22,6 +22,8 @@ type request struct {
 	// unknown says why the caller is not known, nil for one that is.
 	unknown error
 	in      area
+	// until is when the caller's token expires, the zero time for who shows none.
+	until time.Time
 	// needs are the permissions that the request takes, as far as they are known.
 	mu    sync.Mutex
 	needs []need
@@ -104,7 +106,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(q, cloud.Errorf(cloud.Internal, "something went wrong inside micro"))
 	}()
 	q.r = r
-	q.actor, q.unknown = h.actor(r)
+	q.actor, q.until, q.unknown = h.caller(r)
 	q.actor.RequestID = q.id
 	if q.unknown != nil && !forAnyone(r) {
 		h.refused(q, "connect", q.unknown)
@@ -128,8 +130,12 @@ func forAnyone(r *http.Request) bool { return r.URL.Path == "/v1/login" }
 
 // refused notes a request that was not allowed.
 func (h *Handler) refused(q *request, operation string, err error) {
-	if cloud.CodeOf(err) == cloud.Denied {
+	if operation == "login" {
+		return // whoever checks passwords has noted it
+	}
+	if code := cloud.CodeOf(err); code == cloud.Denied || code == cloud.Unauthenticated {
 		h.refusals.note(h.Log, q.actor, q.r)
+		h.Store.Refused(q.actor, operation, q.r.URL.Path)
 	}
 }
 
@@ -158,6 +164,9 @@ func (f *refusals) note(log *slog.Logger, a cloud.Actor, r *http.Request) {
 func (h *Handler) refuse(q *request, err error) {
 	p := api.ProblemOf(err)
 	p.RequestID = q.id
+	if p.Code == cloud.Unauthenticated {
+		q.w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	api.WriteProblem(q.w, p)
 }
 

@@ -122,7 +122,7 @@ func (h *Handler) serveRoutes() {
 func mapping[T any](h *Handler, name, summary string, do func(*cloud.State, cloud.GroupName, T, cloud.Stamp) ([]cloud.Change, string, error)) {
 	get(h, operation(name, "POST /v1/groups/{group}/routes/"+name, summary),
 		func(ctx context.Context, in *hostInput[T]) (api.Changed, error) {
-			at := h.stamp(ctx)
+			at, by := h.stamp(ctx), requestOf(ctx).actor
 			state := h.Store.State()
 			if err := mustGroup(state, in.Group); err != nil {
 				return api.Changed{}, err
@@ -136,7 +136,14 @@ func mapping[T any](h *Handler, name, summary string, do func(*cloud.State, clou
 			var changes []cloud.Change
 			changed, err := h.update(ctx, name, object, &n, func(s *cloud.State) (_ []cloud.Change, err error) {
 				before = s
+				if fade, ok := any(in.Body).(api.Crossfading); ok {
+					_, plan := readFade(fade)
+					if err := s.MayFade(by, plan); err != nil {
+						return nil, err
+					}
+				}
 				changes, _, err = do(s, in.Group, in.Body, at)
+				changes = s.LimitFades(by, changes)
 				return changes, err
 			})
 			if err == nil {

@@ -120,9 +120,17 @@ func (h *Handler) untilStopped(ctx context.Context) (context.Context, func()) {
 // untilDenied returns why the caller may no longer go on with a request, nil where ctx ends first.
 func (h *Handler) untilDenied(ctx context.Context) error {
 	q := requestOf(ctx)
+	if !q.until.IsZero() {
+		var stop func()
+		ctx, stop = context.WithDeadline(ctx, time.Now().Add(q.until.Sub(h.Now())))
+		defer stop()
+	}
 	seen := h.Store.State().Rev()
 	for {
 		state := h.Views.AtLeast(ctx, seen+1).State
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return cloud.Errorf(cloud.Unauthenticated, "the token has expired").WithCommand("micro login")
+		}
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -29,7 +29,7 @@ func (h *Handler) update(ctx context.Context, verb, object string, n *int, fn fu
 			return nil, err
 		}
 		note = s.GapNoticeOf(changes)
-		return changes, s.CheckQuota(changes)
+		return changes, cloud.Join(s.CheckApproval(changes), s.CheckQuota(changes))
 	})
 	if err != nil {
 		return api.Changed{}, err

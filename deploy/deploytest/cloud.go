@@ -84,6 +84,13 @@ func (c *Cloud) Update(_ context.Context, by cloud.Actor, verb, object string, f
 	return s, nil
 }
 
+// Refused keeps an audit line of a request that was not allowed.
+func (c *Cloud) Refused(by cloud.Actor, verb, object string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.audit = append(c.audit, fmt.Sprintf("%s %s %s: refused", by.Name, verb, object))
+}
+
 // Audit returns a line "actor verb object" for each change so far.
 func (c *Cloud) Audit() []string {
 	c.mu.Lock()
