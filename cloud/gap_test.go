@@ -44,7 +44,7 @@ func TestGapNotice(t *testing.T) {
 	if got := y.s.GapNoticeOf(changes); err != nil || !strings.Contains(got, "its instance ends before the next one starts") {
 		t.Errorf("a restart says %q, %v", got, err)
 	}
-	changes, _, err = y.s.Env(shop.Release(0), map[string]string{"A": "1"}, nil, ann)
+	changes, _, err = y.s.Env(shop.Release(0), EnvChange{Set: map[string]string{"A": "1"}}, ann)
 	if got := y.s.GapNoticeOf(changes); err != nil || !strings.Contains(got, "shop@r3 ends before shop@r4 starts") {
 		t.Errorf("a change of the environment says %q, %v", got, err)
 	}
