@@ -133,9 +133,17 @@ func (p *process) dropUseless() {
 			keep := max(0, slices.IndexFunc(fresh, func(place cloud.Place) bool { return p.is(place, ready) }))
 			useless = append(useless, slices.Delete(fresh, keep, keep+1)...)
 		}
-		for _, place := range old {
-			if !p.is(place, serves) {
-				useless = append(useless, place) // it may hang
+		// Two older ones are left where a replacement came to be replaced itself: with both, the slot may have no
+		// room for the next one, and neither would ever go.
+		kept := -1
+		for k, place := range old {
+			if p.is(place, ready) {
+				kept = k // the newest
+			}
+		}
+		for k, place := range old {
+			if !p.is(place, serves) || kept >= 0 && k != kept {
+				useless = append(useless, place) // it may hang, or another serves
 			}
 		}
 	}
