@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
+			"pebble": pebbleCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},
 		RequireExplicitExec: true,
 	})
@@ -69,21 +69,22 @@ func setUpNode(env *testscript.Env) error {
 	if err := os.Chmod(dir, 0o711); err != nil { // as /var/lib is
 		return err
 	}
-	http, dns, https, err := freePorts()
+	ports, err := freePorts()
 	if err != nil {
 		return err
 	}
 	env.Setenv("MICRO_DATA", filepath.Join(dir, "d"))
 	env.Setenv("MICRO_NAME", fmt.Sprintf("t%d", n))
-	env.Setenv("MICRO_HTTP", fmt.Sprintf("127.0.0.1:%d", http))
-	env.Setenv("MICRO_DNS", fmt.Sprintf("127.0.0.1:%d", dns))
+	env.Setenv("MICRO_HTTP", fmt.Sprintf("127.0.0.1:%d", ports))
+	env.Setenv("MICRO_DNS", fmt.Sprintf("127.0.0.1:%d", ports+1))
 	env.Setenv("MICRO_SUBNET", fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)))
 	env.Setenv("NODE", fmt.Sprintf("10.%d.%d", 100+os.Getpid()%100, 16*(n%16)))
 	env.Setenv("OTHER", fmt.Sprintf("10.%d.%d", 200+os.Getpid()%55, 16*(n%16))) // for networks beside the node's
 	env.Setenv("MICRO_CONFIG", filepath.Join(dir, "none.yml"))
-	env.Setenv("HTTP", strconv.Itoa(http))
-	env.Setenv("DNS", strconv.Itoa(dns))
-	env.Setenv("HTTPS", strconv.Itoa(https)) // free, for micro up --https 127.0.0.1:$HTTPS
+	// The node has the first two; the others are for scripts that ask for them.
+	for i, name := range portNames {
+		env.Setenv(name, strconv.Itoa(ports+i))
+	}
 	env.Setenv("CI", "1")
 	source, err := os.Getwd()
 	if err != nil {
@@ -124,9 +125,12 @@ func lookPath(path, program string) (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// freePorts finds three that TCP and UDP have free, below those that the kernel gives to outgoing
-// connections: a node that is started again must find its own free still.
-func freePorts() (http, dns, https int, err error) {
+// portNames are the variables that have the script's ports.
+var portNames = []string{"HTTP", "DNS", "HTTPS", "PUBLICHTTP", "PUBLICHTTPS", "ACME", "ACMEADMIN"}
+
+// freePorts finds as many in a row as scripts have that TCP and UDP have free, below those that the kernel gives to
+// outgoing connections: a node that is started again must find its own free still. It returns the first.
+func freePorts() (int, error) {
 	free := func(port int) bool {
 		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
@@ -139,15 +143,19 @@ func freePorts() (http, dns, https int, err error) {
 		}
 		return u.Close() == nil
 	}
-	const first, count = 20000, 12000
+	const first, count, block = 20000, 12000, 8
+search:
 	for range 100 {
 		// Other runs of these tests look at the same time.
-		port := first + 4*rand.IntN(count/4)
-		if free(port) && free(port+1) && free(port+2) {
-			return port, port + 1, port + 2, nil
+		port := first + block*rand.IntN(count/block)
+		for i := range portNames {
+			if !free(port + i) {
+				continue search
+			}
 		}
+		return port, nil
 	}
-	return 0, 0, 0, errors.New("no three ports are free by TCP and UDP")
+	return 0, errors.New("not enough ports are free by TCP and UDP")
 }
 
 // leftOnHost names what a node whose data is in dir has left behind, "" for nothing.

@@ -24,7 +24,7 @@ type Explanation struct {
 
 // Hop is one step of a request's way.
 type Hop struct {
-	Name    string      `json:"name" enum:"name,listener,host,path,release,instance"`
+	Name    string      `json:"name" enum:"name,listener,host,certificate,path,release,instance"`
 	Status  CheckStatus `json:"status"`
 	Text    string      `json:"text"`
 	Hint    string      `json:"hint,omitempty" doc:"What to try next"`

@@ -13,6 +13,9 @@ type Route struct {
 	Mirror    *Mirror           `json:"mirror,omitempty" doc:"Where copies of requests go"`
 	Crossfade *Crossfade        `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
 	Limits    map[string]string `json:"limits,omitempty" doc:"The route's own, by name: answer-timeout, max-body …"`
+	HTTPSOnly bool              `json:"https_only,omitempty" doc:"Requests without TLS are led to TLS"`
+	HSTS      string            `json:"hsts,omitempty" doc:"How long browsers are to ask by TLS alone"`
+	ClientCA  string            `json:"client_ca,omitempty" doc:"Authorities in PEM, one of which must vouch for every client"`
 	Addresses []string          `json:"addresses" nullable:"false" doc:"URLs that open it; of a public host with the port of the public listener"`
 	Own       bool              `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
 }
@@ -40,16 +43,19 @@ type Target struct {
 
 // Mapping routes a path of a host to an app or release.
 type Mapping struct {
-	Host    string            `json:"host" minLength:"1" maxLength:"254"`
-	Path    string            `json:"path,omitempty" maxLength:"2048" doc:"Missing: /"`
-	App     cloud.AppName     `json:"app"`
-	Release int               `json:"release,omitempty" doc:"Missing: whatever is current"`
-	Weight  *int              `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent; missing: a share by its ready instances"`
-	Public  bool              `json:"public,omitempty" doc:"Answer on the public listeners too"`
-	Sticky  string            `json:"sticky,omitempty" doc:"Keep clients with their release, known by cookie, client (address) or header:NAME; none ends that; missing: as it is"`
-	Headers *bool             `json:"headers,omitempty" doc:"Whether answers carry X-Micro-Release and X-Micro-Instance; missing: as it is"`
-	Limits  map[string]string `json:"limits,omitempty" doc:"Limits of the route by name, such as answer-timeout: 5m; default takes one back"`
-	Force   bool              `json:"force,omitempty" doc:"Also to a release that was superseded"`
+	Host      string            `json:"host" minLength:"1" maxLength:"254"`
+	Path      string            `json:"path,omitempty" maxLength:"2048" doc:"Missing: /"`
+	App       cloud.AppName     `json:"app"`
+	Release   int               `json:"release,omitempty" doc:"Missing: whatever is current"`
+	Weight    *int              `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"Percent; missing: a share by its ready instances"`
+	Public    bool              `json:"public,omitempty" doc:"Answer on the public listeners too"`
+	Sticky    string            `json:"sticky,omitempty" doc:"Keep clients with their release, known by cookie, client (address) or header:NAME; none ends that; missing: as it is"`
+	Headers   *bool             `json:"headers,omitempty" doc:"Whether answers carry X-Micro-Release and X-Micro-Instance; missing: as it is"`
+	Limits    map[string]string `json:"limits,omitempty" doc:"Limits of the route by name, such as answer-timeout: 5m; default takes one back"`
+	HTTPSOnly *bool             `json:"https_only,omitempty" doc:"Of the host: whether requests without TLS are led to TLS; missing: as it is"`
+	HSTS      string            `json:"hsts,omitempty" doc:"Of the host: how long browsers are to ask by TLS alone, such as 180d; 0 ends it; missing: as it is"`
+	ClientCA  *string           `json:"client_ca,omitempty" maxLength:"200000" doc:"Of the host: authorities in PEM, one of which must vouch for every client; empty ends it; missing: as it is"`
+	Force     bool              `json:"force,omitempty" doc:"Also to a release that was superseded"`
 }
 
 // Unmapping takes a target from a route, or gives a host up.

@@ -101,7 +101,7 @@ func (c *command) mapCommand() *urfave.Command {
 		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}
-	flags = append(flags, limitFlags()...)
+	flags = append(append(flags, hostFlags()...), limitFlags()...)
 	return c.new("map", "APP[@rN] HOST[/PATH]", "route a host to an app or release", 2, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
@@ -122,14 +122,22 @@ func (c *command) mapCommand() *urfave.Command {
 				on := u.Bool("headers")
 				m.Headers = &on
 			}
-			changed, err := client.Map(ctx, ref.Group, m)
-			if err := c.routed(u)(changed, err); err != nil || u.Bool("json") {
+			if err := setHost(u, &m); err != nil {
 				return err
 			}
-			for _, r := range changed.Routes {
-				c.sayShared(r, ref)
+			changed, err := client.Map(ctx, ref.Group, m)
+			if err := c.routed(u)(changed, err); err != nil {
+				return err
 			}
-			return nil
+			if !u.Bool("json") {
+				for _, r := range changed.Routes {
+					c.sayShared(r, ref)
+				}
+			}
+			if !m.Public {
+				return nil
+			}
+			return c.awaitCertificate(ctx, client, ref.Group, string(host), u.Duration("wait"))
 		}))
 }
 

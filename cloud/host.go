@@ -24,6 +24,7 @@ type VirtualHost struct {
 	Exposure Exposure  `json:"exposure"`
 	Created  time.Time `json:"created"`
 	Routes   []Route   `json:"routes"` // longer paths first
+	TLS      *HostTLS  `json:"tls,omitempty"`
 }
 
 // Key is "hosts/HOST".

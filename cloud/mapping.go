@@ -18,7 +18,9 @@ type Map struct {
 	Headers *bool
 	// Limits are set by name; those that are not named stay as they are.
 	Limits map[string]string
-	Force  bool // also to a release that was superseded
+	// TLS changes how the host wants to be asked.
+	TLS   HostTLSChange
+	Force bool // also to a release that was superseded
 }
 
 // Map returns the changes that add a target to a route, which is made where it is new. A host belongs
@@ -73,6 +75,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	next := vhost.With(route)
 	if m.Public {
 		next.Exposure = ExposedPublic
+	}
+	if next.TLS, err = next.TLS.change(m.TLS); err != nil {
+		return nil, err
 	}
 	if err := s.checkOverlap(next); err != nil {
 		return nil, err

@@ -33,8 +33,11 @@ type Node struct {
 	DNS                []netip.AddrPort
 	Proxies            Proxies
 	Names              Names
-	Limits             Limits
-	Build              Build
+	// Certificates are files and folders of certificates that somebody else gets.
+	Certificates []string
+	ACME         ACME
+	Limits       Limits
+	Build        Build
 	// Registries has credentials and certificates for image registries.
 	Registries Registries
 	// AdminGroup is the system group whose members may do everything in micro that root may.
@@ -48,7 +51,7 @@ type Node struct {
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "containerd"}
 }
@@ -64,7 +67,7 @@ var unsupported = map[string]string{
 type Source func(key string) (values []string, from string)
 
 // lists are the settings with several values, which are separated by commas in an environment variable.
-var lists = []string{"http", "https", "public-http", "public-https", "dns", "api", "trusted-proxies", "proxy-protocol"}
+var lists = []string{"certs", "http", "https", "public-http", "public-https", "dns", "api", "trusted-proxies", "proxy-protocol"}
 
 // Env returns a source that reads MICRO_* variables with a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {
@@ -177,6 +180,24 @@ func (n *Node) set(key string, values []string) error {
 		return setAddresses(&n.PublicHTTPS, values, 443, true)
 	case "dns":
 		return setAddresses(&n.DNS, values, 53, false)
+	case "certs":
+		for _, v := range values {
+			var p string
+			if err := setPath(&p, key, v); err != nil {
+				return err
+			}
+			n.Certificates = append(n.Certificates, p)
+		}
+	case "acme-directory":
+		return n.ACME.setDirectory(one)
+	case "acme-email":
+		return n.ACME.setEmail(one)
+	case "acme-ca":
+		return setPath(&n.ACME.CA, key, last)
+	case "acme-eab-kid":
+		n.ACME.KeyID = one
+	case "acme-eab-key":
+		return setPath(&n.ACME.KeyFile, key, last)
 	case "dns-upstream":
 		return n.Names.setUpstreams(values)
 	case "dns-private":

@@ -27,6 +27,7 @@ import (
 	"github.com/protoduction/micro/node/memory"
 	"github.com/protoduction/micro/node/metrics"
 	"github.com/protoduction/micro/node/systemd"
+	"github.com/protoduction/micro/node/vault"
 	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/router/certs"
@@ -105,8 +106,18 @@ type front struct {
 	counted  *router.Figures
 	dns      *dnsd.Server
 	queries  metrics.Queries
-	local    *certs.Local
-	tls      *certs.Server
+	certificates
+}
+
+// certificates are what requests by TLS are answered with.
+type certificates struct {
+	vault  *vault.Vault
+	local  *certs.Local  // of internal names
+	public *certs.Public // ordered for public hosts
+	files  *certs.Files  // got by somebody else
+	ledger certs.Ledger
+	acme   *certs.ACME // nil where nothing is ordered
+	tls    *certs.Server
 }
 
 // services has the programs that use the other parts.
@@ -219,12 +230,12 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "figures", time.Second, n.figures.Run)
 	for _, ln := range n.addresses.HTTP {
 		p.start(ctx, "router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Internal: true})
+			return n.router.Serve(ctx, ln, router.Listener{Internal: true, HTTPS: n.addresses.SecurePort(ln, false)})
 		})
 	}
 	for _, ln := range n.addresses.Public {
 		p.start(ctx, "public router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Inside: n.addresses.InternalAddrs(ln)})
+			return n.router.Serve(ctx, ln, router.Listener{Inside: n.addresses.InternalAddrs(ln), HTTPS: n.addresses.SecurePort(ln, true)})
 		})
 	}
 	for _, ln := range n.addresses.HTTPS {

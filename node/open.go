@@ -151,7 +151,7 @@ func (n *Node) openNames(context.Context) error {
 	n.counted = router.NewFigures(router.DefaultWarmup)
 	n.router = router.New(router.Config{
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Waits: n.counted, Mirrors: n.counted,
-		Local: n.addresses.IsLocal, PassKey: n.secret, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
+		Local: n.addresses.IsLocal, PassKey: n.secret, Challenges: n.challenges, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
 		Limits: router.Connections{Descriptors: routerDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
 	})
 	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret}

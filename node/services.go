@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/protoduction/micro/access"
+	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud/source"
 	"github.com/protoduction/micro/deploy"
@@ -49,7 +50,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Store: writer, Views: n.published,
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
-		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: n.local,
+		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Passes: passes{n.secret}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
@@ -84,6 +85,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,
 		}),
 	}
+	n.duties = append(n.duties, n.certificateDuty()...)
 	return crossfades, retention
 }
 
@@ -94,6 +96,7 @@ func (n *Node) newStatus() *status {
 		doctor: doctor.Doctor{Config: doctor.Config{
 			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], HTTP: n.addresses.Internal[0].Port(), Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
 			GatewayTaken: n.addresses.GatewayTaken, Limits: n.driver.Limits, Quotas: n.driver.KeepsDiskLimits, Loss: n.db.Loss, Views: n.snapshots,
+			SecureTaken: n.addresses.SecureTaken, Certificates: func(ctx context.Context) ([]api.Certificate, error) { return n.api.AllCertificates(ctx) },
 		}},
 	}
 }

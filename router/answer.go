@@ -143,6 +143,7 @@ func (x *exchange) appendStatus(b []byte) []byte {
 // appendFields adds the fields that go on to the client, each anew.
 func (x *exchange) appendFields(b []byte) []byte {
 	s := &x.res
+	hsts := x.route.tls != nil && x.route.tls.hsts != "" // ours goes
 	fields := s.Fields()
 	for i := range fields {
 		f := &fields[i]
@@ -158,7 +159,7 @@ func (x *exchange) appendFields(b []byte) []byte {
 				continue
 			}
 		}
-		if s.Dropped(f) {
+		if s.Dropped(f) || hsts && h1.EqualFold(s.NameOf(f), "strict-transport-security") {
 			continue
 		}
 		b = appendField(b, s.NameOf(f), s.Value(f))
@@ -270,6 +271,11 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 
 // appendOurs adds the fields that the router itself has for the client.
 func (x *exchange) appendOurs(h []byte) []byte {
+	if t := x.route.tls; t != nil && t.hsts != "" && x.from.scheme == "https" {
+		h = append(h, "Strict-Transport-Security: "...)
+		h = append(h, t.hsts...)
+		h = append(h, "\r\n"...)
+	}
 	if x.route.headers {
 		h = append(h, "X-Micro-Release: "...)
 		h = appendRelease(h, x.Release)

@@ -62,6 +62,9 @@ func (c *choice) find() fault {
 		return faultUnknown
 	}
 	c.limits = c.route.limits
+	if f := c.route.tls.admits(c.from); f.status != 0 {
+		return f
+	}
 	if len(c.route.apps) == 0 {
 		return fault{}
 	}

@@ -167,8 +167,13 @@ func (j *compilation) host(h cloud.Host) {
 		return
 	}
 	made := j.vhost(h, s.Routes)
+	var was *hostTLS
+	if before, ok := j.prev.internal.lookup(key); ok {
+		was = before.tls
+	}
+	made.tls = newHostTLS(s.TLS, was)
 	for _, r := range made.routes {
-		r.mapped = true
+		r.mapped, r.tls = true, made.tls
 	}
 	j.internal.set(key, made)
 	switch s.Exposure {
@@ -315,6 +320,9 @@ func (r *Route) String() string {
 	}
 	if r.mirror != nil {
 		fmt.Fprintf(&b, " mirror=%s:%d%%", r.mirror.pool.Release, r.mirror.percent)
+	}
+	if r.tls != nil {
+		fmt.Fprintf(&b, " tls=%t,%q,%d", r.tls.only, r.tls.hsts, len(r.tls.id))
 	}
 	if r.headers {
 		b.WriteString(" headers")

@@ -18,6 +18,8 @@ type Listener struct {
 	// internal table. It returns what to speak on, and the protocol that was agreed on (ALPN). nil is for cleartext,
 	// which needs none.
 	Handshake func(ctx context.Context, c net.Conn, internal bool) (to net.Conn, protocol string, err error)
+	// HTTPS is the port at which the hosts of a listener for cleartext are answered by TLS; 0 is 443.
+	HTTPS uint16
 	// Inside are local addresses of a public listener on which local peers get the internal table.
 	// The connection's own local address decides, nothing that the client says.
 	Inside []netip.Addr

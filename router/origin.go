@@ -21,7 +21,9 @@ type origin struct {
 	internal     bool // the internal table is the one to ask
 	denied       bool // on an internal address, from a peer that has no business there
 	loopback     bool
-	trusted      bool // a proxy whose forwarding fields are believed
+	trusted      bool   // a proxy whose forwarding fields are believed
+	tls          bool   // the connection itself is by TLS
+	clients      string // the ID of the Clients that vouch for it
 }
 
 // origin returns where a connection is from.

@@ -28,8 +28,14 @@ func (x *exchange) run() ending {
 	if x.c.trusted {
 		x.seeThrough()
 	}
+	if end, done := x.challenge(); done {
+		return end
+	}
 	if f := x.find(); f.status != 0 {
 		return x.refuse(f)
+	}
+	if end, done := x.redirect(); done {
+		return end
 	}
 	limit := x.limits.maxBody
 	if limit > 0 && x.req.Length > limit {

@@ -29,6 +29,9 @@ type Config struct {
 	Limits Connections
 	// PassKey signs passes, and is secret; without one there are none.
 	PassKey []byte
+	// Challenges returns what an authority's question about a host, named by its token, is answered with (RFC 8555); ""
+	// where it is none of ours. nil: none is.
+	Challenges func(host, token string) string
 
 	random func() uint64 // returns random numbers, called by many goroutines at a time; nil is the runtime's
 }
@@ -58,6 +61,7 @@ type Router struct {
 	proxyProtocol []netip.Prefix
 	local         func(netip.Addr) bool
 	random        func() uint64
+	challenges    func(host, token string) string
 	passKey       []byte
 
 	epoch     time.Time
@@ -81,7 +85,7 @@ type Router struct {
 func New(cfg Config) *Router {
 	r := &Router{
 		log: cfg.Logger, recorder: cfg.Recorder, waits: cfg.Waits, mirrors: mirrors{recorder: cfg.Mirrors, wires: map[*wire]bool{}}, proxies: cfg.TrustedProxies, proxyProtocol: cfg.ProxyProtocol,
-		local: cfg.Local, random: cfg.random,
+		local: cfg.Local, random: cfg.random, challenges: cfg.Challenges,
 		passKey: cfg.PassKey,
 		epoch:   time.Now(),
 		swapped: make(chan struct{}),

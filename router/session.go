@@ -90,6 +90,9 @@ func (s *session) handshake() (net.Conn, string, error) {
 	if err == nil {
 		nc, protocol, err = s.listener.Handshake(ctx, s.accepted, s.internal && !s.denied)
 	}
+	if v, ok := nc.(verified); ok && err == nil {
+		s.tls, s.clients = true, v.ClientsID()
+	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}

@@ -35,6 +35,7 @@ type vhost struct {
 	root    *Route            // of "/", nil where there is none
 	routes  map[string]*Route // by path, "/" too
 	longest int               // length of the longest path
+	tls     *hostTLS          // nil for nothing special
 	mounted *Endpoint         // of a Mount
 	lot     *lot              // nil where no route holds requests
 }
@@ -55,6 +56,7 @@ type Route struct {
 	mirror     *mirror      // nil for none
 	lot        *lot         // of its host, nil where it holds no requests
 	headers    bool         // answers name release and instance
+	tls        *hostTLS     // of the host
 }
 
 // share is the part of a route's requests that a pool takes.

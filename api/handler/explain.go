@@ -36,6 +36,10 @@ func (h *Handler) serveExplain() {
 			v, trace := h.view(ctx), h.Inspector.Inspect(ctx, probe)
 			if !h.seesHost(ctx, v.State, trace) {
 				trace = trace.without(h.Domain.Contains(cloud.Host(probe.Host)))
+			} else if vhost, ok := v.State.VirtualHost(cloud.Host(trace.host())); ok && probe.Scheme == "https" {
+				if trace.Certificates, err = h.certificates(ctx, v.State, vhost.Group); err != nil {
+					return api.Explanation{}, err
+				}
 			}
 			return explain(v, h.Domain, probe, trace), nil
 		})
@@ -90,7 +94,7 @@ type way struct {
 func explain(v cloud.View, d cloud.Domain, probe Probe, s Trace) api.Explanation {
 	w := &way{view: v, domain: d, probe: probe, trace: s}
 	w.Explanation = api.Explanation{URL: probe.String(), From: probe.From.String(), Hops: []api.Hop{}}
-	for _, hop := range []func() bool{w.name, w.listener, w.host, w.path, w.release, w.instance} {
+	for _, hop := range []func() bool{w.name, w.listener, w.host, w.certificate, w.path, w.release, w.instance} {
 		if !hop() {
 			return w.Explanation
 		}
@@ -261,6 +265,39 @@ func (w *way) host() bool {
 		return w.broken(hop, "micro apps, micro routes", "no app and no route has the name %s: 404", host)
 	}
 	return w.broken(hop, "micro map APP "+string(host), "%s is mapped to nothing: 404", host)
+}
+
+// certificate is what the client is shown by TLS.
+func (w *way) certificate() bool {
+	const hop = "certificate"
+	host := w.probe.Host
+	switch {
+	case w.probe.Scheme != "https":
+		return true
+	case host == "localhost" || strings.HasSuffix(host, ".localhost") || w.domain.Contains(cloud.Host(host)):
+		return w.ok(hop, "the cloud's own authority vouches for %s, to machines that trust it: micro trust status", host)
+	}
+	for _, c := range w.trace.Certificates {
+		if c.Name != w.routing.Host {
+			continue
+		}
+		reason := c.Text
+		if c.Error != "" {
+			reason += ": " + c.Error
+		}
+		switch {
+		case c.Status == api.Fail || c.Expires == nil:
+			return w.broken(hop, cmp.Or(c.Hint, "micro certs"), "%s has no certificate that clients believe: %s", host, reason)
+		case c.Status == api.Warn:
+			w.ok(hop, "%s vouches for %s until %s", c.Issuer, host, c.Expires.UTC().Format(time.RFC3339))
+			last := &w.Hops[len(w.Hops)-1]
+			last.Status, last.Hint = api.Warn, cmp.Or(c.Hint, "micro certs")
+			w.detail("%s", reason)
+			return true
+		}
+		return w.ok(hop, "%s vouches for %s until %s", c.Issuer, host, c.Expires.UTC().Format(time.RFC3339))
+	}
+	return w.broken(hop, "micro map APP "+host+" --public, and micro up --public-https", "nobody vouches for %s: it is not public, or no certificates are ordered here", host)
 }
 
 // appOf names an app that a mapped host routes to.

@@ -59,6 +59,11 @@ func (e *explained) private() {
 	e.trace.Public = Routing{}
 }
 
+func (e *explained) secure() {
+	e.url = "https://www.example.com/"
+	e.trace.Listeners = append(e.trace.Listeners, Listener{AddrPort: netip.MustParseAddrPort("127.0.0.1:443"), TLS: true})
+}
+
 func (e *explained) stranger() {
 	e.from, e.trace.Client, e.trace.Local = "198.51.100.9", "outside", false
 	e.trace.Resolver.Addrs = []netip.Addr{netip.MustParseAddr("192.0.2.1")}
@@ -113,6 +118,11 @@ func TestExplainBrokenHops(t *testing.T) {
 			e.stranger()
 			e.trace.Name = Naming{Ours: true, Code: "REFUSED"}
 		}},
+		{"a host whose certificate is not to be had", "certificate", "none yet; the last order failed: the CA is down", "micro certs", func(e *explained) {
+			e.secure()
+			e.trace.Certificates = []api.Certificate{{Name: "www.example.com", Status: api.Fail, Text: "none yet; the last order failed", Error: "the CA is down"}}
+		}},
+		{"a host that nobody vouches for", "certificate", "nobody vouches for www.example.com", "--public-https", func(e *explained) { e.secure() }},
 		{"a name without an address", "name", "no listener has an address", "--http", func(e *explained) {
 			e.private()
 			e.trace.Name.Addrs = nil

@@ -25,12 +25,13 @@ import (
 // fakes are a node in memory: a cloud, and what else a handler serves.
 type fakes struct {
 	*deploytest.Cloud
-	exec   func(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error)
-	lines  iter.Seq2[api.LogLine, error]
-	info   api.Node
-	trace  Trace
-	panics bool
-	group  string // of admins
+	exec    func(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error)
+	lines   iter.Seq2[api.LogLine, error]
+	info    api.Node
+	trace   Trace
+	records map[cloud.Host]cloud.CertificateRecord
+	panics  bool
+	group   string // of admins
 }
 
 func newFakes(t *testing.T) *fakes {
@@ -94,6 +95,13 @@ func (f *fakes) Disk(context.Context) (api.Disk, error) {
 func (f *fakes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return fmt.Sprintf("r%d for %s until %s", r.N, h, until.Format(time.RFC3339))
 }
+
+func (f *fakes) Records(context.Context) (map[cloud.Host]cloud.CertificateRecord, error) {
+	return f.records, nil
+}
+
+func (f *fakes) Files() map[cloud.Host]api.Certificate { return nil }
+func (f *fakes) Orders() bool                          { return true }
 
 func (f *fakes) Authority(context.Context) (*cloud.Authority, error) {
 	return &cloud.Authority{Domain: "micro.test", Certificate: []byte("certificate")}, nil

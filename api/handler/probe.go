@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 )
 
@@ -31,6 +32,16 @@ type Trace struct {
 	Listeners []Listener
 	// Internal and Public are what the routers' tables have.
 	Internal, Public Routing
+	// Certificates are those of the group that owns the host.
+	Certificates []api.Certificate
+}
+
+// host is the mapped host that a table has for the request, "" for none.
+func (t Trace) host() string {
+	if t.Internal.Mapped {
+		return t.Internal.Host
+	}
+	return ""
 }
 
 // Naming is what a host's name resolves to.

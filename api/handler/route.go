@@ -6,6 +6,7 @@ import (
 	"iter"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -36,6 +37,14 @@ func (h *Handler) serveRoutes() {
 				target.Weighted, target.Weight = true, *m.Weight
 			}
 			mapped := cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Headers: m.Headers, Limits: m.Limits, Force: m.Force}
+			mapped.TLS = cloud.HostTLSChange{Only: m.HTTPSOnly, ClientCA: m.ClientCA}
+			if m.HSTS != "" {
+				seconds, err := cloud.ParseHSTS(m.HSTS)
+				if err != nil {
+					return nil, "", err
+				}
+				mapped.TLS.HSTS = &seconds
+			}
 			if m.Sticky != "" {
 				if mapped.Sticky, err = cloud.ParseSticky(m.Sticky); err != nil {
 					return nil, "", err
@@ -168,7 +177,7 @@ func (h *Handler) changedRoutes(v cloud.View, before *cloud.State, changes []clo
 			routes = append(routes, h.route(v, route{vhost: vhost}))
 		}
 		for i, r := range vhost.Routes {
-			if was, ok := old.Route(r.Path); !ok || old.Exposure != vhost.Exposure || !reflect.DeepEqual(*was, r) {
+			if was, ok := old.Route(r.Path); !ok || old.Exposure != vhost.Exposure || !reflect.DeepEqual(old.TLS, vhost.TLS) || !reflect.DeepEqual(*was, r) {
 				routes = append(routes, h.route(v, route{vhost: vhost, index: i}))
 			}
 		}
@@ -267,6 +276,12 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 		return own(domain.App(r.app.AppRef), r.app.Release(0))
 	}
 	out := api.Route{Host: r.vhost.Host, Path: "/", Group: r.vhost.Group, Exposure: r.vhost.Exposure, Targets: []api.Target{}, Addresses: []string{}}
+	if t := r.vhost.TLS; t != nil {
+		out.HTTPSOnly, out.ClientCA = t.Only, t.ClientCA
+		if t.HSTS > 0 {
+			out.HSTS = (time.Duration(t.HSTS) * time.Second).String()
+		}
+	}
 	if len(r.vhost.Routes) == 0 {
 		return out // kept by its owner, answers 503
 	}

@@ -79,3 +79,30 @@ func (b *Bound) People() (addrs []netip.AddrPort) {
 	}
 	return addrs
 }
+
+// SecurePort returns the port at which the hosts of a listener for cleartext are answered by TLS: of the same address
+// if possible. 0 is none.
+func (b *Bound) SecurePort(ln net.Listener, public bool) uint16 {
+	at, err := netip.ParseAddrPort(ln.Addr().String())
+	if err != nil {
+		return 0
+	}
+	addrs := b.Secure
+	if public {
+		addrs = nil
+		for _, other := range b.PublicHTTPS {
+			if a, err := netip.ParseAddrPort(other.Addr().String()); err == nil {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	for _, a := range addrs {
+		if a.Addr() == at.Addr() {
+			return a.Port()
+		}
+	}
+	if len(addrs) == 0 {
+		return 0
+	}
+	return addrs[0].Port()
+}

@@ -32,6 +32,10 @@ type Config struct {
 	Quotas func() bool                   // whether the file system enforces disk quotas
 	Loss   func() (boltkv.Loss, bool)    // damage with which the store was opened
 	Views  interface{ View() cloud.View }
+
+	SecureTaken error // why internal hosts are not answered by TLS; nil where they are
+	// Certificates lists those of public hosts.
+	Certificates func(context.Context) ([]api.Certificate, error)
 }
 
 // Doctor checks a node and its machine.
@@ -40,7 +44,7 @@ type Doctor struct{ Config }
 // Examine runs all checks, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	checks := append([]api.Check{d.checkStore(), d.checkDisk(), checkDescriptors("/proc")}, d.checkNames(ctx)...)
-	return append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps())
+	return append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkCertificates(ctx))
 }
 
 func check(name string, status api.CheckStatus, hint, format string, args ...any) api.Check {
@@ -155,6 +159,36 @@ func (d Doctor) checkMemory() api.Check {
 		return check("memory", api.Warn, "micro scale APP -m SIZE", "apps may use %d MB, and the machine has %d MB", limits>>20, total>>20)
 	}
 	return check("memory", api.OK, "", "apps may use %d of %d MB, the node itself uses %d MB", limits>>20, total>>20, memory.Resident()>>20)
+}
+
+// checkCertificates names the first public host whose certificate is not as it should be.
+func (d Doctor) checkCertificates(ctx context.Context) api.Check {
+	const name = "certificates"
+	if d.SecureTaken != nil {
+		return check(name, api.Warn, cloud.HintOf(d.SecureTaken), "internal hosts are not answered by TLS: %v", d.SecureTaken)
+	}
+	list, err := d.Certificates(ctx)
+	if err != nil {
+		return check(name, api.Fail, cloud.HintOf(err), "%v", err)
+	}
+	for _, c := range list {
+		if c.Status == api.OK {
+			continue
+		}
+		text := c.Name + ": " + c.Text
+		if c.Error != "" {
+			text += ": " + c.Error
+		}
+		hint := "micro certs"
+		if c.Hint != "" {
+			hint = c.Hint + "; micro certs"
+		}
+		return check(name, api.Warn, hint, "%s", text)
+	}
+	if len(list) == 0 {
+		return check(name, api.OK, "", "internal names have certificates of the cloud's own authority; no public host needs one")
+	}
+	return check(name, api.OK, "", "internal names have certificates of the cloud's own authority, and all public hosts (%d) have one", len(list))
 }
 
 func (d Doctor) checkApps() api.Check {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +99,7 @@ type node struct {
 	*clock
 	local  *Local
 	server *Server
+	known  bool // the router knows every host
 }
 
 func newTestNode(t *testing.T, s *fakeStates, c *clock) *node {
@@ -105,11 +107,17 @@ func newTestNode(t *testing.T, s *fakeStates, c *clock) *node {
 	n := &node{fakeStates: s, clock: c, local: NewLocal(LocalConfig{States: s, Keys: fakeKeys{}, Now: c.now})}
 	var err error
 	n.server, err = NewServer(ServerConfig{
-		Local: n.local, Secret: []byte("secret"), Protocols: []string{"http/1.1"}, Log: slog.New(slog.DiscardHandler), Now: c.now,
+		Local: n.local, Public: NewPublic(&fakeVault{}, slog.New(slog.DiscardHandler)), Files: NewFiles(FilesConfig{Log: slog.New(slog.DiscardHandler)}),
+		Host:   func(bool, string) (Clients, bool) { return Clients{}, n.known },
+		Secret: []byte("secret"), Protocols: []string{"http/1.1"}, Log: slog.New(slog.DiscardHandler), Now: c.now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { n.server.Public.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
 	return n
 }
 
@@ -152,4 +160,83 @@ func (n *node) connect(t *testing.T, internal bool, cfg *tls.Config) (tls.Connec
 	client.Close()
 	<-failed
 	return c.ConnectionState(), err
+}
+
+// fakeVault is a vault in memory, without leases.
+type fakeVault struct {
+	mu     sync.Mutex
+	values map[string][]byte
+	locked map[string]bool
+	follow []func()
+}
+
+func (v *fakeVault) Get(_ context.Context, key string) ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.values[key], nil
+}
+
+func (v *fakeVault) List(_ context.Context, under string) (map[string][]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := map[string][]byte{}
+	for k, value := range v.values {
+		if strings.HasPrefix(k, under) {
+			all[k] = value
+		}
+	}
+	return all, nil
+}
+
+func (v *fakeVault) Put(_ context.Context, key string, value []byte) error {
+	v.mu.Lock()
+	if v.values == nil {
+		v.values = map[string][]byte{}
+	}
+	v.values[key] = value
+	follow := v.follow
+	v.mu.Unlock()
+	for _, f := range follow {
+		f()
+	}
+	return nil
+}
+
+func (v *fakeVault) PutFor(ctx context.Context, key string, value []byte, _ time.Duration) error {
+	return v.Put(ctx, key, value)
+}
+
+func (v *fakeVault) Delete(_ context.Context, keys ...string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, k := range keys {
+		delete(v.values, k)
+	}
+	return nil
+}
+
+func (v *fakeVault) Follow(ctx context.Context, under string, changed func(map[string][]byte, error)) {
+	show := func() { changed(v.List(ctx, under)) }
+	v.mu.Lock()
+	v.follow = append(v.follow, show)
+	v.mu.Unlock()
+	show()
+	<-ctx.Done()
+}
+
+func (v *fakeVault) Lock(ctx context.Context, name string) (context.Context, func(), error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.locked[name] {
+		return nil, nil, cloud.Errorf(cloud.Conflict, "locked")
+	}
+	if v.locked == nil {
+		v.locked = map[string]bool{}
+	}
+	v.locked[name] = true
+	return ctx, func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.locked, name)
+	}, nil
 }

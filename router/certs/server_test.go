@@ -78,6 +78,7 @@ func TestResumption(t *testing.T) {
 		if _, err := a.connect(t, false, cfg.Clone()); err == nil {
 			t.Errorf("TLS %x: an internal session is resumed on a public listener", version)
 		}
+		resumed(a) // a client forgets its session when it is refused
 		c.advance(ticketEpoch - 1)
 		for _, n := range []*node{a, b} {
 			if err := n.server.rotate(); err != nil {

@@ -1,0 +1,124 @@
+package leader
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Records are what is known of certificates, by host.
+type Records = map[cloud.Host]cloud.CertificateRecord
+
+const (
+	// retryFirst is the pause after the first order of a host that fails. Each further one doubles it.
+	retryFirst = time.Minute
+	retryMost  = 6 * time.Hour
+	// weekly is how many certificates are ordered for a registered domain in a week. Let's Encrypt issues 50.
+	weekly = 45
+	// week is the window of that limit.
+	week = 7 * 24 * time.Hour
+)
+
+// Wanted returns the hosts that are to have a certificate, those that a wildcard stands for left out: one wildcard
+// comes before many names. byDNS says whether a host can be proved by DNS, as a wildcard has to be.
+func Wanted(s *cloud.State, byDNS func(cloud.Host) bool) (hosts []cloud.Host) {
+	wildcards := map[string]bool{}
+	for v := range s.VirtualHosts() {
+		if name, wild := strings.CutPrefix(string(v.Host), "*"); wild && v.WantsCertificate() && s.Orderable(v.Host) == nil && byDNS(v.Host) {
+			wildcards[name] = true
+		}
+	}
+	for v := range s.VirtualHosts() {
+		name := string(v.Host)
+		dot := strings.IndexByte(name, '.')
+		wild := strings.HasPrefix(name, "*")
+		switch {
+		case !v.WantsCertificate() || s.Orderable(v.Host) != nil || dot < 0:
+		case wild && !byDNS(v.Host):
+		case !wild && wildcards[name[dot:]]:
+		default:
+			hosts = append(hosts, v.Host)
+		}
+	}
+	return hosts
+}
+
+// NextOrders returns the hosts whose orders are due, and when the next one is; zero for never. It keeps to the
+// number of certificates that a registered domain gets in a week.
+func NextOrders(hosts []cloud.Host, records Records, now time.Time) (due []cloud.Host, next time.Time) {
+	issued := map[string][]time.Time{}
+	for _, r := range records {
+		domain := registered(r.Host)
+		for _, at := range r.Issued {
+			if now.Sub(at) < week {
+				issued[domain] = append(issued[domain], at)
+			}
+		}
+	}
+	wait := func(until time.Time) {
+		if next.IsZero() || until.Before(next) {
+			next = until
+		}
+	}
+	for _, h := range hosts {
+		domain := registered(h)
+		at := records[h].Due()
+		if slots := issued[domain]; len(slots) >= weekly {
+			slices.SortFunc(slots, time.Time.Compare)
+			if free := slots[len(slots)-weekly].Add(week); free.After(at) {
+				at = free
+			}
+		}
+		if at.After(now) {
+			wait(at)
+			continue
+		}
+		due = append(due, h)
+		issued[domain] = append(issued[domain], now)
+	}
+	return due, next
+}
+
+// registered is the domain that somebody has registered, by which authorities count.
+func registered(h cloud.Host) string {
+	name := strings.TrimPrefix(string(h), "*.")
+	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
+	if err != nil {
+		return name
+	}
+	return domain
+}
+
+// succeeded is the record of a host after an order that succeeded.
+func succeeded(r cloud.CertificateRecord, c cloud.IssuedCertificate, now time.Time) cloud.CertificateRecord {
+	r.Issuer, r.From, r.Expires = c.Issuer, c.From, c.Expires
+	r.Failures, r.Failed, r.Next = 0, nil, time.Time{}
+	r.Issued = slices.DeleteFunc(slices.Clone(r.Issued), func(at time.Time) bool { return now.Sub(at) >= week })
+	r.Issued = append(r.Issued, now)
+	return r
+}
+
+// failed is the record of a host after an order that failed.
+func orderFailed(r cloud.CertificateRecord, why *cloud.OrderFailure, now time.Time) cloud.CertificateRecord {
+	r.Failures++
+	r.Failed = why
+	pause := min(retryFirst<<min(r.Failures-1, 12), retryMost)
+	r.Next = now.Add(max(pause, why.Wait))
+	return r
+}
+
+// unwanted returns the hosts of records that are of no use any more: no host has them, and no certificate that could
+// still serve.
+func unwanted(hosts []cloud.Host, records Records, now time.Time) (gone []cloud.Host) {
+	for _, h := range slices.Sorted(maps.Keys(records)) {
+		if !slices.Contains(hosts, h) && !now.Before(records[h].Expires) && now.Sub(records[h].Tried) > week {
+			gone = append(gone, h)
+		}
+	}
+	return gone
+}

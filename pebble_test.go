@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// pebbleVersion is that of the certificate authority for tests: Let's Encrypt's own.
+const pebbleVersion = "v2.10.3"
+
+// pebbleProgram is built once.
+var pebbleProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "pebble")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "install", "github.com/letsencrypt/pebble/v2/cmd/pebble@"+pebbleVersion)
+	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+	cmd.Dir = os.TempDir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go install pebble: %w: %s", err, out)
+	}
+	return filepath.Join(dir, "pebble"), nil
+})
+
+// pebble start|stop [VARIABLE=VALUE…] runs a certificate authority at $ACME, whose world is a DNS server that has
+// every name at 127.0.0.1 and leads _acme-challenge names to the script's node. It sets $DIRECTORY and $DIRECTORYCA.
+// pebble roots FILE writes the authority's own certificate.
+func pebbleCommand(ts *testscript.TestScript, neg bool, args []string) {
+	switch {
+	case neg || len(args) == 0:
+		ts.Fatalf("usage: pebble start|stop|roots FILE")
+	case args[0] == "start":
+		startPebble(ts, args[1:])
+	case args[0] == "stop":
+		stopPebble(ts)
+	case args[0] == "roots" && len(args) == 2:
+		client := http.Client{Transport: insecureTransport()}
+		resp, err := client.Get("https://127.0.0.1:" + ts.Getenv("ACMEADMIN") + "/roots/0")
+		ts.Check(err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
+	default:
+		ts.Fatalf("usage: pebble start|stop|roots FILE")
+	}
+}
+
+// pebbles are the authorities that run, by their port.
+var pebbles = struct {
+	sync.Mutex
+	stop map[string]func()
+}{stop: map[string]func(){}}
+
+func startPebble(ts *testscript.TestScript, env []string) {
+	program, err := pebbleProgram()
+	ts.Check(err)
+	world, stopWorld, err := startWorld("127.0.0.1:" + ts.Getenv("DNS"))
+	ts.Check(err)
+	dir := ts.MkAbs("pebble")
+	ts.Check(os.MkdirAll(dir, 0o700))
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if _, err := os.Stat(cert); errors.Is(err, os.ErrNotExist) {
+		ts.Check(selfSigned(cert, key))
+	}
+	port := func(name string) int {
+		var n int
+		_, err := fmt.Sscan(ts.Getenv(name), &n)
+		ts.Check(err)
+		return n
+	}
+	eab := false
+	for _, e := range env {
+		eab = eab || e == "EAB=1"
+	}
+	config := map[string]any{
+		"listenAddress": "127.0.0.1:" + ts.Getenv("ACME"), "managementListenAddress": "127.0.0.1:" + ts.Getenv("ACMEADMIN"),
+		"certificate": cert, "privateKey": key, "httpPort": port("PUBLICHTTP"), "tlsPort": port("PUBLICHTTPS"),
+		"externalAccountBindingRequired": eab, "externalAccountMACKeys": map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"},
+		"domainBlocklist": []string{"blocked.example.com"}, "retryAfter": map[string]int{"authz": 1, "order": 1},
+		"profiles": map[string]any{"default": map[string]any{"description": "default", "validityPeriod": 7776000}},
+	}
+	b, err := json.Marshal(map[string]any{"pebble": config})
+	ts.Check(err)
+	file := filepath.Join(dir, "config.json")
+	ts.Check(os.WriteFile(file, b, 0o600))
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, program, "-config", file, "-dnsserver", world)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0"), env...)
+	ts.Check(cmd.Start())
+	stop := sync.OnceFunc(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+		stopWorld()
+		log.Close()
+	})
+	pebbles.Lock()
+	pebbles.stop[ts.Getenv("ACME")] = stop
+	pebbles.Unlock()
+	ts.Defer(stop)
+	ts.Setenv("DIRECTORY", "https://127.0.0.1:"+ts.Getenv("ACME")+"/dir")
+	ts.Setenv("DIRECTORYCA", cert)
+	client := http.Client{Transport: insecureTransport(), Timeout: time.Second}
+	for range 200 {
+		if resp, err := client.Get(ts.Getenv("DIRECTORY")); err == nil {
+			resp.Body.Close()
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // a poll, with an end
+	}
+	ts.Fatalf("pebble does not answer")
+}
+
+func stopPebble(ts *testscript.TestScript) {
+	pebbles.Lock()
+	stop := pebbles.stop[ts.Getenv("ACME")]
+	pebbles.Unlock()
+	if stop == nil {
+		ts.Fatalf("no pebble runs")
+	}
+	stop()
+}
+
+// selfSigned writes a certificate for 127.0.0.1 and its key.
+func selfSigned(certFile, keyFile string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+}
+
+// startWorld runs the world's DNS, as an authority sees it: every name is at 127.0.0.1, and names of challenges are
+// delegated to the node.
+func startWorld(node string) (addr string, stop func(), err error) {
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg)
+		m.SetReply(q)
+		m.RecursionAvailable = true
+		question := q.Question[0]
+		name := strings.ToLower(question.Name)
+		switch {
+		case strings.HasPrefix(name, "_acme-challenge."):
+			ask := new(dns.Msg)
+			ask.SetQuestion(question.Name, question.Qtype)
+			ask.RecursionDesired = false
+			if answer, _, err := new(dns.Client).Exchange(ask, node); err == nil {
+				m.Rcode, m.Answer = answer.Rcode, answer.Answer
+			} else {
+				m.Rcode = dns.RcodeServerFailure
+			}
+		case question.Qtype == dns.TypeA:
+			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: netip.MustParseAddr("127.0.0.1").AsSlice()}}
+		}
+		_ = w.WriteMsg(m) // the client asks again
+	})
+	listener, err := net.Listen("tcp4", conn.LocalAddr().String())
+	if err != nil {
+		conn.Close()
+		return "", nil, err
+	}
+	udp, tcp := &dns.Server{PacketConn: conn, Handler: handler}, &dns.Server{Listener: listener, Handler: handler}
+	go func() { _ = udp.ActivateAndServe() }()
+	go func() { _ = tcp.ActivateAndServe() }()
+	return conn.LocalAddr().String(), func() { _, _ = udp.Shutdown(), tcp.Shutdown() }, nil
+}

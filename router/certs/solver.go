@@ -1,0 +1,111 @@
+package certs
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// challengeLife is how long the answer to a challenge is kept, where nobody removes it: its order has ended by then.
+const challengeLife = 15 * time.Minute
+
+// solver answers challenges of one kind. Which node the authority asks nobody knows, so that the answer goes to the
+// vault, where all nodes look.
+type solver struct {
+	vault Vault
+	key   func(acme.Challenge) string
+	value func(acme.Challenge) ([]byte, error)
+	begun func(kind string) // is told which kind of challenge is tried
+}
+
+var _ acmez.Solver = (*solver)(nil)
+
+// Present implements acmez.Solver.
+func (s *solver) Present(ctx context.Context, c acme.Challenge) error {
+	s.begun(c.Type)
+	value, err := s.value(c)
+	if err != nil {
+		return err
+	}
+	return s.vault.PutFor(ctx, s.key(c), value, challengeLife)
+}
+
+// CleanUp implements acmez.Solver.
+func (s *solver) CleanUp(ctx context.Context, c acme.Challenge) error {
+	return s.vault.Delete(context.WithoutCancel(ctx), s.key(c))
+}
+
+func httpSolver(v Vault, begun func(string)) *solver {
+	return &solver{v, func(c acme.Challenge) string { return kindToken + c.Token },
+		func(c acme.Challenge) ([]byte, error) {
+			return json.Marshal(token{c.Identifier.Value, c.KeyAuthorization})
+		}, begun}
+}
+
+func alpnSolver(v Vault, begun func(string)) *solver {
+	return &solver{v, func(c acme.Challenge) string { return kindALPN + c.Identifier.Value },
+		func(c acme.Challenge) ([]byte, error) { return json.Marshal(c) }, begun}
+}
+
+func dnsSolver(v Vault, begun func(string)) *solver {
+	return &solver{v, func(c acme.Challenge) string {
+		sum := sha256.Sum256([]byte(c.KeyAuthorization))
+		return kindTXT + c.Identifier.Value + "/" + hex.EncodeToString(sum[:8]) // a name and its wildcard have one each
+	}, func(c acme.Challenge) ([]byte, error) { return []byte(c.DNS01KeyAuthorization()), nil }, begun}
+}
+
+// alpnCertificate returns what a TLS-ALPN-01 challenge of a host is answered with; nil where there is none.
+func (p *Public) alpnCertificate(ctx context.Context, host string) (*tls.Certificate, error) {
+	value, err := p.Vault.Get(ctx, kindALPN+host)
+	if value == nil || err != nil {
+		return nil, err
+	}
+	var c acme.Challenge
+	if err := json.Unmarshal(value, &c); err != nil {
+		return nil, err
+	}
+	return acmez.TLSALPN01ChallengeCert(c)
+}
+
+// token is what HTTP-01 is answered with, and for which host.
+type token struct {
+	Host   string `json:"host"`
+	Answer string `json:"answer"`
+}
+
+// HTTPAnswer returns what the path /.well-known/acme-challenge/TOKEN of a host is answered with (RFC 8555, section
+// 8.3); "" where no order of ours has that token.
+func (p *Public) HTTPAnswer(ctx context.Context, host, name string) string {
+	if len(name) > 128 || name == "" || strings.Trim(name, tokenChars) != "" {
+		return ""
+	}
+	value, err := p.Vault.Get(ctx, kindToken+name)
+	if err != nil {
+		p.Log.Warn("a challenge cannot be answered", "host", host, "err", err)
+	}
+	var t token
+	if value == nil || json.Unmarshal(value, &t) != nil || t.Host != host {
+		return ""
+	}
+	return t.Answer
+}
+
+// tokenChars are those of base64url.
+const tokenChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// TXT returns the TXT records of _acme-challenge of a host.
+func (p *Public) TXT(ctx context.Context, host string) ([]string, error) {
+	values, err := p.Vault.List(ctx, kindTXT+host+"/")
+	var all []string
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all, err
+}
