@@ -40,35 +40,58 @@ func (n *Node) orders() bool { return len(n.cfg.PublicHTTPS) > 0 || n.cfg.ACME.D
 
 func (n *Node) newACME() (*certs.ACME, error) {
 	c := n.cfg.ACME
-	cfg := certs.ACMEConfig{
-		Directory: c.Directory, Email: c.Email, KeyID: c.KeyID, HTTP: len(n.cfg.Public) > 0, ALPN: len(n.cfg.PublicHTTPS) > 0,
-		Public: n.public, Ledger: n.ledger, UserAgent: "micro/" + n.cfg.Version.Version, Log: n.log,
+	directory, staging := c.Directory, ""
+	if directory == "" || directory == certs.LetsEncrypt {
+		directory, staging = certs.LetsEncrypt, certs.LetsEncryptStaging
 	}
-	if c.Directory == "" || c.Directory == certs.LetsEncrypt {
-		cfg.Directory, cfg.Staging = certs.LetsEncrypt, certs.LetsEncryptStaging
+	roots, err := readRoots(c.CA)
+	if err != nil {
+		return nil, err
 	}
-	if c.CA != "" {
-		text, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, "acme-ca: %w", err)
-		}
-		cfg.Roots = x509.NewCertPool()
-		if !cfg.Roots.AppendCertsFromPEM(text) {
-			return nil, cloud.Errorf(cloud.Invalid, "acme-ca: %s has no certificate in PEM", c.CA)
-		}
+	mac, err := readMAC(c.KeyFile)
+	if err != nil {
+		return nil, err
 	}
-	if c.KeyFile != "" {
-		text, err := os.ReadFile(c.KeyFile)
-		if err != nil {
-			return nil, cloud.Errorf(cloud.Invalid, "acme-eab-key: %w", err)
-		}
-		cfg.MACKey = strings.TrimRight(strings.TrimSpace(string(text)), "=")
-	}
-	if (cfg.KeyID == "") != (cfg.MACKey == "") {
+	if (c.KeyID == "") != (mac == "") {
 		return nil, cloud.Errorf(cloud.Invalid, "acme-eab-kid and acme-eab-key go together").WithHint("give both, or none")
 	}
-	return certs.NewACME(cfg), nil
+	return certs.NewACME(certs.ACMEConfig{
+		Directory: directory, Staging: staging, Roots: roots, Email: c.Email, KeyID: c.KeyID, MACKey: mac,
+		HTTP: len(n.cfg.Public) > 0, ALPN: len(n.cfg.PublicHTTPS) > 0, DNS: n.delegated,
+		Public: n.public, Ledger: n.ledger, UserAgent: "micro/" + n.cfg.Version.Version, Log: n.log,
+	}), nil
 }
+
+// readRoots reads who vouches for a private directory; nil for "".
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "acme-ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, cloud.Errorf(cloud.Invalid, "acme-ca: %s has no certificate in PEM", file)
+	}
+	return roots, nil
+}
+
+// readMAC reads the key of an account that an authority has already; "" for "".
+func readMAC(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", cloud.Errorf(cloud.Invalid, "acme-eab-key: %w", err)
+	}
+	return strings.TrimRight(strings.TrimSpace(string(text)), "="), nil
+}
+
+// delegated says whether a host can be proved by DNS: no domain can be delegated to the cloud yet.
+func (n *Node) delegated(cloud.Host) bool { return false }
 
 // tlsHost tells the TLS of a listener what the router knows of a host.
 func (n *Node) tlsHost(internal bool, name string) (certs.Clients, bool) {
