@@ -15,8 +15,6 @@ import (
 type Authority interface {
 	// Order gets a certificate for a host. A failure is a *cloud.OrderFailure; a Conflict is that another node orders it.
 	Order(ctx context.Context, h cloud.Host) (cloud.IssuedCertificate, error)
-	// ByDNS says whether a host can be proved by DNS.
-	ByDNS(h cloud.Host) bool
 	// Own says whether there is a certificate for the host that nobody has to order.
 	Own(h cloud.Host) bool
 }
@@ -149,7 +147,7 @@ func (c *Certificates) decide(ctx context.Context, s *cloud.State) ([]cloud.Host
 		return nil, time.Time{}, err
 	}
 	var wanted, idle []cloud.Host
-	for _, h := range Wanted(s, c.Authority.ByDNS) {
+	for _, h := range Wanted(s) {
 		if !c.Authority.Own(h) {
 			wanted = append(wanted, h)
 		}

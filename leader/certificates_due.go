@@ -24,24 +24,11 @@ const (
 	week = 7 * 24 * time.Hour
 )
 
-// Wanted returns the hosts that are to have a certificate, those that a wildcard stands for left out: one wildcard
-// comes before many names. byDNS says whether a host can be proved by DNS, as a wildcard has to be.
-func Wanted(s *cloud.State, byDNS func(cloud.Host) bool) (hosts []cloud.Host) {
-	wildcards := map[string]bool{}
+// Wanted returns the hosts that are to have a certificate of their own. A wildcard has to be proved by DNS, which is not
+// done yet.
+func Wanted(s *cloud.State) (hosts []cloud.Host) {
 	for v := range s.VirtualHosts() {
-		if name, wild := strings.CutPrefix(string(v.Host), "*"); wild && v.WantsCertificate() && s.Orderable(v.Host) == nil && byDNS(v.Host) {
-			wildcards[name] = true
-		}
-	}
-	for v := range s.VirtualHosts() {
-		name := string(v.Host)
-		dot := strings.IndexByte(name, '.')
-		wild := strings.HasPrefix(name, "*")
-		switch {
-		case !v.WantsCertificate() || s.Orderable(v.Host) != nil || dot < 0:
-		case wild && !byDNS(v.Host):
-		case !wild && wildcards[name[dot:]]:
-		default:
+		if v.WantsCertificate() && s.Orderable(v.Host) == nil && !strings.HasPrefix(string(v.Host), "*") {
 			hosts = append(hosts, v.Host)
 		}
 	}

@@ -57,7 +57,7 @@ func (n *Node) newACME() (*certs.ACME, error) {
 	}
 	return certs.NewACME(certs.ACMEConfig{
 		Directory: directory, Staging: staging, Roots: roots, Email: c.Email, KeyID: c.KeyID, MACKey: mac,
-		HTTP: len(n.cfg.Public) > 0, ALPN: len(n.cfg.PublicHTTPS) > 0, DNS: n.delegated,
+		HTTP: len(n.cfg.Public) > 0, ALPN: len(n.cfg.PublicHTTPS) > 0,
 		Public: n.public, Ledger: n.ledger, UserAgent: "micro/" + n.cfg.Version.Version, Log: n.log,
 	}), nil
 }
@@ -89,9 +89,6 @@ func readMAC(file string) (string, error) {
 	}
 	return strings.TrimRight(strings.TrimSpace(string(text)), "="), nil
 }
-
-// delegated says whether a host can be proved by DNS: no domain can be delegated to the cloud yet.
-func (n *Node) delegated(cloud.Host) bool { return false }
 
 // tlsHost tells the TLS of a listener what the router knows of a host.
 func (n *Node) tlsHost(internal bool, name string) (certs.Clients, bool) {

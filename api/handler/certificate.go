@@ -124,8 +124,9 @@ func certificate(s *cloud.State, h cloud.Host, records map[cloud.Host]cloud.Cert
 	r, known := standsFor(records, h)
 	if !known {
 		c.Status, c.Text = api.Warn, "being ordered"
-		if parent, wild := strings.CutPrefix(string(h), "*."); wild {
-			c.Status, c.Text, c.Hint = api.Fail, "a wildcard is proved by DNS", "micro domain add "+parent
+		if strings.HasPrefix(string(h), "*.") {
+			c.Status, c.Text = api.Fail, "certificates of wildcards cannot be ordered yet"
+			c.Hint = "the setting certs, for one that somebody else gets"
 		}
 		return c, orders
 	}

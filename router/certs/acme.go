@@ -47,8 +47,6 @@ type ACMEConfig struct {
 	KeyID, MACKey string
 	// HTTP and ALPN say whether the node has public listeners for HTTP and for TLS.
 	HTTP, ALPN bool
-	// DNS says whether a host can be proved by DNS; nil for none.
-	DNS func(cloud.Host) bool
 
 	Public    *Public
 	Ledger    Ledger
@@ -72,9 +70,6 @@ func NewACME(cfg ACMEConfig) *ACME {
 	}
 	return &ACME{ACMEConfig: cfg, client: &http.Client{Transport: transport, Timeout: time.Minute}}
 }
-
-// ByDNS says whether a host can be proved by DNS.
-func (a *ACME) ByDNS(h cloud.Host) bool { return a.DNS != nil && a.DNS(h) }
 
 // Order gets a certificate for a host and keeps it in the vault. The error is a *cloud.OrderFailure, or a Conflict
 // where another node orders it.
@@ -123,10 +118,10 @@ func (a *ACME) order(ctx context.Context, directory string, h cloud.Host) (k kep
 	t := &transaction{step: cloud.StepDirectory}
 	client := &acmez.Client{
 		Client:           &acme.Client{Directory: directory, HTTPClient: a.watched(t), UserAgent: a.UserAgent, Logger: slog.New(quiet{a.Log.Handler()})},
-		ChallengeSolvers: a.solvers(h, t),
+		ChallengeSolvers: a.solvers(t),
 	}
 	if len(client.ChallengeSolvers) == 0 {
-		return k, t.failure(&cloud.OrderFailure{Reason: "there is no way to prove that the name is this cloud's", Hint: "micro up --public-http, or micro domain add for a wildcard"}, directory)
+		return k, t.failure(&cloud.OrderFailure{Reason: "there is no way to prove that the name is this cloud's", Hint: "micro up --public-http or --public-https"}, directory)
 	}
 	if _, err := client.GetDirectory(ctx); err != nil {
 		return k, t.failure(err, directory)
@@ -153,15 +148,9 @@ func (a *ACME) order(ctx context.Context, directory string, h cloud.Host) (k kep
 	return kept{Chain: chains[0].ChainPEM, Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}, nil
 }
 
-// solvers are the ways to prove that a host is ours. A wildcard takes DNS (RFC 8555, section 7.1.3).
-func (a *ACME) solvers(h cloud.Host, t *transaction) map[string]acmez.Solver {
+// solvers are the ways to prove that a host is ours.
+func (a *ACME) solvers(t *transaction) map[string]acmez.Solver {
 	solvers := map[string]acmez.Solver{}
-	if a.ByDNS(h) {
-		solvers[acme.ChallengeTypeDNS01] = dnsSolver(a.Public.Vault, t.challenge)
-	}
-	if strings.HasPrefix(string(h), "*.") {
-		return solvers
-	}
 	if a.HTTP {
 		solvers[acme.ChallengeTypeHTTP01] = httpSolver(a.Public.Vault, t.challenge)
 	}

@@ -2,9 +2,7 @@ package certs
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"time"
@@ -54,13 +52,6 @@ func alpnSolver(v Vault, begun func(string)) *solver {
 		func(c acme.Challenge) ([]byte, error) { return json.Marshal(c) }, begun}
 }
 
-func dnsSolver(v Vault, begun func(string)) *solver {
-	return &solver{v, func(c acme.Challenge) string {
-		sum := sha256.Sum256([]byte(c.KeyAuthorization))
-		return kindTXT + c.Identifier.Value + "/" + hex.EncodeToString(sum[:8]) // a name and its wildcard have one each
-	}, func(c acme.Challenge) ([]byte, error) { return []byte(c.DNS01KeyAuthorization()), nil }, begun}
-}
-
 // alpnCertificate returns what a TLS-ALPN-01 challenge of a host is answered with; nil where there is none.
 func (p *Public) alpnCertificate(ctx context.Context, host string) (*tls.Certificate, error) {
 	value, err := p.Vault.Get(ctx, kindALPN+host)
@@ -99,13 +90,3 @@ func (p *Public) HTTPAnswer(ctx context.Context, host, name string) string {
 
 // tokenChars are those of base64url.
 const tokenChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-// TXT returns the TXT records of _acme-challenge of a host.
-func (p *Public) TXT(ctx context.Context, host string) ([]string, error) {
-	values, err := p.Vault.List(ctx, kindTXT+host+"/")
-	var all []string
-	for _, v := range values {
-		all = append(all, string(v))
-	}
-	return all, err
-}

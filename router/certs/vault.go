@@ -31,7 +31,6 @@ const (
 	kindAccount     = "accounts/"     // and a directory's hash
 	kindToken       = "tokens/"       // and a token: what HTTP-01 is answered with
 	kindALPN        = "alpn/"         // and a host: a TLS-ALPN-01 challenge
-	kindTXT         = "txt/"          // and a host, a slash and a digest: what DNS-01 is answered with
 )
 
 // Ledger keeps the records of certificates in a vault.
