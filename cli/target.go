@@ -61,6 +61,9 @@ func (c *command) readTargets() (targets, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return none, nil
 	}
+	if _, closed := os.Stat(filepath.Dir(path)); closed != nil && errors.Is(err, fs.ErrPermission) {
+		return none, nil // a home folder that the user may not enter, as services and sudo -u have it
+	}
 	if err != nil {
 		return none, cloud.Errorf(cloud.Invalid, "cannot read %s: %w", path, err)
 	}
