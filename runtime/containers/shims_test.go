@@ -72,6 +72,34 @@ func TestSpareShim(t *testing.T) {
 }
 
 // TestFailedStartLeavesNoShim checks that a container that never gets into its shim leaves no shim.
+// A container joins no shim that an older micro started for its release: that one would not give it its secrets.
+func TestShimOfOlderMicro(t *testing.T) {
+	r := newRig(t)
+	c := r.container("env")
+	c.Shim, c.Secrets = "shop", []string{"PASSWORD=known"}
+	old, err := r.shims.Join(c.Shim) // the group's name in an older micro
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := r.run(c)
+	assertLines(t, out, "PASSWORD=known")
+	current, err := r.shims.Join(shimGroup(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if current == old {
+		t.Error("it shares the older shim")
+	}
+	for _, p := range []*engine.Shim{old, current} {
+		if !r.shims.Leave(p) {
+			t.Error("there is a container in it still")
+		}
+		if err := r.shims.End(p); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestShimOfNobody(t *testing.T) {
 	r := newRig(t)
 	c := r.container()
