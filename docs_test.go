@@ -142,7 +142,7 @@ func newDesk(t *testing.T) *desk {
 	cmd := exec.Command("sh")
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "HOME="+home, "CI=1", "MICRO_TARGET=", "MICRO_GROUP=", "MICRO_DATA="+data, "MICRO_NAME="+name, "MICRO_HTTP="+ip+":80", "MICRO_DNS="+ip+":53",
-		"MICRO_SUBNET="+fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)), "MICRO_CONFIG="+filepath.Join(dir, "none.yml"))
+		"MICRO_SUBNET="+network(100, n)+".0/20", "MICRO_CONFIG="+filepath.Join(dir, "none.yml"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
@@ -153,7 +153,7 @@ func newDesk(t *testing.T) *desk {
 		in: in, out: bufio.NewReader(out), kill: func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) },
 		toDoc: strings.NewReplacer(data, "/var/lib/micro", filepath.Join(dir, "srv"), "/srv", ip, "127.0.0.1", name, "laptop", home, "~"),
 		toUs: strings.NewReplacer("/var/lib/micro", data, "/srv", filepath.Join(dir, "srv"), "127.0.0.1", ip,
-			"10.88.16.0/20", fmt.Sprintf("10.%d.%d.0/20", 200+os.Getpid()%50, 16*(n%16))), // of a second node
+			"10.88.16.0/20", network(200, n)+".0/20"), // of a second node
 	}
 	t.Cleanup(func() {
 		if out, code, err := d.run("micro down"); err != nil || code != 0 {

@@ -77,9 +77,9 @@ func setUpNode(env *testscript.Env) error {
 	env.Setenv("MICRO_NAME", fmt.Sprintf("t%d", n))
 	env.Setenv("MICRO_HTTP", fmt.Sprintf("127.0.0.1:%d", ports))
 	env.Setenv("MICRO_DNS", fmt.Sprintf("127.0.0.1:%d", ports+1))
-	env.Setenv("MICRO_SUBNET", fmt.Sprintf("10.%d.%d.0/20", 100+os.Getpid()%100, 16*(n%16)))
-	env.Setenv("NODE", fmt.Sprintf("10.%d.%d", 100+os.Getpid()%100, 16*(n%16)))
-	env.Setenv("OTHER", fmt.Sprintf("10.%d.%d", 200+os.Getpid()%55, 16*(n%16))) // for networks beside the node's
+	env.Setenv("MICRO_SUBNET", network(100, n)+".0/20")
+	env.Setenv("NODE", network(100, n))
+	env.Setenv("OTHER", network(200, n)) // for networks beside the node's
 	env.Setenv("MICRO_CONFIG", filepath.Join(dir, "none.yml"))
 	// The node has the first two; the others are for scripts that ask for them.
 	for i, name := range portNames {
@@ -114,6 +114,12 @@ func setUpNode(env *testscript.Env) error {
 		}
 	})
 	return nil
+}
+
+// network returns the first three numbers of a /20 that no other of the first 80 nodes of this process has, and few of
+// another process's. base is 100 or 200.
+func network(base, n int) string {
+	return fmt.Sprintf("10.%d.%d", base+5*(os.Getpid()%10)+n/16%5, 16*(n%16))
 }
 
 func lookPath(path, program string) (string, error) {

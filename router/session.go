@@ -60,7 +60,8 @@ func (s *session) run() {
 	nc, protocol, err := s.handshake()
 	if err != nil {
 		s.r.log.Debug("handshake", "client", s.peer.Addr(), "err", err)
-		_ = s.accepted.Close()
+		// A client that has sent a request after its part of the handshake gets to read why it is refused.
+		newWire(s.accepted, &s.r.bufs, &s.r.watch, nil).linger()
 		return
 	}
 	switch protocol {
