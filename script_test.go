@@ -69,7 +69,7 @@ func setUpNode(env *testscript.Env) error {
 	if err := os.Chmod(dir, 0o711); err != nil { // as /var/lib is
 		return err
 	}
-	ports, err := freePorts()
+	ports, err := freePorts(n)
 	if err != nil {
 		return err
 	}
@@ -134,9 +134,13 @@ func lookPath(path, program string) (string, error) {
 // portNames are the variables that have the script's ports.
 var portNames = []string{"HTTP", "DNS", "HTTPS", "PUBLICHTTP", "PUBLICHTTPS", "ACME", "ACMEADMIN"}
 
+// firstBlock is where this process begins to look for ports.
+var firstBlock = rand.IntN(1500)
+
 // freePorts finds as many in a row as scripts have that TCP and UDP have free, below those that the kernel gives to
-// outgoing connections: a node that is started again must find its own free still. It returns the first.
-func freePorts() (int, error) {
+// outgoing connections: a node that is started again must find its own free still. It returns the first. No other of
+// the first 128 nodes of this process gets the same.
+func freePorts(n int) (int, error) {
 	free := func(port int) bool {
 		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
@@ -151,9 +155,9 @@ func freePorts() (int, error) {
 	}
 	const first, count, block = 20000, 12000, 8
 search:
-	for range 100 {
-		// Other runs of these tests look at the same time.
-		port := first + block*rand.IntN(count/block)
+	for try := range 11 {
+		// Other runs of these tests look at the same time, and begin elsewhere.
+		port := first + block*((firstBlock+n+128*try)%(count/block))
 		for i := range portNames {
 			if !free(port + i) {
 				continue search
