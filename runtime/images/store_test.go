@@ -227,7 +227,7 @@ func TestPullErrors(t *testing.T) {
 		})
 		push(t, lossy+"/x:1", img)
 		_, err = s.Pull(t.Context(), lossy+"/x:1", nil)
-		wantCode(t, err, cloud.NotFound, lossy+"/x:1", "lacks its blob "+lost, "push the image")
+		wantCode(t, err, cloud.NotFound, lossy+"/x:1", "has the image, but not its blob "+lost, "push the image")
 		if strings.Contains(err.Error(), "by that name") {
 			t.Error(err)
 		}
