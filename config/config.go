@@ -67,7 +67,7 @@ var unsupported = map[string]string{
 type Source func(key string) (values []string, from string)
 
 // lists are the settings with several values, which are separated by commas in an environment variable.
-var lists = []string{"certs", "http", "https", "public-http", "public-https", "dns", "api", "trusted-proxies", "proxy-protocol"}
+var lists = []string{"certs", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "api", "trusted-proxies", "proxy-protocol"}
 
 // Env returns a source that reads MICRO_* variables with a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {

@@ -72,11 +72,14 @@ func TestProxies(t *testing.T) {
 // TestEnvKeepsValues checks that only lists are split at commas and trimmed.
 func TestEnvKeepsValues(t *testing.T) {
 	n, err := Load(Env(func(name string) (string, bool) {
-		v, ok := map[string]string{"MICRO_DATA": "/srv/a, b ", "MICRO_DNS": "127.0.0.1:5, 127.0.0.2:5"}[name]
+		v, ok := map[string]string{"MICRO_DATA": "/srv/a, b ", "MICRO_DNS": "127.0.0.1:5, 127.0.0.2:5", "MICRO_DNS_UPSTREAM": "192.0.2.1, 192.0.2.2", "MICRO_DNS_PRIVATE": "10.0.0.0/8, corp.example.com"}[name]
 		return v, ok
 	}))
 	if err != nil || n.Data != "/srv/a, b " || len(n.DNS) != 2 {
 		t.Errorf("%+v, %v", n, err)
+	}
+	if len(n.Names.Upstreams) != 2 || len(n.Names.PrivateNetworks) != 1 || len(n.Names.PrivateDomains) != 1 {
+		t.Errorf("names: %+v", n.Names)
 	}
 }
 
