@@ -2,7 +2,7 @@
 // answers, how long a push of an unchanged folder takes, and how a node with many apps comes back. Each
 // figure stands beside the bar it is held to, reached or not.
 //
-//	make build && sudo go run ./bench/node [-micro bin/micro] [-rounds 11] [-apps 100]
+//	make build helpers && sudo env PATH=$PWD/runtime/engine/helpers/bin:$PATH go run ./bench/node [-micro bin/micro] [-rounds 11] [-apps 100]
 //
 // It starts nodes of its own, with folders, ports and subnet of their own, and takes them down again.
 package main
