@@ -26,14 +26,14 @@ func (c *Client) Compare(ctx context.Context, g cloud.GroupName, host, path stri
 }
 
 // FadesOf shows the records of the cross-fades to a release.
-func (c *Client) FadesOf(ctx context.Context, r cloud.ReleaseRef) ([]cloud.FadeRecord, error) {
+func (c *Client) FadesOf(ctx context.Context, r cloud.ReleaseRef) ([]FadeRecord, error) {
 	q := url.Values{"app": {string(r.App)}, "release": {strconv.Itoa(r.N)}}
-	return all[cloud.FadeRecord](ctx, c, groupPath(r.Group, "fades"), q)
+	return all[FadeRecord](ctx, c, groupPath(r.Group, "fades"), q)
 }
 
 // FadesTo shows the records of a route's cross-fades.
-func (c *Client) FadesTo(ctx context.Context, g cloud.GroupName, host, path string) ([]cloud.FadeRecord, error) {
-	return all[cloud.FadeRecord](ctx, c, groupPath(g, "fades"), url.Values{"host": {host}, "path": {path}})
+func (c *Client) FadesTo(ctx context.Context, g cloud.GroupName, host, path string) ([]FadeRecord, error) {
+	return all[FadeRecord](ctx, c, groupPath(g, "fades"), url.Values{"host": {host}, "path": {path}})
 }
 
 // Pass makes a pass to a release of a host.

@@ -34,7 +34,7 @@ func (c *command) showFades() *urfave.Command {
 		}))
 }
 
-func (c *command) fadeRecords(ctx context.Context, u *urfave.Context, client *api.Client) ([]cloud.FadeRecord, error) {
+func (c *command) fadeRecords(ctx context.Context, u *urfave.Context, client *api.Client) ([]api.FadeRecord, error) {
 	if !strings.Contains(u.Args().First(), "@") {
 		host, path, err := hostPath(u.Args().First())
 		if err != nil {
@@ -50,7 +50,7 @@ func (c *command) fadeRecords(ctx context.Context, u *urfave.Context, client *ap
 }
 
 // printRecord prints a cross-fade: its end, and a line for each of its steps with the figures of the step that ended there.
-func (c *command) printRecord(r cloud.FadeRecord) error {
+func (c *command) printRecord(r api.FadeRecord) error {
 	c.print("%s%s from %s to %s, begun by %s at %s", r.Host, strings.TrimSuffix(r.Path, "/"), r.From, r.To, r.By, r.Started.UTC().Format("2006-01-02 15:04:05 MST"))
 	var rows [][]string
 	for _, e := range r.Steps {

@@ -88,25 +88,33 @@ func (h *Handler) serveRecords() {
 			Path    string        `query:"path" maxLength:"2048"`
 			App     cloud.AppName `query:"app" maxLength:"63"`
 			Release int           `query:"release" doc:"Missing: whatever is current"`
-		}) (api.List[cloud.FadeRecord], error) {
+		}) (api.List[api.FadeRecord], error) {
 			s := h.view(ctx).State
 			if in.Host == "" {
 				_, rel, err := s.MustRelease(cloud.AppRef{Group: in.Group, App: in.App}.Release(in.Release))
 				if err != nil {
-					return api.List[cloud.FadeRecord]{}, err
+					return api.List[api.FadeRecord]{}, err
 				}
-				return whole(s.FadesOf(rel.ReleaseRef)), nil
+				return records(s.FadesOf(rel.ReleaseRef)), nil
 			}
 			host, path, err := readRoute(in.Host, in.Path)
 			if err == nil {
 				err = owned(s, in.Group, host)
 			}
 			if err != nil {
-				return api.List[cloud.FadeRecord]{}, err
+				return api.List[api.FadeRecord]{}, err
 			}
-			records, err := s.FadesTo(host, path)
-			return whole(records), err
+			found, err := s.FadesTo(host, path)
+			return records(found), err
 		})
+}
+
+func records(found []cloud.FadeRecord) api.List[api.FadeRecord] {
+	shown := make([]api.FadeRecord, 0, len(found))
+	for _, r := range found {
+		shown = append(shown, api.FadeRecordOf(r))
+	}
+	return whole(shown)
 }
 
 // longestPass is how long a pass may be good for.
