@@ -1,6 +1,9 @@
 package cloud
 
-import "iter"
+import (
+	"iter"
+	"net/netip"
+)
 
 // Node is a machine of the cloud, as its owner wants it to be used. Whether it is alive is observed: NodeStatus.
 type Node struct {
@@ -12,6 +15,9 @@ type Node struct {
 	Size Capacity `json:"size,omitzero"`
 	// Drain moves the node's instances to other nodes, and gives it no new ones.
 	Drain bool `json:"drain,omitempty"`
+	// Addr is where the other nodes reach this one: its cluster port, which speaks TLS with certificates on both sides.
+	// Zero for a node that is the whole cloud.
+	Addr netip.AddrPort `json:"addr,omitzero"`
 }
 
 // ZoneLabel is the label that says which nodes fail together.
@@ -37,6 +43,17 @@ func (s *State) Node(n NodeName) (*Node, bool) { return get[*Node](s, nodeKey(n)
 
 // Nodes yields all nodes by name.
 func (s *State) Nodes() iter.Seq[*Node] { return all[*Node](s, "nodes/") }
+
+// SetAddr returns the change that notes where the other nodes reach a node; none if it is noted already.
+func (s *State) SetAddr(n NodeName, addr netip.AddrPort) []Change {
+	node, ok := s.Node(n)
+	if !ok || node.Addr == addr {
+		return nil
+	}
+	next := *node
+	next.Addr = addr
+	return []Change{Put(&next)}
+}
 
 // SoleNode returns the changes that make n the one node of the cloud, at most as many as asked for: it is
 // called again until there are none. What another node had, n has: it is the same machine under another name.
