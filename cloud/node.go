@@ -13,6 +13,9 @@ type Node struct {
 	Capacity Capacity          `json:"capacity,omitzero"`
 	// Size is what the machine has, as it was measured when the node last started. 0 is not known.
 	Size Capacity `json:"size,omitzero"`
+	// Subnet has the addresses of the node's instances: its slice of the cloud's subnet.
+	Subnet  netip.Prefix `json:"subnet,omitzero"`
+	Overlay Overlay      `json:"overlay,omitzero"`
 	// Drain moves the node's instances to other nodes, and gives it no new ones.
 	Drain bool `json:"drain,omitempty"`
 	// Addr is where the other nodes reach this one: its cluster port, which speaks TLS with certificates on both sides.

@@ -1,5 +1,7 @@
 package cloud
 
+import "net/netip"
+
 // Settings are what holds for a cloud as a whole. They are an object of the State, so that all nodes and
 // all pure functions of it agree.
 type Settings struct {
@@ -8,6 +10,8 @@ type Settings struct {
 	// RoutingSecret decides which clients of a sticky route are led where, and signs passes to releases. It
 	// must outlive restarts, and be the same on all nodes.
 	RoutingSecret Sealed `json:"routing_secret,omitempty"`
+	// Subnet has the slices of all nodes; the zero Prefix for the default, which State.Subnet returns.
+	Subnet netip.Prefix `json:"subnet,omitzero"`
 	// Limits hold for all routes that don't set their own.
 	Limits Limits `json:"limits,omitzero"`
 }
@@ -44,6 +48,12 @@ func (s *State) Configure(c Settings) ([]Change, error) {
 	}
 	if c.RoutingSecret != "" {
 		next.RoutingSecret = c.RoutingSecret
+	}
+	if c.Subnet.IsValid() {
+		if err := s.checkSubnet(c.Subnet); err != nil {
+			return nil, err
+		}
+		next.Subnet = c.Subnet
 	}
 	if next == was {
 		return nil, nil
