@@ -144,6 +144,7 @@ func New(c Config) (*Handler, error) {
 	h.serveTokens()
 	h.serveAudit()
 	h.serveReviews()
+	h.serveTimeline()
 	h.serveOpenAPI()
 	for op := range policy {
 		if !h.used[op] {

@@ -125,6 +125,7 @@ var policy = map[string]rule{
 
 	"grant-role-cloud":  {needs: cloud.MayAdminister, in: inCloud},
 	"revoke-role-cloud": {needs: cloud.MayAdminister, in: inCloud},
+	"timeline":          {needs: cloud.MayRead, in: inApp},
 	"reviews":           {needs: cloud.MayRead, in: inApp},
 	"review":            {needs: cloud.MayOperate, in: inRelease},
 	"lock":              {needs: cloud.MayDeploy, in: inApp},

@@ -50,7 +50,8 @@ func (h *Handler) serveReviews() {
 			Body api.Locking
 		}) (api.Changed, error) {
 			at, n := h.stamp(ctx), 0
-			return h.update(ctx, "lock", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) { return s.LockApp(in.ref(), in.Body.Text, at) })
+			// Once the app is unlocked, the audit log alone has why it was locked.
+			return h.update(ctx, "lock", in.ref().String()+": "+in.Body.Text, &n, func(s *cloud.State) ([]cloud.Change, error) { return s.LockApp(in.ref(), in.Body.Text, at) })
 		})
 	get(h, operation("unlock", "DELETE /v1/groups/{group}/apps/{app}/lock", "Let an app be deployed again"),
 		func(ctx context.Context, in *AppInput) (api.Changed, error) {
