@@ -8,12 +8,15 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -116,11 +119,35 @@ func setUpNode(env *testscript.Env) error {
 	return nil
 }
 
-// network returns the first three numbers of a /20 that no other of the first 80 nodes of this process has, and few of
-// another process's. base is 100 or 200.
+// network returns the first three numbers of a /20 that no address of this machine was in when the tests started, that
+// no other node of this process has, and few of another process's. base is 100 or 200.
 func network(base, n int) string {
-	return fmt.Sprintf("10.%d.%d", base+5*(os.Getpid()%10)+n/16%5, 16*(n%16))
+	return freeNetworks()[base][n]
 }
+
+var freeNetworks = sync.OnceValue(func() map[int][]string {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		panic(err)
+	}
+	found := map[int][]string{}
+	for _, base := range []int{100, 200} {
+		const count = 50 * 16
+		for i := range count {
+			i := (i + 80*(os.Getpid()%10)) % count
+			start := fmt.Sprintf("10.%d.%d", base+i/16, i%16*16)
+			block := netip.MustParsePrefix(start + ".0/20")
+			taken := slices.ContainsFunc(own, func(a net.Addr) bool {
+				p, err := netip.ParsePrefix(a.String())
+				return err == nil && p.Overlaps(block)
+			})
+			if !taken {
+				found[base] = append(found[base], start)
+			}
+		}
+	}
+	return found
+})
 
 func lookPath(path, program string) (string, error) {
 	for _, dir := range filepath.SplitList(path) {

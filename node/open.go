@@ -211,6 +211,7 @@ func (n *Node) openBuilder(state string) (err error) {
 		Containerd: n.engine.Socket, Namespace: n.engine.Namespace(), Snapshotter: engine.Snapshotter, Snapshots: n.engine.Snapshots(),
 		ImageName: images.Name, Images: n.images, Runc: n.shims.Runc(), Sandbox: n.sandbox,
 		Resolvers: []netip.Addr{n.net.Gateway()}, CertsDir: n.cfg.Registries.Certs, DockerConfig: n.cfg.Registries.Credentials, Logger: n.log,
+		LendReserve: n.reserve.Lend,
 		Limits: build.Limits{
 			Time: limits.Time, Memory: limits.Memory, CPU: limits.CPU, Pids: limits.Pids, Cache: limits.Cache, Free: n.cfg.Limits.DiskFree,
 		},

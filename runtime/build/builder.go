@@ -40,7 +40,9 @@ type Config struct {
 	CertsDir     string // see remote.Config
 	DockerConfig string
 
-	Limits      Limits
+	Limits Limits
+	// LendReserve gives the disk some room that is kept for repairs, until giveBack is called; nil for none.
+	LendReserve func() (giveBack func())
 	IdleTimeout time.Duration // the process ends after so long without a build; 0 is 60 s
 	Logger      *slog.Logger
 }
@@ -60,7 +62,6 @@ type Builder struct {
 	child   *process
 	using   int         // builds on child
 	idle    *time.Timer // stops child; running while using is 0
-	failed  time.Time   // when a build last failed
 	stopped bool
 }
 
@@ -118,6 +119,9 @@ func (c *Config) complete() error {
 	if c.IdleTimeout == 0 {
 		c.IdleTimeout = time.Minute
 	}
+	if c.LendReserve == nil {
+		c.LendReserve = func() func() { return func() {} }
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -172,7 +176,7 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	if err != nil {
 		return runtime.Image{}, err
 	}
-	b.awaitRoom(ctx)
+	b.makeRoom(ctx)
 	ctx, cancel := b.cfg.Limits.guard(ctx, b.cfg.Root)
 	defer cancel()
 	p, err := b.acquire()
@@ -182,9 +186,6 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	defer b.release(p)
 	answer, err := p.ask(ctx, request, r.Progress)
 	if err != nil {
-		b.mu.Lock()
-		b.failed = time.Now()
-		b.mu.Unlock()
 		return runtime.Image{}, err
 	}
 	digest := answer.Digest
@@ -196,24 +197,23 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	return img, nil
 }
 
-// awaitRoom waits a while for room on the disk where a build has just failed: BuildKit removes what that one
-// wrote only after it has told of the failure.
-func (b *Builder) awaitRoom(ctx context.Context) {
-	const recent, longest = time.Minute, 15 * time.Second
-	b.mu.Lock()
-	failed := b.failed
-	b.mu.Unlock()
-	if time.Since(failed) > recent {
+// makeRoom empties the build cache if the disk is full. It waits a while for BuildKit, which removes what a failed
+// build wrote only after it has reported the failure, or not at all if the disk had no room to note that.
+func (b *Builder) makeRoom(ctx context.Context) {
+	if b.hasRoom() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
+	defer b.cfg.LendReserve()()
+	if freed, err := b.Prune(ctx); err != nil {
+		b.log.Warn("cannot empty the build cache of a full disk", "err", err)
+	} else {
+		b.log.Info("emptied the build cache, as the disk is full", "bytes", freed)
+	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if disk.Check(b.cfg.Root, b.cfg.Limits.Free) == nil {
-			return
-		}
+	for !b.hasRoom() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -221,6 +221,8 @@ func (b *Builder) awaitRoom(ctx context.Context) {
 		}
 	}
 }
+
+func (b *Builder) hasRoom() bool { return disk.Check(b.cfg.Root, b.cfg.Limits.Free) == nil }
 
 // Prune empties the build cache but for what builds use now, and returns the bytes that came free. What
 // images need of it stays with them.
