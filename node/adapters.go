@@ -173,6 +173,7 @@ func (p passes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 // diskSpace lets the API read the node's disk usage and free unused space.
 type diskSpace struct {
 	data      string
+	images    *images.Store
 	store     *store.Store
 	pushes    *deploy.Deployer
 	retention *leader.Retention
@@ -181,7 +182,12 @@ type diskSpace struct {
 	reserve   *disk.Reserve
 }
 
-func (s diskSpace) Disk(ctx context.Context) (api.Disk, error) { return disk.Usage(ctx, s.data) }
+func (s diskSpace) Disk(ctx context.Context) (api.Disk, error) {
+	return disk.Usage(ctx, s.data, func(ctx context.Context) (int64, int64, error) {
+		space, err := s.images.Space(ctx)
+		return space.Images, space.Cache, err
+	})
+}
 
 // Prune removes images that no release can be rolled back to, and what pushes and builds keep for speed. It has
 // the reserve, as it must work on a full disk, and one part that fails keeps none of the others.

@@ -6,13 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
-
-	"github.com/protoduction/micro/runtime/engine"
 )
 
 // fresh images are spared by Prune: whoever has just fetched or built one may be about to write down
@@ -27,7 +23,7 @@ const fresh = 10 * time.Second
 // after that, as long as nothing is lost: a lease holds what an image is made of until the end.
 func (s *Store) Prune(ctx context.Context, keep func() map[string]bool) (int64, error) {
 	ctx = s.ns(ctx)
-	before, err := s.used(ctx)
+	before, err := s.Space(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -42,11 +38,11 @@ func (s *Store) Prune(ctx context.Context, keep func() map[string]bool) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	after, err := s.used(ctx)
+	after, err := s.Space(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return max(0, before-after), nil
+	return max(0, before.total()-after.total()), nil
 }
 
 // removeUnused removes the records of images that are not needed.
@@ -92,32 +88,4 @@ func (s *Store) removeUnused(ctx context.Context, lease leases.Lease, keep func(
 		}
 	}
 	return nil
-}
-
-// used is the size of all content and of all unpacked files.
-func (s *Store) used(ctx context.Context) (int64, error) {
-	var sum int64
-	err := s.client.ContentStore().Walk(ctx, func(i content.Info) error {
-		sum += i.Size
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("measure content: %w", err)
-	}
-	sn := s.client.SnapshotService(engine.Snapshotter)
-	err = sn.Walk(ctx, func(ctx context.Context, i snapshots.Info) error {
-		if i.Kind != snapshots.KindCommitted {
-			return nil // what runs on it is not ours to count, and is slow to
-		}
-		u, err := sn.Usage(ctx, i.Name)
-		if errdefs.IsNotFound(err) {
-			return nil
-		}
-		sum += u.Size
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("measure unpacked files: %w", err)
-	}
-	return sum, nil
 }

@@ -364,8 +364,8 @@ func assertEmpty(t *testing.T, s *Store) {
 	if err := s.collect(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.used(ctx); err != nil || n != 0 {
-		t.Errorf("%d bytes are left, %v", n, err)
+	if left, err := s.Space(ctx); err != nil || left != (Space{}) {
+		t.Errorf("%+v are left, %v", left, err)
 	}
 	err := s.client.SnapshotService(engine.Snapshotter).Walk(ctx, func(_ context.Context, i snapshots.Info) error {
 		return errors.New("left: " + i.Name)
@@ -375,6 +375,41 @@ func assertEmpty(t *testing.T, s *Store) {
 	}
 	if l, err := s.client.LeasesService().List(ctx); err != nil || len(l) != 0 {
 		t.Errorf("leases %v, %v", l, err)
+	}
+}
+
+// What no image needs, packed or unpacked, is the build cache's.
+func TestSpace(t *testing.T) {
+	_, s := open(t, Config{})
+	host := serve(t, nil)
+	push(t, host+"/x:1", imagestest.Image(t, "amd64", map[string]string{"app": strings.Repeat("1", 100_000)}))
+	push(t, host+"/x:2", imagestest.Image(t, "amd64", map[string]string{"app": strings.Repeat("2", 300_000)}))
+	var second string
+	for _, v := range []string{"1", "2"} {
+		img, err := s.Pull(t.Context(), host+"/x:"+v, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second = img.Digest
+	}
+	all, err := s.Space(t.Context())
+	if err != nil || all.Cache != 0 || all.Images < 400_000 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	ctx := s.ns(t.Context())
+	lease, err := s.client.LeasesService().Create(ctx, leases.WithRandomID()) // as BuildKit has
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.LeasesService().AddResource(ctx, lease, leases.Resource{ID: second, Type: "content"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.ImageService().Delete(ctx, recordName(second)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Space(t.Context())
+	if err != nil || got.total() != all.total() || got.Cache < 300_000 || got.Images < 100_000 {
+		t.Errorf("%+v of %+v, %v", got, all, err)
 	}
 }
 

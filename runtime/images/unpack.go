@@ -82,7 +82,7 @@ func (s *Store) unpack(ctx context.Context, name string, m ocispec.Manifest, all
 			return fmt.Errorf("image %s: label layer %d: %w", name, i+1, err)
 		}
 	}
-	key := "containerd.io/gc.ref.snapshot." + engine.Snapshotter
+	key := snapshotLabel
 	info := content.Info{Digest: m.Config.Digest, Labels: map[string]string{key: identity.ChainID(chain).String()}}
 	if _, err := store.Update(ctx, info, "labels."+key); err != nil {
 		return fmt.Errorf("image %s: tie its files to it: %w", name, err)
