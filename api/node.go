@@ -69,7 +69,7 @@ type Disk struct {
 
 // DiskPart is what one kind of thing takes.
 type DiskPart struct {
-	Name  string `json:"name" doc:"images, containers, build cache, logs, volumes, uploads, store, reserve for repairs"`
+	Name  string `json:"name" doc:"images, uploads, containers, build cache, logs, volumes, store, reserve for repairs"`
 	Bytes int64  `json:"bytes"`
 }
 

@@ -46,7 +46,7 @@ func run(ctx context.Context, w io.Writer, program string, rounds, apps int) (er
 		return err
 	}
 	var figures []figure
-	for _, measure := range []func(context.Context, string, int) ([]figure, error){weight, ready, running} {
+	for _, measure := range []func(context.Context, string, int) ([]figure, error){weight, ready, running, manyFiles} {
 		some, err := measure(ctx, program, rounds)
 		if err != nil {
 			return err

@@ -13,10 +13,10 @@ import (
 // layers measures the layers below the folder containerd, in bytes.
 type layers func(ctx context.Context) (images, cache int64, err error)
 
-// folders of a node's data, with the names that users see.
+// folders of a node's data, with the names that users see. Builds link to uploads, which come first therefore.
 var folders = []struct{ name, dir string }{
-	{"containers", "containerd"}, {"build cache", "build"}, {"logs", "logs"}, {"volumes", "volumes"},
-	{"uploads", "uploads"}, {"store", "store"}, {"reserve for repairs", reserveFile},
+	{"uploads", "uploads"}, {"containers", "containerd"}, {"build cache", "build"}, {"logs", "logs"},
+	{"volumes", "volumes"}, {"store", "store"}, {"reserve for repairs", reserveFile},
 }
 
 // Usage returns the free space of a node's disk, and the space that each part of its data uses.
