@@ -80,6 +80,6 @@ func (c *command) unlock() *urfave.Command {
 				return "", api.Changed{}, err
 			}
 			changed, err := client.Unlock(ctx, ref)
-			return fmt.Sprintf("app %s is not locked", ref), changed, err
+			return fmt.Sprintf("app %s is unlocked", ref), changed, err
 		})
 }

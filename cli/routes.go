@@ -162,7 +162,14 @@ func (c *command) unmap() *urfave.Command {
 			default:
 				return cloud.Errorf(cloud.Invalid, "unmap needs APP and HOST, or HOST with --release-host").WithCommand("micro unmap shop www.example.com")
 			}
-			return c.routed(u)(client.Unmap(ctx, group, m))
+			changed, err := client.Unmap(ctx, group, m)
+			if err := c.routed(u)(changed, err); err != nil || u.Bool("json") {
+				return err
+			}
+			if m.ReleaseHost {
+				c.print("%s is not mapped any more", host)
+			}
+			return nil
 		}))
 }
 

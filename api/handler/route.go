@@ -6,6 +6,7 @@ import (
 	"iter"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/protoduction/micro/api"
@@ -155,10 +156,14 @@ func mapping[T any](h *Handler, name, summary string, do func(*cloud.State, clou
 				changes = s.LimitFades(by, changes)
 				return changes, err
 			})
-			if err == nil {
-				changed.Routes = h.changedRoutes(h.view(ctx), before, changes)
+			if err != nil {
+				return changed, err
 			}
-			return changed, err
+			v := h.view(ctx)
+			if changed.Routes = h.changedRoutes(v, before, changes); len(changed.Routes) == 0 {
+				changed.Routes = h.namedRoutes(v, object)
+			}
+			return changed, nil
 		})
 }
 
@@ -183,6 +188,32 @@ func (h *Handler) changedRoutes(v cloud.View, before *cloud.State, changes []clo
 		}
 	}
 	return routes
+}
+
+// namedRoutes shows the routes that a write is about, which were as it wants them already.
+func (h *Handler) namedRoutes(v cloud.View, object string) (routes []api.Route) {
+	for name := range strings.FieldsSeq(object) {
+		host, path, err := readRoute(cutPath(name))
+		if err != nil {
+			continue
+		}
+		vhost, ok := v.State.VirtualHost(host)
+		if !ok {
+			continue
+		}
+		for i, r := range vhost.Routes {
+			if r.Path == path {
+				routes = append(routes, h.route(v, route{vhost: vhost, index: i}))
+			}
+		}
+	}
+	return routes
+}
+
+// cutPath parts "www.example.com/api" into host and path.
+func cutPath(name string) (host, path string) {
+	host, path, _ = strings.Cut(name, "/")
+	return host, "/" + path
 }
 
 // readRoute reads a host and path as people write them.
