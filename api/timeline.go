@@ -11,7 +11,7 @@ import (
 // TimelineEntry is a step of an app's way to production, or one back.
 type TimelineEntry struct {
 	Time    time.Time  `json:"time"`
-	Kind    string     `json:"kind" doc:"push, env, failed, approved, rejected, locked, unlocked, promote, current, rollback, stop, start, delete, map, unmap, traffic, swap; of a cross-fade crossfade-started, -paused, -resumed, -finished, -aborted"`
+	Kind    string     `json:"kind" doc:"push, env, failed, approved, rejected, locked, unlocked, promote, current, rollback, stop, start, delete, map, unmap, traffic, swap, share; of a cross-fade crossfade-started, -paused, -resumed, -finished, -aborted"`
 	Release int        `json:"release,omitempty" doc:"Missing: the app as a whole"`
 	Host    cloud.Host `json:"host,omitempty"`
 	Path    string     `json:"path,omitempty"`

@@ -29,6 +29,7 @@ var kinds = map[string]func() Object{
 	"groups":      func() Object { return new(Group) },
 	"homes":       func() Object { return new(Home) },
 	"hosts":       func() Object { return new(VirtualHost) },
+	"links":       func() Object { return new(Link) },
 	"locks":       func() Object { return new(Lock) },
 	"nodes":       func() Object { return new(Node) },
 	"quotas":      func() Object { return new(Quota) },

@@ -68,6 +68,7 @@ func (s *State) UsedBy(g GroupName) Quota {
 			used.PublicHosts++
 		}
 	}
+	used.PublicHosts += s.sharedHosts(g)
 	return used
 }
 
@@ -106,6 +107,8 @@ func (s *State) CheckQuota(changes []Change) error {
 			groups[o.Group] = true
 		case *VirtualHost:
 			groups[o.Group] = true
+		case *Link:
+			groups[o.Release.Group] = true
 		}
 	}
 	var errs []error

@@ -353,7 +353,7 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 		}
 		next := *app
 		next.History = withoutRelease(app.History, r.N)
-		return append([]Change{Delete(rel), Put(&next)}, s.forgetReviews(rel.ReleaseRef)...), nil
+		return slices.Concat([]Change{Delete(rel), Put(&next)}, s.forgetReviews(rel.ReleaseRef), s.forgetLinks(rel.ReleaseRef)), nil
 	}
 	if err := s.notLocked(r.AppRef); err != nil {
 		return nil, err
@@ -366,7 +366,7 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 	for vhost := range s.HostsOf(r.AppRef) {
 		changes = append(changes, Put(vhost.withoutApp(r.AppRef)))
 	}
-	return changes, nil
+	return append(changes, s.forgetLinks(r.AppRef.Release(0))...), nil
 }
 
 // withoutApp returns a copy of the vhost without anything that routes to the app.

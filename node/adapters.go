@@ -16,6 +16,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/deploy"
 	"github.com/protoduction/micro/leader"
+	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/router"
@@ -168,6 +169,20 @@ type passes struct{ secret []byte }
 
 func (p passes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return router.Pass(p.secret, h, r, until)
+}
+
+// links signs links to releases for the API.
+type links struct {
+	secret    []byte
+	addresses *addresses.Bound
+}
+
+func (l links) URLs(link *cloud.Link) []string {
+	urls := l.addresses.OutsideURLs(link.Host)
+	for i := range urls {
+		urls[i] += router.LinkPath(l.secret, link)
+	}
+	return urls
 }
 
 // diskSpace lets the API read the node's disk usage and free unused space.

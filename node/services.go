@@ -51,7 +51,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
-		Passes: passes{n.secret}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
+		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),

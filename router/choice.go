@@ -22,6 +22,7 @@ type choice struct {
 	endpoint *Endpoint   // that the request is counted in at
 	tried    []*Endpoint // that have failed the request
 	pinned   bool        // the client asks for this very release
+	link     *link       // that the client has opened, nil for none
 	sticks   bool        // the client is kept with its release and instance
 	known    uint64      // what it is known by, hashed
 	release  cloud.ReleaseRef
@@ -46,7 +47,7 @@ func (c *choice) reset(r *Router, from *origin, f fields) {
 	clear(c.tried)
 	c.r, c.from, c.fields = r, from, f
 	c.host, c.target = nil, nil
-	c.table, c.route, c.pool, c.endpoint, c.tried = nil, nil, nil, nil, c.tried[:0]
+	c.table, c.route, c.link, c.pool, c.endpoint, c.tried = nil, nil, nil, nil, nil, c.tried[:0]
 	c.pinned, c.sticks, c.newCookie, c.release, c.nth, c.limits = false, false, false, cloud.ReleaseRef{}, 0, nil
 	c.clientCookie = clientCookie{}
 }
@@ -58,7 +59,10 @@ func (c *choice) find() fault {
 	}
 	c.table = c.r.table.Load()
 	c.limits = c.table.limits
-	if c.route = c.lookup(); c.route == nil {
+	if c.route = c.opened(); c.route == nil {
+		c.route = c.lookup()
+	}
+	if c.route == nil {
 		return faultUnknown
 	}
 	c.limits = c.route.limits

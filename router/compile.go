@@ -65,7 +65,7 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 	return &Table{
 		view: now, domain: string(j.domain),
 		public: j.public.next, internal: j.internal.next, pools: j.pools.next, endpoints: j.endpoints.next,
-		limits: j.limits, base: prev, gone: j.gone,
+		limits: j.limits, links: j.links(), base: prev, gone: j.gone,
 	}
 }
 
@@ -307,6 +307,9 @@ func (t *Table) String() string {
 	for _, id := range slices.Sorted(maps.Keys(maps.Collect(t.endpoints.all))) {
 		e, _ := t.endpoints.lookup(id)
 		lines = append(lines, fmt.Sprintf("endpoint %s %s", id, e.Addr))
+	}
+	for _, l := range t.links {
+		lines = append(lines, fmt.Sprintf("link %s until %d", l.route, l.until))
 	}
 	slices.SortStableFunc(lines, cmp.Compare)
 	return strings.Join(lines, "\n") + "\n"

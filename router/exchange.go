@@ -86,6 +86,7 @@ type exchange struct {
 	extra     bool      // the upstream sent more than its answer
 	reuse     reuse
 	answered  bool // the answer's head has been written
+	permitted bool // among the router's permits
 }
 
 var _ fields = (*exchange)(nil)
@@ -98,7 +99,7 @@ func (x *exchange) reset(c *conn) {
 	x.c, x.head, x.buf, x.copied = c, x.head[:0], x.buf[:0], x.copied[:0]
 	x.copyOf, x.up, x.upload = nil, nil, nil
 	x.heldUntil = time.Time{}
-	x.upgrade, x.extra, x.answered, x.reuse = false, false, false, byAnyone
+	x.upgrade, x.extra, x.answered, x.permitted, x.reuse = false, false, false, false, byAnyone
 }
 
 // find looks up the request's route.

@@ -43,6 +43,10 @@ func (x *exchange) writeRequest() {
 		if f.Underscore && q.Twin(f) || q.Dropped(f) {
 			continue
 		}
+		if f.Name == h1.Cookie && mayBePrivate(q.Value(f)) {
+			b = appendCookies(b, q.NameOf(f), q.Value(f))
+			continue
+		}
 		b = appendField(b, q.NameOf(f), q.Value(f))
 	}
 	switch {

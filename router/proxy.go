@@ -31,6 +31,9 @@ func (x *exchange) run() ending {
 	if end, done := x.challenge(); done {
 		return end
 	}
+	if end, done := x.openLink(); done {
+		return end
+	}
 	if f := x.find(); f.status != 0 {
 		return x.refuse(f)
 	}
@@ -42,6 +45,7 @@ func (x *exchange) run() ending {
 		return x.refuse(faultTooLarge(limit))
 	}
 	stream := x.req.Chunked || x.req.Length > inlineBody || x.req.Continue && x.req.Length > 0
+	x.watchPermit()
 	x.reuse = x.reusable()
 	x.writeRequest()
 	if x.route.mirror != nil && !stream {

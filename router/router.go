@@ -75,6 +75,7 @@ type Router struct {
 	refusedAt atomic.Int64 // when a refusal was logged last
 
 	descriptors descriptors
+	permits     permits
 
 	mu      sync.Mutex
 	swapped chan struct{}                    // closed by the next Swap
@@ -213,6 +214,9 @@ func (x *exchange) end() {
 	c := x.c
 	r := c.r
 	c.w.waiting.Store(0)
+	if x.permitted {
+		r.permits.remove(x)
+	}
 	x.abandon()
 	x.Duration = time.Duration(r.now() - x.begun)
 	x.waited()

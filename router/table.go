@@ -19,6 +19,7 @@ type Table struct {
 	pools            *shards[*Pool]     // by release, "shop@r7"
 	endpoints        *shards[*Endpoint] // by instance ID
 	limits           *limits            // of the cloud
+	links            map[string]*link   // by ID
 
 	base *Table      // what it was compiled from; cut by Swap
 	gone []*Endpoint // endpoints of base that are not in it

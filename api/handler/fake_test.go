@@ -92,6 +92,12 @@ func (f *fakes) Disk(context.Context) (api.Disk, error) {
 	return api.Disk{Parts: []api.DiskPart{}}, nil
 }
 
+type fakeLinks struct{}
+
+func (fakeLinks) URLs(l *cloud.Link) []string {
+	return []string{"http://" + string(l.Host) + "/.micro/share/" + string(l.ID)}
+}
+
 func (f *fakes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return fmt.Sprintf("r%d for %s until %s", r.N, h, until.Format(time.RFC3339))
 }
@@ -166,7 +172,7 @@ type served struct {
 func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
-		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Certificates: f,
+		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Certificates: f,
 		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}

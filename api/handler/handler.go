@@ -40,6 +40,7 @@ type Config struct {
 	Inspector Inspector
 	Compare   Comparer
 	Passes    Passes
+	Links     Links
 	Volumes   Volumes
 	Passwords Passwords
 	Callers   Callers
@@ -136,6 +137,7 @@ func New(c Config) (*Handler, error) {
 	h.serveCertificates()
 	h.serveFades()
 	h.servePasses()
+	h.serveLinks()
 	h.serveStreams()
 	h.servePushes()
 	h.serveCommands()

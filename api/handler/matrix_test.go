@@ -108,6 +108,7 @@ func matrixState(t *testing.T) *cloud.State {
 				do(s.MarkUp(shop.Release(2)), nil)
 			}
 		}
+		do(s.Share(shop.Release(1), "", cloud.LinkID("link-"+string(g)), at.At.Add(time.Hour), at))
 		for _, name := range []string{"www", "in"} {
 			host := cloud.Host(name + "." + string(g) + ".example.com")
 			do(s.Map(cloud.Map{Host: host, Path: "/", Public: name == "www", Target: cloud.Target{ReleaseRef: shop.Release(0)}}, at))
@@ -163,6 +164,9 @@ func calls(g string, staged bool) map[string]call {
 		"crossfade-pause":  {"POST", group + "/routes/crossfade-pause", b(`{"host":%q}`, host)},
 		"crossfade-resume": {"POST", group + "/routes/crossfade-resume", b(`{"host":%q}`, host)},
 		"crossfade-abort":  {"POST", group + "/routes/crossfade-abort", b(`{"host":%q}`, host)},
+		"share":            {"POST", app + "/links", b(`{"release":%d,"for":"1h"}`, max(n, 1))},
+		"unshare":          {"DELETE", group + "/links/link-" + g, ""},
+		"links":            {"GET", group + "/links", ""},
 		"pass":             {"POST", group + "/routes/pass", b(`{"host":%q,"app":"shop","release":1}`, host)},
 		"limits":           {"POST", group + "/routes/limits", b(`{"host":%q,"limits":{"idle":"30s"}}`, host)},
 		"route-limits":     {"GET", group + "/routes/limits?host=" + host, ""},
@@ -206,7 +210,8 @@ var matrix = map[string][2]cloud.Role{
 	"crossfade": {"developer", "releaser"}, "crossfade-pause": {"developer", "releaser"}, "crossfade-resume": {"developer", "releaser"}, "crossfade-abort": {"developer", "releaser"},
 	"limits": {"developer", "releaser"}, "route-limits": {"auditor", "auditor"}, "cloud-limits": {"-", "-"}, "set-cloud-limits": {"-", "-"},
 	"authority": {"auditor", "auditor"}, "audit": {"-", "-"}, "reviews": {"auditor", "auditor"}, "timeline": {"auditor", "auditor"}, "review": {"tester", "developer"}, "lock": {"releaser", "releaser"}, "unlock": {"releaser", "releaser"}, "require-approval": {"admin", "admin"}, "verify-audit": {"-", "-"},
-	"pass":       {"releaser", "releaser"},
+	"pass":  {"releaser", "releaser"},
+	"share": {"releaser", "releaser"}, "unshare": {"releaser", "releaser"}, "links": {"auditor", "auditor"},
 	"list-files": {"developer", "developer"},
 	"upload":     {"developer", "developer"}, "show-push": {"developer", "developer"}, "push-events": {"developer", "developer"}, "cancel-push": {"developer", "developer"},
 	"create-group": {"-", "-"}, "delete-group": {"-", "-"}, "set-quota": {"-", "-"},

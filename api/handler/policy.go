@@ -98,6 +98,9 @@ var policy = map[string]rule{
 	"crossfade-resume": {needs: cloud.MayRoute, in: inHost},
 	"crossfade-abort":  {needs: cloud.MayRoute, in: inHost},
 	"pass":             {needs: cloud.MayExpose, in: inHost},
+	"share":            {needs: cloud.MayExpose, in: inRelease},
+	"unshare":          {needs: cloud.MayExpose, in: inRelease},
+	"links":            {needs: cloud.MayRead, in: inGroup},
 	"compare":          {needs: cloud.MayRead, in: inHost},
 	"fades":            {needs: cloud.MayRead, in: inGroup},
 

@@ -103,7 +103,7 @@ func (t *timeline) addFade(r cloud.FadeRecord) {
 // lineKinds are the verbs of the audit log that the State keeps no trace of, and what they are called here.
 var lineKinds = map[string]string{
 	"promote": "promote", "settled": "current", "rollback": "rollback", "stop": "stop", "start": "start", "delete": "delete",
-	"lock": "locked", "unlock": "unlocked", "map": "map", "unmap": "unmap", "traffic": "traffic", "swap": "swap",
+	"lock": "locked", "unlock": "unlocked", "map": "map", "unmap": "unmap", "traffic": "traffic", "swap": "swap", "share": "share",
 }
 
 // addLine adds a line of the audit log, where it is about the app as it is now and not about an older one of the

@@ -28,7 +28,15 @@ func (b *Bound) URLs(h cloud.Host) []string {
 }
 
 // PublicURLs returns what opens a public host: where the node has public listeners, their ports.
-func (b *Bound) PublicURLs(h cloud.Host) (urls []string) {
+func (b *Bound) PublicURLs(h cloud.Host) []string {
+	if urls := b.OutsideURLs(h); len(urls) > 0 {
+		return urls
+	}
+	return b.URLs(h)
+}
+
+// OutsideURLs returns what opens a host on the public listeners, none where the node has none.
+func (b *Bound) OutsideURLs(h cloud.Host) (urls []string) {
 	for _, public := range []struct {
 		scheme    string
 		port      int
@@ -47,9 +55,6 @@ func (b *Bound) PublicURLs(h cloud.Host) (urls []string) {
 				urls = append(urls, url)
 			}
 		}
-	}
-	if len(urls) == 0 {
-		return b.URLs(h)
 	}
 	return urls
 }
