@@ -30,6 +30,7 @@ var walls = []struct {
 	{"github.com/go-git/", []string{"runtime/build"}, "repositories are a source of builds and of nothing else"},
 	{"go.etcd.io/bbolt", []string{"store/boltkv"}, "one package knows the engine, so that etcd can replace it"},
 	{"go.etcd.io/etcd", []string{"store/etcdkv"}, "one node works without etcd"},
+	{"golang.zx2c4.com/wireguard", []string{"runtime/network"}, "the rest of the node sees addresses, and not how their packets travel"},
 	{"golang.org/x/net/http2", []string{"router/h2"}, "the router's core speaks one protocol, and knows of no other"},
 	{"github.com/mholt/acmez", []string{"router/certs"}, "the router takes a handshake, wherever its certificates come from"},
 	{"github.com/miekg/dns", []string{"dnsd"}, "the zone is ours; the wire format is dnsd's alone"},

@@ -25,6 +25,13 @@ const hostEnv = "MICRO_TEST_HOST" // set in the process whose namespaces the tes
 // TestMain gives the tests a machine of their own, with one uplink to an "outside" that is a network
 // namespace too.
 func TestMain(m *testing.M) {
+	if cfg := os.Getenv(machineEnv); cfg != "" {
+		if err := runMachine(cfg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(hostEnv) == "" {
 		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 		cmd.Env = append(os.Environ(), hostEnv+"=1")

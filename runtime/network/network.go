@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
@@ -23,7 +24,10 @@ type Config struct {
 	State  string       // folder for pinned namespaces, preferably in memory
 	// Leaving means that the caller will only remove what an earlier Open made: collisions with the host don't matter.
 	Leaving bool
-	Logger  *slog.Logger
+	// Key is the node's key for WireGuard, and Port its UDP port. They are used only if there are peers by WireGuard.
+	Key    *ecdh.PrivateKey
+	Port   uint16
+	Logger *slog.Logger
 }
 
 // Endpoint is a container's connection to the network.
@@ -46,12 +50,13 @@ type Network struct {
 	mtu    int
 
 	holders   holders
-	mu        sync.Mutex // guards endpoints and the table's elements, which mirror them
+	mu        sync.Mutex // guards endpoints, the overlay, and the table's elements, which mirror them
 	endpoints map[string]*endpoint
 	rules     map[string]int // number of rules per chain after the last rebuild; nil before
 	cursor    netip.Addr     // the address assigned last
 
 	spare spare
+	overlay
 }
 
 // Open validates the configuration and prepares the host: the gateway's address, IP forwarding, and the route that
@@ -267,7 +272,7 @@ func (n *Network) Destroy() error {
 	n.mu.Lock()
 	n.endpoints = map[string]*endpoint{}
 	n.mu.Unlock()
-	return errors.Join(n.Sweep(nil), n.dropSpare(), n.removeTable(), n.restoreHost())
+	return errors.Join(n.Sweep(nil), n.dropSpare(), n.disconnect(), n.removeTable(), n.restoreHost())
 }
 
 // link returns the name of a container's veth on the host. IDs are never reused, and so neither are link names: the

@@ -53,6 +53,9 @@ func (n *Network) Repair() error {
 		n.log.Warn("another program has changed the firewall's table: restoring it", "table", n.table)
 		err = n.rebuild()
 	}
+	if len(n.peers) > 0 {
+		err = errors.Join(err, n.setTunnel(), n.setRoutes())
+	}
 	n.mu.Unlock()
 	if _, ok := n.current(); !ok {
 		n.log.Warn("another program has removed the gateway's address: restoring it", "address", n.Gateway())

@@ -52,7 +52,10 @@ type ruleset struct {
 var metadata = [][4]byte{{100, 100, 100, 200}, {168, 63, 129, 16}, {192, 0, 0, 192}}
 
 // sets are the table's sets, whose elements depend on the endpoints.
-type sets struct{ pin, group, member, sandbox *nftables.Set }
+type sets struct {
+	pin, group, member, sandbox *nftables.Set
+	elsewhereSets
+}
 
 func (n *Network) nft() (*nftables.Conn, *nftables.Table, error) {
 	c, err := nftables.New()
@@ -68,6 +71,8 @@ func newSets(t *nftables.Table) sets {
 		group:   &nftables.Set{Table: t, Name: "group", IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeMark},
 		member:  &nftables.Set{Table: t, Name: "member", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeMark)},
 		sandbox: &nftables.Set{Table: t, Name: "sandbox", KeyType: nftables.TypeIFName},
+
+		elsewhereSets: newElsewhereSets(t),
 	}
 }
 
@@ -143,8 +148,13 @@ func (n *Network) rebuild() error {
 		}
 	}
 	for _, set := range []*nftables.Set{s.pin, s.group, s.member, s.sandbox} {
-		if err := c.AddSet(set, filled[set]); err != nil {
-			return fmt.Errorf("network: set %s: %w", set.Name, err)
+		if err := addSet(c, set, filled[set]); err != nil {
+			return err
+		}
+	}
+	if len(n.peers) > 0 {
+		if err := s.add(c, n.peers, n.groups); err != nil {
+			return err
 		}
 	}
 	r := &ruleset{c: c, table: t, rules: map[string]int{}}
@@ -157,13 +167,19 @@ func (n *Network) rebuild() error {
 }
 
 func (r *ruleset) build(n *Network, s sets) {
-	gw, subnet := n.Gateway().AsSlice(), n.subnet
+	gw, subnet, others := n.Gateway().AsSlice(), n.subnet, len(n.peers) > 0
+	fromContainer, toContainer := fromInterface(n.prefix), toInterface(n.prefix)
 
 	pre := r.chain("pre", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	r.rule(pre, fromInterface(n.prefix), family(unix.NFPROTO_IPV6), drop())
 	r.rule(pre, fromInterface(n.prefix), match{iifname(), source(2), lookup(s.pin, true)}, drop())
 	r.rule(pre, fromInterface(n.prefix), accept())
 	r.rule(pre, fromInterface("lo\x00"), accept())
+	if others {
+		r.rule(pre, sourceIn(s.slice), wrongWay(), drop())
+		r.rule(pre, sourceIn(s.slice), daddr(subnet.Bits(), subnet.Addr().AsSlice()), accept())
+		r.rule(pre, sourceIn(s.slice), drop())
+	}
 	r.rule(pre, daddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
 	r.rule(pre, saddr(subnet.Bits(), subnet.Addr().AsSlice()), drop())
 
@@ -173,12 +189,33 @@ func (r *ruleset) build(n *Network, s sets) {
 	for _, addr := range metadata {
 		r.rule(forward, fromInterface(n.prefix), daddr(32, addr[:]), drop())
 	}
+	if others {
+		r.rule(forward, fromContainer, destinationIn(s.slice), clearMark())
+		r.rule(forward, fromContainer, markOf(destinationOffset, s.elsewhere))
+		r.rule(forward, fromContainer, destinationIn(s.slice), match{iifname(), mark(2), lookup(s.member, false)}, accept())
+		r.rule(forward, fromContainer, destinationIn(s.slice), drop())
+		for _, p := range []uint16{80, 443} {
+			r.rule(forward, fromContainer, destinationIn(s.node), protocol(unix.IPPROTO_TCP), port(p), accept())
+		}
+		r.rule(forward, fromContainer, destinationIn(s.node), drop())
+		r.rule(forward, sourceIn(s.gateway), toContainer, accept())
+		r.rule(forward, match{oifname(), lookup(s.sandbox, false)}, drop())
+		r.rule(forward, sourceIn(s.slice), clearMark())
+		r.rule(forward, sourceIn(s.slice), markOf(sourceOffset, s.elsewhere))
+		r.rule(forward, sourceIn(s.slice), match{oifname(), mark(2), lookup(s.member, false)}, accept())
+		r.rule(forward, sourceIn(s.slice), toContainer, noMark(), accept())
+	}
 	// Use the mark, because nft can't list a map lookup whose result is part of a concatenation.
-	r.rule(forward, fromInterface(n.prefix), toInterface(n.prefix), match{iifname(), mapping(s.group), &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}})
+	r.rule(forward, fromInterface(n.prefix), toInterface(n.prefix), match{iifname(), mapping(s.group), setMark()})
 	r.rule(forward, fromInterface(n.prefix), match{oifname(), mark(2), lookup(s.member, false)}, accept())
 	r.rule(forward, toInterface(n.prefix), drop())
 
 	input := r.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
+	if others {
+		r.rule(input, sourceIn(s.gateway), accept())
+		r.rule(input, sourceIn(s.slice), established(), accept())
+		r.rule(input, sourceIn(s.slice), drop())
+	}
 	r.rule(input, notFromInterface(n.prefix), accept())
 	r.rule(input, established(), accept())
 	r.rule(input, notDaddr(gw), drop())
@@ -191,6 +228,9 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(input, drop())
 
 	post := r.chain("post", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	if others {
+		r.rule(post, saddr(subnet.Bits(), subnet.Addr().AsSlice()), destinationIn(s.slice), accept())
+	}
 	r.rule(post, saddr(subnet.Bits(), subnet.Addr().AsSlice()), notToInterface(n.prefix), match{&expr.Masq{}})
 }
 
@@ -227,6 +267,9 @@ func (n *Network) intact() bool {
 				want[set]++
 			}
 		}
+	}
+	if len(n.peers) > 0 {
+		want[s.slice], want[s.elsewhere] = len(sliceElements(n.peers)), len(n.groups)
 	}
 	for set, count := range want {
 		el, err := c.GetSetElements(set)
