@@ -42,6 +42,8 @@ func nodeFlags() []urfave.Flag {
 		"trusted-proxies": "believe proxies in `CIDR` about their clients; may be repeated (default none)",
 		"proxy-protocol":  "on: trusted proxies speak the PROXY protocol; or their `CIDR` (default off)",
 		"subnet":          "addresses of instances from `CIDR` (default a /20 that is free)",
+		"overlay":         "reach other nodes by `MODE`: wireguard or direct (default wireguard)",
+		"overlay-port":    "WireGuard listens on UDP `PORT` (default 51820, if free)",
 		"api":             "the API for other machines on `IP:PORT`, by TLS; may be repeated (default none)",
 		"admin-group":     "members of group `NAME` may use the API without logging in (default micro)",
 		"admin-role":      "members of the admin group have `ROLE` in the whole cloud (default admin)",

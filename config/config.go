@@ -47,11 +47,12 @@ type Node struct {
 	// AdminRole is what the members of AdminGroup may do in the whole cloud: admin by default.
 	AdminRole cloud.Role
 	Subnet    netip.Prefix
+	Overlay   Overlay
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "containerd"}
 }
@@ -86,7 +87,7 @@ func Env(lookup func(string) (string, bool)) Source {
 
 // Load takes each setting from the first source that has it. Its error lists all invalid values.
 func Load(sources ...Source) (Node, error) {
-	n := Node{AdminGroup: DefaultAdminGroup, Data: DefaultData}
+	n := Node{AdminGroup: DefaultAdminGroup, Data: DefaultData, Overlay: Overlay{Mode: cloud.OverlayWireGuard}}
 	var errs []error
 	for _, key := range Keys() {
 		for _, source := range sources {
@@ -250,6 +251,8 @@ func (n *Node) set(key string, values []string) error {
 			return cloud.Errorf(cloud.Invalid, "subnet %q is not a private IPv4 network of /8 to /29", one).WithHint("for example 10.88.0.0/20")
 		}
 		n.Subnet = p.Masked()
+	case "overlay", "overlay-port":
+		return n.Overlay.set(key, one)
 	}
 	return nil
 }

@@ -41,6 +41,14 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 	}
 	z := *prev
 	z.hosts, z.services, z.addrs = b.hosts.Commit(), b.services.Commit(), b.addrs.Commit()
+	if nodes, ok := new.TouchedNodes(old); !ok || len(nodes) > 0 {
+		z.subnets = prev.own
+		for n := range new.State.Nodes() {
+			if n.Subnet.IsValid() {
+				z.subnets = append(slices.Clip(z.subnets), n.Subnet)
+			}
+		}
+	}
 	if !ok { // a changed group makes Touched return false
 		z.groups = groupNames(new.State)
 	}
@@ -50,7 +58,7 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 
 // emptyCopy returns a zone of the same domain with only the node's own names.
 func (z *Zone) emptyCopy() *Zone {
-	e, err := NewZone(z.domain, z.subnets...)
+	e, err := NewZone(z.domain, z.own...)
 	if err != nil {
 		panic(err) // z was made from the same domain
 	}

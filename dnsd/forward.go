@@ -39,8 +39,8 @@ type ForwardConfig struct {
 	AllowNetworks []netip.Prefix
 	HostNetworks  func() []netip.Prefix
 	// Addresses in Forbidden are removed even if they are public or in AllowNetworks, except for names in
-	// AllowDomains. The cloud's own subnet is forbidden.
-	Forbidden []netip.Prefix
+	// AllowDomains. The subnets of the cloud's own nodes are forbidden. Nil is none.
+	Forbidden func() []netip.Prefix
 
 	Log *slog.Logger
 }

@@ -126,7 +126,7 @@ func TestForward(t *testing.T) {
 		"cloud.example. 60 IN A 203.0.113.9")...))
 	s := startForwarding(t, func(c *ForwardConfig) {
 		c.AllowDomains = []string{"corp.example"}
-		c.Forbidden = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+		c.Forbidden = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")} }
 	}, up)
 	f := func(source, question string, want ...string) {
 		t.Helper()

@@ -35,7 +35,7 @@ func parsePrefixes(texts ...string) (all []netip.Prefix) {
 type privateFilter struct {
 	domains   []string
 	networks  []netip.Prefix
-	forbidden []netip.Prefix
+	forbidden func() []netip.Prefix
 	host      *hostNetworks
 	log       *slog.Logger
 	logged    time.Time // guarded by mu
@@ -121,7 +121,7 @@ func (p *privateFilter) allowsDomain(name string) bool {
 func (p *privateFilter) allowsAddr(addr netip.Addr) bool {
 	hasAddr := func(n netip.Prefix) bool { return n.Contains(addr) }
 	switch {
-	case slices.ContainsFunc(p.forbidden, hasAddr):
+	case p.forbidden != nil && slices.ContainsFunc(p.forbidden(), hasAddr):
 		return false
 	case !slices.ContainsFunc(privateNetworks, hasAddr), slices.ContainsFunc(p.networks, hasAddr):
 		return true

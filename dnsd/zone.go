@@ -28,7 +28,8 @@ type Zone struct {
 	services *iradix.Tree[*endpoints]   // names in "internal", the group first
 	groups   map[string]bool            // all existing groups: only these are ours below "internal"
 	addrs    *iradix.Tree[cloud.AppRef] // addresses of instances, ready or not
-	subnets  []netip.Prefix             // of containers
+	own      []netip.Prefix             // of this node's containers
+	subnets  []netip.Prefix             // of all nodes' containers
 }
 
 // authority is the apex of one of our zones.
@@ -58,7 +59,7 @@ type endpoints struct {
 
 // NewZone returns the zone of an empty cloud. The domain must have at least two labels: with one label,
 // clients whose search list has the domain would send lookups of all bare names here. The subnets are those
-// of the containers.
+// of the node's own containers.
 func NewZone(domain string, subnets ...netip.Prefix) (*Zone, error) {
 	origin, err := wireName(domain)
 	if err != nil {
@@ -73,6 +74,7 @@ func NewZone(domain string, subnets ...netip.Prefix) (*Zone, error) {
 		services: iradix.New[*endpoints](),
 		groups:   map[string]bool{string(cloud.DefaultGroup): true},
 		addrs:    iradix.New[cloud.AppRef](),
+		own:      subnets,
 		subnets:  subnets,
 	}
 	z.private, z.internal, z.local = authority{origin: origin}, authority{origin: []byte("\x08internal\x00")}, authority{origin: []byte("\x09localhost\x00")}

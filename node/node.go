@@ -90,6 +90,7 @@ type storage struct {
 type machine struct {
 	fresh   bool // no earlier process of the node has left anything on the host
 	net     *network.Network
+	overlay cloud.Overlay // by which other nodes reach this one's instances
 	engine  *engine.Engine
 	shims   *engine.Shims
 	driver  *containers.Driver
@@ -203,6 +204,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "logs", 5*time.Second, n.logs.Run)
 	p.start(ctx, "store", 5*time.Second, n.store.Run)
 	p.start(ctx, "network", 2*time.Second, n.driver.Run)
+	p.start(ctx, "overlay", 2*time.Second, func(ctx context.Context) error { return n.net.Follow(ctx, n.cfg.Name, n.snapshots) })
 	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
 	adopted := make(chan struct{})
 	p.start(ctx, "agent", 10*time.Second, func(ctx context.Context) error { return n.agent.Run(ctx, func() { close(adopted) }) })

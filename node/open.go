@@ -45,9 +45,6 @@ func (n *Node) openData(context.Context) (err error) {
 	if n.chosen, err = n.data.Choices(); err != nil {
 		return err
 	}
-	if n.cfg.Subnet == (netip.Prefix{}) {
-		n.cfg.Subnet = n.chosen.Subnet
-	}
 	if len(n.cfg.DNS) == 0 {
 		n.cfg.DNS = n.chosen.DNS
 	}
@@ -105,14 +102,21 @@ func (n *Node) openNetworkOnly() (err error) {
 	if err := engine.PrepareState(state); err != nil {
 		return err
 	}
-	n.net, err = network.Open(network.Config{
-		Name: n.cfg.Data, Subnet: n.cfg.Subnet, State: state + "/net", Leaving: n.leaving(), Logger: n.log,
-	})
+	cfg := network.Config{Name: n.cfg.Data, Subnet: n.slice(), State: state + "/net", Leaving: n.leaving(), Logger: n.log}
+	if !cfg.Leaving {
+		if err := n.configureOverlay(&cfg); err != nil {
+			return err
+		}
+	}
+	n.net, err = network.Open(cfg)
 	return err
 }
 
-func (n *Node) openNetwork(context.Context) error {
+func (n *Node) openNetwork(ctx context.Context) error {
 	if err := n.openNetworkOnly(); err != nil {
+		return err
+	}
+	if err := n.recordNetwork(ctx); err != nil {
 		return err
 	}
 	err := n.addresses.BindGateway(n.net.Subnet(), n.net.Gateway())
@@ -135,7 +139,7 @@ func (n *Node) openNames(context.Context) error {
 	forward, err := dnsd.NewForwarder(dnsd.ForwardConfig{
 		Upstreams: names.Upstreams, ResolvConf: names.ResolvConf, Log: n.log,
 		AllowDomains: names.PrivateDomains, AllowNetworks: names.PrivateNetworks, HostNetworks: dnsd.HostNetworks,
-		Forbidden: []netip.Prefix{n.net.Subnet()},
+		Forbidden: n.subnets,
 	})
 	if err != nil {
 		return err
@@ -159,7 +163,7 @@ func (n *Node) openNames(context.Context) error {
 		return err
 	}
 	n.chosen = datadir.Choices{
-		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], HTTPS: n.addresses.People(), DNS: n.cfg.DNS, Subnet: n.net.Subnet(), Domain: n.cfg.Domain,
+		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], HTTPS: n.addresses.People(), DNS: n.cfg.DNS, Subnet: n.net.Subnet(), OverlayPort: n.overlay.Port, Domain: n.cfg.Domain,
 	}
 	return n.data.SaveChoices(n.chosen)
 }

@@ -18,7 +18,9 @@ type Choices struct {
 	HTTPS  []netip.AddrPort `json:"https,omitempty"`
 	DNS    []netip.AddrPort `json:"dns"`
 	Subnet netip.Prefix     `json:"subnet"`
-	Domain cloud.Domain     `json:"domain"` // only for other programs; micro takes it from the cloud's settings
+	// OverlayPort is the UDP port of WireGuard.
+	OverlayPort uint16       `json:"overlay_port,omitempty"`
+	Domain      cloud.Domain `json:"domain"` // only for other programs; micro takes it from the cloud's settings
 	// Secret is the cloud's routing secret as older versions stored it. It is read when the cloud gets its
 	// settings, and never written.
 	Secret []byte `json:"secret,omitempty"`

@@ -155,3 +155,20 @@ func hexKey(text string) string {
 	}
 	return hex.EncodeToString(raw)
 }
+
+// defaultPort is the UDP port that WireGuard's own tools use.
+const defaultPort = 51820
+
+// PickPort returns a free UDP port for WireGuard, the default one if it is free.
+func PickPort() (uint16, error) {
+	var err error
+	for _, port := range []int{defaultPort, 0} {
+		var c *net.UDPConn
+		if c, err = net.ListenUDP("udp", &net.UDPAddr{Port: port}); err == nil {
+			defer c.Close()
+			a, _ := c.LocalAddr().(*net.UDPAddr)
+			return uint16(a.Port), nil
+		}
+	}
+	return 0, fmt.Errorf("network: find a UDP port for WireGuard: %w", err)
+}

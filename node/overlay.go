@@ -1,0 +1,59 @@
+package node
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/runtime/network"
+)
+
+// slice returns the configured subnet, or that which the cloud has given this node, or that of the last start. It is
+// invalid for a new node, which chooses one.
+func (n *Node) slice() netip.Prefix {
+	if n.cfg.Subnet.IsValid() {
+		return n.cfg.Subnet
+	}
+	if own, ok := n.snapshots.View().State.Node(n.cfg.Name); ok && own.Subnet.IsValid() {
+		return own.Subnet
+	}
+	return n.chosen.Subnet
+}
+
+// configureOverlay adds to the network's configuration what other nodes need to reach this one, also on a node that is
+// the whole cloud: others may join at any time.
+func (n *Node) configureOverlay(cfg *network.Config) (err error) {
+	if cfg.Key, err = network.LoadKey(n.data.Path("overlay.key")); err != nil {
+		return err
+	}
+	if n.cfg.Overlay.Port == 0 {
+		n.cfg.Overlay.Port = n.chosen.OverlayPort
+	}
+	if n.cfg.Overlay.Port == 0 {
+		if n.cfg.Overlay.Port, err = network.PickPort(); err != nil {
+			return err
+		}
+	}
+	cfg.Port = n.cfg.Overlay.Port
+	n.overlay = cloud.Overlay{Mode: n.cfg.Overlay.Mode, Key: network.PublicKey(cfg.Key), Port: cfg.Port}
+	return nil
+}
+
+// recordNetwork tells the cloud how this node's instances are reached. It writes only what has changed.
+func (n *Node) recordNetwork(ctx context.Context) error {
+	_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "network", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
+		return s.SetNetwork(n.cfg.Name, n.net.Subnet(), n.overlay)
+	})
+	return err
+}
+
+// subnets returns the subnets of all nodes' instances.
+func (n *Node) subnets() []netip.Prefix {
+	subnets := []netip.Prefix{n.net.Subnet()}
+	for other := range n.snapshots.View().State.Nodes() {
+		if other.Name != n.cfg.Name && other.Subnet.IsValid() {
+			subnets = append(subnets, other.Subnet)
+		}
+	}
+	return subnets
+}
