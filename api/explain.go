@@ -12,6 +12,8 @@ type ExplainQuery struct {
 	From string // the client's address; "" is this machine
 	// AssumeDNS leaves out the look-up: the host's name counts as one of the node's addresses.
 	AssumeDNS bool
+	// Fields are of the request's header, as "Name: value".
+	Fields []string
 }
 
 // Explanation is the way of a request, a hop at a time, up to the first one that is broken.
@@ -34,5 +36,6 @@ type Hop struct {
 // Explain says where a request for a URL would go, and why.
 func (c *Client) Explain(ctx context.Context, q ExplainQuery) (Explanation, error) {
 	v := values{}.set("url", q.URL).set("from", q.From).flag("assume_dns", q.AssumeDNS)
+	v["header"] = q.Fields
 	return call[Explanation](ctx, c, http.MethodGet, "/v1/explain", url.Values(v), nil)
 }

@@ -10,6 +10,7 @@ type Route struct {
 	Exposure  cloud.Exposure    `json:"exposure" enum:"internal,public"`
 	Targets   []Target          `json:"targets" nullable:"false"`
 	Sticky    *Sticky           `json:"sticky,omitempty" doc:"How clients are kept with their release; missing: they are not"`
+	Rules     []Rule            `json:"rules,omitempty" doc:"The first that matches a request counts"`
 	Mirror    *Mirror           `json:"mirror,omitempty" doc:"Where copies of requests go"`
 	Crossfade *Crossfade        `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
 	Limits    map[string]string `json:"limits,omitempty" doc:"The route's own, by name: answer-timeout, max-body …"`
@@ -24,6 +25,12 @@ type Route struct {
 type Sticky struct {
 	By     cloud.StickyBy `json:"by" enum:"cookie,header,client" doc:"What a client is known by; client is its address"`
 	Header string         `json:"header,omitempty" doc:"The header's name, for by: header"`
+}
+
+// Rule sends requests that match a condition to a release.
+type Rule struct {
+	When string `json:"when" doc:"Such as header x-beta: 1, cookie beta=1, address 192.0.2.0/24 or percent 5"`
+	ReleaseName
 }
 
 // Mirror is where copies of safe requests go.
@@ -73,7 +80,16 @@ type Weights struct {
 	Host    string     `json:"host" minLength:"1" maxLength:"254"`
 	Path    string     `json:"path,omitempty" maxLength:"2048"`
 	Targets []Weight   `json:"targets,omitempty" maxItems:"100" doc:"Missing: as they are"`
+	Rule    *NewRule   `json:"rule,omitempty" doc:"Missing: the rules stay as they are"`
 	Mirror  *Mirroring `json:"mirror,omitempty" doc:"Missing: as it is"`
+}
+
+// NewRule adds a rule to a route, or ends one.
+type NewRule struct {
+	When    string        `json:"when" minLength:"1" maxLength:"1000" doc:"Such as header X-Beta: 1, header X-Beta, cookie beta=1, cookie beta, address 192.0.2.0/24 or percent 5"`
+	App     cloud.AppName `json:"app,omitempty"`
+	Release int           `json:"release,omitempty" doc:"Missing: whatever is current"`
+	End     bool          `json:"end,omitempty" doc:"End the rule with this condition; app is left out"`
 }
 
 // Mirroring sends copies of safe requests to a release. The answers reach nobody.

@@ -105,6 +105,7 @@ takes a limit back. What a limit means is in docs/networking.md.
 
   micro traffic www.example.com shop@r7=95 shop@r8=5
   micro traffic www.example.com --mirror shop@r8=10%
+  micro traffic www.example.com --when 'header X-Beta: 1' shop@r8
 
 A mirror gets copies of GET and HEAD requests that have been answered, marked X-Micro-Mirror: 1. Its
 answers reach nobody; micro compare shows how many differ from those that users got.`

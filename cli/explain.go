@@ -12,10 +12,11 @@ import (
 
 func (c *command) explain() *urfave.Command {
 	from := &urfave.StringFlag{Name: "from", Usage: "for a client at address `IP` (default this machine)"}
-	assume := &urfave.BoolFlag{Name: "assume-dns", Usage: "leave out the look-up: the name counts as the node's, as after DNS has been changed"}
-	return c.new("explain", "URL", "say where a request would go, and what blocks it", 1, 1, []urfave.Flag{from, assume, jsonFlag},
+	assume := &urfave.BoolFlag{Name: "assume-dns", Usage: "leave out the look-up, as if the name were the node's already"}
+	header := newRepeated("header", "H", "with a header field `NAME:VALUE`, which the route's rules may look at")
+	return c.new("explain", "URL", "say where a request would go, and what blocks it", 1, 1, []urfave.Flag{from, header, assume, jsonFlag},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			x, err := client.Explain(ctx, api.ExplainQuery{URL: u.Args().First(), From: u.String("from"), AssumeDNS: u.Bool("assume-dns")})
+			x, err := client.Explain(ctx, api.ExplainQuery{URL: u.Args().First(), From: u.String("from"), AssumeDNS: u.Bool("assume-dns"), Fields: valuesOf(u, "header")})
 			if err != nil {
 				return err
 			}

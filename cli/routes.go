@@ -59,6 +59,9 @@ func routesTo(r api.Route, ref cloud.ReleaseRef) bool {
 	for _, t := range r.Targets {
 		named = append(named, targetRef(t))
 	}
+	for _, rule := range r.Rules {
+		named = append(named, rule.Ref())
+	}
 	if r.Mirror != nil {
 		named = append(named, r.Mirror.Ref())
 	}
@@ -79,6 +82,9 @@ func targetsOf(r api.Route) string {
 			text = strconv.Itoa(*t.Weight) + " → " + text
 		}
 		to = append(to, text)
+	}
+	for _, rule := range r.Rules {
+		to = append(to, fmt.Sprintf("[%s] → %s", rule.When, rule.ReleaseName))
 	}
 	if m := r.Mirror; m != nil {
 		to = append(to, fmt.Sprintf("%d%% copied → %s", m.Percent, m.ReleaseName))
@@ -175,14 +181,22 @@ func (c *command) unmap() *urfave.Command {
 
 func (c *command) traffic() *urfave.Command {
 	mirror := &urfave.StringFlag{Name: "mirror", Usage: "copy safe requests to `APP@rN=PERCENT%`; none ends that"}
-	return c.new("traffic", "HOST[/PATH] [APP[@rN]=WEIGHT…]", "set the weights of all targets of a route", 1, -1, []urfave.Flag{groupFlag, jsonFlag, mirror},
+	when := &urfave.StringFlag{Name: "when", Usage: "send requests with `CONDITION` to APP@rN, whatever the weights; none ends that"}
+	return c.new("traffic", "HOST[/PATH] [APP[@rN]=WEIGHT… | --when CONDITION APP[@rN]]", "set the weights of all targets of a route, or a rule", 1, -1, []urfave.Flag{groupFlag, jsonFlag, when, mirror},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			host, path, err := hostPath(u.Args().First())
 			if err != nil {
 				return err
 			}
 			w := api.Weights{Host: string(host), Path: path}
-			for _, arg := range u.Args().Tail() {
+			args := u.Args().Tail()
+			if u.IsSet("when") {
+				if w.Rule, err = c.rule(u, host, args); err != nil {
+					return err
+				}
+				args = nil
+			}
+			for _, arg := range args {
 				name, weight, ok := strings.Cut(arg, "=")
 				n, err := strconv.Atoi(weight)
 				if !ok || err != nil {
@@ -199,11 +213,24 @@ func (c *command) traffic() *urfave.Command {
 					return err
 				}
 			}
-			if len(w.Targets) == 0 && w.Mirror == nil {
+			if len(w.Targets) == 0 && w.Mirror == nil && w.Rule == nil {
 				return cloud.Errorf(cloud.Invalid, "micro traffic: too few arguments").WithHint("for example micro traffic %s shop@r6=95 shop@r7=5", host)
 			}
 			return c.routed(u)(client.Traffic(ctx, c.group(u), w))
 		}))
+}
+
+// rule reads the release of a rule, or "none" where it is to end.
+func (c *command) rule(u *urfave.Context, host cloud.Host, args []string) (*api.NewRule, error) {
+	when := u.String("when")
+	if len(args) != 1 {
+		return nil, cloud.Errorf(cloud.Invalid, "--when needs one release, or none").WithHint("for example micro traffic %s --when 'header X-Beta: 1' shop@r7", host)
+	}
+	if args[0] == "none" {
+		return &api.NewRule{When: when, End: true}, nil
+	}
+	ref, err := c.ref(u, args[0])
+	return &api.NewRule{When: when, App: ref.App, Release: ref.N}, err
 }
 
 // mirroring reads "shop@r7=10%" or "none".

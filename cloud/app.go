@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -181,8 +180,11 @@ func (s *State) routed(ref ReleaseRef) bool {
 	return false
 }
 
-func (r Route) routesTo(ref ReleaseRef) bool {
-	return slices.ContainsFunc(r.Targets, func(t Target) bool { return t.ReleaseRef == ref }) ||
-		r.Mirror != nil && r.Mirror.To == ref ||
-		r.Crossfade != nil && (r.Crossfade.To == ref || r.Crossfade.From == ref)
+func (r *Route) routesTo(ref ReleaseRef) bool {
+	for named := range r.refs() {
+		if named == ref {
+			return true
+		}
+	}
+	return false
 }

@@ -51,20 +51,14 @@ func (s *VirtualHost) indexes() (prefixes []string) {
 // targetIndex finds the virtual hosts that have a route to an app.
 func targetIndex(r AppRef) string { return "target/" + string(r.Group) + "/" + string(r.App) + "/" }
 
-// Apps yields every app that a route of the host leads to, mirrors and cross-fades too.
+// Apps yields every app that a route of the host leads to: by its targets, its rules, its mirror and its cross-fade.
 func (s *VirtualHost) Apps() iter.Seq[AppRef] {
 	return func(yield func(AppRef) bool) {
 		for _, r := range s.Routes {
-			for _, t := range r.Targets {
-				if !yield(t.AppRef) {
+			for ref := range r.refs() {
+				if !yield(ref.AppRef) {
 					return
 				}
-			}
-			if r.Mirror != nil && !yield(r.Mirror.To.AppRef) {
-				return
-			}
-			if c := r.Crossfade; c != nil && (!yield(c.From.AppRef) || !yield(c.To.AppRef)) {
-				return
 			}
 		}
 	}
@@ -74,6 +68,7 @@ func (s *VirtualHost) Apps() iter.Seq[AppRef] {
 type Route struct {
 	Path      string     `json:"path"` // "/" or "/a/b", no slash at the end
 	Targets   []Target   `json:"targets"`
+	Rules     []Rule     `json:"rules,omitempty"` // the first that matches counts
 	Sticky    *Sticky    `json:"sticky,omitempty"`
 	Mirror    *Mirror    `json:"mirror,omitempty"`
 	Crossfade *Crossfade `json:"crossfade,omitempty"`
@@ -83,6 +78,28 @@ type Route struct {
 	Headers bool `json:"headers,omitempty"`
 	// Limits are the route's own.
 	Limits Limits `json:"limits,omitzero"`
+}
+
+// refs yields every release that the route names, some more than once.
+func (r *Route) refs() iter.Seq[ReleaseRef] {
+	return func(yield func(ReleaseRef) bool) {
+		for _, t := range r.Targets {
+			if !yield(t.ReleaseRef) {
+				return
+			}
+		}
+		for _, rule := range r.Rules {
+			if !yield(rule.To) {
+				return
+			}
+		}
+		if r.Mirror != nil && !yield(r.Mirror.To) {
+			return
+		}
+		if c := r.Crossfade; c != nil && yield(c.From) {
+			yield(c.To)
+		}
+	}
 }
 
 // Target is a release that a route names, or whatever is current where N is 0.

@@ -291,13 +291,9 @@ func (s *State) ReleaseHost(h Host, force bool) ([]Change, error) {
 
 // Traffic returns the changes that replace all weights of a route in one step. Every target must be named.
 func (s *State) Traffic(h Host, path string, weights map[ReleaseRef]int) ([]Change, error) {
-	vhost, err := s.mustVirtualHost(h)
+	vhost, route, err := s.mustRoute(h, path)
 	if err != nil {
 		return nil, err
-	}
-	route, ok := vhost.Route(path)
-	if !ok {
-		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	if route.Crossfade != nil {
 		return nil, crossfading(h, path, route.Crossfade)

@@ -3,13 +3,9 @@ package cloud
 // SetMirror returns the changes that have percent of a route's safe requests copied to a release, or no
 // more for 0. The answers to copies reach nobody; they are compared with those to the originals.
 func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Change, error) {
-	vhost, err := s.mustVirtualHost(h)
+	vhost, route, err := s.mustRoute(h, path)
 	if err != nil {
 		return nil, err
-	}
-	route, ok := vhost.Route(path)
-	if !ok {
-		return nil, Errorf(NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
 	next := *route
 	if percent == 0 {

@@ -147,6 +147,7 @@ func (s *State) facesPublic(r ReleaseRef) bool {
 // names reports whether the route leads to any release of an app.
 func (r Route) names(app AppRef) bool {
 	return slices.ContainsFunc(r.Targets, func(t Target) bool { return t.AppRef == app }) ||
+		slices.ContainsFunc(r.Rules, func(o Rule) bool { return o.To.AppRef == app }) ||
 		r.Crossfade != nil && (r.Crossfade.To.AppRef == app || r.Crossfade.From.AppRef == app)
 }
 

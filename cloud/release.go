@@ -381,6 +381,7 @@ func (s *VirtualHost) withoutApp(r AppRef) *VirtualHost {
 			route.Crossfade, route.Targets = nil, []Target{{ReleaseRef: f.To}}
 		}
 		route.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.AppRef == r })
+		route.Rules = slices.DeleteFunc(slices.Clone(route.Rules), func(o Rule) bool { return o.To.AppRef == r })
 		if route.Mirror != nil && route.Mirror.To.AppRef == r {
 			route.Mirror = nil
 		}

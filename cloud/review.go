@@ -168,6 +168,9 @@ func (s *State) reached(vhost *VirtualHost) map[ReleaseRef]bool {
 		for _, t := range r.Targets {
 			add(t.ReleaseRef)
 		}
+		for _, rule := range r.Rules {
+			add(rule.To)
+		}
 		if r.Crossfade != nil {
 			add(r.Crossfade.To)
 		}

@@ -94,14 +94,22 @@ func (s *State) sideBySide(vhost *VirtualHost) (a, b ReleaseRef, ok bool) {
 		if route.Crossfade != nil {
 			continue
 		}
+		add := func(ref ReleaseRef) {
+			if slices.Contains(targets[ref.AppRef], ref) {
+				return
+			}
+			targets[ref.AppRef] = append(targets[ref.AppRef], ref)
+			if rel, ok := s.Release(ref); ok && !rel.Spec.Overlap {
+				alone[ref.AppRef] = true
+			}
+		}
 		for _, t := range route.Targets {
-			if t.Weighted && t.Weight == 0 || slices.Contains(targets[t.AppRef], t.ReleaseRef) {
-				continue
+			if !t.Weighted || t.Weight > 0 {
+				add(t.ReleaseRef)
 			}
-			targets[t.AppRef] = append(targets[t.AppRef], t.ReleaseRef)
-			if rel, ok := s.Release(t.ReleaseRef); ok && !rel.Spec.Overlap {
-				alone[t.AppRef] = true
-			}
+		}
+		for _, rule := range route.Rules {
+			add(rule.To)
 		}
 	}
 	for app, refs := range targets {

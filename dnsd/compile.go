@@ -85,16 +85,8 @@ func allRefs(v cloud.View) (map[cloud.AppRef]bool, map[cloud.Host]bool) {
 }
 
 func addTargets(apps map[cloud.AppRef]bool, vhost *cloud.VirtualHost) {
-	for _, route := range vhost.Routes {
-		for _, t := range route.Targets {
-			apps[t.AppRef] = true
-		}
-		if route.Mirror != nil {
-			apps[route.Mirror.To.AppRef] = true
-		}
-		if c := route.Crossfade; c != nil {
-			apps[c.From.AppRef], apps[c.To.AppRef] = true, true
-		}
+	for app := range vhost.Apps() {
+		apps[app] = true
 	}
 }
 

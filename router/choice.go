@@ -23,6 +23,7 @@ type choice struct {
 	tried    []*Endpoint // that have failed the request
 	pinned   bool        // the client asks for this very release
 	link     *link       // that the client has opened, nil for none
+	ruled    bool        // a rule of the route names the release
 	sticks   bool        // the client is kept with its release and instance
 	known    uint64      // what it is known by, hashed
 	release  cloud.ReleaseRef
@@ -48,7 +49,8 @@ func (c *choice) reset(r *Router, from *origin, f fields) {
 	c.r, c.from, c.fields = r, from, f
 	c.host, c.target = nil, nil
 	c.table, c.route, c.link, c.pool, c.endpoint, c.tried = nil, nil, nil, nil, nil, c.tried[:0]
-	c.pinned, c.sticks, c.newCookie, c.release, c.nth, c.limits = false, false, false, cloud.ReleaseRef{}, 0, nil
+	c.pinned, c.ruled = false, false
+	c.sticks, c.newCookie, c.release, c.nth, c.limits = false, false, cloud.ReleaseRef{}, 0, nil
 	c.clientCookie = clientCookie{}
 }
 
@@ -118,9 +120,13 @@ func (c *choice) pin(app cloud.AppRef, release []byte) fault {
 func (c *choice) claim() fault {
 	for {
 		if c.pool == nil {
-			if c.known, c.sticks = c.client(); c.sticks {
+			c.known, c.sticks = c.client()
+			switch rule := c.rule(); {
+			case rule != nil:
+				c.pool, c.ruled = rule.pool, true
+			case c.sticks:
 				c.pool = c.route.held(c.known)
-			} else {
+			default:
 				c.pool = c.route.pool()
 			}
 		}
@@ -131,6 +137,7 @@ func (c *choice) claim() fault {
 			// Better another release that the route leads to than no answer.
 			for i := range c.route.shares {
 				if c.claimIn(c.route.shares[i].pool) {
+					c.ruled = false
 					return fault{}
 				}
 			}
@@ -140,7 +147,7 @@ func (c *choice) claim() fault {
 			return c.missed()
 		}
 		pinned := c.pinned
-		c.pool, c.pinned = nil, false
+		c.pool, c.pinned, c.ruled = nil, false, false
 		if f := c.find(); f.status != 0 {
 			return f
 		}

@@ -239,6 +239,7 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 		made.plan.total += s.weight
 	}
 	made.plan.stride = stride(made.plan.total)
+	made.rules = j.rules(r.Rules)
 	if r.Mirror != nil {
 		if pools := j.serving(r.Mirror.To); len(pools) > 0 {
 			made.mirror = &mirror{uint64(r.Mirror.Percent), pools[0]}
@@ -320,6 +321,9 @@ func (r *Route) String() string {
 	fmt.Fprintf(&b, "%s%s", r.Host, r.Path)
 	for _, s := range r.shares {
 		fmt.Fprintf(&b, " %s=%d", s.pool.Release, s.weight)
+	}
+	for _, o := range r.rules {
+		fmt.Fprintf(&b, " [%s]=%s", o.when, o.pool.Release)
 	}
 	if r.mirror != nil {
 		fmt.Fprintf(&b, " mirror=%s:%d%%", r.mirror.pool.Release, r.mirror.percent)

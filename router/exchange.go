@@ -41,7 +41,7 @@ type Exchange struct {
 	Upgraded bool
 	// GRPCStatus is how a gRPC call ended; 0 is well, or no gRPC.
 	GRPCStatus uint8
-	Pinned     bool   // the client asked for this very release
+	Pinned     bool   // the client asked for this very release, or a rule of the route names it
 	waits      *tally // counts it among those that wait for an answer
 	// Error is the code of the answer that micro gave itself, or why the answer broke off; "" is fine.
 	Error string
@@ -119,7 +119,7 @@ func (x *exchange) claim() fault {
 
 // note records what has been chosen.
 func (x *exchange) note() {
-	x.Release, x.Pinned = x.release, x.pinned
+	x.Release, x.Pinned = x.release, x.pinned || x.ruled
 	if x.route != nil && x.route.mapped {
 		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 )
 
@@ -27,7 +28,7 @@ func TestLook(t *testing.T) {
 		{true, "in.example.com", "/", "true in.example.com / true [shop@r1 1]"},
 		{true, "b.a.example.com", "/", "false   false []"},
 	} {
-		l := f.Look(c.internal, true, c.host, c.target)
+		l := f.Look(Question{Internal: c.internal, Client: netip.MustParseAddr("127.0.0.1"), Host: c.host, Target: c.target})
 		var shares []string
 		for _, s := range l.Shares {
 			shares = append(shares, fmt.Sprintf("%s %g", s.Release, s.Part))

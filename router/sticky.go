@@ -67,7 +67,7 @@ func (c *choice) claimSticky(client uint64) bool {
 	if c.bound == 0 {
 		return false
 	}
-	pool, e := c.route.bound(c.bound, c.pool, c.boundAge <= cookieActive)
+	pool, e := c.route.bound(c.bound, c.pool, c.boundAge <= cookieActive && !c.ruled)
 	if e == nil || e.ejected(now) || slices.Contains(c.tried, e) || !e.claim() {
 		return false
 	}
@@ -77,18 +77,32 @@ func (c *choice) claimSticky(client uint64) bool {
 // bound returns the instance with a tag and its pool, nil where the route has none. Outside of own it is looked for
 // only with others.
 func (r *Route) bound(tag uint64, own *Pool, others bool) (*Pool, *Endpoint) {
+	if e := own.bound(tag); e != nil {
+		return own, e
+	}
 	for i := range r.shares {
-		p := r.shares[i].pool
-		if p != own && !others {
-			continue
+		if !others {
+			break
 		}
-		for _, e := range p.Endpoints {
-			if e.tag == tag {
-				return p, e
-			}
+		p := r.shares[i].pool
+		if e := p.bound(tag); e != nil {
+			return p, e
 		}
 	}
 	return nil, nil
+}
+
+// bound returns the pool's instance with a tag, nil for none.
+func (p *Pool) bound(tag uint64) *Endpoint {
+	if p == nil {
+		return nil
+	}
+	for _, e := range p.Endpoints {
+		if e.tag == tag {
+			return e
+		}
+	}
+	return nil
 }
 
 // claimHeld counts a request in at the endpoint that a client keeps: rendezvous hashing over those that take requests.

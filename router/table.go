@@ -55,6 +55,7 @@ type Route struct {
 	limits     *limits
 	limited    cloud.Limits // what the route itself sets of them
 	mirror     *mirror      // nil for none
+	rules      []rule       // the first that matches counts
 	lot        *lot         // of its host, nil where it holds no requests
 	headers    bool         // answers name release and instance
 	tls        *hostTLS     // of the host

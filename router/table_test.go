@@ -108,7 +108,7 @@ func TestCompileIncrementally(t *testing.T) {
 		for step := range 150 {
 			for range 1 + rng.IntN(3) {
 				app := apps[rng.IntN(len(apps))]
-				switch rng.IntN(8) {
+				switch rng.IntN(9) {
 				case 0:
 					w.app(app, rng.IntN(3), 2)
 				case 1:
@@ -141,6 +141,16 @@ func TestCompileIncrementally(t *testing.T) {
 				case 7:
 					if s, ok := w.view.State.VirtualHost(hosts[rng.IntN(len(hosts))]); ok {
 						w.delete(s)
+					}
+				case 8:
+					vhost, ok := w.view.State.VirtualHost(hosts[rng.IntN(len(hosts))])
+					if !ok {
+						continue
+					}
+					if route, ok := vhost.Route("/"); ok {
+						with := *route
+						with.Rules = parseRules(t, "cookie x", []string{"a", "b@r1", "c-20261122@r2", "d@r2"}[rng.IntN(4)])
+						w.put(vhost.With(with))
 					}
 				}
 			}

@@ -24,15 +24,16 @@ type Inspector interface {
 func (h *Handler) serveExplain() {
 	get(h, operation("explain", "GET /v1/explain", "Say where a request would go, and what blocks it"),
 		func(ctx context.Context, in *struct {
-			URL  string `query:"url" required:"true" maxLength:"2000"`
-			From string `query:"from" maxLength:"64" doc:"The client's address; this machine where none is given"`
-			DNS  bool   `query:"assume_dns" doc:"Leave out the look-up: the host's name counts as one of the node's addresses"`
+			URL    string   `query:"url" required:"true" maxLength:"2000"`
+			From   string   `query:"from" maxLength:"64" doc:"The client's address; this machine where none is given"`
+			DNS    bool     `query:"assume_dns" doc:"Leave out the look-up: the host's name counts as one of the node's addresses"`
+			Header []string `query:"header,explode" maxItems:"50" doc:"Fields of the request's header, as Name: value"`
 		}) (api.Explanation, error) {
 			probe, err := readProbe(in.URL, in.From)
 			if err != nil {
 				return api.Explanation{}, err
 			}
-			probe.AssumeDNS = in.DNS
+			probe.AssumeDNS, probe.Fields = in.DNS, in.Header
 			v, trace := h.view(ctx), h.Inspector.Inspect(ctx, probe)
 			if !h.seesHost(ctx, v.State, trace) {
 				trace = trace.without(h.Domain.Contains(cloud.Host(probe.Host)))
@@ -345,6 +346,9 @@ func (w *way) path() bool {
 		if set := route.Limits.Texts(); len(set) > 0 {
 			w.detail("limits of its own: %s", limitList(set))
 		}
+		for _, rule := range route.Rules {
+			w.detail("requests with %s go to %s", rule.When, rule.To.String())
+		}
 		if m := route.Mirror; m != nil {
 			w.detail("%d %% of safe requests are copied to %s", m.Percent, m.To.String())
 		}
@@ -378,6 +382,9 @@ func (w *way) release() bool {
 	}
 	for _, s := range shares {
 		w.refs = append(w.refs, s.ReleaseRef)
+	}
+	if w.routing.Rule != "" {
+		return w.ok(hop, "%s takes the request, by the rule %q", shares[0].ReleaseRef.String(), w.routing.Rule)
 	}
 	if len(shares) == 1 {
 		w.ok(hop, "%s takes all requests", shares[0].ReleaseRef.String())

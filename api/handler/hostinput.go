@@ -29,6 +29,9 @@ func aboutOf(body any) about {
 		for _, t := range b.Targets {
 			a.apps = append(a.apps, t.App)
 		}
+		if b.Rule != nil {
+			a.apps = append(a.apps, b.Rule.App)
+		}
 		if b.Mirror != nil {
 			a.apps = append(a.apps, b.Mirror.App)
 		}

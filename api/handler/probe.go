@@ -20,6 +20,8 @@ type Probe struct {
 	From   netip.Addr
 	// AssumeDNS has the host's name count as one of the node's addresses.
 	AssumeDNS bool
+	// Fields are of its header, as "Name: value".
+	Fields []string
 }
 
 // Trace is what the parts of a node see of a probe.
@@ -66,6 +68,7 @@ type Routing struct {
 	Host, Path string // of the route; Path "" for none
 	Mapped     bool   // else it is an app's own address
 	Sticky     string
+	Rule       string // that the request matches, "" for none; its release is all of Shares
 	Shares     []Share
 }
 

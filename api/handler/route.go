@@ -79,8 +79,8 @@ func (h *Handler) serveRoutes() {
 			if err != nil {
 				return nil, "", err
 			}
-			if len(w.Targets) == 0 && w.Mirror == nil {
-				return nil, "", cloud.Errorf(cloud.Invalid, "neither weights nor a mirror are given").WithCommand("micro traffic %s shop@r6=95 shop@r7=5", host)
+			if len(w.Targets) == 0 && w.Mirror == nil && w.Rule == nil {
+				return nil, "", cloud.Errorf(cloud.Invalid, "neither weights, nor a rule or a mirror are given").WithCommand("micro traffic %s shop@r6=95 shop@r7=5", host)
 			}
 			weights := map[cloud.ReleaseRef]int{}
 			for _, t := range w.Targets {
@@ -96,8 +96,15 @@ func (h *Handler) serveRoutes() {
 					return nil, "", err
 				}
 			}
+			// One on top of the other: all change the same route.
+			if w.Rule != nil {
+				more, err := changeRule(s.Apply(s.Rev()+1, changes), g, host, path, *w.Rule)
+				if err != nil {
+					return nil, "", err
+				}
+				changes = append(changes, more...)
+			}
 			if m := w.Mirror; m != nil {
-				// On top of the weights: both change the same route.
 				more, err := s.Apply(s.Rev()+1, changes).SetMirror(host, path, cloud.AppRef{Group: g, App: m.App}.Release(m.Release), m.Percent)
 				if err != nil {
 					return nil, "", err
@@ -125,6 +132,18 @@ func (h *Handler) serveRoutes() {
 			changes, err := s.Swap(a, b, w.Force)
 			return changes, fmt.Sprintf("%s %s", a, b), err
 		})
+}
+
+// changeRule returns the changes that add a rule to a route or end one.
+func changeRule(s *cloud.State, g cloud.GroupName, host cloud.Host, path string, r api.NewRule) ([]cloud.Change, error) {
+	when, err := cloud.ParseCondition(r.When)
+	if err != nil {
+		return nil, err
+	}
+	if r.End {
+		return s.DropRule(host, path, when)
+	}
+	return s.SetRule(host, path, cloud.Rule{When: when, To: cloud.AppRef{Group: g, App: r.App}.Release(r.Release)})
 }
 
 // mapping registers a write about routes; do returns the changes and what they are about. It is asked
@@ -320,6 +339,9 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	out.Path, out.Crossfade = route.Path, api.CrossfadeOf(route.Crossfade)
 	if s := route.Sticky; s != nil {
 		out.Sticky = &api.Sticky{By: s.By, Header: s.Header}
+	}
+	for _, rule := range route.Rules {
+		out.Rules = append(out.Rules, api.Rule{When: rule.When.String(), ReleaseName: api.NameOf(rule.To)})
 	}
 	if m := route.Mirror; m != nil {
 		out.Mirror = &api.Mirror{ReleaseName: api.NameOf(m.To), Percent: m.Percent}

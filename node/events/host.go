@@ -68,7 +68,7 @@ func compareRoute(host cloud.Host, old, now *cloud.Route) (e api.Event, changed 
 		}
 		return e, true
 	}
-	if old != nil && (slices.Equal(old.Targets, now.Targets) || was != nil && now.Crossfade != nil) {
+	if old != nil && (slices.Equal(old.Targets, now.Targets) && slices.Equal(old.Rules, now.Rules) || was != nil && now.Crossfade != nil) {
 		return api.Event{}, false
 	}
 	return api.Event{App: appOf([]cloud.Route{*now}), Kind: "host.changed", Text: fmt.Sprintf("%s%s routes to %s", host, now.Path, targetsOf(now))}, true
@@ -131,7 +131,11 @@ func targetsOf(r *cloud.Route) string {
 			targets[i] = fmt.Sprintf("%s (%d)", t.ReleaseRef, t.Weight)
 		}
 	}
-	return strings.Join(targets, " and ")
+	text := strings.Join(targets, " and ")
+	for _, rule := range r.Rules {
+		text += fmt.Sprintf(", %s to %s", rule.When, rule.To)
+	}
+	return text
 }
 
 // appOf returns the app of all routes' targets; "" for several apps or none.
