@@ -14,6 +14,8 @@ type Store interface {
 	State() *cloud.State
 	// Update applies what fn returns, and writes an audit line in the same transaction.
 	Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error)
+	// Record writes an audit line of something that changes no state.
+	Record(ctx context.Context, by cloud.Actor, verb, object, result string) error
 	// Refused notes in the audit log that somebody was not let in.
 	Refused(by cloud.Actor, verb, object string)
 }
@@ -93,19 +95,39 @@ func (a *Access) NewToken() (text string, id cloud.TokenID, hash string) { retur
 
 // Login returns the token of a new log-in, by a user's password.
 func (a *Access) Login(ctx context.Context, name cloud.UserName, password, source string) (text string, t cloud.Token, err error) {
+	user, err := a.check(name, password, "", source)
+	if err != nil {
+		return "", t, err
+	}
+	return a.begin(ctx, user, nil, source)
+}
+
+// Visit returns the user whose password is right, and notes the log-in to a host. The error is Unauthenticated where
+// it is wrong, and Unavailable for who has to wait.
+func (a *Access) Visit(ctx context.Context, name cloud.UserName, password, host, source string) (*cloud.User, error) {
+	user, err := a.check(name, password, "host "+host, source)
+	if err != nil {
+		return nil, err
+	}
+	by := cloud.Actor{Name: string(user.Name), Source: source}
+	return user, a.store.Record(ctx, by, "login", "host "+host, "done")
+}
+
+// check returns the user whose password is right. Who tries too often has to wait.
+func (a *Access) check(name cloud.UserName, password, object, source string) (*cloud.User, error) {
 	now := a.now()
 	if err := a.throttle.check(string(name), source, now); err != nil {
-		a.store.Refused(cloud.Actor{Name: a.shown(name), Source: source}, "login", "")
-		return "", t, err
+		a.store.Refused(cloud.Actor{Name: a.shown(name), Source: source}, "login", object)
+		return nil, err
 	}
 	user, _ := a.store.State().User(name) // nil costs as much as a wrong password
 	if err := a.Verify(user, password); err != nil {
 		a.throttle.fail(string(name), source, now)
-		a.store.Refused(cloud.Actor{Name: a.shown(name), Source: source}, "login", "")
-		return "", t, cloud.Errorf(cloud.Unauthenticated, "%w", err).WithHintOf(err)
+		a.store.Refused(cloud.Actor{Name: a.shown(name), Source: source}, "login", object)
+		return nil, cloud.Errorf(cloud.Unauthenticated, "%w", err).WithHintOf(err)
 	}
 	a.throttle.succeed(string(name), source)
-	return a.begin(ctx, user, nil, source)
+	return user, nil
 }
 
 // shown is a name as the audit log has it: a password that was typed in its place must not be in it.

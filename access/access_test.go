@@ -35,6 +35,13 @@ func (m *memory) Update(_ context.Context, by cloud.Actor, verb, object string, 
 	return m.state, err
 }
 
+func (m *memory) Record(_ context.Context, by cloud.Actor, verb, object, result string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lines = append(m.lines, fmt.Sprintf("%s %s %s: %s", by.Name, verb, object, result))
+	return nil
+}
+
 func (m *memory) Refused(by cloud.Actor, verb, object string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

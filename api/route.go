@@ -17,6 +17,7 @@ type Route struct {
 	HTTPSOnly bool              `json:"https_only,omitempty" doc:"Requests without TLS are led to TLS"`
 	HSTS      string            `json:"hsts,omitempty" doc:"How long browsers are to ask by TLS alone"`
 	ClientCA  string            `json:"client_ca,omitempty" doc:"Authorities in PEM, one of which must vouch for every client"`
+	Login     cloud.GroupName   `json:"login_group,omitempty" doc:"People must log in, and have a role in this group"`
 	Addresses []string          `json:"addresses" nullable:"false" doc:"URLs that open it; of a public host with the port of the public listener"`
 	Own       bool              `json:"own,omitempty" doc:"An app's or release's own address, which nobody mapped and nobody can unmap"`
 }
@@ -62,6 +63,8 @@ type Mapping struct {
 	HTTPSOnly *bool             `json:"https_only,omitempty" doc:"Of the host: whether requests without TLS are led to TLS; missing: as it is"`
 	HSTS      string            `json:"hsts,omitempty" doc:"Of the host: how long browsers are to ask by TLS alone, such as 180d; 0 ends it; missing: as it is"`
 	ClientCA  *string           `json:"client_ca,omitempty" maxLength:"200000" doc:"Of the host: authorities in PEM, one of which must vouch for every client; empty ends it; missing: as it is"`
+	Login     *bool             `json:"require_login,omitempty" doc:"Of the host: whether people must log in to see it; missing: as it is"`
+	LoginOf   cloud.GroupName   `json:"login_group,omitempty" maxLength:"63" doc:"The group in which they need a role; missing: as it is, or the host's own"`
 	Force     bool              `json:"force,omitempty" doc:"Also to a release that was superseded"`
 }
 

@@ -54,6 +54,8 @@ func hostFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "https-only", Usage: "lead requests without TLS to TLS; --https-only=false ends that"},
 		&urfave.StringFlag{Name: "hsts", Usage: "browsers are to ask by TLS alone for `TIME`, such as 180d; 0 ends that"},
 		&urfave.StringFlag{Name: "client-ca", Usage: "clients need a certificate of an authority in `FILE`; none ends that"},
+		&urfave.BoolFlag{Name: "require-login", Usage: "people must log in to see the host; --require-login=false ends that"},
+		&urfave.StringFlag{Name: "login-group", Usage: "they need a role in group `NAME`, else in the app's"},
 		&urfave.DurationFlag{Name: "wait", Value: time.Minute, Usage: "wait `TIME` at most for the certificate of a public host; 0 does not wait"},
 	}
 }
@@ -64,6 +66,11 @@ func setHost(u *urfave.Context, m *api.Mapping) error {
 		m.HTTPSOnly = &on
 	}
 	m.HSTS = u.String("hsts")
+	if u.IsSet("require-login") {
+		on := u.Bool("require-login")
+		m.Login = &on
+	}
+	m.LoginOf = cloud.GroupName(u.String("login-group"))
 	if !u.IsSet("client-ca") {
 		return nil
 	}

@@ -92,6 +92,9 @@ func targetsOf(r api.Route) string {
 	for _, name := range sorted(r.Limits) {
 		to = append(to, name+" "+r.Limits[name])
 	}
+	if r.Login != "" {
+		to = append(to, "log-in of group "+string(r.Login))
+	}
 	return strings.Join(to, ", ")
 }
 
@@ -138,6 +141,9 @@ func (c *command) mapCommand() *urfave.Command {
 			if !u.Bool("json") {
 				for _, r := range changed.Routes {
 					c.sayShared(r, ref)
+				}
+				if r := changed.Routes; u.Bool("require-login") && len(r) > 0 && r[0].Exposure == cloud.ExposedPublic && !r[0].HTTPSOnly {
+					c.say("passwords are sent without TLS: add --https-only, where the node has a public listener with TLS")
 				}
 			}
 			if !m.Public {

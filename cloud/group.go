@@ -95,6 +95,9 @@ func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 		if host.Group == n {
 			return nil, Errorf(Conflict, "group %s owns host %s", n, host.Host).WithCommand("micro unmap %s --release-host --group %s", host.Host, n)
 		}
+		if host.Login != nil && host.Login.Group == n {
+			return nil, Errorf(Conflict, "host %s wants a log-in of group %s", host.Host, n).WithCommand("micro map APP %s --require-login --login-group OTHER", host.Host)
+		}
 	}
 	changes := []Change{Delete(g)}
 	for grant := range s.Grants() {

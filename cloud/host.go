@@ -25,6 +25,8 @@ type VirtualHost struct {
 	Created  time.Time `json:"created"`
 	Routes   []Route   `json:"routes"` // longer paths first
 	TLS      *HostTLS  `json:"tls,omitempty"`
+	// Login is who may see the host, nil for anybody who reaches it.
+	Login *HostLogin `json:"login,omitempty"`
 }
 
 // Key is "hosts/HOST".

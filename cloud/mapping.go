@@ -19,7 +19,9 @@ type Map struct {
 	// Limits are set by name; those that are not named stay as they are.
 	Limits map[string]string
 	// TLS changes how the host wants to be asked.
-	TLS   HostTLSChange
+	TLS HostTLSChange
+	// Login changes who must log in to see the host.
+	Login HostLoginChange
 	Force bool // also to a release that was superseded
 }
 
@@ -77,6 +79,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		next.Exposure = ExposedPublic
 	}
 	if next.TLS, err = next.TLS.change(m.TLS); err != nil {
+		return nil, err
+	}
+	if next.Login, err = s.changeLogin(next, m.Login); err != nil {
 		return nil, err
 	}
 	if err := s.checkOverlap(next); err != nil {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/protoduction/micro/access/portal"
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud"
@@ -128,6 +129,8 @@ type services struct {
 	figures  *figures.Figures
 	deployer *deploy.Deployer
 	api      *handler.Handler
+	portal   *portal.Portal
+	portalAt *inside      // where the router reaches it
 	socket   net.Listener // the API's
 	// remote are the API's listeners for other machines.
 	remote      []net.Listener
@@ -250,6 +253,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.InternalAddrs(ln)})
 		})
 	}
+	p.start(ctx, "log-in page", 5*time.Second, n.servePortal)
 	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
 	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error {

@@ -158,7 +158,9 @@ func (n *Node) openNames(context.Context) error {
 		Local: n.addresses.IsLocal, PassKey: n.secret, Challenges: n.challenges, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
 		Limits: router.Connections{Descriptors: routerDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
 	})
-	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret}
+	n.portalAt = newInside()
+	n.onRelease(func() { n.portalAt.Close() })
+	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret, Portal: n.portalAt.Dial}
 	if err := n.openCertificates(); err != nil {
 		return err
 	}

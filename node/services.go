@@ -46,6 +46,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	n.status = n.newStatus()
 	n.status.setWaiting("starting")
 	callers := access.New(writer, now)
+	n.portal = n.newPortal(callers)
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,

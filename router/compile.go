@@ -2,8 +2,10 @@ package router
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,6 +22,9 @@ type Compiler struct {
 	Seed uint64
 	// Secret hides in clients' cookies which instance they are kept with. It is the router's PassKey.
 	Secret []byte
+	// Portal connects to what asks people for their password: it speaks HTTP/1.1, and answers loginPath and what is
+	// below it. nil: nobody can log in.
+	Portal func(context.Context) (net.Conn, error)
 }
 
 // emptyTable knows no host.
@@ -58,6 +63,9 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 	}
 	for h := range hosts {
 		j.host(h)
+	}
+	if c.Portal != nil {
+		j.portal()
 	}
 	for _, m := range c.Mounts {
 		j.mount(m)
@@ -175,6 +183,7 @@ func (j *compilation) host(h cloud.Host) {
 	for _, r := range made.routes {
 		r.mapped, r.tls = true, made.tls
 	}
+	j.requireLogin(made, s)
 	j.internal.set(key, made)
 	switch s.Exposure {
 	case cloud.ExposedPublic:
@@ -330,6 +339,9 @@ func (r *Route) String() string {
 	}
 	if r.tls != nil {
 		fmt.Fprintf(&b, " tls=%t,%q,%d", r.tls.only, r.tls.hsts, len(r.tls.id))
+	}
+	if r.login != nil {
+		fmt.Fprintf(&b, " login=%s", r.login.Group)
 	}
 	if r.headers {
 		b.WriteString(" headers")

@@ -85,8 +85,9 @@ type exchange struct {
 	upgrade   bool      // it asks for another protocol
 	extra     bool      // the upstream sent more than its answer
 	reuse     reuse
-	answered  bool // the answer's head has been written
-	permitted bool // among the router's permits
+	answered  bool   // the answer's head has been written
+	user      string // who has logged in, where the host wants that
+	permitted bool   // among the router's permits
 }
 
 var _ fields = (*exchange)(nil)
@@ -98,7 +99,7 @@ func (x *exchange) reset(c *conn) {
 	x.choice.reset(c.r, &c.origin, x)
 	x.c, x.head, x.buf, x.copied = c, x.head[:0], x.buf[:0], x.copied[:0]
 	x.copyOf, x.up, x.upload = nil, nil, nil
-	x.heldUntil = time.Time{}
+	x.heldUntil, x.user = time.Time{}, ""
 	x.upgrade, x.extra, x.answered, x.permitted, x.reuse = false, false, false, false, byAnyone
 }
 

@@ -33,6 +33,11 @@ func (x *exchange) writeRequest() {
 				continue
 			}
 			trace = true
+		case h1.XAuthenticatedUser:
+			// A trusted proxy may have asked for the log-in in our stead.
+			if !c.trusted || x.user != "" {
+				continue
+			}
 		case h1.XForwarded:
 			if !c.trusted {
 				continue
@@ -73,6 +78,12 @@ func (x *exchange) writeRequest() {
 		b = append(b, "Connection: close\r\n"...)
 	}
 	b = x.appendForwarded(b)
+	if x.route != nil && x.route.portal {
+		b = append(x.Client.Addr().AppendTo(append(b, "X-Micro-Client: "...)), "\r\n"...)
+	}
+	if x.user != "" {
+		b = append(append(append(b, "X-Authenticated-User: "...), x.user...), "\r\n"...)
+	}
 	if !trace {
 		b = x.appendTrace(b)
 	}

@@ -10,7 +10,7 @@ import (
 // it opens.
 func isPrivate(pair []byte) bool {
 	name, _, _ := bytes.Cut(pair, []byte("="))
-	return string(name) == linkCookie
+	return string(name) == linkCookie || string(name) == loginCookie
 }
 
 // ownCookies begins the names of the router's cookies.
@@ -103,12 +103,20 @@ func (p *permits) check(t *Table, now time.Time) int {
 
 // watchPermit has the exchange end once what allows it has ended. It costs nothing where nothing special does.
 func (x *exchange) watchPermit() {
-	if x.link != nil {
+	switch {
+	case x.link != nil:
 		token, host := []byte(x.link.token), []byte(x.link.host)
 		x.permitted = true
 		x.c.r.permits.add(x.c.r, x, func(t *Table, now time.Time) bool {
 			l := t.linkOf(token, host)
 			return l != nil && !l.expired(now)
+		})
+	case x.user != "":
+		value, host, l := string(x.cookieValue(loginCookie)), x.hostName(), x.route.login
+		x.permitted = true
+		x.c.r.permits.add(x.c.r, x, func(t *Table, now time.Time) bool {
+			_, ok := t.visitor(x.c.r.passKey, []byte(value), host, l, now)
+			return ok
 		})
 	}
 }

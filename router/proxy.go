@@ -40,6 +40,9 @@ func (x *exchange) run() ending {
 	if end, done := x.redirect(); done {
 		return end
 	}
+	if end, done := x.authenticate(); done {
+		return end
+	}
 	limit := x.limits.maxBody
 	if limit > 0 && x.req.Length > limit {
 		return x.refuse(faultTooLarge(limit))

@@ -126,6 +126,9 @@ func (x *exchange) appendRefusal(b []byte, f fault, last bool) []byte {
 	if f.status == http.StatusMethodNotAllowed {
 		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
+	if f.code == codeLogin {
+		b = append(b, "WWW-Authenticate: Cookie realm=\"micro\", form-action=\""+loginPath+"\", cookie-name="+loginCookie+"\r\n"...)
+	}
 	switch {
 	case last:
 		b = append(b, "Connection: close\r\n"...)

@@ -59,6 +59,8 @@ type Route struct {
 	lot        *lot         // of its host, nil where it holds no requests
 	headers    bool         // answers name release and instance
 	tls        *hostTLS     // of the host
+	login      *login       // of the host, nil where nobody has to log in
+	portal     bool         // people log in there
 }
 
 // share is the part of a route's requests that a pool takes.

@@ -73,9 +73,12 @@ func (in hostInput[T]) scopes(*cloud.State) (scopes []cloud.Scope) {
 
 // demands of a host that the public is to reach.
 func (in hostInput[T]) demands(*cloud.State) (needs []need) {
+	if m, ok := any(in.Body).(api.Mapping); ok && m.LoginOf != "" {
+		needs = append(needs, need{cloud.MayRead, cloud.Scope{Group: m.LoginOf}}) // nobody learns which groups there are
+	}
 	a := aboutOf(in.Body)
 	if !a.public {
-		return nil
+		return needs
 	}
 	for _, text := range a.hosts {
 		host, _ := cloud.ParseHost(text) // what is none is refused by the operation

@@ -39,6 +39,7 @@ func (h *Handler) serveRoutes() {
 			}
 			mapped := cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Headers: m.Headers, Limits: m.Limits, Force: m.Force}
 			mapped.TLS = cloud.HostTLSChange{Only: m.HTTPSOnly, ClientCA: m.ClientCA}
+			mapped.Login = cloud.HostLoginChange{Required: m.Login, Group: m.LoginOf}
 			if m.HSTS != "" {
 				seconds, err := cloud.ParseHSTS(m.HSTS)
 				if err != nil {
@@ -201,7 +202,7 @@ func (h *Handler) changedRoutes(v cloud.View, before *cloud.State, changes []clo
 			routes = append(routes, h.route(v, route{vhost: vhost}))
 		}
 		for i, r := range vhost.Routes {
-			if was, ok := old.Route(r.Path); !ok || old.Exposure != vhost.Exposure || !reflect.DeepEqual(old.TLS, vhost.TLS) || !reflect.DeepEqual(*was, r) {
+			if was, ok := old.Route(r.Path); !ok || old.Exposure != vhost.Exposure || !reflect.DeepEqual(old.TLS, vhost.TLS) || !reflect.DeepEqual(old.Login, vhost.Login) || !reflect.DeepEqual(*was, r) {
 				routes = append(routes, h.route(v, route{vhost: vhost, index: i}))
 			}
 		}
@@ -331,6 +332,9 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 		if t.HSTS > 0 {
 			out.HSTS = (time.Duration(t.HSTS) * time.Second).String()
 		}
+	}
+	if l := r.vhost.Login; l != nil {
+		out.Login = l.Group
 	}
 	if len(r.vhost.Routes) == 0 {
 		return out // kept by its owner, answers 503

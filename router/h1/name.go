@@ -35,6 +35,7 @@ const (
 	XMicroInstance
 	XMicroError
 	XMicroMirror
+	XAuthenticatedUser
 )
 
 // hop has the names that concern one connection alone (RFC 9110, section 7.6.1).
@@ -150,6 +151,8 @@ func known(b []byte) Name {
 		return either(b, "proxy-authenticate", ProxyAuthenticate)
 	case 19:
 		return either(b, "proxy-authorization", ProxyAuthorization)
+	case 20:
+		return either(b, "x-authenticated-user", XAuthenticatedUser)
 	}
 	return Other
 }

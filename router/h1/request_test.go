@@ -158,7 +158,7 @@ func TestNames(t *testing.T) {
 	for name, want := range map[string]Name{
 		"TE": TE, "hOsT": Host, "Date": Date, "accept": Accept, "Origin": Origin, "via": Via, "Cookie": Cookie, "Expect": Expect, "Upgrade": Upgrade,
 		"Forwarded": Forwarded, "X-Real-IP": XForwarded, "Connection": Connection, "Keep-Alive": KeepAlive,
-		"Traceparent": Traceparent, "X-Request-ID": XRequestID, "X-Micro-Error": XMicroError, "X-Micro-Mirror": XMicroMirror,
+		"Traceparent": Traceparent, "X-Request-ID": XRequestID, "X-Micro-Error": XMicroError, "X-Micro-Mirror": XMicroMirror, "X-Authenticated-User": XAuthenticatedUser,
 		"Content-Length": ContentLength, "HTTP2-Settings": HTTP2Settings, "X-Forwarded-For": XForwardedFor,
 		"X-Request-Start": XRequestStart, "X-Micro-Release": XMicroRelease, "X-Forwarded-Host": XForwardedHost,
 		"X-Micro-Instance": XMicroInstance, "Proxy-Connection": ProxyConnection, "Transfer-Encoding": TransferEncoding,
