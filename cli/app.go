@@ -34,18 +34,18 @@ func (c *command) app() *urfave.App {
 		OnUsageError:           usageError,
 		Action:                 func(ctx *urfave.Context) error { return urfave.ShowAppHelp(ctx) },
 		Commands: slices.Concat(
-			of("The node", c.up(), c.downCommand(), c.doctor(), c.dns(), c.certs(), c.trust(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
-			of("Apps", c.push(), c.pushes(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
+			inCategory("The node", c.up(), c.downCommand(), c.doctor(), c.dns(), c.certs(), c.trust(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
+			inCategory("Apps", c.push(), c.pushes(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
 				c.scale(), c.env(), c.secret(), c.restart(), c.stop(), c.start(), c.delete()),
-			of("Releases", c.releases(), c.diff(), c.promote(), c.rollback(), c.verdict("approve", "say that a release may go to the public", true), c.verdict("reject", "say that it may not, and why", false), c.reviews(), c.timeline(), c.lock(), c.unlock()),
-			of("People", c.targetCommand(), c.login(), c.logout(), c.whoami(), c.token(), c.audit(), c.groupCommand(), c.quota(), c.user(), c.role()),
-			of("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.share(), c.explain()),
+			inCategory("Releases", c.releases(), c.diff(), c.promote(), c.rollback(), c.verdict("approve", "say that a release may go to the public", true), c.verdict("reject", "say that it may not, and why", false), c.reviews(), c.timeline(), c.lock(), c.unlock()),
+			inCategory("People", c.targetCommand(), c.login(), c.logout(), c.whoami(), c.token(), c.audit(), c.groupCommand(), c.quota(), c.user(), c.role()),
+			inCategory("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.share(), c.explain()),
 		),
 	})
 }
 
-// of puts commands under a heading of the help.
-func of(category string, commands ...*urfave.Command) []*urfave.Command {
+// inCategory puts commands under a heading of the help.
+func inCategory(category string, commands ...*urfave.Command) []*urfave.Command {
 	for _, c := range commands {
 		c.Category = category
 	}

@@ -173,8 +173,8 @@ func (p *completing) pushes() (ids []string) {
 	return ids
 }
 
-// of are the releases of an app, the newest first.
-func (p *completing) of(app cloud.AppName) []api.Release {
+// releasesOf returns the releases of an app, newest first.
+func (p *completing) releasesOf(app cloud.AppName) []api.Release {
 	return ask(p, func(c *api.Client) ([]api.Release, error) {
 		return c.Releases(p.ctx, cloud.AppRef{Group: p.group, App: app})
 	})
@@ -186,7 +186,7 @@ func (p *completing) releases(begun string) (names []string) {
 	if !chosen {
 		return p.apps()
 	}
-	for _, r := range p.of(cloud.AppName(app)) {
+	for _, r := range p.releasesOf(cloud.AppName(app)) {
 		names = append(names, app+"@"+release(r.Release))
 	}
 	return names
@@ -201,7 +201,7 @@ func (p *completing) named() []api.Release {
 	if err != nil {
 		return nil
 	}
-	return p.of(ref.App)
+	return p.releasesOf(ref.App)
 }
 
 func (p *completing) numbers() (names []string) {

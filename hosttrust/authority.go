@@ -57,8 +57,8 @@ func (a *Authority) name() string {
 	return prefix + string(a.Domain) + "-" + a.Fingerprint()[:16]
 }
 
-// ours says whether something in a store was put there by Install: its name is one that name returns.
-func ours(name string) bool {
+// isOurs reports whether an entry of a store was made by Install: its name has the format of name.
+func isOurs(name string) bool {
 	rest, ok := strings.CutPrefix(name, prefix)
 	dash := strings.LastIndexByte(rest, '-')
 	if !ok || dash < 0 || len(rest)-dash != 17 {

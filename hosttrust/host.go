@@ -34,7 +34,7 @@ const commandTime = 2 * time.Minute
 func (p person) run(ctx context.Context, asPerson bool, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	path, err := look(program)
+	path, err := findProgram(program)
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +50,7 @@ func (p person) run(ctx context.Context, asPerson bool, program string, args ...
 // searchPath is where programs are looked for: those of an administrator are not in everybody's PATH.
 func searchPath() string { return os.Getenv("PATH") + ":/usr/sbin:/sbin" }
 
-func look(program string) (string, error) {
+func findProgram(program string) (string, error) {
 	if strings.ContainsRune(program, '/') {
 		return program, nil
 	}
@@ -64,7 +64,7 @@ func look(program string) (string, error) {
 }
 
 func find(program string) bool {
-	_, err := look(program)
+	_, err := findProgram(program)
 	return err == nil
 }
 

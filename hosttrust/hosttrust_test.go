@@ -80,11 +80,11 @@ func TestOurs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !ours(a.name()) || !of(a.name(), "micro.test") || of(a.name(), "o.test") || of(a.name(), "test") {
+	if !isOurs(a.name()) || !isNameOf(a.name(), "micro.test") || isNameOf(a.name(), "o.test") || isNameOf(a.name(), "test") {
 		t.Errorf("%q is not known again", a.name())
 	}
 	for _, name := range []string{"", "micro", "micro-", "micro-test", "custom-ca", "micro-micro.test-0123456789abcde", "micro-micro.test-0123456789abcdeg", "micro--0123456789abcdef"} {
-		if ours(name) {
+		if isOurs(name) {
 			t.Errorf("%q is taken for ours", name)
 		}
 	}

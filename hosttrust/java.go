@@ -72,7 +72,7 @@ func (s javaStore) names(ctx context.Context) (names []string, err error) {
 	for line := range strings.Lines(out) {
 		alias, _, _ := strings.Cut(line, ",")
 		name := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(alias), "debian:"), ".pem")
-		if ours(name) && !slices.Contains(names, name) {
+		if isOurs(name) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

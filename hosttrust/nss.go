@@ -63,7 +63,7 @@ func (s nssStore) names(ctx context.Context) (names []string, err error) {
 	}
 	for line := range strings.Lines(out) {
 		// "NAME                C,,": no name of ours has a space.
-		if fields := strings.Fields(line); len(fields) == 2 && ours(fields[0]) && !slices.Contains(names, fields[0]) {
+		if fields := strings.Fields(line); len(fields) == 2 && isOurs(fields[0]) && !slices.Contains(names, fields[0]) {
 			names = append(names, fields[0])
 		}
 	}

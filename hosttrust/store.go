@@ -84,7 +84,7 @@ func (h *Host) Uninstall(ctx context.Context, domain cloud.Domain) []Report {
 	reports := h.each(func(s store) (changed bool, err error) {
 		names, err := s.names(ctx)
 		for _, name := range names {
-			if domain != "" && !of(name, domain) {
+			if domain != "" && !isNameOf(name, domain) {
 				continue
 			}
 			changed = true
@@ -98,8 +98,8 @@ func (h *Host) Uninstall(ctx context.Context, domain cloud.Domain) []Report {
 	return reports
 }
 
-// of says whether a name is that of an authority of the domain.
-func of(name string, domain cloud.Domain) bool {
+// isNameOf reports whether a name belongs to an authority of the domain.
+func isNameOf(name string, domain cloud.Domain) bool {
 	return len(name) > 17 && name[:len(name)-17] == prefix+string(domain)
 }
 

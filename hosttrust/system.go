@@ -63,7 +63,7 @@ func (s systemStore) names(context.Context) (names []string, err error) {
 		return nil, nil
 	}
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), s.extension); ok && ours(name) {
+		if name, ok := strings.CutSuffix(e.Name(), s.extension); ok && isOurs(name) {
 			names = append(names, name)
 		}
 	}

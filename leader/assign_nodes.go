@@ -110,8 +110,8 @@ func (c *cluster) gave(p cloud.Place, times int) {
 	}
 }
 
-// fits says whether a node has room for one more instance.
-func (m *machine) fits(s cloud.Scale) bool {
+// hasRoom reports whether a node has room for another instance.
+func (m *machine) hasRoom(s cloud.Scale) bool {
 	return (m.Capacity.Memory == 0 || m.used.Memory+s.Memory <= m.Capacity.Memory) &&
 		(m.Capacity.CPU == 0 || m.used.CPU+s.CPU <= m.Capacity.CPU)
 }

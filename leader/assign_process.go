@@ -182,7 +182,7 @@ func (p *process) place(index int, prefer cloud.NodeName) {
 	switch {
 	case !ok:
 		return // what is to end first has not ended
-	case m != nil && m.fits(p.scale):
+	case m != nil && m.hasRoom(p.scale):
 	case m != nil:
 		p.wait(fmt.Sprintf("node %s, the one that %s.%d may run on, does not have %s left", m.Name, p.name, index, room(p.scale)))
 		return

@@ -62,12 +62,12 @@ func (p *process) pick(prefer cloud.NodeName) (*machine, bool) {
 			return nil, false
 		}
 		rank = next
-		if k := slices.IndexFunc(group, func(m *machine) bool { return m.Name == prefer }); k >= 0 && group[k].fits(p.scale) {
+		if k := slices.IndexFunc(group, func(m *machine) bool { return m.Name == prefer }); k >= 0 && group[k].hasRoom(p.scale) {
 			return group[k], true
 		}
 		var best *machine
 		for _, m := range group {
-			if m.fits(p.scale) && (best == nil || compareLoad(m, best) < 0) {
+			if m.hasRoom(p.scale) && (best == nil || compareLoad(m, best) < 0) {
 				best = m
 			}
 		}

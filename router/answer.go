@@ -53,7 +53,7 @@ func (x *exchange) answer(b *block, n int) ending {
 			break
 		}
 		if err := x.sendInterim(); err != nil {
-			return x.lost(err)
+			return x.endWithoutClient(err)
 		}
 		x.sent = x.c.r.now()
 		end = answerRoom + copy(b.b[answerRoom:], b.b[at:end])
@@ -116,8 +116,8 @@ func (x *exchange) idleLimit() time.Duration {
 	return x.limits.idle
 }
 
-// lost ends an exchange whose client takes no more, before its answer has begun.
-func (x *exchange) lost(err error) ending {
+// endWithoutClient ends an exchange whose client has left before its answer began.
+func (x *exchange) endWithoutClient(err error) ending {
 	x.Status = faultClientGone.status
 	x.Error = clientFault(err)
 	x.abandon()

@@ -89,7 +89,7 @@ func TestNoRoom(t *testing.T) {
 	if res.StatusCode != 503 || res.Header.Get("X-Micro-Error") != "overloaded" || res.Header.Get("Retry-After") == "" {
 		t.Errorf("without a descriptor for the app: %d %v", res.StatusCode, res.Header)
 	}
-	if x := f.seen.next(t); x.failed() || x.gone() {
+	if x := f.seen.next(t); x.failed() || x.clientGone() {
 		t.Errorf("a shortage of the router's counts as %+v", x)
 	}
 	_ = p.Close()

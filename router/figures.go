@@ -80,8 +80,8 @@ func (f *Figures) Record(x *Exchange) {
 		s = f.add(x.Release)
 	}
 	s.record(x)
-	if x.RouteHost != "" && x.Release.App != "" && !x.ours() {
-		t := f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
+	if x.RouteHost != "" && x.Release.App != "" && !x.isShortage() {
+		t := f.byRoute.tallyOf(routeKey{x.RouteHost, x.RoutePath}, x.Release)
 		t.record(x, f.warms(x))
 	}
 }
@@ -92,7 +92,7 @@ func (f *Figures) Waits(x *Exchange) {
 	if x.RouteHost == "" || x.Release.App == "" || x.Pinned {
 		return
 	}
-	x.waits = f.byRoute.of(routeKey{x.RouteHost, x.RoutePath}, x.Release)
+	x.waits = f.byRoute.tallyOf(routeKey{x.RouteHost, x.RoutePath}, x.Release)
 	x.waits.started.Add(1)
 }
 
@@ -157,7 +157,7 @@ func (s *Series) record(x *Exchange) {
 	s.Classes[x.class()].Add(1)
 	s.code(method(x.Method), x.Status).N.Add(1)
 	switch {
-	case x.gone():
+	case x.clientGone():
 		s.Gone.Add(1)
 	case x.failed():
 		s.Errors.Add(1)
@@ -167,17 +167,17 @@ func (s *Series) record(x *Exchange) {
 	}
 }
 
-// gone tells that the client went away, or stopped reading, before it had its answer.
-func (x *Exchange) gone() bool {
+// clientGone reports whether the client left, or stopped reading, before it had its answer.
+func (x *Exchange) clientGone() bool {
 	return x.Error == faultClientGone.code || x.Error == codeClientTimeout
 }
 
-// ours tells that the router itself was short of something: that says nothing about the app.
-func (x *Exchange) ours() bool { return x.Error == faultOverloaded.code }
+// isShortage reports whether the router itself lacked a resource, which says nothing about the app.
+func (x *Exchange) isShortage() bool { return x.Error == faultOverloaded.code }
 
 // failed says that the client did not get a proper answer, and for no fault of its own.
 func (x *Exchange) failed() bool {
-	return !x.gone() && !x.ours() && (x.class() == 5 || x.Error != "" && x.First > 0)
+	return !x.clientGone() && !x.isShortage() && (x.class() == 5 || x.Error != "" && x.First > 0)
 }
 
 // timed says that First is the time that the app took.

@@ -7,8 +7,8 @@ type owned struct {
 	next int // whose place is taken next
 }
 
-// at returns the connection to an endpoint, nil where there is none.
-func (o *owned) at(e *Endpoint) *wire {
+// wireTo returns the connection to an endpoint, or nil.
+func (o *owned) wireTo(e *Endpoint) *wire {
 	for _, w := range o.list {
 		if w != nil && w.owner == e {
 			return w

@@ -75,11 +75,11 @@ func (r *Route) pool() *Pool {
 		return r.shares[0].pool
 	}
 	slot := schedule(r.turns.n.Add(1)-1, r.plan.total, r.plan.stride, r.turns.seed, r.explicit)
-	return r.at(slot)
+	return r.poolAt(slot)
 }
 
-// at returns the pool that has the slot.
-func (r *Route) at(slot uint64) *Pool {
+// poolAt returns the pool of a slot.
+func (r *Route) poolAt(slot uint64) *Pool {
 	for i := range r.shares {
 		s := &r.shares[i]
 		if slot < s.weight {

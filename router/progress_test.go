@@ -291,7 +291,7 @@ func TestStalled(t *testing.T) {
 		_ = p.Conn.(*net.TCPConn).SetReadBuffer(narrowBuffer)
 		p.send(get(path, shopHost))
 		begun := time.Now()
-		if x := f.seen.next(t); x.Error != "client_timeout" || !x.gone() || x.failed() {
+		if x := f.seen.next(t); x.Error != "client_timeout" || !x.clientGone() || x.failed() {
 			t.Errorf("%s: a client that reads nothing is recorded as %q", path, x.Error)
 		}
 		if took := time.Since(begun); took < 300*time.Millisecond {

@@ -177,7 +177,7 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 	if !fresh {
 		var own *wire
 		if x.reuse == byItsOwner {
-			own = x.c.own.at(x.endpoint)
+			own = x.c.own.wireTo(x.endpoint)
 		}
 		if w := x.endpoint.take(now, until, own, !x.req.Idempotent || x.req.Length > 0); w != nil {
 			return w, true, nil

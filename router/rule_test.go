@@ -71,9 +71,9 @@ func TestRules(t *testing.T) {
 			if got := fmt.Sprint(c.release, " ", c.ruled); got != tt.want {
 				t.Errorf("%s from %s with %v: %s, want %s", host, tt.client, tt.fields, got, tt.want)
 			}
-			look := r.Look(Question{Internal: true, Client: peer, Host: host, Target: "/", Fields: tt.fields})
-			if got := fmt.Sprint(look.Shares[0].Release, " ", look.Rule != ""); got != tt.want || len(look.Shares) != 1 {
-				t.Errorf("look: %s from %s with %v: %s, want %s", host, tt.client, tt.fields, got, tt.want)
+			trace := r.Trace(Question{Internal: true, Client: peer, Host: host, Target: "/", Fields: tt.fields})
+			if got := fmt.Sprint(trace.Shares[0].Release, " ", trace.Rule != ""); got != tt.want || len(trace.Shares) != 1 {
+				t.Errorf("trace: %s from %s with %v: %s, want %s", host, tt.client, tt.fields, got, tt.want)
 			}
 			// Where the rule's release fails the request, another one takes it, and it counts as one of the weights'.
 			if c.ruled {

@@ -74,7 +74,7 @@ func (c *counter) record(x *Exchange, latency *Histogram) {
 	c.requests.Add(1)
 	c.classes[x.class()].Add(1)
 	switch {
-	case x.gone():
+	case x.clientGone():
 		c.gone.Add(1)
 		if x.First == 0 {
 			c.given.Add(x.Duration)
@@ -106,8 +106,8 @@ func (t *tallies) part(k routeKey) *atomic.Pointer[map[routeKey]*routeTally] {
 	return &t.parts[byte(mix(fnv(k.host)))]
 }
 
-// of returns the tally of a release on a route, made anew where there is none.
-func (t *tallies) of(k routeKey, r cloud.ReleaseRef) *tally {
+// tallyOf returns the tally of a release on a route, and creates it if there is none.
+func (t *tallies) tallyOf(k routeKey, r cloud.ReleaseRef) *tally {
 	if found := t.find(k, r); found != nil {
 		return found
 	}

@@ -33,7 +33,7 @@ func (x *exchange) tunnel(rest []byte) ending {
 	b = append(b, rest...)
 	x.buf = b
 	if err := x.write(b); err != nil {
-		return x.lost(err)
+		return x.endWithoutClient(err)
 	}
 	x.Out = int64(len(rest))
 	p := &pipes{r: r, limits: x.limits, client: c.w, up: x.up, webSocket: h1.HasToken(s.Get(h1.Upgrade), "websocket")}

@@ -159,14 +159,14 @@ func (w *way) name() bool {
 		if w.probe.From.IsLoopback() && !slices.ContainsFunc(w.addrs, func(a netip.Addr) bool { return slices.Contains(s.Resolver.Addrs, a) }) {
 			// The node knows the name, and programs on this machine don't.
 			return w.broken(hop, "micro dns install, or a name under .localhost, which needs no set-up; micro explain --assume-dns "+w.probe.String()+" goes on from here",
-				"this machine's resolver does not ask the node's DNS server, which says %s: it says %s", list(w.addrs), s.Resolver.says())
+				"this machine's resolver does not ask the node's DNS server, which says %s: it says %s", list(w.addrs), s.Resolver.describe())
 		}
 		return w.ok(hop, "the node's DNS server tells %s that %s is %s", s.Client, host, list(w.addrs))
 	}
 	// A name of the world: the world's DNS leads to this machine, or not.
 	if len(s.Resolver.Addrs) == 0 {
 		return w.broken(hop, fmt.Sprintf("give %s an address at its DNS provider; until then: micro explain --assume-dns, curl --resolve %s:%d:%s", host, host, w.probe.Port, w.anyListener()),
-			"%s is not a name of this node, and this machine's resolver says: %s", host, s.Resolver.says())
+			"%s is not a name of this node, and this machine's resolver says: %s", host, s.Resolver.describe())
 	}
 	w.addrs = s.Resolver.Addrs
 	if !slices.ContainsFunc(w.addrs, w.here) {
@@ -176,7 +176,7 @@ func (w *way) name() bool {
 	return w.ok(hop, "%s is %s, which is this machine", host, list(w.addrs))
 }
 
-func (n Naming) says() string {
+func (n Naming) describe() string {
 	if len(n.Addrs) > 0 {
 		return list(n.Addrs)
 	}

@@ -182,8 +182,8 @@ func (h *Handler) problem(ctx context.Context, err error) *api.Problem {
 	return p
 }
 
-// ours makes one of our problems of huma's own errors, which say what of the input is wrong.
-func ours(_ huma.Context, _ string, v any) (any, error) {
+// convertProblem converts huma's errors about the input to our problems.
+func convertProblem(_ huma.Context, _ string, v any) (any, error) {
 	e, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -227,7 +227,7 @@ func description(version string) huma.Config {
 		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
-		Transformers:                 []huma.Transformer{ours},
+		Transformers:                 []huma.Transformer{convertProblem},
 	}
 }
 

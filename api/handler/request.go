@@ -115,7 +115,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q.r = r.WithContext(context.WithValue(r.Context(), requestKey{}, q))
 	if _, pattern := h.mux.Handler(q.r); pattern == "" {
-		h.lost(q)
+		h.answerUnknown(q)
 		return
 	}
 	h.mux.ServeHTTP(a, q.r)
@@ -170,8 +170,8 @@ func (h *Handler) refuse(q *request, err error) {
 	api.WriteProblem(q.w, p)
 }
 
-// lost answers a request for a path or method that there is none of.
-func (h *Handler) lost(q *request) {
+// answerUnknown answers a request for an unknown path or method.
+func (h *Handler) answerUnknown(q *request) {
 	var probe headerOnly
 	h.mux.ServeHTTP(&probe, q.r)
 	p := api.ProblemOf(cloud.Errorf(cloud.NotFound, "the API has no %s %s", q.r.Method, q.r.URL.Path).WithHint("see /v1/openapi.json"))

@@ -102,7 +102,7 @@ func (v value) processes(a *app) {
 // finish checks what the keys of the app mean together.
 func (a *app) finish(r *reader) {
 	a.web.name, a.web.at = cloud.Web, a.at
-	a.web.own.over(&a.own.web)
+	a.web.own.override(&a.own.web)
 	a.others = map[cloud.ProcessName]*process{}
 	for _, p := range a.listed {
 		switch {
@@ -116,7 +116,7 @@ func (a *app) finish(r *reader) {
 		}
 	}
 	if p, ok := a.others[cloud.Web]; ok {
-		a.web.over(p)
+		a.web.override(p)
 		a.webListed = true
 		delete(a.others, cloud.Web)
 	}

@@ -159,9 +159,9 @@ func (r *reader) parseJSON(data []byte) (*yaml.Node, error) {
 		}
 		err = errors.New("more than one value")
 	}
-	at := j.at(j.dec.InputOffset())
+	at := j.nodeAt(j.dec.InputOffset())
 	if s := (*json.SyntaxError)(nil); errors.As(err, &s) {
-		at = j.at(s.Offset - 1)
+		at = j.nodeAt(s.Offset - 1)
 	}
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -180,8 +180,8 @@ type jsonReader struct {
 	start  int64
 }
 
-// at is a node at an offset; offsets mostly ascend, so lines are counted on from the last one.
-func (j *jsonReader) at(offset int64) *yaml.Node {
+// nodeAt returns a node at an offset. Offsets mostly ascend, so it counts lines from the last one.
+func (j *jsonReader) nodeAt(offset int64) *yaml.Node {
 	offset = max(0, min(offset, int64(len(j.data))))
 	if offset < j.offset || j.line == 0 {
 		j.offset, j.line, j.start = 0, 1, 0
@@ -209,7 +209,7 @@ func (j *jsonReader) next(depth int) (*yaml.Node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("nested more than %d levels", maxDepth)
 	}
-	n := j.at(begin)
+	n := j.nodeAt(begin)
 	n.Kind = yaml.ScalarNode
 	switch t := token.(type) {
 	case nil:

@@ -120,23 +120,23 @@ func (v value) processInit(o *ownProcess) {
 	}
 }
 
-func (o *ownProcess) over(b *ownProcess) {
+func (o *ownProcess) override(b *ownProcess) {
 	set(&o.listen, b.listen)
 	set(&o.cores, b.cores)
 	set(&o.grace, b.grace)
 	set(&o.init, b.init)
 }
 
-// over puts what b says in place of what p does.
-func (p *process) over(b *process) {
+// override replaces p's values by those that b has.
+func (p *process) override(b *process) {
 	set(&p.draft.Command, b.draft.Command)
 	set(&p.draft.Instances, b.draft.Instances)
 	set(&p.draft.Memory, b.draft.Memory)
 	set(&p.draft.Disk, b.draft.Disk)
 	set(&p.draft.Startup, b.draft.Startup)
-	p.live.over(&b.live)
-	p.ready.over(&b.ready)
-	p.own.over(&b.own)
+	p.live.override(&b.live)
+	p.ready.override(&b.ready)
+	p.own.override(&b.own)
 }
 
 func set[T any](p **T, b *T) {
@@ -208,7 +208,7 @@ func (v value) checkInterval(h *health) {
 	}
 }
 
-func (h *health) over(b *health) {
+func (h *health) override(b *health) {
 	if b.kind != nil && b.endpoint == nil && *b.kind != cloud.CheckHTTP {
 		h.endpoint = nil
 	}

@@ -55,7 +55,7 @@ func resolve(ctx context.Context, host string) (found handler.Naming) {
 }
 
 func (t Tracer) routing(internal bool, v handler.Probe) handler.Routing {
-	l := t.Router.Look(router.Question{Internal: internal, Client: v.From, Host: v.Host, Target: v.Target, Fields: v.Fields})
+	l := t.Router.Trace(router.Question{Internal: internal, Client: v.From, Host: v.Host, Target: v.Target, Fields: v.Fields})
 	r := handler.Routing{Known: l.Known, Host: l.Host, Path: l.Path, Mapped: l.Mapped, Sticky: l.Sticky, Rule: l.Rule}
 	for _, share := range l.Shares {
 		r.Shares = append(r.Shares, shareOf(share))

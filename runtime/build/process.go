@@ -82,18 +82,18 @@ func (p *process) stop() {
 func (p *process) ask(ctx context.Context, r Request, report func(runtime.Progress)) (Event, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", p.socket)
 	if err != nil {
-		return Event{}, p.lost(ctx)
+		return Event{}, p.lostError(ctx)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return Event{}, p.lost(ctx)
+		return Event{}, p.lostError(ctx)
 	}
 	answers := json.NewDecoder(conn)
 	for {
 		var e Event
 		if err := answers.Decode(&e); err != nil {
-			return Event{}, p.lost(ctx)
+			return Event{}, p.lostError(ctx)
 		}
 		switch {
 		case e.Failure != nil:
@@ -106,8 +106,8 @@ func (p *process) ask(ctx context.Context, r Request, report func(runtime.Progre
 	}
 }
 
-// lost says why the process answers no more.
-func (p *process) lost(ctx context.Context) error {
+// lostError explains why the process no longer answers.
+func (p *process) lostError(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}

@@ -79,8 +79,8 @@ func isAttestation(d ocispec.Descriptor) bool {
 		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
-// ours is the platform of this machine, "linux/amd64".
-func ours() string { return platforms.Format(platforms.DefaultSpec()) }
+// ownPlatform returns the platform of this machine, "linux/amd64".
+func ownPlatform() string { return platforms.Format(platforms.DefaultSpec()) }
 
 func (s *Store) wrongPlatform(name string, has []string) error {
 	slices.Sort(has)
@@ -88,8 +88,8 @@ func (s *Store) wrongPlatform(name string, has []string) error {
 	if what == "" {
 		what = "nothing at all"
 	}
-	return cloud.Errorf(cloud.Invalid, "image %s: not for %s, but for %s", name, ours(), what).
-		WithHint("build it for this machine: docker build --platform %s", ours())
+	return cloud.Errorf(cloud.Invalid, "image %s: not for %s, but for %s", name, ownPlatform(), what).
+		WithHint("build it for this machine: docker build --platform %s", ownPlatform())
 }
 
 // imageConfig is what unpacking needs of an image's config.

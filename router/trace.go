@@ -30,15 +30,15 @@ func (q Question) field(name string, nth int) []byte {
 	return nil
 }
 
-// Look is what a table says of a host and path: where a request would go.
-type Look struct {
-	// Known says that the host is in the table, whether or not it has a route for the path.
+// Trace is where a request for a host and path would go.
+type Trace struct {
+	// Known reports whether the host is in the table, with or without a route for the path.
 	Known bool
-	// Host and Path are the route as it is in the table; Path is "" where there is none for the path.
+	// Host and Path are those of the route in the table; Path is "" if there is no route for the path.
 	Host, Path string
-	Mapped     bool   // by somebody; else it is an app's own address
-	Sticky     string // what clients are known again by, "" for not at all
-	// Rule is the route's rule that the request matches, "" for none; Shares has its release alone then.
+	Mapped     bool   // a mapped host; otherwise an app's own address
+	Sticky     string // how clients are recognised; "" if the route is not sticky
+	// Rule is the route's rule that the request matches; "" for none. Then Shares has only the rule's release.
 	Rule   string
 	Shares []Share
 }
@@ -47,18 +47,18 @@ type Look struct {
 type Share struct {
 	Release   cloud.ReleaseRef // without a number for a part of micro
 	Part      float64          // above 0, at most 1
-	Instances []Standing
+	Instances []InstanceState
 }
 
-// Standing is how the router sees an instance.
-type Standing struct {
+// InstanceState is the router's view of an instance.
+type InstanceState struct {
 	ID       cloud.InstanceID
 	InFlight int64
-	Ejected  bool // it refused connections a moment ago, and gets requests only where no other can
+	Ejected  bool // it has just refused connections, and gets requests only if no other instance can
 }
 
-// Look says where a request would go.
-func (r *Router) Look(q Question) (l Look) {
+// Trace returns where a request would go.
+func (r *Router) Trace(q Question) (l Trace) {
 	t := r.table.Load()
 	var key [maxHostKey + 1]byte
 	name := hostKey([]byte(q.Host), &key)
@@ -102,7 +102,7 @@ func (r *Router) share(p *Pool, part float64) Share {
 	s := Share{Release: p.Release, Part: part}
 	now := r.now()
 	for _, e := range p.Endpoints {
-		s.Instances = append(s.Instances, Standing{e.ID, e.InFlight(), e.ejected(now)})
+		s.Instances = append(s.Instances, InstanceState{e.ID, e.InFlight(), e.ejected(now)})
 	}
 	return s
 }

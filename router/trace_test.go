@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestLook(t *testing.T) {
+func TestTrace(t *testing.T) {
 	f := newFront(t, Config{})
 	f.shop("127.0.0.1:1", "127.0.0.1:2")
 	f.world.app("shop", 1, 2)
@@ -28,7 +28,7 @@ func TestLook(t *testing.T) {
 		{true, "in.example.com", "/", "true in.example.com / true [shop@r1 1]"},
 		{true, "b.a.example.com", "/", "false   false []"},
 	} {
-		l := f.Look(Question{Internal: c.internal, Client: netip.MustParseAddr("127.0.0.1"), Host: c.host, Target: c.target})
+		l := f.Trace(Question{Internal: c.internal, Client: netip.MustParseAddr("127.0.0.1"), Host: c.host, Target: c.target})
 		var shares []string
 		for _, s := range l.Shares {
 			shares = append(shares, fmt.Sprintf("%s %g", s.Release, s.Part))
