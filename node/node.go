@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/node/figures"
+	"github.com/protoduction/micro/node/imagecopies"
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/memory"
 	"github.com/protoduction/micro/node/metrics"
@@ -92,13 +94,16 @@ type machine struct {
 	fresh   bool // no earlier process of the node has left anything on the host
 	net     *network.Network
 	overlay cloud.Overlay // by which other nodes reach this one's instances
-	engine  *engine.Engine
-	shims   *engine.Shims
-	driver  *containers.Driver
-	images  *images.Store
-	builder *build.Builder
-	volumes volumes.Volumes
-	agent   *runtime.Agent
+	// imageClient returns a client of another node's image handler. Nil is a node without others.
+	imageClient func(cloud.NodeName) *http.Client
+	engine      *engine.Engine
+	shims       *engine.Shims
+	driver      *containers.Driver
+	images      *images.Store
+	copies      *imagecopies.Copies // the same, with what other nodes have
+	builder     *build.Builder
+	volumes     volumes.Volumes
+	agent       *runtime.Agent
 }
 
 // front has the parts that answer requests and DNS queries.
@@ -228,6 +233,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.Follow(ctx, n.snapshots) })
 	p.start(ctx, "leader", 10*time.Second, func(ctx context.Context) error { return leader.Lead(ctx, n.duties...) })
+	p.start(ctx, "images", 5*time.Second, n.copies.Run)
 	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
 	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })
 	p.start(ctx, "memory", time.Second, memory.ReturnUnused)

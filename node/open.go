@@ -18,6 +18,7 @@ import (
 	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/events"
+	"github.com/protoduction/micro/node/imagecopies"
 	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
@@ -201,9 +202,12 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	n.copies = imagecopies.New(imagecopies.Config{
+		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClient, Log: n.log, Now: now,
+	})
 	n.volumes = volumes.Volumes{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{
-		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.images, Views: n.snapshots,
+		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.copies, Views: n.snapshots,
 		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
 		Log: n.log, Now: now, Suffix: newSuffix,
 	})

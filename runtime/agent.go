@@ -36,7 +36,7 @@ type memory interface {
 	Load(ctx context.Context) ([]*cloud.Crashes, error)
 }
 
-// imageStore returns the images of releases.
+// imageStore returns the images of releases. An error of code Unavailable says that a later attempt may succeed.
 type imageStore interface {
 	Get(ctx context.Context, digest string) (Image, error)
 }

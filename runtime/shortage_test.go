@@ -119,3 +119,28 @@ func TestAReleaseWaitsNotForEver(t *testing.T) {
 		w.is("seen", w.seen(), "web.0@r1 ready")
 	})
 }
+
+// TestAReleaseWaitsForItsImage starts a release whose image no other node sends: it must wait, and start when the image
+// has come.
+func TestAReleaseWaitsForItsImage(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.push("one", web(2))
+		w.after(time.Minute)
+		w.images.Away.Store(true)
+		w.push("two", web(2))
+		w.after(5 * time.Minute)
+		if rel := w.release(2); rel.Failure != nil || w.app().Current != 1 {
+			t.Fatalf("current is r%d, r2 %+v", w.app().Current, rel.Failure)
+		}
+		for i := range w.snapshots.View().Instances.OfRelease(shop.Release(2)) {
+			if !i.Shortage || !strings.Contains(i.Reason, "no other node has sent image") {
+				t.Errorf("%s waits because %q", i.ID, i.Reason)
+			}
+		}
+		w.images.Away.Store(false)
+		w.after(10 * time.Second)
+		if w.app().Current != 2 {
+			t.Errorf("current is r%d, r2 %+v, seen %s", w.app().Current, w.release(2).Failure, w.seen())
+		}
+	})
+}

@@ -119,7 +119,7 @@ func (w *worker) start(ctx context.Context, p cloud.Process) bool {
 }
 
 // create starts the container that the state asks for.
-func (w *worker) create(ctx context.Context) (Running, error) {
+func (w *worker) create(ctx context.Context, image Image) (Running, error) {
 	state := w.Views.View().State
 	rel, ok := state.Release(w.i.ReleaseRef)
 	if !ok {
@@ -128,10 +128,6 @@ func (w *worker) create(ctx context.Context) (Running, error) {
 	group, ok := state.Group(rel.Group)
 	if !ok {
 		return Running{}, fmt.Errorf("group %s no longer exists", rel.Group)
-	}
-	image, err := w.Images.Get(ctx, rel.Spec.Image.Digest)
-	if err != nil {
-		return Running{}, err
 	}
 	volumes, err := w.volumes(rel)
 	if err != nil {

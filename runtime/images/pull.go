@@ -53,21 +53,25 @@ func (s *Store) Pull(ctx context.Context, name string, progress func(runtime.Pro
 	}
 	defer done()
 	host := reference.Domain(ref)
-	target, err := s.pull(ctx, name, ref, newReporter(progress))
+	target, err := s.pull(ctx, docker.NewResolver(docker.ResolverOptions{Hosts: s.remote.Hosts(ctx)}), name, ref, newReporter(progress))
 	if err != nil {
 		return runtime.Image{}, remote.Explain(ctx, name, host, err)
 	}
-	if err := s.record(ctx, recordName(target.Digest.String()), target); err != nil {
-		return runtime.Image{}, err
-	}
-	img, err := s.Get(ctx, target.Digest.String())
+	img, err := s.keep(ctx, target)
 	img.Name = name
 	return img, err
 }
 
-func (s *Store) pull(ctx context.Context, name string, ref reference.Named, report *reporter) (ocispec.Descriptor, error) {
+// keep records an image that is here as a whole.
+func (s *Store) keep(ctx context.Context, target ocispec.Descriptor) (runtime.Image, error) {
+	if err := s.record(ctx, recordName(target.Digest.String()), target); err != nil {
+		return runtime.Image{}, err
+	}
+	return s.Get(ctx, target.Digest.String())
+}
+
+func (s *Store) pull(ctx context.Context, resolver remotes.Resolver, name string, ref reference.Named, report *reporter) (ocispec.Descriptor, error) {
 	none := ocispec.Descriptor{}
-	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: s.remote.Hosts(ctx)})
 	step := report.step("resolve", "look up "+ref.String(), 0)
 	full, d, err := resolver.Resolve(ctx, ref.String())
 	step.end(err)

@@ -3,6 +3,7 @@ package runtimetest
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
@@ -108,6 +109,7 @@ func (m *Memory) Load(context.Context) (all []*cloud.Crashes, err error) {
 type Images struct {
 	*Fault
 	Missing map[string]bool
+	Away    atomic.Bool // no other node has sent any image yet
 }
 
 // Get returns an image.
@@ -115,6 +117,9 @@ func (s *Images) Get(_ context.Context, digest string) (i runtime.Image, err err
 	err = s.Do("image "+digest, func() error {
 		if s.Missing[digest] {
 			return cloud.Errorf(cloud.NotFound, "no image %s", digest)
+		}
+		if s.Away.Load() {
+			return cloud.Errorf(cloud.Unavailable, "no other node has sent image %s", digest)
 		}
 		i = runtime.Image{Digest: digest, Ports: []int{8080}}
 		return nil
