@@ -14,15 +14,12 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -44,8 +41,8 @@ var pebbleProgram = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, "pebble"), nil
 })
 
-// pebble start|stop [VARIABLE=VALUE…] runs a certificate authority at $ACME, whose world is a DNS server that has
-// every name at 127.0.0.1 and leads _acme-challenge names to the script's node. It sets $DIRECTORY and $DIRECTORYCA.
+// pebble start|stop [VARIABLE=VALUE…] runs a certificate authority at $ACME, which asks the script's world by DNS. It
+// sets $DIRECTORY and $DIRECTORYCA.
 // pebble roots FILE writes the authority's own certificate.
 func pebbleCommand(ts *testscript.TestScript, neg bool, args []string) {
 	switch {
@@ -77,8 +74,7 @@ var pebbles = struct {
 func startPebble(ts *testscript.TestScript, env []string) {
 	program, err := pebbleProgram()
 	ts.Check(err)
-	world, stopWorld, err := startWorld("127.0.0.1:" + ts.Getenv("DNS"))
-	ts.Check(err)
+	startWorld(ts)
 	dir := ts.MkAbs("pebble")
 	ts.Check(os.MkdirAll(dir, 0o700))
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -95,11 +91,12 @@ func startPebble(ts *testscript.TestScript, env []string) {
 	for _, e := range env {
 		eab = eab || e == "EAB=1"
 	}
+	// Pebble panics at a name that has fewer labels than one of the blocklist.
 	config := map[string]any{
 		"listenAddress": "127.0.0.1:" + ts.Getenv("ACME"), "managementListenAddress": "127.0.0.1:" + ts.Getenv("ACMEADMIN"),
 		"certificate": cert, "privateKey": key, "httpPort": port("PUBLICHTTP"), "tlsPort": port("PUBLICHTTPS"),
 		"externalAccountBindingRequired": eab, "externalAccountMACKeys": map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"},
-		"domainBlocklist": []string{"blocked.example.com"}, "retryAfter": map[string]int{"authz": 1, "order": 1},
+		"domainBlocklist": []string{"blocked.example"}, "retryAfter": map[string]int{"authz": 1, "order": 1},
 		"profiles": map[string]any{"default": map[string]any{"description": "default", "validityPeriod": 7776000}},
 	}
 	b, err := json.Marshal(map[string]any{"pebble": config})
@@ -109,14 +106,13 @@ func startPebble(ts *testscript.TestScript, env []string) {
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, "-config", file, "-dnsserver", world)
+	cmd := exec.CommandContext(ctx, program, "-config", file, "-dnsserver", ts.Getenv("WORLD"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0"), env...)
 	ts.Check(cmd.Start())
 	stop := sync.OnceFunc(func() {
 		cancel()
 		_ = cmd.Wait() // it was killed
-		stopWorld()
 		log.Close()
 	})
 	pebbles.Lock()
@@ -167,43 +163,4 @@ func selfSigned(certFile, keyFile string) error {
 	return errors.Join(
 		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
 		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-}
-
-// startWorld runs the world's DNS, as an authority sees it: every name is at 127.0.0.1, and names of challenges are
-// delegated to the node.
-func startWorld(node string) (addr string, stop func(), err error) {
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg)
-		m.SetReply(q)
-		m.RecursionAvailable = true
-		question := q.Question[0]
-		name := strings.ToLower(question.Name)
-		switch {
-		case strings.HasPrefix(name, "_acme-challenge."):
-			ask := new(dns.Msg)
-			ask.SetQuestion(question.Name, question.Qtype)
-			ask.RecursionDesired = false
-			if answer, _, err := new(dns.Client).Exchange(ask, node); err == nil {
-				m.Rcode, m.Answer = answer.Rcode, answer.Answer
-			} else {
-				m.Rcode = dns.RcodeServerFailure
-			}
-		case question.Qtype == dns.TypeA:
-			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: netip.MustParseAddr("127.0.0.1").AsSlice()}}
-		}
-		_ = w.WriteMsg(m) // the client asks again
-	})
-	listener, err := net.Listen("tcp4", conn.LocalAddr().String())
-	if err != nil {
-		conn.Close()
-		return "", nil, err
-	}
-	udp, tcp := &dns.Server{PacketConn: conn, Handler: handler}, &dns.Server{Listener: listener, Handler: handler}
-	go func() { _ = udp.ActivateAndServe() }()
-	go func() { _ = tcp.ActivateAndServe() }()
-	return conn.LocalAddr().String(), func() { _, _ = udp.Shutdown(), tcp.Shutdown() }, nil
 }

@@ -28,6 +28,7 @@ type Node struct {
 	// PublicHTTPS is not only for hosts with a certificate: it is where the others are refused.
 	PublicHTTPS []string `json:"public_https" nullable:"false" doc:"Addresses that public hosts are answered on by TLS, IP:port"`
 	DNS         []string `json:"dns" nullable:"false" doc:"Addresses that the DNS server answers on, IP:port"`
+	PublicDNS   []string `json:"public_dns,omitempty" doc:"Addresses on which the world is answered about public domains, IP:port"`
 	Socket      string   `json:"socket" doc:"Where the API is"`
 	API         []string `json:"api_urls,omitempty" doc:"Where the API answers other machines, URLs"`
 	// Fingerprint is what clients know the cloud by.

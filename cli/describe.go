@@ -90,6 +90,18 @@ first. It answers on the internal listeners alone, unless it is --public.
   micro map shop www.example.com --public
   micro map shop@r7 www.example.com/beta
   micro map shop@r8 www.example.com --weight 5`
+	case "domain add":
+		return `A certificate authority finds out by DNS whose a domain is, and this cloud's DNS server answers it. So
+there are certificates of wildcards and of hosts that the authority cannot reach, without a key of any
+DNS provider. The node that answers needs --public-dns.
+
+  micro domain add example.com
+  micro domain check example.com
+  micro map shop '*.example.com' --public
+
+With --via nothing more than a CNAME is to be set:
+
+  micro domain add example.org --via example.com`
 	case "limits":
 		return `Without HOST they are those of routes that do not set their own, and of connections. The value default
 takes a limit back. What a limit means is in docs/networking.md.

@@ -36,6 +36,7 @@ func nodeFlags() []urfave.Flag {
 		"acme-eab-kid":    "the `ID` of an account that the authority has already",
 		"acme-eab-key":    "`FILE` has the key of that account",
 		"dns":             "DNS on `IP:PORT`; may be repeated (default 127.0.0.1:53, else :5354)",
+		"public-dns":      "DNS for the world on `IP:PORT`, see micro domain; may be repeated (default none)",
 		"dns-upstream":    "ask `IP` for other names; may be repeated, or a file (default /etc/resolv.conf)",
 		"dns-private":     "private addresses of other names to allow: `CIDR` or a domain; may be repeated",
 		"dns-rate":        "at most `N` answers a second to each neighbouring network (default 200)",

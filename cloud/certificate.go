@@ -41,6 +41,8 @@ type OrderFailure struct {
 	Hint   string    `json:"hint,omitempty"`
 	// Wait is how long the authority wants to be left alone; 0 where it did not say.
 	Wait time.Duration `json:"wait,omitempty"`
+	// Unasked says that the authority was not asked at all, as it could not have succeeded.
+	Unasked bool `json:"unasked,omitempty"`
 }
 
 func (f *OrderFailure) Error() string { return string(f.Step) + ": " + f.Reason }

@@ -79,7 +79,7 @@ func (s *State) CreateGroup(n GroupName, at Stamp) ([]Change, error) {
 }
 
 // DeleteGroup returns the changes that remove a group with its quota and the roles in it. A group that owns
-// apps or hosts stays.
+// apps, hosts or domains stays.
 func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 	g, err := s.MustGroup(n)
 	if err != nil {
@@ -97,6 +97,11 @@ func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 		}
 		if host.Login != nil && host.Login.Group == n {
 			return nil, Errorf(Conflict, "host %s wants a log-in of group %s", host.Host, n).WithCommand("micro map APP %s --require-login --login-group OTHER", host.Host)
+		}
+	}
+	for d := range s.PublicDomains() {
+		if d.Group == n {
+			return nil, Errorf(Conflict, "group %s owns domain %s", n, d.Name).WithCommand("micro domain remove %s --group %s", d.Name, n)
 		}
 	}
 	changes := []Change{Delete(g)}

@@ -24,6 +24,7 @@ var kinds = map[string]func() Object{
 	"apps":        func() Object { return new(App) },
 	"assignments": func() Object { return new(Assignment) },
 	"counters":    func() Object { return new(Counter) },
+	"domains":     func() Object { return new(PublicDomain) },
 	"gates":       func() Object { return new(Gate) },
 	"grants":      func() Object { return new(Grant) },
 	"groups":      func() Object { return new(Group) },

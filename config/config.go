@@ -31,8 +31,11 @@ type Node struct {
 	// HTTPS and PublicHTTPS are the same by TLS.
 	HTTPS, PublicHTTPS []netip.AddrPort
 	DNS                []netip.AddrPort
-	Proxies            Proxies
-	Names              Names
+	// PublicDNS are where the world is answered about public domains; none by default. A wildcard stands for all addresses
+	// of the machine but those of loopback and those of DNS.
+	PublicDNS []netip.AddrPort
+	Proxies   Proxies
+	Names     Names
 	// Certificates are files and folders of certificates that somebody else gets.
 	Certificates []string
 	ACME         ACME
@@ -52,7 +55,7 @@ type Node struct {
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "containerd"}
 }
@@ -68,7 +71,7 @@ var unsupported = map[string]string{
 type Source func(key string) (values []string, from string)
 
 // lists are the settings with several values, which are separated by commas in an environment variable.
-var lists = []string{"certs", "http", "https", "public-http", "public-https", "dns", "dns-upstream", "dns-private", "api", "trusted-proxies", "proxy-protocol"}
+var lists = []string{"certs", "http", "https", "public-http", "public-https", "dns", "public-dns", "dns-upstream", "dns-private", "api", "trusted-proxies", "proxy-protocol"}
 
 // Env returns a source that reads MICRO_* variables with a function such as os.LookupEnv.
 func Env(lookup func(string) (string, bool)) Source {
@@ -121,7 +124,7 @@ func (n *Node) duplicateAddresses() (errs []error) {
 	for _, l := range []struct {
 		key   string
 		addrs []netip.AddrPort
-	}{{"http", n.HTTP}, {"https", n.HTTPS}, {"public-http", n.Public}, {"public-https", n.PublicHTTPS}, {"dns", n.DNS}} {
+	}{{"http", n.HTTP}, {"https", n.HTTPS}, {"public-http", n.Public}, {"public-https", n.PublicHTTPS}, {"dns", n.DNS}, {"public-dns", n.PublicDNS}} {
 		for _, a := range l.addrs {
 			before, ok := seen[a]
 			switch {
@@ -181,6 +184,8 @@ func (n *Node) set(key string, values []string) error {
 		return setAddresses(&n.PublicHTTPS, values, 443, true)
 	case "dns":
 		return setAddresses(&n.DNS, values, 53, false)
+	case "public-dns":
+		return setAddresses(&n.PublicDNS, values, 53, true)
 	case "certs":
 		for _, v := range values {
 			var p string

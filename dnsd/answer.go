@@ -33,6 +33,9 @@ func (z *Zone) Answer(b []byte, q *Query, v View) ([]byte, bool) {
 	}
 	name := q.Name()
 	switch {
+	case z.answerChallenge(&m, v.Challenges):
+	case v.Class == World:
+		return m.refuse(dns.ExtendedErrorCodeNotAuthoritative), true
 	case z.private.contains(name):
 		z.answerPrivate(&m, v)
 	case z.ownsInternal(name):

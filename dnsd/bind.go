@@ -27,13 +27,13 @@ func (ownSockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, 
 	return net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
 }
 
-// bind binds an address for TCP and UDP.
-func bind(sockets Sockets, addr netip.AddrPort) (*udpSocket, *net.TCPListener, error) {
+// bind binds an address, which a setting has, for TCP and UDP.
+func bind(sockets Sockets, setting string, addr netip.AddrPort) (*udpSocket, *net.TCPListener, error) {
 	const tries = 16 // port 0: how many TCP ports to try until the same UDP port is free too
 	for try := 1; ; try++ {
 		t, err := sockets.ListenTCP(family("tcp", addr), addr)
 		if err != nil {
-			return nil, nil, bindError(addr, "tcp", err)
+			return nil, nil, bindError(setting, addr, "tcp", err)
 		}
 		same := netip.AddrPortFrom(addr.Addr(), t.Addr().(*net.TCPAddr).AddrPort().Port())
 		u, err := newUDPSocket(sockets, same)
@@ -42,7 +42,7 @@ func bind(sockets Sockets, addr netip.AddrPort) (*udpSocket, *net.TCPListener, e
 		}
 		t.Close()
 		if addr.Port() != 0 || try == tries {
-			return nil, nil, bindError(same, "udp", err)
+			return nil, nil, bindError(setting, same, "udp", err)
 		}
 	}
 }
@@ -56,17 +56,17 @@ func family(network string, addr netip.AddrPort) string {
 	return network
 }
 
-func bindError(addr netip.AddrPort, network string, err error) error {
+func bindError(setting string, addr netip.AddrPort, network string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return cloud.Errorf(cloud.Conflict, "dns: address %s is already in use (port %d/%s): %w", addr, addr.Port(), network, err).
-			WithHint("ss -lnp '( sport = :%d )' names the holder; choose another address with --dns", addr.Port())
+		return cloud.Errorf(cloud.Conflict, "%s: address %s is already in use (port %d/%s): %w", setting, addr, addr.Port(), network, err).
+			WithHint("ss -lnp '( sport = :%d )' names the holder; choose another address with --%s", addr.Port(), setting)
 	case errors.Is(err, syscall.EACCES):
-		return cloud.Errorf(cloud.Denied, "dns: not allowed to listen on %s: %w", addr, err).WithHint("run as root, or choose a port above 1023 with --dns")
+		return cloud.Errorf(cloud.Denied, "%s: not allowed to listen on %s: %w", setting, addr, err).WithHint("run as root, or choose a port above 1023 with --%s", setting)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return cloud.Errorf(cloud.Invalid, "dns: this machine has no address %s: %w", addr.Addr(), err).WithHint("ip -br address")
+		return cloud.Errorf(cloud.Invalid, "%s: this machine has no address %s: %w", setting, addr.Addr(), err).WithHint("ip -br address")
 	}
-	return cloud.Errorf(cloud.Unavailable, "dns: listen on %s: %w", addr, err)
+	return cloud.Errorf(cloud.Unavailable, "%s: listen on %s: %w", setting, addr, err)
 }
 
 // PickAddr returns the first candidate that can be bound now, by UDP and TCP. A node without --dns calls it
@@ -74,7 +74,7 @@ func bindError(addr netip.AddrPort, network string, err error) error {
 func PickAddr(candidates ...netip.AddrPort) (netip.AddrPort, error) {
 	var errs []error
 	for _, addr := range candidates {
-		u, t, err := bind(ownSockets{}, addr)
+		u, t, err := bind(ownSockets{}, "dns", addr)
 		if err != nil {
 			errs = append(errs, err)
 			continue

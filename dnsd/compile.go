@@ -49,8 +49,9 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 			}
 		}
 	}
-	if !ok { // a changed group makes Touched return false
+	if !ok { // a changed group or public domain makes Touched return false
 		z.groups = groupNames(new.State)
+		z.challenges = compileChallenges(new.State)
 	}
 	z.setSerial(uint32(new.State.Rev()))
 	return &z

@@ -57,7 +57,7 @@ func (c Class) String() string {
 		return "a container"
 	case Local:
 		return "the local network"
-	case Outside:
+	case Outside, World:
 	}
 	return "outside"
 }

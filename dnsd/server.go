@@ -29,6 +29,11 @@ type Config struct {
 	Networks []Network        // networks to serve; all other clients are Outside
 	Zone     *Zone            // until the first Swap
 
+	// Public makes the server one for the world: it answers anybody, and for challenge zones alone. It needs no Networks.
+	Public bool
+	// Challenges has the answers of challenge zones; nil: there are none.
+	Challenges Challenges
+
 	// Forward looks up names outside our zones, for clients that are not Outside. nil: they are refused.
 	Forward *Forwarder
 	// Rate limits the UDP answers per second to each source prefix (/24, /56). Loopback and containers are
@@ -49,10 +54,21 @@ type Groups interface {
 	GroupOf(client netip.Addr) string
 }
 
+// setting is the name of the setting that has Listen.
+func (c *Config) setting() string {
+	if c.Public {
+		return "public-dns"
+	}
+	return "dns"
+}
+
 func (c *Config) validate() error {
 	var errs []error
 	if len(c.Listen) == 0 {
-		errs = append(errs, cloud.Errorf(cloud.Invalid, "dns: no address to listen on").WithHint("--dns 127.0.0.1:53"))
+		errs = append(errs, cloud.Errorf(cloud.Invalid, "%s: no address to listen on", c.setting()).WithHint("--%s 127.0.0.1:53", c.setting()))
+	}
+	if c.Public && c.Forward != nil {
+		errs = append(errs, cloud.Errorf(cloud.Internal, "dns: a server for the world must not look up names for it"))
 	}
 	if c.Zone == nil {
 		errs = append(errs, cloud.Errorf(cloud.Internal, "dns: no initial zone"))
@@ -96,7 +112,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Sockets = ownSockets{}
 	}
 	for _, addr := range cfg.Listen {
-		u, t, err := bind(cfg.Sockets, addr)
+		u, t, err := bind(cfg.Sockets, cfg.setting(), addr)
 		if err != nil {
 			s.Close()
 			return nil, err
@@ -200,7 +216,7 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 	}
 	v := s.view(client)
 	proved := s.checkCookie(q, client)
-	if !q.Stream && !proved && (v.Class == Outside || v.Class == Local) {
+	if !q.Stream && !proved && (v.Class == Outside || v.Class == Local || v.Class == World) {
 		switch s.limit.take(client) {
 		case pass:
 		case slip:
@@ -222,7 +238,11 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 
 // view returns the current view of a client.
 func (s *Server) view(client netip.Addr) View {
+	if s.cfg.Public {
+		return View{Class: World, Challenges: s.cfg.Challenges}
+	}
 	v := s.views.Find(client)
+	v.Challenges = s.cfg.Challenges
 	if v.Class == Container && s.cfg.Groups != nil {
 		v.Group = s.cfg.Groups.GroupOf(client.Unmap())
 	}

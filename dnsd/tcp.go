@@ -76,7 +76,7 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		}
 		client := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 		counted := client
-		if s.views.Find(client).Class == Outside {
+		if !s.cfg.Public && s.views.Find(client).Class == Outside {
 			counted = netip.Addr{} // count all outside clients as one, so that they can't use up all connections
 		}
 		if !s.conns.add(conn, counted) {

@@ -13,6 +13,7 @@ const (
 	Loopback               // on this machine
 	Container              // has an address in the containers' subnet
 	Local                  // in a network that the node is configured to serve
+	World                  // anybody, of a server for the public: sees public domains' challenge zones alone
 )
 
 // Network says how the clients of a network see the cloud.
@@ -32,6 +33,8 @@ type View struct {
 	Recurse bool   // forward names outside our zones for this client
 	// UpstreamNetworks are the networks whose reverse zones the upstream may have.
 	UpstreamNetworks []netip.Prefix
+	// Challenges has the answers of challenge zones; nil: there are none.
+	Challenges Challenges
 }
 
 // Views finds the view of a client, from the network with the longest prefix that contains its address.

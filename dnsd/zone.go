@@ -30,6 +30,8 @@ type Zone struct {
 	addrs    *iradix.Tree[cloud.AppRef] // addresses of instances, ready or not
 	own      []netip.Prefix             // of this node's containers
 	subnets  []netip.Prefix             // of all nodes' containers
+
+	challenges map[string]*challengeZone // by origin, wire form
 }
 
 // authority is the apex of one of our zones.

@@ -147,7 +147,7 @@ func (c *Certificates) decide(ctx context.Context, s *cloud.State) ([]cloud.Host
 		return nil, time.Time{}, err
 	}
 	var wanted, idle []cloud.Host
-	for _, h := range Wanted(s) {
+	for _, h := range Wanted(s, records, c.Now()) {
 		if !c.Authority.Own(h) {
 			wanted = append(wanted, h)
 		}
@@ -190,6 +190,8 @@ func (c *Certificates) note(s *cloud.State, h cloud.Host, kind, text string) {
 	group := cloud.DefaultGroup
 	if v, ok := s.VirtualHost(h); ok {
 		group = v.Group
+	} else if d, ok := s.DomainOf(h); ok {
+		group = d.Group
 	}
 	c.Events.Note(Event{Group: group, Kind: kind, Object: string(h), Text: text})
 }

@@ -24,15 +24,31 @@ const (
 	week = 7 * 24 * time.Hour
 )
 
-// Wanted returns the hosts that are to have a certificate of their own. A wildcard has to be proved by DNS, which is not
-// done yet.
-func Wanted(s *cloud.State) (hosts []cloud.Host) {
+// Wanted returns the hosts that are to have a certificate of their own. A wildcard can only be proved by DNS, and so
+// needs its public domain. In a public domain the wildcard's certificate serves all hosts of one label; they get their
+// own where that one is not to be had.
+func Wanted(s *cloud.State, records Records, now time.Time) []cloud.Host {
+	wanted := map[cloud.Host]bool{}
 	for v := range s.VirtualHosts() {
-		if v.WantsCertificate() && s.Orderable(v.Host) == nil && !strings.HasPrefix(string(v.Host), "*") {
-			hosts = append(hosts, v.Host)
+		if !v.WantsCertificate() || s.Orderable(v.Host) != nil {
+			continue
+		}
+		_, parent, _ := strings.Cut(string(v.Host), ".")
+		d, public := s.PublicDomain(cloud.Host(parent))
+		if public {
+			wanted[d.Wildcard()] = true
+		}
+		if v.Host[0] != '*' && (!public || missed(records[d.Wildcard()], now)) {
+			wanted[v.Host] = true
 		}
 	}
-	return hosts
+	return slices.Sorted(maps.Keys(wanted))
+}
+
+// missed reports whether a certificate is not to be had in time: orders for it fail, and none is in hand, or one that
+// ends soon.
+func missed(r cloud.CertificateRecord, now time.Time) bool {
+	return r.Failures > 0 && r.Expires.Sub(now) < r.Expires.Sub(r.From)/alarmBefore
 }
 
 // NextOrders returns the hosts whose orders are due, and when the next one is; zero for never. It keeps to the
@@ -95,6 +111,9 @@ func orderFailed(r cloud.CertificateRecord, why *cloud.OrderFailure, now time.Ti
 	r.Failures++
 	r.Failed = why
 	pause := min(retryFirst<<min(r.Failures-1, 12), retryMost)
+	if why.Unasked {
+		pause = retryFirst // it costs the authority nothing
+	}
 	r.Next = now.Add(max(pause, why.Wait))
 	return r
 }

@@ -30,13 +30,38 @@ func publicHosts(hosts ...string) *cloud.State {
 	return cloud.NewState().Apply(1, changes)
 }
 
-// TestWanted: only public hosts get certificates, and private names never.
+// TestWanted: only public hosts get certificates, and private names never. Those of a public domain share one.
 func TestWanted(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	s := publicHosts("www.example.com", "-inside.example.com", "shop.micro.test", "a.localhost", "db.internal", "*.wild.example.com", "a.wild.example.com")
 	s = s.Apply(2, []cloud.Change{cloud.Put(&cloud.VirtualHost{Host: "kept.example.com", Exposure: cloud.ExposedPublic})})
-	if got, want := Wanted(s), []cloud.Host{"a.wild.example.com", "www.example.com"}; !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
+	f := func(records Records, want ...cloud.Host) {
+		t.Helper()
+		if got := Wanted(s, records, now); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
+	f(nil, "a.wild.example.com", "www.example.com")
+	s = s.Apply(3, []cloud.Change{cloud.Put(&cloud.PublicDomain{Name: "wild.example.com", Group: "default"})})
+	f(nil, "*.wild.example.com", "www.example.com")
+	s = s.Apply(4, []cloud.Change{cloud.Put(&cloud.PublicDomain{Name: "example.com", Group: "default"})})
+	f(nil, "*.example.com", "*.wild.example.com")
+	s = publicHosts("example.com", "www.example.com", "a.b.example.com").Apply(3, []cloud.Change{cloud.Put(&cloud.PublicDomain{Name: "example.com", Group: "default"})})
+	f(nil, "*.example.com", "a.b.example.com", "example.com")
+	wildcard := func(failures int, left time.Duration) Records {
+		r := cloud.CertificateRecord{Host: "*.example.com", Failures: failures}
+		if left != 0 {
+			r.Expires = now.Add(left)
+			r.From = r.Expires.Add(-80 * 24 * time.Hour)
+		}
+		return Records{"*.example.com": r}
+	}
+	const day = 24 * time.Hour
+	f(wildcard(1, 0), "*.example.com", "a.b.example.com", "example.com", "www.example.com")
+	f(wildcard(0, 60*day), "*.example.com", "a.b.example.com", "example.com")
+	f(wildcard(9, 25*day), "*.example.com", "a.b.example.com", "example.com")
+	f(wildcard(9, 19*day), "*.example.com", "a.b.example.com", "example.com", "www.example.com")
+	f(wildcard(9, -day), "*.example.com", "a.b.example.com", "example.com", "www.example.com")
 }
 
 // TestNextOrders: at most so many certificates of a registered domain are ordered in a week, those of others go on.

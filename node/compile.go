@@ -7,6 +7,14 @@ import (
 	"github.com/protoduction/micro/dnsd"
 )
 
+// swapZone replaces the zone of all DNS servers.
+func (n *Node) swapZone(z *dnsd.Zone) {
+	n.dns.Swap(z)
+	if n.publicDNS != nil {
+		n.publicDNS.Swap(z)
+	}
+}
+
 // publish updates the router's table and the DNS zone with each new view, and then publishes that view to the API.
 // So the API never reports a state that the router does not have yet.
 func (n *Node) publish(ctx context.Context) error {
@@ -17,7 +25,7 @@ func (n *Node) publish(ctx context.Context) error {
 			return nil
 		}
 		n.router.Swap(n.compiler.Compile(n.router.Table(), now))
-		n.dns.Swap(dnsd.Compile(n.dns.Zone(), old, now))
+		n.swapZone(dnsd.Compile(n.dns.Zone(), old, now))
 		n.published.Show(now)
 		old = now
 	}

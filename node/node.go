@@ -112,7 +112,10 @@ type front struct {
 	compiler *router.Compiler
 	counted  *router.Figures
 	dns      *dnsd.Server
-	queries  metrics.Queries
+	// publicDNS answers the world about public domains; nil where nobody asked for that.
+	publicDNS *dnsd.Server
+	forward   *dnsd.Forwarder
+	queries   metrics.Queries
 	certificates
 }
 
@@ -227,9 +230,12 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	// Answer requests only when the first table and zone have all adopted instances.
 	view := n.snapshots.View()
 	n.router.Swap(n.compiler.Compile(nil, view))
-	n.dns.Swap(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
+	n.swapZone(dnsd.Compile(n.dns.Zone(), cloud.View{}, view))
 	n.published.Show(view)
 	p.start(ctx, "dns", 2*time.Second, n.dns.Run)
+	if n.publicDNS != nil {
+		p.start(ctx, "public dns", 2*time.Second, n.publicDNS.Run)
+	}
 	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.Follow(ctx, n.snapshots) })
 	p.start(ctx, "leader", 10*time.Second, func(ctx context.Context) error { return leader.Lead(ctx, n.duties...) })

@@ -137,7 +137,7 @@ func (n *Node) openNames(context.Context) error {
 		return err
 	}
 	names := n.cfg.Names
-	forward, err := dnsd.NewForwarder(dnsd.ForwardConfig{
+	n.forward, err = dnsd.NewForwarder(dnsd.ForwardConfig{
 		Upstreams: names.Upstreams, ResolvConf: names.ResolvConf, Log: n.log,
 		AllowDomains: names.PrivateDomains, AllowNetworks: names.PrivateNetworks, HostNetworks: dnsd.HostNetworks,
 		Forbidden: n.subnets,
@@ -147,11 +147,14 @@ func (n *Node) openNames(context.Context) error {
 	}
 	listen := append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53))
 	n.dns, err = dnsd.New(dnsd.Config{
-		Listen: listen, Networks: n.addresses.Networks(), Zone: zone, Forward: forward, Rate: names.Rate,
+		Listen: listen, Networks: n.addresses.Networks(), Zone: zone, Forward: n.forward, Rate: names.Rate, Challenges: challenges{n},
 		Groups: tenants{n.net, n.snapshots}, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
 		return addresses.DNSInUse(err, listen, n.net.Gateway())
+	}
+	if err := n.openPublicDNS(zone, listen); err != nil {
+		return err
 	}
 	n.counted = router.NewFigures(router.DefaultWarmup)
 	n.router = router.New(router.Config{

@@ -52,7 +52,8 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
-		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
+		Delegations: delegations{n},
+		Passes:      passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
@@ -92,12 +93,14 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 
 func (n *Node) newStatus() *status {
 	return &status{
-		cfg: n.cfg, started: n.started, addresses: n.addresses, net: n.net, snapshots: n.snapshots,
+		publicDNS: n.publicAddrs(),
+		cfg:       n.cfg, started: n.started, addresses: n.addresses, net: n.net, snapshots: n.snapshots,
 		api: n.remoteURLs, fingerprint: n.fingerprint,
 		doctor: doctor.Doctor{Config: doctor.Config{
 			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], HTTP: n.addresses.Internal[0].Port(), Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
 			GatewayTaken: n.addresses.GatewayTaken, Limits: n.driver.Limits, Quotas: n.driver.KeepsDiskLimits, Loss: n.db.Loss, Views: n.snapshots,
 			SecureTaken: n.addresses.SecureTaken, Certificates: func(ctx context.Context) ([]api.Certificate, error) { return n.api.AllCertificates(ctx) },
+			Domains: delegations{n}.CheckAll,
 		}},
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type status struct {
 	addresses *addresses.Bound
 	net       *network.Network
 	snapshots *cloud.Cell
+	publicDNS []netip.AddrPort // of the DNS server for the world
 	// api are the URLs of the remote API, and fingerprint is of the authority that it shows.
 	api         []string
 	fingerprint string
@@ -61,6 +63,9 @@ func (s *status) Info() api.Node {
 	info.API, info.Fingerprint = s.api, s.fingerprint
 	for _, a := range s.cfg.DNS {
 		info.DNS = append(info.DNS, a.String())
+	}
+	for _, a := range s.publicDNS {
+		info.PublicDNS = append(info.PublicDNS, a.String())
 	}
 	if loss := s.doctor.StoreLoss(); loss != "" {
 		info.Warnings = append(info.Warnings, loss)

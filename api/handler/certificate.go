@@ -113,6 +113,17 @@ func standsFor[T any](byHost map[cloud.Host]T, h cloud.Host) (T, bool) {
 	return c, ok
 }
 
+// recordFor finds the record of what a host is answered with: its own or, where that lasts longer, the wildcard's.
+func recordFor(records map[cloud.Host]cloud.CertificateRecord, h cloud.Host) (cloud.CertificateRecord, bool) {
+	own, ok := records[h]
+	if _, parent, dot := strings.Cut(string(h), "."); dot {
+		if wildcard, covered := records[cloud.Host("*."+parent)]; covered && (!ok || wildcard.Expires.After(own.Expires)) {
+			return wildcard, true
+		}
+	}
+	return own, ok
+}
+
 // certificate shows that of a public host; false where none is to be ordered and none is there.
 func certificate(s *cloud.State, h cloud.Host, records map[cloud.Host]cloud.CertificateRecord, orders bool, now time.Time) (api.Certificate, bool) {
 	c := api.Certificate{Name: string(h), Source: api.FromACME, Status: api.OK}
@@ -121,13 +132,19 @@ func certificate(s *cloud.State, h cloud.Host, records map[cloud.Host]cloud.Cert
 		c.Hint = "the setting certs, for a certificate that somebody else gets"
 		return c, orders
 	}
-	r, known := standsFor(records, h)
+	r, known := recordFor(records, h)
 	if !known {
 		c.Status, c.Text = api.Warn, "being ordered"
-		if strings.HasPrefix(string(h), "*.") {
-			c.Status, c.Text = api.Fail, "certificates of wildcards cannot be ordered yet"
-			c.Hint = "the setting certs, for one that somebody else gets"
+		if domain, wildcard := strings.CutPrefix(string(h), "*."); wildcard {
+			if _, ok := s.DomainOf(h); !ok {
+				c.Status, c.Text = api.Fail, "a wildcard is proved by DNS, and the domain was not added"
+				c.Hint = "micro domain add " + domain
+			}
 		}
+		return c, orders
+	}
+	if r.Host != h && r.Expires.IsZero() {
+		c.Status, c.Text = api.Warn, "being ordered, as that of "+string(r.Host)+" is not to be had"
 		return c, orders
 	}
 	c.Issuer = r.Issuer

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -106,6 +107,12 @@ func (f *fakes) Records(context.Context) (map[cloud.Host]cloud.CertificateRecord
 	return f.records, nil
 }
 
+func (f *fakes) Addresses() []netip.Addr { return []netip.Addr{netip.MustParseAddr("203.0.113.5")} }
+
+func (f *fakes) Check(_ context.Context, _ *cloud.State, d *cloud.PublicDomain) api.DomainCheck {
+	return api.DomainCheck{Name: d.Name, Records: []api.DomainRecord{}}
+}
+
 func (f *fakes) Files() map[cloud.Host]api.Certificate { return nil }
 func (f *fakes) Orders() bool                          { return true }
 
@@ -172,7 +179,7 @@ type served struct {
 func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
-		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Certificates: f,
+		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Certificates: f, Delegations: f,
 		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}

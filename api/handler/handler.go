@@ -47,6 +47,7 @@ type Config struct {
 	Audit     Audit
 
 	Certificates Certificates
+	Delegations  Delegations
 
 	Status  Status
 	Metrics Metrics
@@ -135,6 +136,7 @@ func New(c Config) (*Handler, error) {
 	h.serveLimits()
 	h.serveExplain()
 	h.serveCertificates()
+	h.serveDomains()
 	h.serveFades()
 	h.servePasses()
 	h.serveLinks()

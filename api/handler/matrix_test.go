@@ -94,6 +94,7 @@ func matrixState(t *testing.T) *cloud.State {
 	}
 	for _, g := range []cloud.GroupName{"own", "other"} {
 		do(s.CreateGroup(g, at))
+		do(s.AddDomain(cloud.PublicDomain{Name: cloud.Host(g + ".example.com"), Group: g}, at))
 		shop := cloud.AppRef{Group: g, App: "shop"}
 		do(s.Create(shop, at))
 		changes, _, err := s.Env(shop.Release(0), cloud.EnvChange{Set: map[string]string{"KEY": "value"}, Secret: true}, at)
@@ -144,7 +145,8 @@ func calls(g string, staged bool) map[string]call {
 		"prune": {"POST", "/v1/prune", ""}, "down": {"POST", "/v1/down", ""},
 		"images": {"GET", "/v1/images", ""}, "load-image": {"POST", "/v1/images", ""},
 		"apps": {"GET", group + "/apps", ""}, "instances": {"GET", group + "/instances", ""}, "figures": {"GET", group + "/figures", ""},
-		"routes": {"GET", group + "/routes", ""}, "certificates": {"GET", group + "/certificates", ""}, "pushes": {"GET", group + "/pushes", ""},
+		"routes": {"GET", group + "/routes", ""}, "certificates": {"GET", group + "/certificates", ""}, "domains": {"GET", group + "/domains", ""}, "check-domain": {"GET", group + "/domains/" + g + ".example.com/check", ""},
+		"add-domain": {"POST", group + "/domains", `{"name":"example.com"}`}, "remove-domain": {"DELETE", group + "/domains/" + g + ".example.com", ""}, "pushes": {"GET", group + "/pushes", ""},
 		"app": {"GET", app, ""}, "releases": {"GET", app + "/releases", ""}, "release": {"GET", app + "/releases/2", ""},
 		"diff": {"GET", app + "/diff?from=1&to=2", ""}, "wait": {"GET", app + "/releases/2/wait", ""},
 		"logs": {"GET", app + b("/logs?release=%d", n), ""}, "env": {"GET", app + "/env", ""},
@@ -199,6 +201,7 @@ var matrix = map[string][2]cloud.Role{
 	"doctor": {"-", "-"}, "disk": {"-", "-"}, "metrics": {"-", "-"}, "prune": {"-", "-"}, "down": {"-", "-"}, "load-image": {"-", "-"},
 	"explain": {"auditor", "auditor"}, "events": {"auditor", "auditor"}, "images": {"auditor", "auditor"},
 	"apps": {"auditor", "auditor"}, "instances": {"auditor", "auditor"}, "figures": {"auditor", "auditor"}, "routes": {"auditor", "auditor"}, "certificates": {"auditor", "auditor"},
+	"domains": {"auditor", "auditor"}, "check-domain": {"auditor", "auditor"}, "add-domain": {"releaser", "releaser"}, "remove-domain": {"releaser", "releaser"},
 	"pushes": {"auditor", "auditor"}, "app": {"auditor", "auditor"}, "releases": {"auditor", "auditor"}, "release": {"auditor", "auditor"},
 	"diff": {"auditor", "auditor"}, "wait": {"auditor", "auditor"}, "compare": {"auditor", "auditor"}, "fades": {"auditor", "auditor"}, "quota": {"auditor", "auditor"}, "groups": {"auditor", "auditor"},
 	"logs": {"tester", "developer"}, "scale": {"tester", "developer"}, "restart": {"tester", "developer"}, "exec": {"tester", "developer"}, "run": {"tester", "developer"},

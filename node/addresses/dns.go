@@ -42,3 +42,27 @@ func DNSInUse(err error, addrs []netip.AddrPort, gateway netip.Addr) error {
 	}
 	return err
 }
+
+// PublicDNS returns the addresses on which the world is asked to ask: the configured ones. A wildcard stands for each
+// address of this machine that other machines may reach and that is free: other DNS servers have addresses of their own,
+// such as systemd-resolved's on loopback, and those of this node.
+func PublicDNS(configured []netip.AddrPort, machine []netip.Addr, free func(netip.AddrPort) bool) (addrs []netip.AddrPort, err error) {
+	for _, c := range configured {
+		if !c.Addr().IsUnspecified() {
+			addrs = append(addrs, c)
+			continue
+		}
+		found := false
+		for _, ip := range machine {
+			a := netip.AddrPortFrom(ip, c.Port())
+			if ip.Is4() != c.Addr().Is4() || !ip.IsGlobalUnicast() || slices.Contains(addrs, a) || !free(a) {
+				continue
+			}
+			addrs, found = append(addrs, a), true
+		}
+		if !found {
+			return nil, cloud.Errorf(cloud.Invalid, "public-dns: this machine has no address for %s that is free, but loopback", c).WithHint("ip -brief address; name one with --public-dns")
+		}
+	}
+	return addrs, nil
+}

@@ -36,6 +36,8 @@ type Config struct {
 	SecureTaken error // why internal hosts are not answered by TLS; nil where they are
 	// Certificates lists those of public hosts.
 	Certificates func(context.Context) ([]api.Certificate, error)
+	// Domains checks all public domains.
+	Domains func(context.Context) []api.DomainCheck
 }
 
 // Doctor checks a node and its machine.
@@ -44,7 +46,8 @@ type Doctor struct{ Config }
 // Examine runs all checks, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	checks := append([]api.Check{d.checkStore(), d.checkDisk(), checkDescriptors("/proc")}, d.checkNames(ctx)...)
-	return append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkCertificates(ctx))
+	checks = append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkCertificates(ctx))
+	return append(checks, d.checkDomains(ctx)...)
 }
 
 func check(name string, status api.CheckStatus, hint, format string, args ...any) api.Check {
@@ -159,6 +162,35 @@ func (d Doctor) checkMemory() api.Check {
 		return check("memory", api.Warn, "micro scale APP -m SIZE", "apps may use %d MB, and the machine has %d MB", limits>>20, total>>20)
 	}
 	return check("memory", api.OK, "", "apps may use %d of %d MB, the node itself uses %d MB", limits>>20, total>>20, memory.Resident()>>20)
+}
+
+// domainsTime is how long doctor waits for what the world's resolvers answer.
+const domainsTime = 6 * time.Second
+
+// checkDomains names the first public domain whose questions do not reach the cloud. It returns nothing where there is
+// no public domain.
+func (d Doctor) checkDomains(ctx context.Context) []api.Check {
+	const name = "domains"
+	if d.Domains == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, domainsTime)
+	defer cancel()
+	checks := d.Domains(ctx)
+	for _, c := range checks {
+		if c.OK {
+			continue
+		}
+		text := "the world's questions about " + string(c.Name) + " do not reach this cloud"
+		if r, ok := c.Missing(); ok {
+			text += ": " + string(r.Name) + " " + r.Type + ": " + r.Text
+		}
+		return []api.Check{check(name, api.Warn, "micro domain check "+string(c.Name), "%s", text)}
+	}
+	if len(checks) == 0 {
+		return nil
+	}
+	return []api.Check{check(name, api.OK, "", "the world's questions about all domains (%d) reach this cloud", len(checks))}
 }
 
 // checkCertificates names the first public host whose certificate is not as it should be.

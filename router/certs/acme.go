@@ -47,6 +47,9 @@ type ACMEConfig struct {
 	KeyID, MACKey string
 	// HTTP and ALPN say whether the node has public listeners for HTTP and for TLS.
 	HTTP, ALPN bool
+	// ByDNS says whether a host is to be proved by the cloud's DNS servers, because it is that of a public domain, and
+	// what keeps the world from reaching them.
+	ByDNS func(context.Context, cloud.Host) (bool, *cloud.OrderFailure)
 
 	Public    *Public
 	Ledger    Ledger
@@ -82,12 +85,17 @@ func (a *ACME) Order(ctx context.Context, h cloud.Host) (issued cloud.IssuedCert
 		return issued, &cloud.OrderFailure{Step: cloud.StepStore, Reason: err.Error()}
 	}
 	defer unlock()
-	if a.Staging != "" && !a.succeeded(held, h) {
-		if _, err := a.order(held, a.Staging, h); err != nil {
+	r := a.record(held, h)
+	ways, err := a.ways(held, h, r)
+	if err != nil {
+		return issued, err
+	}
+	if succeeded := !r.Expires.IsZero() && r.Failures == 0; a.Staging != "" && !succeeded {
+		if _, err := a.order(held, a.Staging, h, ways); err != nil {
 			return issued, err
 		}
 	}
-	k, err := a.order(held, a.Directory, h)
+	k, err := a.order(held, a.Directory, h, ways)
 	if err != nil {
 		return issued, err
 	}
@@ -106,22 +114,49 @@ func nameOf(organization []string, name string) string {
 	return name
 }
 
-// succeeded says whether the host's last order has succeeded.
-func (a *ACME) succeeded(ctx context.Context, h cloud.Host) bool {
+// record is what is known of a host's certificate; nothing where that cannot be read.
+func (a *ACME) record(ctx context.Context, h cloud.Host) cloud.CertificateRecord {
 	records, err := a.Ledger.Records(ctx)
-	r := records[h]
-	return err == nil && !r.Expires.IsZero() && r.Failures == 0
+	if err != nil {
+		return cloud.CertificateRecord{Host: h}
+	}
+	return records[h]
+}
+
+// ways are the kinds of challenges by which a host can be proved.
+type ways struct{ http, alpn, dns bool }
+
+// askAnyway is how many orders in a row are not begun, because the world's questions do not reach the cloud's DNS
+// servers, before one is begun all the same: the resolvers that this cloud asks may see another world.
+const askAnyway = 10
+
+// ways returns how a host can be proved. The error is a *cloud.OrderFailure.
+func (a *ACME) ways(ctx context.Context, h cloud.Host, r cloud.CertificateRecord) (w ways, err error) {
+	if h[0] != '*' { // RFC 8555, section 7.4.1 leaves wildcards to DNS
+		w = ways{http: a.HTTP, alpn: a.ALPN}
+	}
+	var missing *cloud.OrderFailure
+	if a.ByDNS != nil {
+		w.dns, missing = a.ByDNS(ctx, h)
+	}
+	if missing != nil && r.Failures%askAnyway != askAnyway-1 {
+		w.dns = false
+	}
+	switch {
+	case w != ways{}:
+		return w, nil
+	case missing != nil:
+		return w, missing
+	}
+	return w, &cloud.OrderFailure{Step: cloud.StepChallenge, Unasked: true, Reason: "there is no way to prove that the name is this cloud's", Hint: "micro up --public-http or --public-https, or micro domain add"}
 }
 
 // order gets a certificate from a directory.
-func (a *ACME) order(ctx context.Context, directory string, h cloud.Host) (k kept, err error) {
+func (a *ACME) order(ctx context.Context, directory string, h cloud.Host, w ways) (k kept, err error) {
 	t := &transaction{step: cloud.StepDirectory}
 	client := &acmez.Client{
 		Client:           &acme.Client{Directory: directory, HTTPClient: a.watched(t), UserAgent: a.UserAgent, Logger: slog.New(quiet{a.Log.Handler()})},
-		ChallengeSolvers: a.solvers(t),
-	}
-	if len(client.ChallengeSolvers) == 0 {
-		return k, t.failure(&cloud.OrderFailure{Reason: "there is no way to prove that the name is this cloud's", Hint: "micro up --public-http or --public-https"}, directory)
+		ChallengeSolvers: a.solvers(t, w),
 	}
 	if _, err := client.GetDirectory(ctx); err != nil {
 		return k, t.failure(err, directory)
@@ -148,13 +183,16 @@ func (a *ACME) order(ctx context.Context, directory string, h cloud.Host) (k kep
 	return kept{Chain: chains[0].ChainPEM, Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}, nil
 }
 
-// solvers are the ways to prove that a host is ours.
-func (a *ACME) solvers(t *transaction) map[string]acmez.Solver {
+// solvers answer challenges.
+func (a *ACME) solvers(t *transaction, w ways) map[string]acmez.Solver {
 	solvers := map[string]acmez.Solver{}
-	if a.HTTP {
+	if w.dns {
+		solvers[acme.ChallengeTypeDNS01] = newDNSSolver(a.Public, t.challenge)
+	}
+	if w.http {
 		solvers[acme.ChallengeTypeHTTP01] = httpSolver(a.Public.Vault, t.challenge)
 	}
-	if a.ALPN {
+	if w.alpn {
 		solvers[acme.ChallengeTypeTLSALPN01] = alpnSolver(a.Public.Vault, t.challenge)
 	}
 	return solvers

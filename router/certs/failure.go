@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,6 +123,9 @@ func (t *transaction) failure(err error, directory string) *cloud.OrderFailure {
 		}
 	}
 	if f.Step == cloud.StepChallenge && len(t.kinds) > 0 {
+		if ok && slices.Equal(slices.Compact(t.kinds), []string{acme.ChallengeTypeDNS01}) {
+			f.Hint = "micro domain check, which names the DNS record that is missing"
+		}
 		f.Reason += " (" + strings.Join(t.kinds, ", ") + ")"
 	}
 	return f

@@ -37,7 +37,8 @@ type Public struct {
 	Log   *slog.Logger
 
 	byHost atomic.Pointer[map[string]*tls.Certificate]
-	loaded chan struct{} // closed once the vault has been read
+	texts  atomic.Pointer[map[cloud.Host][]string] // answers by DNS, by domain
+	loaded chan struct{}                           // closed once the vault has been read
 	once   sync.Once
 }
 
@@ -45,11 +46,23 @@ type Public struct {
 func NewPublic(v Vault, log *slog.Logger) *Public {
 	p := &Public{Vault: v, Log: log, loaded: make(chan struct{})}
 	p.byHost.Store(&map[string]*tls.Certificate{})
+	p.texts.Store(&map[cloud.Host][]string{})
 	return p
 }
 
 // Run follows the vault until ctx ends.
 func (p *Public) Run(ctx context.Context) {
+	var texts sync.WaitGroup
+	defer texts.Wait()
+	texts.Go(func() {
+		p.Vault.Follow(ctx, kindText, func(values map[string][]byte, err error) {
+			if err != nil {
+				p.Log.Warn("cannot read the answers to questions of authorities", "err", err)
+				return
+			}
+			p.showTexts(values)
+		})
+	})
 	p.Vault.Follow(ctx, kindCertificate, func(values map[string][]byte, err error) {
 		if err != nil {
 			p.Log.Warn("cannot read the certificates of public hosts", "err", err)
@@ -92,7 +105,15 @@ func (p *Public) Certificate(ctx context.Context, name string) *tls.Certificate 
 	case <-ctx.Done():
 		return nil
 	}
-	return lookup(*p.byHost.Load(), name)
+	byHost := *p.byHost.Load()
+	own := byHost[name]
+	if _, parent, ok := strings.Cut(name, "."); ok {
+		// A host's own certificate is not renewed while that of the wildcard serves.
+		if wildcard := byHost["*."+parent]; own == nil || wildcard != nil && wildcard.Leaf.NotAfter.After(own.Leaf.NotAfter) {
+			return wildcard
+		}
+	}
+	return own
 }
 
 // lookup finds the certificate of an exact name, else of a wildcard of one label (RFC 9525, section 6.3).

@@ -4,11 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // challengeLife is how long the answer to a challenge is kept, where nobody removes it: its order has ended by then.
@@ -50,6 +54,53 @@ func httpSolver(v Vault, begun func(string)) *solver {
 func alpnSolver(v Vault, begun func(string)) *solver {
 	return &solver{v, func(c acme.Challenge) string { return kindALPN + c.Identifier.Value },
 		func(c acme.Challenge) ([]byte, error) { return json.Marshal(c) }, begun}
+}
+
+// dnsSolver answers by the cloud's DNS servers.
+type dnsSolver struct {
+	*solver
+	public *Public
+}
+
+var _ acmez.Waiter = dnsSolver{}
+
+func newDNSSolver(p *Public, begun func(string)) dnsSolver {
+	return dnsSolver{&solver{p.Vault, textKey, func(c acme.Challenge) ([]byte, error) { return []byte(c.DNS01KeyAuthorization()), nil }, begun}, p}
+}
+
+// textKey has the token in it, because an order for a domain and its wildcard has two answers at the same name.
+func textKey(c acme.Challenge) string { return kindText + c.Identifier.Value + "/" + c.Token }
+
+// textsKnown is how long a node may take to see what was written to the vault.
+const textsKnown = 10 * time.Second
+
+// Wait implements acmez.Waiter: DNS servers answer by what the nodes have seen of the vault.
+func (s dnsSolver) Wait(ctx context.Context, c acme.Challenge) error {
+	ctx, cancel := context.WithTimeout(ctx, textsKnown)
+	defer cancel()
+	t := time.NewTicker(20 * time.Millisecond)
+	defer t.Stop()
+	for !slices.Contains(s.public.Texts(cloud.Host(c.Identifier.Value)), c.DNS01KeyAuthorization()) {
+		select {
+		case <-ctx.Done():
+			return cloud.Errorf(cloud.Unavailable, "the answer to the authority's question does not show in the store: %w", ctx.Err())
+		case <-t.C:
+		}
+	}
+	return nil
+}
+
+// Texts returns what the questions of authorities about a domain are answered with by DNS. It asks nobody.
+func (p *Public) Texts(domain cloud.Host) []string { return (*p.texts.Load())[domain] }
+
+// showTexts puts the answers by DNS in the place of those that were there.
+func (p *Public) showTexts(values map[string][]byte) {
+	texts := map[cloud.Host][]string{}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		domain, _, _ := strings.Cut(strings.TrimPrefix(key, kindText), "/")
+		texts[cloud.Host(domain)] = append(texts[cloud.Host(domain)], string(values[key]))
+	}
+	p.texts.Store(&texts)
 }
 
 // alpnCertificate returns what a TLS-ALPN-01 challenge of a host is answered with; nil where there is none.

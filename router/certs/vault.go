@@ -31,6 +31,7 @@ const (
 	kindAccount     = "accounts/"     // and a directory's hash
 	kindToken       = "tokens/"       // and a token: what HTTP-01 is answered with
 	kindALPN        = "alpn/"         // and a host: a TLS-ALPN-01 challenge
+	kindText        = "texts/"        // and a domain, a slash and a token: what DNS-01 is answered with
 )
 
 // Ledger keeps the records of certificates in a vault.
