@@ -29,7 +29,7 @@ var walls = []struct {
 	{"github.com/moby/buildkit", []string{"runtime/build"}, "BuildKit runs in a process of its own; nothing else may come to need it in the node's"},
 	{"github.com/go-git/", []string{"runtime/build"}, "repositories are a source of builds and of nothing else"},
 	{"go.etcd.io/bbolt", []string{"store/boltkv"}, "one package knows the engine, so that etcd can replace it"},
-	{"go.etcd.io/etcd", []string{"store/etcdkv"}, "one node works without etcd"},
+	{"go.etcd.io/etcd", []string{"store/etcdkv", "cluster"}, "one node works without etcd, and other packages work with any engine"},
 	{"golang.zx2c4.com/wireguard", []string{"runtime/network"}, "the rest of the node sees addresses, and not how their packets travel"},
 	{"golang.org/x/net/http2", []string{"router/h2"}, "the router's core speaks one protocol, and knows of no other"},
 	{"github.com/mholt/acmez", []string{"router/certs"}, "the router takes a handshake, wherever its certificates come from"},

@@ -61,7 +61,8 @@ func nodeFlags() []urfave.Flag {
 		"build-cpu":       "builds may use `N` cores together (default all)",
 		"build-pids":      "builds may have `N` processes together (default 4096)",
 		"build-cache":     "the build cache may grow to `SIZE` (default 10G)",
-		"join":            "join a cloud by `TOKEN`; not supported yet",
+		"join":            "join the cloud that made `TOKEN`",
+		"cluster":         "other nodes reach this one on `IP:PORT` (default port 6427)",
 		"containerd":      "use the containerd at `ADDRESS`; not supported yet",
 	}
 	var flags []urfave.Flag

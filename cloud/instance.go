@@ -107,11 +107,12 @@ func (e Exit) Describe(reason string) string {
 // Crashes is what is known of a slot whose instances ended by themselves.
 type Crashes struct {
 	Slot
-	Generation int    `json:"generation"` // of the instance that crashed last; a newer one starts afresh
-	Count      int    `json:"count"`      // in a row
-	Total      int    `json:"total"`      // ever
-	Last       Exit   `json:"last"`
-	Reason     string `json:"reason,omitempty"`
+	Node       NodeName `json:"node,omitempty"` // on which the last one ended
+	Generation int      `json:"generation"`     // of the instance that crashed last; a newer one starts afresh
+	Count      int      `json:"count"`          // in a row
+	Total      int      `json:"total"`          // ever
+	Last       Exit     `json:"last"`
+	Reason     string   `json:"reason,omitempty"`
 	// Fatal says that another try right away would end the same: a start that ran out of time, a missing image.
 	Fatal   bool      `json:"fatal,omitempty"`
 	NextTry time.Time `json:"next_try"`

@@ -3,6 +3,7 @@ package cloud
 import (
 	"iter"
 	"net/netip"
+	"time"
 )
 
 // Node is a machine of the cloud, as its owner wants it to be used. Whether it is alive is observed: NodeStatus.
@@ -21,7 +22,23 @@ type Node struct {
 	// Addr is where the other nodes reach this one: its cluster port, which speaks TLS with certificates on both sides.
 	// Zero for a node that is the whole cloud.
 	Addr netip.AddrPort `json:"addr,omitzero"`
+	// PublicKey is the SHA-256 of the node's public key, in hex. Whoever shows another key is not the node.
+	PublicKey string    `json:"public_key,omitempty"`
+	Joined    time.Time `json:"joined,omitzero"`
+	// Copy says whether the node is to have a copy of the store.
+	Copy StoreCopy `json:"copy,omitempty"`
 }
+
+// StoreCopy is what a node has of the cloud's store.
+type StoreCopy string
+
+// The copies of the store. A majority of the voters' must be reached to change anything; learners have all and have no
+// vote; others ask a voter.
+const (
+	NoCopy  StoreCopy = ""
+	Voter   StoreCopy = "voter"
+	Learner StoreCopy = "learner"
+)
 
 // ZoneLabel is the label that says which nodes fail together.
 const ZoneLabel = "zone"
@@ -46,17 +63,6 @@ func (s *State) Node(n NodeName) (*Node, bool) { return get[*Node](s, nodeKey(n)
 
 // Nodes yields all nodes by name.
 func (s *State) Nodes() iter.Seq[*Node] { return all[*Node](s, "nodes/") }
-
-// SetAddr returns the change that notes where the other nodes reach a node; none if it is noted already.
-func (s *State) SetAddr(n NodeName, addr netip.AddrPort) []Change {
-	node, ok := s.Node(n)
-	if !ok || node.Addr == addr {
-		return nil
-	}
-	next := *node
-	next.Addr = addr
-	return []Change{Put(&next)}
-}
 
 // SoleNode returns the changes that make n the one node of the cloud, at most as many as asked for: it is
 // called again until there are none. What another node had, n has: it is the same machine under another name.

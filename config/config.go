@@ -16,6 +16,9 @@ const DefaultData = "/var/lib/micro"
 // DefaultDomain is the default private domain; ".test" is reserved for such use (RFC 6761, section 6.2).
 const DefaultDomain cloud.Domain = "micro.test"
 
+// DefaultClusterPort is the port on which the nodes of a cloud reach each other.
+const DefaultClusterPort = 6427
+
 // DefaultAdminGroup is the default system group whose members may do everything in micro that root may.
 const DefaultAdminGroup = "micro"
 
@@ -51,18 +54,22 @@ type Node struct {
 	AdminRole cloud.Role
 	Subnet    netip.Prefix
 	Overlay   Overlay
+	// Join is the token of the cloud that the node joins, if it is in none of several nodes yet.
+	Join string
+	// Cluster is the address on which the other nodes of the cloud reach this one. The zero value is the address that
+	// this machine has towards them, and the default port.
+	Cluster netip.AddrPort
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
 	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
-		"join", "containerd"}
+		"join", "cluster", "containerd"}
 }
 
 // unsupported are settings that are planned but not supported yet. They are refused, never ignored.
 var unsupported = map[string]string{
-	"join":       "joining a cloud of several nodes",
 	"containerd": "using the host's containerd",
 }
 
@@ -250,6 +257,14 @@ func (n *Node) set(key string, values []string) error {
 		return setCount(&n.Build.Pids, key, one, 16)
 	case "build-cache":
 		return setSize(&n.Build.Cache, key, one, 1<<20)
+	case "join":
+		n.Join = one
+	case "cluster":
+		var addrs []netip.AddrPort
+		if err := setAddresses(&addrs, []string{one}, DefaultClusterPort, false); err != nil {
+			return err
+		}
+		n.Cluster = addrs[0]
 	case "subnet":
 		p, err := netip.ParsePrefix(one)
 		if err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29 || !p.Addr().IsPrivate() {

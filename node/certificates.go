@@ -19,7 +19,7 @@ import (
 // openCertificates prepares the TLS of the router's listeners. Nothing is made, read or ordered yet but the files of
 // certificates: that begins when the node runs.
 func (n *Node) openCertificates() (err error) {
-	n.vault = &vault.Vault{Engine: n.db, Keys: n.keys}
+	n.vault = &vault.Vault{Engine: n.kv, Keys: n.keys}
 	n.local = certs.NewLocal(certs.LocalConfig{States: states{n.store}, Keys: n.keys, Now: now})
 	n.public = certs.NewPublic(n.vault, n.log)
 	n.files = certs.NewFiles(certs.FilesConfig{Paths: n.cfg.Certificates, Log: n.log})

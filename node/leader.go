@@ -2,6 +2,9 @@ package node
 
 import (
 	"context"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -13,31 +16,88 @@ import (
 	"github.com/protoduction/micro/traffic"
 )
 
-// notes stores the leader's notes in the node's own part of the store, which is enough as long as the cloud has only
-// one node.
-type notes struct{ local kv.Local }
+// notes stores the leader's notes: in the cloud's store if there are other nodes, which may lead next, and else in the
+// node's own part of the file, where they cost no revision.
+type notes struct{ *Node }
+
+const (
+	notesPrefix = "notes/" // in the cloud's store
+	notesTime   = 5 * time.Second
+)
 
 func (n notes) Load(prefix string) (map[string][]byte, error) {
-	pairs, err := n.local.List(prefix)
-	if err != nil {
-		return nil, err
+	if n.member.Load() == nil {
+		pairs, err := n.db.Local().List(prefix)
+		return valuesOf(pairs, ""), err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), notesTime)
+	defer cancel()
+	pairs, _, err := n.kv.List(ctx, notesPrefix+prefix)
+	return valuesOf(pairs, notesPrefix), err
+}
+
+func valuesOf(pairs []kv.Pair, prefix string) map[string][]byte {
 	values := make(map[string][]byte, len(pairs))
 	for _, p := range pairs {
-		values[p.Key] = p.Value
+		values[strings.TrimPrefix(p.Key, prefix)] = p.Value
 	}
-	return values, nil
+	return values
 }
 
 func (n notes) Save(values map[string][]byte) error {
-	pairs := make([]kv.Pair, 0, len(values))
-	for key, value := range values {
-		pairs = append(pairs, kv.Pair{Key: key, Value: value})
+	if n.member.Load() == nil {
+		pairs := make([]kv.Pair, 0, len(values))
+		for key, value := range values {
+			pairs = append(pairs, kv.Pair{Key: key, Value: value})
+		}
+		return n.db.Local().Put(pairs...)
 	}
-	return n.local.Put(pairs...)
+	var t kv.Txn
+	for key, value := range values {
+		t.Put = append(t.Put, kv.Put{Key: notesPrefix + key, Value: value})
+	}
+	return n.commitNotes(t)
 }
 
-func (n notes) Forget(keys ...string) error { return n.local.Delete(keys...) }
+func (n notes) Forget(keys ...string) error {
+	if n.member.Load() == nil {
+		return n.db.Local().Delete(keys...)
+	}
+	var t kv.Txn
+	for _, key := range keys {
+		t.Del = append(t.Del, notesPrefix+key)
+	}
+	return n.commitNotes(t)
+}
+
+func (n notes) commitNotes(t kv.Txn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), notesTime)
+	defer cancel()
+	_, err := n.kv.Commit(ctx, t)
+	return err
+}
+
+// copyNotes copies the leader's notes from the node's own part of its file into the cloud's store.
+func copyNotes(ctx context.Context, from kv.Local, to kv.Engine) error {
+	pairs, err := from.List("")
+	if err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(pairs, kv.DefaultOps) {
+		var t kv.Txn
+		for _, p := range chunk {
+			if !strings.HasPrefix(p.Key, crashesPrefix) { // which are the node's own
+				t.Put = append(t.Put, kv.Put{Key: notesPrefix + p.Key, Value: p.Value})
+			}
+		}
+		if len(t.Put) > 0 {
+			if _, err := to.Commit(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // jobs lets the leader run jobs on this node.
 type jobs struct{ agent *runtime.Agent }

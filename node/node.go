@@ -64,6 +64,7 @@ type Node struct {
 	chosen    datadir.Choices // choices of the last start; openNames replaces them with those of this start
 	sockets   *systemd.Sockets
 	addresses *addresses.Bound
+	membership
 	storage
 	machine
 	front
@@ -175,13 +176,15 @@ func (n *Node) explainFullDisk(err error) error {
 func newNode(cfg Config) *Node {
 	return &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(), down: make(chan struct{}),
-		storage: storage{snapshots: cloud.NewCell(), published: cloud.NewCell()},
+		storage:    storage{snapshots: cloud.NewCell(), published: cloud.NewCell()},
+		membership: membership{entered: make(chan struct{}), removed: make(chan struct{}), followed: make(chan struct{})},
 	}
 }
 
 // giveUp restores the host to its state before New, and returns the cause. Apps of an earlier process, and what
 // they need, stay.
 func (n *Node) giveUp(cause error) error {
+	n.undoJoin()
 	n.release()
 	if !n.fresh {
 		return cause
@@ -214,10 +217,11 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	defer p.stop()
 	p.start(ctx, "logs", 5*time.Second, n.logs.Run)
 	p.start(ctx, "store", 5*time.Second, n.store.Run)
+	adopted := make(chan struct{})
+	p.start(ctx, "cluster", 10*time.Second, func(ctx context.Context) error { return n.runMember(ctx, adopted) })
 	p.start(ctx, "network", 2*time.Second, n.driver.Run)
 	p.start(ctx, "overlay", 2*time.Second, func(ctx context.Context) error { return n.net.Follow(ctx, n.cfg.Name, n.snapshots) })
 	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
-	adopted := make(chan struct{})
 	p.start(ctx, "agent", 10*time.Second, func(ctx context.Context) error { return n.agent.Run(ctx, func() { close(adopted) }) })
 	n.status.setWaiting("finding running instances")
 	select {
@@ -227,6 +231,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 		return nil
 	}
+	n.awaitOthers(ctx)
 	// Answer requests only when the first table and zone have all adopted instances.
 	view := n.snapshots.View()
 	n.router.Swap(n.compiler.Compile(nil, view))
@@ -238,8 +243,8 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.Follow(ctx, n.snapshots) })
-	p.start(ctx, "leader", 10*time.Second, func(ctx context.Context) error { return leader.Lead(ctx, n.duties...) })
 	p.start(ctx, "images", 5*time.Second, n.copies.Run)
+	p.start(ctx, "leader", 10*time.Second, n.lead)
 	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
 	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })
 	p.start(ctx, "memory", time.Second, memory.ReturnUnused)
@@ -306,11 +311,17 @@ func (n *Node) leave() error {
 		return nil
 	}
 	ctx := context.Background()
+	n.leaveOthers(ctx)
 	list, err := n.driver.List(ctx)
 	for _, r := range list {
 		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
 	}
 	n.release() // the parts that use the folders removed below
+	select {
+	case <-n.removed:
+		err = errors.Join(err, n.folder.Remove())
+	default:
+	}
 	return errors.Join(err, n.driver.Destroy(ctx), removeIfThere(n.data.Path("micro.sock")), engine.RemoveState(engine.StateDir(n.cfg.Data)))
 }
 

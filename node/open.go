@@ -31,6 +31,7 @@ import (
 	"github.com/protoduction/micro/runtime/remote"
 	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/boltkv"
+	"github.com/protoduction/micro/store/kv"
 )
 
 func (n *Node) openData(context.Context) (err error) {
@@ -81,7 +82,11 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if loss, lost := n.db.Loss(); lost && !loss.At.Before(n.started) {
 		n.events.Add(api.Event{Time: loss.At, Kind: "store.damaged", Text: fmt.Sprintf("one of the store's two heads was damaged: the change after revision %d may be lost", loss.Rev)})
 	}
-	n.store, err = store.Open(ctx, store.Config{Engine: n.db, Keys: n.openKeys, Log: n.log, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Now: now})
+	n.kv = kv.NewSwitch(n.db)
+	if err := n.openMember(ctx); err != nil {
+		return err
+	}
+	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Now: now})
 	if err != nil {
 		return err
 	}

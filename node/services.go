@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"io"
+	"sync"
 
 	"github.com/protoduction/micro/access"
 	"github.com/protoduction/micro/api"
@@ -52,8 +53,8 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
-		Delegations: delegations{n},
-		Passes:      passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
+		Delegations: delegations{n}, Cluster: clusterControl{n, new(sync.Mutex)},
+		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
@@ -74,7 +75,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	write := leaderWriter{n.store, n.snapshots, n.reserve}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Usages: usage{n.driver}, Notes: notes{n.db.Local()}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Usages: usage{n.driver}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{
@@ -84,10 +85,11 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
 		crossfades,
 		leader.NewCron(leader.CronConfig{
-			Views: n.snapshots, Notes: notes{n.db.Local()}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,
+			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,
 		}),
 	}
 	n.duties = append(n.duties, n.certificateDuty()...)
+	n.duties = append(n.duties, copyDuty{n, write})
 	return crossfades, retention
 }
 

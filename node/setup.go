@@ -56,11 +56,17 @@ func (n *Node) setUp(ctx context.Context) error {
 	return err
 }
 
-// registerNode records this node as the only one of the cloud, with its capacity. If the node has a new name, it keeps the
-// instances that it had under the old name.
+// registerNode records this node with its capacity, as the only one of the cloud if the cloud has no others. If that node
+// has a new name, it keeps the instances that it had under the old name.
 func (n *Node) registerNode(ctx context.Context) error {
 	const atOnce = kv.MaxOps / 4 // changes per transaction
-	for done := false; !done; {
+	if m := n.member.Load(); m != nil {
+		if _, ok := n.store.State().Node(m.Node); !ok {
+			return cloud.Errorf(cloud.Denied, "node %s was removed from its cloud", m.Node).
+				WithHint("to join it again: remove %s, and start with --join and a new token", n.data.Path("cluster"))
+		}
+	}
+	for done := n.member.Load() != nil; !done; {
 		_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
 			changes := s.SoleNode(cloud.Node{Name: n.cfg.Name}, atOnce)
 			done = len(changes) < atOnce

@@ -202,6 +202,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	a.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
 		o = o.WithNode(&cloud.NodeStatus{Name: a.Node, Alive: true})
 		for _, c := range crashes {
+			c.Node = a.Node
 			o = o.WithCrashes(c)
 		}
 		return o
@@ -257,7 +258,7 @@ func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 func (a *Agent) forget(ctx context.Context, v cloud.View, app cloud.AppRef) {
 	for c := range v.Instances.CrashesOf(app) {
 		rel, ok := v.State.Release(c.ReleaseRef)
-		if ok && c.Generation == rel.Generation && c.Index < rel.Formation[c.Process].Instances {
+		if c.Node != a.Node || ok && c.Generation == rel.Generation && c.Index < rel.Formation[c.Process].Instances {
 			continue
 		}
 		if err := a.Memory.Forget(ctx, c.Slot); err != nil {

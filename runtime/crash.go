@@ -18,7 +18,7 @@ const (
 // crashed returns the crash count of a slot after another end of its instance. The slot is restarted at once three
 // times, then after 30 s, which doubles each time, up to 16 min.
 func crashed(before *cloud.Crashes, i *cloud.Instance, end cloud.Exit, reason string, ran time.Duration, fatal bool) *cloud.Crashes {
-	c := cloud.Crashes{Slot: i.Slot, Generation: i.Generation, Last: end, Reason: reason, Fatal: fatal, Count: 1, Total: 1}
+	c := cloud.Crashes{Slot: i.Slot, Node: i.Node, Generation: i.Generation, Last: end, Reason: reason, Fatal: fatal, Count: 1, Total: 1}
 	if before != nil {
 		c.Total = before.Total + 1
 		if before.Generation == i.Generation && ran < stableRun {

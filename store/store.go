@@ -117,13 +117,42 @@ func (s *Store) Run(ctx context.Context) error {
 	defer cancel()
 	for {
 		err := s.watchEngine(ctx)
-		if !errors.Is(err, kv.ErrCompacted) {
+		if err == nil || ctx.Err() != nil || !passes(err) {
 			return err
 		}
-		if err := s.load(ctx); err != nil {
-			return err
+		for err := s.load(ctx); err != nil; err = s.load(ctx) {
+			if !passes(err) {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(reloadAfter):
+			}
 		}
 	}
+}
+
+// reloadAfter is the pause after the engine could not be read.
+const reloadAfter = time.Second
+
+// passes reports whether reading the engine again will do after an error.
+func passes(err error) bool {
+	return errors.Is(err, kv.ErrCompacted) || cloud.CodeOf(err) == cloud.Unavailable
+}
+
+// Move changes the engine's history: replace copies all pairs to another engine, which the engine uses from then on. No
+// change of this store runs meanwhile.
+func (s *Store) Move(ctx context.Context, replace func() error) error {
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	if err := replace(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.seen = 0 // the engine's revisions begin anew
+	s.mu.Unlock()
+	return s.load(ctx)
 }
 
 // currentHead returns the newest head, and a channel that is closed when there is a newer one.

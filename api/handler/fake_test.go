@@ -180,6 +180,7 @@ func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
 		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Certificates: f, Delegations: f,
+		Cluster: fakeCluster{},
 		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
@@ -293,4 +294,17 @@ func wantCode(t *testing.T, err error, code cloud.Code, words ...string) {
 			t.Errorf("%q does not say %q", err, w)
 		}
 	}
+}
+
+// fakeCluster is a cloud of one node.
+type fakeCluster struct{}
+
+func (fakeCluster) Start(context.Context, netip.AddrPort, cloud.Actor) error { return nil }
+
+func (fakeCluster) NewToken(_ context.Context, life time.Duration, _ cloud.Actor) (api.JoinToken, error) {
+	return api.JoinToken{Token: "microjoin_1", Expires: time.Unix(0, 0).Add(life)}, nil
+}
+
+func (fakeCluster) Status(context.Context) (api.Cluster, error) {
+	return api.Cluster{Writable: true, Nodes: []api.ClusterNode{{Name: "n1", Status: "alive", Store: "none"}}}, nil
 }

@@ -48,6 +48,7 @@ type Config struct {
 
 	Certificates Certificates
 	Delegations  Delegations
+	Cluster      Cluster
 
 	Status  Status
 	Metrics Metrics
@@ -129,6 +130,7 @@ func New(c Config) (*Handler, error) {
 	h := &Handler{Config: c, mux: http.NewServeMux(), used: map[string]bool{}, stopping: make(chan struct{})}
 	h.api = humago.New(h.mux, description(c.Version.Version))
 	h.serveNode()
+	h.serveCluster()
 	h.serveApps()
 	h.serveVerbs()
 	h.serveInstances()

@@ -57,6 +57,14 @@ var policy = map[string]rule{
 	"prune":         {needs: cloud.MayAdminister, in: inCloud},
 	"down":          {needs: cloud.MayAdminister, in: inCloud},
 
+	"cluster":           {needs: cloud.MayRead, in: inCloud},
+	"start-cluster":     {needs: cloud.MayAdminister, in: inCloud},
+	"create-join-token": {needs: cloud.MayAdminister, in: inCloud},
+	"drain-node":        {needs: cloud.MayAdminister, in: inCloud},
+	"undrain-node":      {needs: cloud.MayAdminister, in: inCloud},
+	"remove-node":       {needs: cloud.MayAdminister, in: inCloud},
+	"label-node":        {needs: cloud.MayAdminister, in: inCloud},
+
 	"images":     {needs: cloud.MayRead, in: anywhere},
 	"load-image": {needs: cloud.MayAdminister, in: inCloud, read: uploadTimeout},
 

@@ -1,0 +1,105 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// NewCluster asks a cloud of one node to take others.
+type NewCluster struct {
+	Addr netip.AddrPort `json:"addr,omitzero" doc:"IP:port on which other nodes reach this one; missing: the node chooses"`
+}
+
+// NewJoinToken asks for a token with which one node may join.
+type NewJoinToken struct {
+	Expires string `json:"expires,omitempty" doc:"How long it is good for, such as 1h; 24h if missing"`
+}
+
+// JoinToken lets one node join the cloud, once.
+type JoinToken struct {
+	Token   string    `json:"token" doc:"A secret, which is shown once"`
+	Expires time.Time `json:"expires"`
+}
+
+// Cluster is the nodes of a cloud and its store, as the answering node sees them.
+type Cluster struct {
+	Started  bool           `json:"started" doc:"Other nodes can join"`
+	Writable bool           `json:"writable" doc:"A majority of the voters answers, so that changes are possible"`
+	Leader   cloud.NodeName `json:"leader,omitempty" doc:"The node that gives instances their places, and has the cloud's other duties"`
+	Text     string         `json:"text" doc:"How it is, in words"`
+	Hint     string         `json:"hint,omitempty" doc:"What to do about it"`
+	Nodes    []ClusterNode  `json:"nodes" nullable:"false"`
+}
+
+// ClusterNode is a node, as the others see it.
+type ClusterNode struct {
+	Name      cloud.NodeName    `json:"name"`
+	Addr      string            `json:"addr,omitempty" doc:"IP:port on which other nodes reach it"`
+	Status    string            `json:"status" enum:"alive,dead,unknown" doc:"dead: it has given no sign of life for some seconds; unknown: it may be starting"`
+	Drained   bool              `json:"drained" doc:"It gets no new instances, and those that it has move away"`
+	Store     string            `json:"store" enum:"voter,learner,none" doc:"Its copy of the store: a voter's counts for the majority"`
+	Instances int               `json:"instances" doc:"How many run there"`
+	Places    int               `json:"places" doc:"How many are to run there"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Subnet    string            `json:"subnet,omitempty" doc:"The range of its containers' addresses"`
+	Memory    int64             `json:"memory,omitempty" doc:"Bytes that the machine has"`
+	CPU       float64           `json:"cpu,omitempty" doc:"Cores that the machine has"`
+	Reserved  int64             `json:"reserved" doc:"Bytes that its instances may use together"`
+	Joined    *time.Time        `json:"joined,omitempty"`
+	Leads     bool              `json:"leads" doc:"It is the leader"`
+	Answers   bool              `json:"answers" doc:"It is the node that answers this request"`
+}
+
+// NodeRemoval asks for a node to be removed.
+type NodeRemoval struct {
+	Lost bool `json:"lost,omitempty" doc:"The node is gone for good: it need not be drained"`
+}
+
+// NodeLabels asks for labels of a node.
+type NodeLabels struct {
+	Labels map[string]string `json:"labels" doc:"An empty value removes a label"`
+}
+
+// StartCluster makes the cloud one that other nodes can join.
+func (c *Client) StartCluster(ctx context.Context, n NewCluster) (Cluster, error) {
+	return call[Cluster](ctx, c, http.MethodPost, "/v1/cluster", nil, n)
+}
+
+// Cluster shows the nodes and the store.
+func (c *Client) Cluster(ctx context.Context) (Cluster, error) {
+	return call[Cluster](ctx, c, http.MethodGet, "/v1/cluster", nil, nil)
+}
+
+// CreateJoinToken makes a token with which one node may join.
+func (c *Client) CreateJoinToken(ctx context.Context, n NewJoinToken) (JoinToken, error) {
+	return call[JoinToken](ctx, c, http.MethodPost, "/v1/cluster/tokens", nil, n)
+}
+
+// DrainNode moves a node's instances to others.
+func (c *Client) DrainNode(ctx context.Context, n cloud.NodeName) (Changed, error) {
+	return c.changeNode(ctx, n, "drain", nil)
+}
+
+// UndrainNode lets a node have instances again.
+func (c *Client) UndrainNode(ctx context.Context, n cloud.NodeName) (Changed, error) {
+	return c.changeNode(ctx, n, "undrain", nil)
+}
+
+// RemoveNode removes a node from the cloud.
+func (c *Client) RemoveNode(ctx context.Context, n cloud.NodeName, r NodeRemoval) (Changed, error) {
+	return c.changeNode(ctx, n, "remove", r)
+}
+
+// LabelNode sets labels of a node.
+func (c *Client) LabelNode(ctx context.Context, n cloud.NodeName, l NodeLabels) (Changed, error) {
+	return c.changeNode(ctx, n, "labels", l)
+}
+
+func (c *Client) changeNode(ctx context.Context, n cloud.NodeName, verb string, body any) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodPost, "/v1/nodes/"+url.PathEscape(string(n))+"/"+verb, nil, body)
+}

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// statusTimeout is how long the store may take to say who leads.
+const statusTimeout = 2 * time.Second
+
+// Status shows the nodes and the store.
+func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
+	view := c.snapshots.View()
+	out := api.Cluster{Writable: true, Leader: c.cfg.Name, Nodes: []api.ClusterNode{}}
+	if m := c.member.Load(); m != nil {
+		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+		defer cancel()
+		out.Started = true
+		var err error
+		if out.Leader, err = m.presence.Leader(ctx); err != nil {
+			out.Writable = false
+		}
+	}
+	running := map[cloud.NodeName]int{}
+	for i := range view.Instances.All() {
+		if i.Phase.Live() {
+			running[i.Node]++
+		}
+	}
+	alive := 0
+	for n := range view.State.Nodes() {
+		node := showNode(view, n)
+		node.Instances, node.Leads, node.Answers = running[n.Name], n.Name == out.Leader, n.Name == c.cfg.Name
+		if node.Status == "alive" {
+			alive++
+		}
+		out.Nodes = append(out.Nodes, node)
+	}
+	switch {
+	case !out.Started:
+		out.Text, out.Hint = "this node is the whole cloud", "micro cluster start lets others join"
+	case !out.Writable:
+		out.Text = "no majority of the voters answers: nothing can be changed, and requests are routed on"
+		out.Hint = "start the other nodes; where a majority of them is lost for good: micro cluster recover"
+	case len(out.Nodes) == 2:
+		out.Text, out.Hint = fmt.Sprintf("%d of 2 nodes are alive, and changes need %s", alive, voterOf(view.State)), "a third node lets any one of them fail"
+	default:
+		out.Text = fmt.Sprintf("%d of %d nodes are alive", alive, len(out.Nodes))
+	}
+	return out, nil
+}
+
+func voterOf(s *cloud.State) string {
+	for n := range s.Nodes() {
+		if n.Copy == cloud.Voter {
+			return string(n.Name)
+		}
+	}
+	return "a voter"
+}
+
+func showNode(v cloud.View, n *cloud.Node) api.ClusterNode {
+	used := v.State.Used(n.Name)
+	node := api.ClusterNode{
+		Name: n.Name, Status: "unknown", Drained: n.Drain, Store: "none", Places: used.Places, Labels: n.Labels,
+		Memory: n.Size.Memory, CPU: float64(n.Size.CPU) / 1000, Reserved: used.Memory,
+	}
+	if status, ok := v.Instances.NodeStatus(n.Name); ok {
+		node.Status = map[bool]string{true: "alive", false: "dead"}[status.Alive]
+	}
+	if n.Copy != cloud.NoCopy {
+		node.Store = string(n.Copy)
+	}
+	if n.Addr.IsValid() {
+		node.Addr = n.Addr.String()
+	}
+	if n.Subnet.IsValid() {
+		node.Subnet = n.Subnet.String()
+	}
+	if !n.Joined.IsZero() {
+		node.Joined = &n.Joined
+	}
+	return node
+}

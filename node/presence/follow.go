@@ -1,0 +1,144 @@
+package presence
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// unseenAfter is how long a node that has said nothing since this one began to listen may be starting. Then it is dead.
+const unseenAfter = 15 * time.Second
+
+// follower reads what the other nodes say into the snapshot cell.
+type follower struct {
+	*Presence
+	keys map[string]any // what was said by other nodes, decoded, by key
+}
+
+// Follow reads what the other nodes observe, until ctx ends. It closes followed when it has first read all.
+func (p *Presence) Follow(ctx context.Context, followed chan<- struct{}) error {
+	f := &follower{p, map[string]any{}}
+	first := sync.OnceFunc(func() { close(followed) })
+	began := time.Now()
+	for ctx.Err() == nil {
+		pairs, rev, err := p.Engine.List(ctx, seenPrefix)
+		if err != nil {
+			pause(ctx, retryAfter)
+			continue
+		}
+		f.replace(pairs)
+		first()
+		watching, cancel := context.WithCancel(ctx)
+		stop := time.AfterFunc(time.Until(began.Add(unseenAfter)), f.buryUnseen)
+		for batch, err := range p.Engine.Watch(watching, seenPrefix, rev) {
+			if err != nil {
+				break
+			}
+			f.apply(batch.Changes)
+		}
+		stop.Stop()
+		cancel()
+		pause(ctx, 10*time.Millisecond)
+	}
+	return nil
+}
+
+// replace makes pairs all that the other nodes say.
+func (f *follower) replace(pairs []kv.Pair) {
+	is := map[string]bool{}
+	var changes []kv.Change
+	for _, p := range pairs {
+		is[p.Key] = true
+		changes = append(changes, kv.Change{Key: p.Key, Value: p.Value})
+	}
+	for key := range f.keys {
+		if !is[key] {
+			changes = append(changes, kv.Change{Key: key})
+		}
+	}
+	f.apply(changes)
+}
+
+// apply applies changes of what nodes say.
+func (f *follower) apply(changes []kv.Change) {
+	f.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
+		for _, c := range changes {
+			rest := strings.TrimPrefix(c.Key, seenPrefix)
+			node, key, _ := strings.Cut(rest, "/")
+			if cloud.NodeName(node) != f.Node { // what happens here is known already, and sooner
+				o = f.applyOne(o, cloud.NodeName(node), c.Key, key, c.Value)
+			}
+		}
+		return o
+	})
+}
+
+func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key string, value []byte) *cloud.Instances {
+	old := f.keys[full]
+	var err error
+	switch {
+	case key == statusKey:
+		if value == nil {
+			delete(f.keys, full)
+		} else {
+			f.keys[full] = node
+		}
+		return o.WithNode(&cloud.NodeStatus{Name: node, Alive: value != nil})
+	case value == nil:
+		delete(f.keys, full)
+		switch was := old.(type) {
+		case *cloud.Instance:
+			return o.Without(was.ID)
+		case *cloud.Crashes:
+			if now, ok := o.Crashes(was.Slot); ok && now.Node == node {
+				return o.WithoutCrashes(was.Slot)
+			}
+		case *cloud.Left:
+			return o.WithoutLeft(was.Slot, node)
+		}
+		return o
+	case strings.HasPrefix(key, instancesPrefix):
+		i := &cloud.Instance{}
+		if err = json.Unmarshal(value, i); err == nil && i.Node == node {
+			f.keys[full] = i
+			return o.With(i)
+		}
+	case strings.HasPrefix(key, crashesPrefix):
+		c := &cloud.Crashes{}
+		if err = json.Unmarshal(value, c); err == nil {
+			f.keys[full] = c
+			// A slot that has moved has the counts of several nodes: the newest counts.
+			if now, ok := o.Crashes(c.Slot); !ok || now.Node == node || !now.Last.At.After(c.Last.At) {
+				return o.WithCrashes(c)
+			}
+		}
+	case strings.HasPrefix(key, leftPrefix):
+		l := &cloud.Left{}
+		if err = json.Unmarshal(value, l); err == nil && l.Node == node {
+			f.keys[full] = l
+			return o.WithLeft(l)
+		}
+	}
+	if err != nil {
+		f.Log.Warn("cannot read what another node says", "node", string(node), "key", key, "err", err)
+	}
+	return o // or of a kind that only a newer micro knows
+}
+
+// buryUnseen marks nodes dead that have said nothing for a while.
+func (f *follower) buryUnseen() {
+	v := f.Views.View()
+	f.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
+		for n := range v.State.Nodes() {
+			if _, ok := o.NodeStatus(n.Name); !ok {
+				o = o.WithNode(&cloud.NodeStatus{Name: n.Name})
+			}
+		}
+		return o
+	})
+}

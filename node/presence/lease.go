@@ -1,0 +1,164 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/kv"
+)
+
+const (
+	// ttl is how long a node is alive for the others without a sign of life. etcd prolongs it by an election.
+	ttl = 6 * time.Second
+	// fencedAfter is when a node that can't renew its lease assumes that it is lost. What remains of ttl is for ending
+	// what must not run twice.
+	fencedAfter = 4 * time.Second
+	renewEvery  = time.Second
+	retryAfter  = 500 * time.Millisecond
+)
+
+// Presence is this node among the others.
+type Presence struct {
+	Node   cloud.NodeName
+	Engine kv.Engine
+	Views  *cloud.Cell
+	Log    *slog.Logger
+
+	mu      sync.Mutex
+	term    *Term
+	changed chan struct{} // closed and replaced when the term changes
+}
+
+// Term is the time for which a node has a lease.
+type Term struct {
+	ID   kv.LeaseID
+	ctx  context.Context
+	lose context.CancelFunc
+}
+
+// Lost is closed when the lease is lost, or may be.
+func (t *Term) Lost() <-chan struct{} { return t.ctx.Done() }
+
+// Current returns the present term, nil for none, and a channel that is closed when that changes.
+func (p *Presence) Current() (*Term, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.term, p.changed
+}
+
+func (p *Presence) setTerm(t *Term) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.term = t
+	if p.changed != nil {
+		close(p.changed)
+	}
+	p.changed = make(chan struct{})
+}
+
+// Keep keeps the node's lease until ctx ends, and gets another one when it is lost.
+func (p *Presence) Keep(ctx context.Context) error {
+	for ctx.Err() == nil {
+		sent := time.Now()
+		granting, cancel := context.WithTimeout(ctx, ttl)
+		id, err := p.Engine.Grant(granting, ttl)
+		cancel()
+		if err != nil {
+			p.Log.Debug("cannot get this node's lease", "err", err)
+			pause(ctx, retryAfter)
+			continue
+		}
+		t := &Term{ID: id}
+		t.ctx, t.lose = context.WithCancel(ctx)
+		p.observe(true)
+		p.setTerm(t)
+		p.renew(ctx, t, sent)
+		t.lose()
+		p.setTerm(nil)
+		if ctx.Err() == nil {
+			p.observe(false)
+			p.Log.Warn("this node has lost its lease: a majority of the voters does not answer, or the node was stopped for a while")
+		}
+	}
+	return nil
+}
+
+// renew renews a lease that was last renewed at a time, and returns when it is lost or ctx ends.
+func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
+	type answer struct {
+		sent time.Time
+		err  error
+	}
+	answers := make(chan answer, 8)
+	ask := func() {
+		sent := time.Now()
+		asking, cancel := context.WithTimeout(ctx, fencedAfter)
+		defer cancel()
+		answers <- answer{sent, p.Engine.Renew(asking, t.ID)}
+	}
+	every := time.NewTicker(renewEvery)
+	defer every.Stop()
+	running := 0
+	for {
+		fence := time.NewTimer(time.Until(renewed.Add(fencedAfter)))
+		select {
+		case <-ctx.Done():
+			fence.Stop()
+			return
+		case <-fence.C:
+			return
+		case <-every.C:
+			// A request that hangs must not keep the next one from being sent.
+			if running < cap(answers) {
+				running++
+				go ask()
+			}
+		case a := <-answers:
+			running--
+			if errors.Is(a.err, kv.ErrNoLease) {
+				fence.Stop()
+				return
+			}
+			if a.err == nil && a.sent.After(renewed) {
+				renewed = a.sent
+			}
+		}
+		fence.Stop()
+		if time.Since(renewed) > fencedAfter { // the process was stopped, and an answer came first
+			return
+		}
+	}
+}
+
+// observe notes whether this node holds its lease.
+func (p *Presence) observe(alive bool) {
+	p.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
+		if s, ok := o.NodeStatus(p.Node); ok && s.Alive == alive {
+			return o
+		}
+		return o.WithNode(&cloud.NodeStatus{Name: p.Node, Alive: alive})
+	})
+}
+
+// Leave ends the node's lease, so that the others need not wait for its end.
+func (p *Presence) Leave(ctx context.Context) error {
+	t, _ := p.Current()
+	if t == nil {
+		return nil
+	}
+	return p.Engine.Revoke(ctx, t.ID)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
