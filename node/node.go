@@ -221,6 +221,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "cluster", 10*time.Second, func(ctx context.Context) error { return n.runMember(ctx, adopted) })
 	p.start(ctx, "network", 2*time.Second, n.driver.Run)
 	p.start(ctx, "overlay", 2*time.Second, func(ctx context.Context) error { return n.net.Follow(ctx, n.cfg.Name, n.snapshots) })
+	p.start(ctx, "other nodes", time.Second, func(ctx context.Context) error { return n.net.Watch(ctx, n.setReachable) })
 	p.start(ctx, "builder", 10*time.Second, n.builder.Run)
 	p.start(ctx, "agent", 10*time.Second, func(ctx context.Context) error { return n.agent.Run(ctx, func() { close(adopted) }) })
 	n.status.setWaiting("finding running instances")

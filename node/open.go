@@ -169,7 +169,7 @@ func (n *Node) openNames(context.Context) error {
 	})
 	n.portalAt = newInside()
 	n.onRelease(func() { n.portalAt.Close() })
-	n.compiler = &router.Compiler{Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret, Portal: n.portalAt.Dial}
+	n.compiler = &router.Compiler{Node: n.cfg.Name, Seed: binary.NativeEndian.Uint64(n.secret), Secret: n.secret, Portal: n.portalAt.Dial}
 	if err := n.openCertificates(); err != nil {
 		return err
 	}

@@ -57,3 +57,13 @@ func (n *Node) subnets() []netip.Prefix {
 	}
 	return subnets
 }
+
+// setReachable tells the router whether another node's instances can be reached.
+func (n *Node) setReachable(node cloud.NodeName, reachable bool) {
+	n.compiler.SetReachable(node, reachable)
+	if reachable {
+		n.log.Info("another node answers", "node", node)
+	} else {
+		n.log.Warn("a node does not answer: requests go to instances on others", "node", node)
+	}
+}

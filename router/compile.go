@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -16,6 +17,8 @@ import (
 
 // Compiler makes tables.
 type Compiler struct {
+	// Node is the node that the tables are for: its own instances are preferred.
+	Node   cloud.NodeName
 	Mounts []Mount
 	// Seed is secret and the same on all nodes: where rounds of explicit weights begin, and which
 	// clients a sticky route leads where.
@@ -25,6 +28,9 @@ type Compiler struct {
 	// Portal connects to what asks people for their password: it speaks HTTP/1.1, and answers loginPath and what is
 	// below it. nil: nobody can log in.
 	Portal func(context.Context) (net.Conn, error)
+
+	mu      sync.Mutex // guards remotes
+	remotes map[cloud.NodeName]*remote
 }
 
 // emptyTable knows no host.
@@ -140,7 +146,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 			e := before[i.ID]
 			if e == nil || e.Addr != i.Addr {
 				e = newEndpoint(i.ID, r.ReleaseRef, i.Addr)
-				e.tag = tagOf(j.Secret, e)
+				e.tag, e.at = tagOf(j.Secret, e), j.remote(i.Node)
 				if r.Spec.Processes[cloud.Web].Protocol == cloud.ProtocolHTTP2 {
 					e.speakHTTP2()
 				}
@@ -150,6 +156,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 			j.endpoints.set(string(e.ID), e)
 			pool.Endpoints = append(pool.Endpoints, e)
 		}
+		pool.split()
 		j.pools.set(r.ReleaseRef.String(), pool)
 	}
 	for id, e := range before {

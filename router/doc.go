@@ -6,7 +6,7 @@
 // instance: requests in flight, idle connections, failures.
 //
 // A request goes: strict head (package h1), exact host, wildcard, longest path, weighted release, the
-// less loaded of two instances, claim, proxy. The claim counts the request in before anything of it is
+// less loaded of two instances (on this node first), claim, proxy. The claim counts the request in before anything of it is
 // sent, so that Drain can't miss it. It is sent elsewhere only if nothing was sent before, or if it is
 // idempotent, was sent whole and no byte of an answer has come: a POST is never sent twice.
 //

@@ -31,6 +31,7 @@ type Endpoint struct {
 	ID      cloud.InstanceID
 	Release cloud.ReleaseRef
 	Addr    netip.AddrPort
+	at      *remote                                 // the node that it is on; nil for this one
 	dial    func(context.Context) (net.Conn, error) // nil: TCP to Addr
 	h2      *h2.Upstream                            // of an instance that speaks HTTP/2; dial is its
 
@@ -62,8 +63,7 @@ func newEndpoint(id cloud.InstanceID, release cloud.ReleaseRef, addr netip.AddrP
 // speakHTTP2 has the endpoint be spoken to by HTTP/2, in cleartext.
 func (e *Endpoint) speakHTTP2() {
 	e.h2 = h2.NewUpstream(func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", e.Addr.String())
+		return e.dialTCP(ctx)
 	})
 	e.dial = e.h2.Dial
 }
@@ -110,7 +110,9 @@ func (e *Endpoint) load(now int64) int64 {
 	return n
 }
 
-func (e *Endpoint) ejected(now int64) bool { return e.downUntil.Load() > now }
+func (e *Endpoint) ejected(now int64) bool {
+	return e.downUntil.Load() > now || e.at != nil && e.at.lost.Load()
+}
 
 // failed leaves the endpoint out for a while, longer each time.
 func (e *Endpoint) failed(now int64) {
@@ -131,6 +133,13 @@ func (e *Endpoint) connect(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	if e.dial != nil {
 		return e.dial(ctx)
+	}
+	return e.dialTCP(ctx)
+}
+
+func (e *Endpoint) dialTCP(ctx context.Context) (net.Conn, error) {
+	if e.at != nil {
+		return remoteDialer.DialContext(ctx, "tcp", e.Addr.String())
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", e.Addr.String())

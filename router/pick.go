@@ -110,7 +110,7 @@ func lessLoaded(a, b *Endpoint, random uint64, now int64) *Endpoint {
 	return a
 }
 
-// claim picks the less loaded of two endpoints at random and counts a request in. Endpoints that could
+// claim picks the less loaded of two endpoints at random, preferably on this node, and counts a request in. Endpoints that could
 // not be connected to a moment ago come last, those in tried not at all; nil where none is left.
 // random is any number, now the router's clock.
 func (p *Pool) claim(random uint64, now int64, tried []*Endpoint) *Endpoint {
@@ -119,13 +119,11 @@ func (p *Pool) claim(random uint64, now int64, tried []*Endpoint) *Endpoint {
 		return nil
 	}
 	i := random % n
-	a := p.Endpoints[i]
-	if n > 1 {
-		j := (random >> 32) % (n - 1)
-		if j >= i {
-			j++
-		}
-		a = lessLoaded(a, p.Endpoints[j], mix(random), now)
+	var a *Endpoint
+	if p.near != nil {
+		a = p.pickNear(random, now)
+	} else {
+		a = twoOf(p.Endpoints, random, now)
 	}
 	if !a.ejected(now) && !slices.Contains(tried, a) && a.claim() {
 		return a

@@ -73,7 +73,8 @@ type share struct {
 type Pool struct {
 	Release   cloud.ReleaseRef
 	Endpoints []*Endpoint
-	hash      uint64 // of its name
+	near, far []*Endpoint // those on this node and on others, where there are both
+	hash      uint64      // of its name
 }
 
 // Mount leads an internal host to a part of this process or to another one: what Dial connects to

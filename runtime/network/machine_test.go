@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,7 +45,9 @@ type order struct {
 	Detach  string `json:",omitempty"`
 	Group   uint32
 	Repair  bool `json:",omitempty"`
-	Destroy bool `json:",omitempty"`
+	// Await waits until the nodes that don't answer are these, separated by spaces; "-" if all have answered.
+	Await   string `json:",omitempty"`
+	Destroy bool   `json:",omitempty"`
 }
 
 type report struct {
@@ -219,6 +225,15 @@ func runMachine(text string) error {
 		defer close(followed)
 		_ = n.Follow(ctx, cfg.Name, views)
 	}()
+	var mu sync.Mutex
+	answers := map[string]bool{}
+	go func() {
+		_ = n.Watch(ctx, func(node cloud.NodeName, reachable bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			answers[string(node)] = reachable
+		})
+	}()
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	if err := out.Encode(report{Key: PublicKey(key)}); err != nil {
 		return err
@@ -249,6 +264,23 @@ func runMachine(text string) error {
 			}
 		case o.Detach != "":
 			err = n.Detach(o.Detach)
+		case o.Await != "":
+			err = awaitLost(o.Await, func() string {
+				mu.Lock()
+				defer mu.Unlock()
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				var lost []string
+				for _, name := range slices.Sorted(maps.Keys(answers)) {
+					if !answers[name] {
+						lost = append(lost, name)
+					}
+				}
+				if len(lost) == 0 && len(answers) == len(n.peers) {
+					return "-"
+				}
+				return strings.Join(lost, " ")
+			})
 		case o.Repair:
 			err = n.Repair()
 		case o.Destroy:
@@ -263,6 +295,15 @@ func runMachine(text string) error {
 			return err
 		}
 	}
+}
+
+func awaitLost(want string, lost func() string) error {
+	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) { //nolint:forbidigo // another goroutine's work
+		if lost() == want {
+			return nil
+		}
+	}
+	return fmt.Errorf("the nodes that don't answer are %s, not %s", lost(), want)
 }
 
 // view returns the world as a view, which follows on the state.

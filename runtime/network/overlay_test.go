@@ -281,6 +281,37 @@ func leftovers(t *testing.T, h *netlink.Handle) string {
 	return b.String()
 }
 
+// TestANodeIsLost: a node whose cable is pulled is noticed within three seconds, and when it is back.
+func TestANodeIsLost(t *testing.T) {
+	for _, mode := range cloud.OverlayModes() {
+		t.Run(string(mode), func(t *testing.T) {
+			c := newCluster(t, mode, 1500)
+			c.tell()
+			n0, n1, n2 := c.machines[0], c.machines[1], c.machines[2]
+			h, err := netlink.NewHandleAt(n2.host.ns)
+			check(t, err)
+			defer h.Close()
+			eth, err := h.LinkByName("eth0")
+			check(t, err)
+			n0.do(order{Await: "-"})
+			n1.do(order{Await: "-"})
+			check(t, h.LinkSetDown(eth))
+			begin := time.Now()
+			n0.do(order{Await: "n2"})
+			took := time.Since(begin)
+			n1.do(order{Await: "n2"})
+			check(t, h.LinkSetUp(eth))
+			n2.do(order{Repair: true}) // the kernel has removed the routes
+			n0.do(order{Await: "-"})
+			n1.do(order{Await: "-"})
+			t.Logf("noticed after %v", took)
+			if took > 3*time.Second {
+				t.Errorf("noticed after %v", took)
+			}
+		})
+	}
+}
+
 // TestLargeBodiesBetweenNodes: packets of any size get through, in both directions, without waiting for a repetition.
 func TestLargeBodiesBetweenNodes(t *testing.T) {
 	for _, mode := range cloud.OverlayModes() {

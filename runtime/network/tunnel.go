@@ -80,7 +80,7 @@ func openTunnel(name string, key *ecdh.PrivateKey, port uint16, log *slog.Logger
 	log = log.With("part", "wireguard")
 	d := device.NewDevice(t, conn.NewDefaultBind(), &device.Logger{
 		Verbosef: func(string, ...any) {},
-		Errorf:   func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) },
+		Errorf:   func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) },
 	})
 	err = d.IpcSet(fmt.Sprintf("private_key=%x\nlisten_port=%d\n", key.Bytes(), port))
 	if err == nil {
