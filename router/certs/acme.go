@@ -85,6 +85,10 @@ func (a *ACME) Order(ctx context.Context, h cloud.Host) (issued cloud.IssuedCert
 		return issued, &cloud.OrderFailure{Step: cloud.StepStore, Reason: err.Error()}
 	}
 	defer unlock()
+	// Another node, or this one before it could write its record, may have got it while this one waited.
+	if leaf := a.Public.fresh(held, h, time.Now()); leaf != nil {
+		return issuedOf(leaf), nil
+	}
 	r := a.record(held, h)
 	ways, err := a.ways(held, h, r)
 	if err != nil {
@@ -103,7 +107,11 @@ func (a *ACME) Order(ctx context.Context, h cloud.Host) (issued cloud.IssuedCert
 	if err != nil {
 		return issued, &cloud.OrderFailure{Step: cloud.StepStore, Reason: err.Error()}
 	}
-	return cloud.IssuedCertificate{Issuer: nameOf(leaf.Issuer.Organization, leaf.Issuer.CommonName), From: leaf.NotBefore, Expires: leaf.NotAfter}, nil
+	return issuedOf(leaf), nil
+}
+
+func issuedOf(leaf *x509.Certificate) cloud.IssuedCertificate {
+	return cloud.IssuedCertificate{Issuer: nameOf(leaf.Issuer.Organization, leaf.Issuer.CommonName), From: leaf.NotBefore, Expires: leaf.NotAfter}
 }
 
 // nameOf is an issuer as people call it.

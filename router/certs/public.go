@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -125,6 +126,23 @@ func lookup(byHost map[string]*tls.Certificate, name string) *tls.Certificate {
 		return byHost["*."+parent]
 	}
 	return nil
+}
+
+// fresh returns a host's certificate in the vault if more than a third of its life is left; nil otherwise.
+func (p *Public) fresh(ctx context.Context, h cloud.Host, now time.Time) *x509.Certificate {
+	value, err := p.Vault.Get(ctx, kindCertificate+string(h))
+	if value == nil || err != nil {
+		return nil
+	}
+	var k kept
+	if json.Unmarshal(value, &k) != nil {
+		return nil
+	}
+	c, err := k.open()
+	if err != nil || c.Leaf.NotAfter.Sub(now) <= c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)/3 {
+		return nil
+	}
+	return c.Leaf
 }
 
 // keep stores a certificate, so that every node serves it.
