@@ -1,9 +1,9 @@
-// Package traffic decides how a cross-fade goes on: it compares what two releases did at the same time,
-// and says when the new one takes more, waits, or goes back. All of it is pure.
+// Package traffic decides how a cross-fade goes on: it compares two releases over the same time, and decides whether
+// the new one gets a larger share, waits, or goes back. All functions are pure.
 //
-// A Trial gathers the evidence: bets that are fair as long as the new release is no worse, so that their winnings
-// say how surely it is. They may be looked at as often as anybody likes, and stopped at any time for any reason,
-// without that making them wrong more often than they say. Next decides from a trial's Judgement, and from nothing
-// else but the fade, the releases' readiness, the rate of requests and the time. docs/verdict.md has the method
-// and its sources.
+// A Trial collects the evidence. It bets against "the new release is no worse": as long as that is true the bets are
+// fair, so large winnings are evidence of harm. The evidence may be checked at any time and as often as needed; its
+// error rate stays the same (anytime-valid inference). Next decides the next move from the trial's Judgement, the
+// cross-fade, the readiness of the releases, the rate of requests and the time. docs/verdict.md explains the method and
+// names its sources.
 package traffic

@@ -7,18 +7,17 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Forecast is how a cross-fade would go on at today's rate of requests.
+// Forecast estimates how a cross-fade goes on at the current rate of requests.
 type Forecast struct {
-	Through time.Duration // until the end if the new release is like the old one; 0 is not known
-	// Caught is how many requests a release that fails one of twenty would harm, from the first share on, until the
-	// traffic is back; 0 is not known.
+	Through time.Duration // until the end, if the new release is as good as the old one; 0 if unknown
+	// Caught is how many requests a release that fails 5 % of its requests would harm before it is stopped; 0 if unknown.
 	Caught int
 }
 
-// ticks is how many moments a forecast looks at: it is made while others wait for the leader.
+// ticks is the number of moments that a forecast simulates. It is limited because the leader waits for the forecast.
 const ticks = 2000
 
-// Forecast plays a cross-fade from now on, with as many requests each second as are to be expected.
+// Forecast simulates a cross-fade from now on with the expected number of requests per second.
 func (t *Trial) Forecast(f *cloud.Crossfade, guards []Guard, rate float64, now time.Time) Forecast {
 	if rate <= 0 {
 		return Forecast{}
@@ -38,10 +37,10 @@ func (t *Trial) Forecast(f *cloud.Crossfade, guards []Guard, rate float64, now t
 	return out
 }
 
-// play runs a fade with a new release that fails so many more requests, and returns how it ends.
+// play simulates a cross-fade to a release that fails a larger share of requests by failing, and returns how it ends.
 func (t *Trial) play(f *cloud.Crossfade, guards []Guard, rate, failing float64, now time.Time) (took time.Duration, harmed float64, move Move) {
 	c, fade := t.clone(), *f
-	// As long as a fade may take, with a wait at each of its steps.
+	// The longest that a cross-fade may take, with a wait at each step.
 	span := time.Duration(f.Over) + time.Duration(f.Max)*time.Duration(len(f.Steps)+1)
 	tick := max(time.Second, (span / ticks).Round(time.Second))
 	ready := Readiness{Up: true, Back: true}
@@ -65,7 +64,7 @@ func (t *Trial) play(f *cloud.Crossfade, guards []Guard, rate, failing float64, 
 	return span, harmed, Hold
 }
 
-// expect observes the requests that are to be expected in a time: parts of requests too.
+// expect observes the expected requests of a time span, which need not be whole numbers.
 func (t *Trial) expect(old, new, failing float64, took time.Duration) {
 	if old == 0 || new == 0 {
 		return
@@ -81,7 +80,7 @@ func (t *Trial) expect(old, new, failing float64, took time.Duration) {
 	bl.slow, bl.tookSlow = spectrum{}, took
 	for i, q := range usual {
 		bl.slow.old[i] = old * q
-		// Within the margin one answer of three that was slow is not.
+		// Two thirds of the answers above a quantile stay above it with the margin added: an assumption.
 		bl.slow.new[i] = new * q
 		if i > 0 {
 			bl.slow.new[i] -= new * q / 3
@@ -95,11 +94,11 @@ func (t *Trial) expect(old, new, failing float64, took time.Duration) {
 func (t *Trial) clone() *Trial {
 	text, err := json.Marshal(t)
 	if err != nil {
-		panic("a trial that can't be written: " + err.Error())
+		panic("encode a trial: " + err.Error())
 	}
 	c := new(Trial)
 	if err := json.Unmarshal(text, c); err != nil {
-		panic("a trial that can't be read: " + err.Error())
+		panic("decode a trial: " + err.Error())
 	}
 	c.margins, c.lastOld, c.lastNew, c.at = t.margins, t.lastOld, t.lastNew, t.at
 	return c

@@ -14,11 +14,11 @@ type harm struct {
 	text     string
 }
 
-// harms returns the comparisons that a fade with these guards goes by.
+// harms returns the comparisons that count in a cross-fade with these guards.
 func (t *Trial) harms(guards []Guard) []harm {
 	old, new := t.Totals.Old, t.Totals.New
 	share := func(what string, a, b uint64) string {
-		return fmt.Sprintf("%s %s of %d, before %s of %d", percent(float64(b), float64(new.Requests)), what, new.Requests,
+		return fmt.Sprintf("%s of %d %s, before %s of %d", percent(float64(b), float64(new.Requests)), new.Requests, what,
 			percent(float64(a), float64(old.Requests)), old.Requests)
 	}
 	failed := share("failed", old.Errors, new.Errors)
@@ -28,7 +28,7 @@ func (t *Trial) harms(guards []Guard) []harm {
 		{Answers, classPart, t.ClassHarm[1].log(), share("answered with 4xx", old.Classes[4], new.Classes[4])},
 		{Answers, sizePart, t.SizeHarm[0].log(), share("unusually short or long", old.Unusual, new.Unusual)},
 		{Answers, sizePart, t.SizeHarm[1].log(), share("unusually short or long", old.Unusual, new.Unusual)},
-		{Latency, latePart, t.LateHarm.log(), fmt.Sprintf("%d requests took or are taking longer than nearly all took before, there %d", new.Late, old.Late)},
+		{Latency, latePart, t.LateHarm.log(), fmt.Sprintf("%d requests took longer than 99 %% of the old release's, or still take; %d of the old release did", new.Late, old.Late)},
 	}
 	if slices.Contains(guards, Errors) {
 		all = append(all, harm{Errors, errorsPart, t.ErrorsHarm.log(), failed})
@@ -41,9 +41,9 @@ func (t *Trial) harms(guards []Guard) []harm {
 	return all
 }
 
-// worst returns the comparison with the strongest evidence of harm, and the odds of all of them together. The wealth is
-// divided between the comparisons by their parts, so it is what one bettor has who bets on all of them: by chance
-// alone it ever exceeds 1/DefaultAlpha with a probability of at most DefaultAlpha.
+// worst returns the comparison with the strongest evidence of harm, and the odds of all comparisons together. The
+// initial wealth is divided between the comparisons by their parts, as if one bettor bet on all of them. By chance alone
+// the odds exceed 1/DefaultAlpha at any time with a probability of at most DefaultAlpha.
 func (t *Trial) worst(guards []Guard) (what harm, odds float64) {
 	best, sum, parts := math.Inf(-1), math.Inf(-1), 0.0
 	for _, h := range t.harms(guards) {

@@ -8,22 +8,22 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Guard is something that the new release may not be worse at.
+// Guard is a property in which the new release must not be worse.
 type Guard string
 
-// The guards. What fails, hangs or answers otherwise by the dozen stops a cross-fade whatever its guards are: Errors and
-// Latency alone are to be chosen.
+// The guards. Users choose only Errors and Latency. Gross changes (failures, hanging requests, other answers) stop a
+// cross-fade whatever its guards are.
 const (
 	Errors  Guard = "errors"  // the share of requests that fail
 	Latency Guard = "latency" // the time to answer, at five quantiles of the old release's
 	Answers Guard = "answers" // the classes of status and the lengths of answers
-	Memory  Guard = "memory"  // instances that fill their memory
-	Shares  Guard = "shares"  // of the requests, which must be like the weights
+	Memory  Guard = "memory"  // instances that reach their memory limit
+	Shares  Guard = "shares"  // the shares of requests, which must match the weights
 )
 
-// The tolerances: how much likelier an outcome may become before that counts as worse.
+// The tolerances: how much higher the rate of an outcome may be before it counts as worse.
 const (
-	ErrorsTolerance = 0.0002 // nobody notices two in ten thousand, and no release is exactly like another
+	ErrorsTolerance = 0.0002 // two more of ten thousand: no two releases behave exactly alike
 	slowTolerance   = 0.002
 	grossTolerance  = 0.1
 )
@@ -34,7 +34,7 @@ var quantiles = [...]float64{.1, .25, .5, .75, .9, .95, .99}
 // p95 is the index of the quantile that a slow request exceeds.
 const p95 = 5
 
-// times are the limits that answers are held against. They are chosen from what was counted before.
+// times are the limits that answers are compared with. They are chosen from the old release's history.
 type times struct {
 	Old [len(quantiles)]int `json:"old"` // indices of bounds: the old release's quantiles
 	New [len(quantiles)]int `json:"new"` // the same with the margin added
@@ -42,10 +42,10 @@ type times struct {
 	Late time.Duration `json:"late"`
 }
 
-// leastAnswers is how many answers of the old release the limits are chosen from.
+// leastAnswers is the least number of the old release's answers from which limits are chosen.
 const leastAnswers = 20
 
-// latest is the earliest that a request under way counts as late: the figures are read once a second.
+// latest is the shortest time after which a running request counts as late: the figures are read once per second.
 const latest = time.Second
 
 // chooseTimes returns the limits for a history of the old release.
@@ -58,8 +58,8 @@ func chooseTimes(old Sample, m Margins) times {
 	return t
 }
 
-// limits returns the limits near a bound of the old release: times only lie on bounds, and among the next ones
-// there is one where the margin comes out best. It never is less than asked for.
+// limits returns the limit of the old release near a bound, and the limit of the new release with the margin added. Both
+// must be bounds of the histogram, so it picks the pair whose distance is closest to the margin, and never below it.
 func (s Sample) limits(near int, m Margins) (old, new int) {
 	best := math.Inf(1)
 	for i := max(0, near-2); i <= min(near+2, len(s.Bounds)-1); i++ {
@@ -71,16 +71,16 @@ func (s Sample) limits(near int, m Margins) (old, new int) {
 	return old, new
 }
 
-// Margins are how much worse still counts as no worse.
+// Margins are how much worse the new release may be and still counts as no worse.
 type Margins struct {
 	Errors  float64 `json:"errors"`  // difference of shares, 0 to 1
 	Latency float64 `json:"latency"` // ratio above 1: 0.2 is 20 % longer
-	// Floor is a difference in latency that is no worse whatever its ratio: nobody notices it, and a
-	// release that gets few requests answers each from colder caches.
+	// Floor is a difference in latency that counts as no worse whatever the ratio: users don't notice it, and the caches of
+	// a release with few requests are colder.
 	Floor time.Duration `json:"floor"`
 }
 
-// After is how long an answer of the new release may take that would have taken d from the old one.
+// After returns how long the new release may take for an answer that takes d in the old release.
 func (m Margins) After(d time.Duration) time.Duration {
 	return max(time.Duration(float64(d)*(1+m.Latency)), d+m.Floor)
 }
@@ -91,7 +91,7 @@ const DefaultFloor = 5 * time.Millisecond
 // DefaultMargins are half a point of errors and a fifth of the latency, or 5 ms.
 var DefaultMargins = Margins{Errors: cloud.DefaultErrors, Latency: cloud.DefaultLatency, Floor: DefaultFloor}
 
-// percent shows a part of a whole.
+// percent formats part as a percentage of whole.
 func percent(part, whole float64) string {
 	if whole == 0 {
 		return "none"

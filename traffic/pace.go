@@ -6,36 +6,35 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// A cross-fade whose steps micro chooses raises the share as far as the budget allows: were the new release as bad
-// as can't be excluded yet, it must be found out before too many requests have met it.
+// If micro chooses the steps, the budget limits the share: even if the new release is as bad as the evidence still
+// allows, it must be detected before it has harmed more requests than the budget.
 const (
-	// reaction is how long it takes from gross harm to the way back.
+	// reaction is the time from gross harm to the roll-back.
 	reaction = 4 * time.Second
-	// stake is the part of the budget that one reaction may cost. Harm that is less than gross takes
-	// more evidence, and the rest of the budget.
+	// stake is the part of the budget that one reaction may cost. Smaller harm needs more evidence, for which the rest of
+	// the budget is kept.
 	stake = 0.25
-	// topShare is the largest share while evidence is gathered. A larger one finds harm later, counted in harmed
-	// requests, since the old release is known less well.
+	// topShare is the largest share while evidence is collected. With a larger share more requests are harmed before harm
+	// is detected, because there are fewer requests of the old release to compare with.
 	topShare = 25
-	// lastShare comes between the verdict and the end, for lastDwell: what breaks under load breaks here.
+	// lastShare comes between the verdict and the end, and lasts lastDwell: it shows faults under load.
 	lastShare = 50
 	lastDwell = 30 * time.Second
-	// Where a fade has taken twice its time, half of the traffic brings the verdict sooner. That is given to a release of
-	// which hardly any harm is possible, mostDoubt, and against which so much speaks as mostOdds: less than nothing.
+	// A cross-fade that has taken twice its time gets half of the traffic, for a sooner verdict, if the possible harm is at
+	// most mostDoubt and the odds of harm are below mostOdds.
 	mostDoubt = 0.02
 	mostOdds  = 0.3
-	// leastShare is the smallest, and largestRaise how many times larger the next one may be.
+	// leastShare is the smallest share in percent; largestRaise is the largest ratio of a share to the one before.
 	leastShare   = 0.1
 	largestRaise = 10
-	// leastDwell is the time at a share before the next: a release must be seen at it.
+	// leastDwell is the shortest time at a share.
 	leastDwell = 10 * time.Second
-	// slack is how much more evidence is planned for than a good release needs on average: some of its requests fail
-	// by chance.
+	// slack multiplies the evidence that a good release needs on average, because some of its requests fail by chance.
 	slack = 1.5
 )
 
-// needed is the share in percent at which a good release is judged in time. There is no reason for a larger one: it would
-// find no harm with fewer harmed requests, since the old release is known less well beside it.
+// needed returns the share in percent at which a good release is judged in time. A larger share would not detect harm with
+// fewer harmed requests, because there are fewer requests of the old release to compare with.
 func needed(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) float64 {
 	begun := f.Began()
 	if f.Step == 0 {
@@ -48,7 +47,7 @@ func needed(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) float6
 	return min(100*slack*j.Missing/(rate*left.Seconds()), topShare)
 }
 
-// affordable is the largest share in percent that the budget allows while so much harm is possible.
+// affordable returns the largest share in percent that the budget allows if the possible harm is as given.
 func affordable(f *cloud.Crossfade, rate, possible float64) float64 {
 	if rate <= 0 || possible <= 0 {
 		return topShare
@@ -57,12 +56,12 @@ func affordable(f *cloud.Crossfade, rate, possible float64) float64 {
 	return min(max(share, leastShare), topShare)
 }
 
-// nextShare is the share to go to when the present one has been judged, 100 for the end, and whether it is time for it and
-// the evidence allows it. rate is the host's requests a second.
+// nextShare returns the share that follows the current one, 100 for the end, and whether time and evidence allow it. rate
+// is the host's requests per second.
 func nextShare(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) (share float64, allowed bool) {
 	possible := possibleHarm(f, j)
 	if planned := f.Planned(); planned > 0 {
-		// What is possible at the host as a whole must be within the margins, or within the budget.
+		// The possible harm, counted over all of the host's requests, must be within the margins or the budget.
 		share, top := planned, min(planned, topShare)
 		within := j.Verdict == NoWorse || planned < 100 && j.MoreErrors*planned/100 <= f.Errors && j.MoreSlow*planned/100 <= slowMargin
 		return share, within || planned < 100 && affordable(f, rate, possible) >= top
@@ -80,14 +79,14 @@ func nextShare(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) (sh
 		share = min(share, has*largestRaise)
 	}
 	if share > 0.8*topShare {
-		share = topShare // a step that hardly differs from the next is none
+		share = topShare // leave out a step that hardly differs from the next
 	}
 	return round(share), has == 0 || share >= min(2*has, topShare)
 }
 
-// possibleHarm is the harm that the fade's guards have not excluded.
+// possibleHarm returns the harm that the cross-fade's guards have not excluded.
 func possibleHarm(f *cloud.Crossfade, j Judgement) float64 {
-	possible := j.MoreErrors // also where errors are no guard: what fails altogether is always found
+	possible := j.MoreErrors // even if errors are no guard: total failure is always detected
 	for _, g := range f.Guards {
 		if Guard(g) == Latency {
 			possible = max(possible, j.MoreSlow)
@@ -96,7 +95,7 @@ func possibleHarm(f *cloud.Crossfade, j Judgement) float64 {
 	return possible
 }
 
-// round gives a share that is easily read: whole percent, and tenths below one.
+// round rounds a share down to whole percent, or to tenths below 1 %.
 func round(share float64) float64 {
 	if share < 1 {
 		return max(leastShare, float64(int(share*10))/10)

@@ -2,7 +2,7 @@ package traffic
 
 import "math"
 
-// pair counts a yes/no outcome of both releases in one block of time: k of n requests had it.
+// pair counts an outcome of both releases in one block of time: K of N requests had it.
 type pair struct {
 	oldN, oldK float64
 	newN, newK float64
@@ -15,7 +15,7 @@ func (p pair) plus(o pair) pair {
 // rates are the probabilities of an outcome at the old and at the new release.
 type rates struct{ old, new float64 }
 
-// logRatio is the logarithm of how much likelier the pair's counts are at the rates than at the others.
+// logRatio returns the log-likelihood ratio of the counts: at the rates at, against the rates than.
 func (p pair) logRatio(at, than rates) float64 {
 	return bernoulli(p.oldK, p.oldN, at.old, than.old) + bernoulli(p.newK, p.newN, at.new, than.new)
 }
@@ -31,9 +31,9 @@ func bernoulli(k, n, p, q float64) float64 {
 	return sum
 }
 
-// nearest returns the rates on the line new = old + gap that are nearest to r, in Kullback-Leibler divergence
-// weighted by the pair's requests. They are the null hypothesis' best answer to r: the likelihood ratio
-// between the two is an e-variable for all rates on the far side of the line (docs/verdict.md).
+// nearest returns the rates on the line new = old + gap that are nearest to r by Kullback-Leibler divergence, weighted
+// by the numbers of requests (the reverse information projection). The likelihood ratio between r and these rates is an
+// e-variable for all rates beyond the line (docs/verdict.md).
 func (p pair) nearest(r rates, gap float64) rates {
 	if gap == 0 {
 		t := (p.oldN*r.old + p.newN*r.new) / (p.oldN + p.newN)
@@ -54,7 +54,7 @@ func (p pair) nearest(r rates, gap float64) rates {
 	return rates{t, t + gap}
 }
 
-// tiny keeps rates away from 0 and 1, where a single request to the contrary would end all doubt.
+// tiny keeps rates away from 0 and 1: there a single contrary request would be infinite evidence.
 const tiny = 1e-6
 
 func clamp(p float64) float64 { return min(max(p, tiny), 1-tiny) }

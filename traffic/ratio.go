@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// ratio compares the requests that the new release got with those that its weight promises it. Where both are unlike, what is
-// compared is not what is meant: requests go somewhere else, or are lost. Such a fault of measurement holds a fade.
+// ratio compares the number of the new release's requests with the number that its weight implies (sample-ratio check). A
+// mismatch means that requests go elsewhere or are lost. Then the comparison can't be trusted, and the cross-fade holds.
 type ratio struct {
 	Got      float64 `json:"got"`
 	Expected float64 `json:"expected"`
-	Variance float64 `json:"variance"` // of Got, were each request sent by chance
+	Variance float64 `json:"variance"` // of Got, if the release of each request were random
 	All      float64 `json:"all"`
 }
 
-// ratioMemory is how long a wrong share counts.
+// ratioMemory is the time constant with which old counts are forgotten.
 const ratioMemory = 10 * time.Minute
 
-// Share says which part of the requests the new release is to have from now on, in percent. 0 is not known, as where clients
-// are kept with their release, or where an instance is missing: then shares say nothing.
+// Share sets the share of requests, in percent, that the new release gets from now on. 0 turns the check off, for sticky
+// routes and while an instance is missing.
 func (t *Trial) Share(percent float64) { t.share = percent / 100 }
 
-// add counts the requests that both releases were sent in a time.
+// add counts the requests that were sent to both releases in a time span.
 func (r *ratio) add(old, new uint64, share float64, took time.Duration) {
 	forget := math.Exp(-took.Seconds() / ratioMemory.Seconds())
 	n := float64(old + new)
@@ -32,11 +32,11 @@ func (r *ratio) add(old, new uint64, share float64, took time.Duration) {
 	r.Variance = r.Variance*forget + n*share*(1-share)
 }
 
-// unlike says in words that the shares came out unlike the weights; "" where they did not. The router's schedule is far more
-// exact than chance: five standard deviations and a twentieth leave room for requests that were under way.
-func (r ratio) unlike() string {
+// mismatch describes a difference between shares and weights; "" if there is none. The router distributes requests far
+// more evenly than chance. Five standard deviations plus 5 % leave room for requests that are under way.
+func (r ratio) mismatch() string {
 	if math.Abs(r.Got-r.Expected) <= 20+5*math.Sqrt(r.Variance)+r.Expected/20 {
 		return ""
 	}
-	return fmt.Sprintf("it got %.1f %% of the requests and was to get %.1f %%: what is measured is not what is meant", 100*r.Got/r.All, 100*r.Expected/r.All)
+	return fmt.Sprintf("it got %.1f %% of the requests instead of %.1f %%, so the figures can't be compared", 100*r.Got/r.All, 100*r.Expected/r.All)
 }

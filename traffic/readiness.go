@@ -7,14 +7,13 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Readiness says whether the releases of a cross-fade can take requests.
+// Readiness is whether the releases of a cross-fade can take requests.
 type Readiness struct {
-	// Up says that every web instance of the new release is ready, as its formation is by now.
+	// Up is true if every web instance of the new release is ready, in its current formation.
 	Up bool
-	// Gone is why the new release serves nothing and is not about to, or crashes again and again; "" for one that is well
-	// or may come up.
+	// Gone is why the new release can't serve requests, or keeps crashing; "" if it serves or may still start.
 	Gone string
-	// Back says that the old release could take the requests back.
+	// Back is true if the old release can take the requests back.
 	Back bool
 }
 

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Sample is what one release did on a route so far. All counts only rise; where one falls, counting began anew.
+// Sample counts what one release did on a route so far. Counts only grow; if one shrinks, counting has started again.
 type Sample struct {
-	Requests uint64 // answered, or ended without an answer for the app's fault
+	Requests uint64 // answered, or failed without an answer by the app's fault
 	Errors   uint64 // of Requests: answers with 5xx, and none at all
 	Classes  [6]uint64
-	// Started counts the requests that were sent to the release, and Ended those of them whose answer has begun, or
-	// that came to nothing. Those under way are between the two.
+	// Started counts the requests sent to the release, and Ended those whose answer has begun or that failed. The
+	// difference is the number of requests under way.
 	Started, Ended uint64
 	// Counts are the answers by how long they took: Counts[i] took at most Bounds[i] and more than Bounds[i-1].
-	// Each instance's first requests are not in it. Two samples that are compared have the same bounds.
+	// The first requests of each instance are not counted. Samples that are compared have the same bounds.
 	Bounds []time.Duration
 	Counts []uint64
 	// Sizes are the answers with 2xx by their length: Sizes[i] had fewer than 2^i bytes, and at least half of that.
 	Sizes [SizeBins]uint64
 }
 
-// SizeBins is how many lengths of answers are told apart: up to 2 GB, and more.
+// SizeBins is the number of size classes of answers: powers of two up to 2 GB, and more.
 const SizeBins = 33
 
-// since returns what was counted after an earlier sample of the same release; nothing where counting began anew.
+// since returns the difference to an earlier sample of the same release; 0 for a count that has started again.
 func (s Sample) since(earlier Sample) Sample {
 	out := Sample{
 		Requests: less(s.Requests, earlier.Requests), Errors: less(s.Errors, earlier.Errors),
@@ -51,7 +51,7 @@ func (s Sample) clone() Sample {
 	return s
 }
 
-// answers is how many answers were timed.
+// answers returns the number of timed answers.
 func (s Sample) answers() (n uint64) {
 	for _, c := range s.Counts {
 		n += c
@@ -67,8 +67,8 @@ func (s Sample) above(i int) (n uint64) {
 	return n
 }
 
-// bins returns how many answers took up to each limit, an index of bounds, and more than the one before. The last
-// bin has those above all.
+// bins counts the answers between consecutive limits, which are indices of Bounds. The last bin has the answers above all
+// limits.
 func (s Sample) bins(limits [len(quantiles)]int) (n [len(quantiles) + 1]float64) {
 	bin := 0
 	for i, c := range s.Counts {
@@ -80,7 +80,7 @@ func (s Sample) bins(limits [len(quantiles)]int) (n [len(quantiles) + 1]float64)
 	return n
 }
 
-// quantile returns the index of the bound that a share q of the answers did not exceed.
+// quantile returns the index of the bound that is the q-quantile of the answers' times.
 func (s Sample) quantile(q float64) int {
 	want, sum := q*float64(s.answers()), 0.0
 	for i, c := range s.Counts {

@@ -1,16 +1,16 @@
 package traffic
 
-// sizes are the limits outside of which an answer's length is unusual: both are indices of Sample.Sizes, some powers of
-// two away from what 90 % of the old release's answers have.
+// sizes are the limits beyond which an answer's length is unusual. Both are indices of Sample.Sizes, some powers of two
+// away from the lengths of 90 % of the old release's answers.
 type sizes struct {
 	Small int `json:"small"` // below it
 	Large int `json:"large"` // above it
 }
 
-// unusual is how many powers of two an unusual answer is shorter or longer than the old release's.
+// unusual is by how many powers of two an unusual answer is shorter or longer than those of the old release.
 const unusual = 2
 
-// chooseSizes returns the limits for a history of the old release; false where it is too short.
+// chooseSizes returns the limits for a history of the old release; false if the history is too short.
 func chooseSizes(old Sample) (s sizes, ok bool) {
 	all := old.sized()
 	if all < leastAnswers {
@@ -29,7 +29,7 @@ func chooseSizes(old Sample) (s sizes, ok bool) {
 	return sizes{}, false
 }
 
-// sized is how many answers' lengths were counted.
+// sized returns the number of answers whose length was counted.
 func (s Sample) sized() (n uint64) {
 	for _, c := range s.Sizes {
 		n += c
@@ -37,7 +37,7 @@ func (s Sample) sized() (n uint64) {
 	return n
 }
 
-// outside returns how many answers were unusually short, and unusually long.
+// outside counts unusually short and unusually long answers.
 func (s Sample) outside(limits sizes) (short, long uint64) {
 	for i, c := range s.Sizes {
 		switch {

@@ -2,8 +2,8 @@ package traffic
 
 import "math"
 
-// spectrum counts the answers of both releases by how long they took, in one block of time: bin i holds those above
-// quantile i-1 of the old release and up to quantile i. The new release's have the margin added to the limits.
+// spectrum counts the answers of both releases by their time, in one block of time. Bin i counts those between the
+// quantiles i-1 and i of the old release. For the new release the margin is added to these limits.
 type spectrum struct {
 	old, new [len(quantiles) + 1]float64
 }
@@ -29,13 +29,13 @@ func (s spectrum) above(i int) (p pair) {
 	return p
 }
 
-// tilts are the shifts of the whole distribution that are bet on: each bin becomes likelier by exp(tilt) than the one
-// before. l.by is the tilt.
+// tilts are the shifts of the whole distribution to bet on: each bin becomes likelier than the bin before by
+// exp(tilt).
 var tilts = []lift{{0.08, 3, 1, .4}, {0.25, 3, 1, .3}, {0.6, 3, 1, .15}, {1.5, 3, 1, .15}}
 
-// shifted is the logarithm of how much likelier the counts are if the new release's answers are tilted towards the
-// long ones than if both releases are alike. The pooled distribution is the nearest of all under which the
-// new release is stochastically no slower, since the likelihood ratio rises with the bin (docs/verdict.md).
+// shifted returns the log-likelihood ratio of the counts: if the new release's answers are tilted towards long times,
+// against both releases being alike. The pooled distribution is the nearest one under which the new release is
+// stochastically no slower, because the likelihood ratio grows with the bin (docs/verdict.md).
 func (s spectrum) shifted(old [len(quantiles) + 1]float64, tilt float64) float64 {
 	var tilted [len(quantiles) + 1]float64
 	sum, oldN, newN := 0.0, 0.0, 0.0

@@ -7,23 +7,23 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Resources is what a release's instances use, as their cgroups count it.
+// Resources are the resources that a release's instances use, counted by their cgroups.
 type Resources struct {
-	CPU    time.Duration `json:"cpu"`    // of all of them, since the trial began
-	Memory int64         `json:"memory"` // bytes, of the one that uses most of its limit
-	Limit  int64         `json:"limit"`  // of that one; 0 is not known
+	CPU    time.Duration `json:"cpu"`    // of all instances, since the trial began
+	Memory int64         `json:"memory"` // bytes used by the instance nearest to its limit
+	Limit  int64         `json:"limit"`  // bytes that this instance may use; 0 if unknown
 }
 
 const (
-	// full is the part of its limit from which an instance is about to run out of memory.
+	// full is the part of the limit from which an instance counts as out of memory.
 	full = 0.95
-	// fullFor is how long it must be so before that decides.
+	// fullFor is how long an instance must be full before the cross-fade is aborted.
 	fullFor = time.Minute
 )
 
 func (r Resources) isFull() bool { return r.Limit > 0 && float64(r.Memory) >= full*float64(r.Limit) }
 
-// Use notes what both releases use now.
+// Use records the resources that both releases use now.
 func (t *Trial) Use(old, new Resources, now time.Time) {
 	t.Used.Old, t.Used.New = old, new
 	switch {
@@ -34,17 +34,17 @@ func (t *Trial) Use(old, new Resources, now time.Time) {
 	}
 }
 
-// outOfMemory says in words that the new release fills its memory, which the old one does not; "" where that is not so.
+// outOfMemory describes that the new release has reached its memory limit, and the old one has not; "" otherwise.
 func (t *Trial) outOfMemory() string {
 	if t.FullSince.IsZero() || t.at.Sub(t.FullSince) < fullFor {
 		return ""
 	}
 	u := t.Used
-	return fmt.Sprintf("an instance uses %d MB of the %d MB that it may, before %d MB of %d MB", u.New.Memory>>20, u.New.Limit>>20, u.Old.Memory>>20, u.Old.Limit>>20)
+	return fmt.Sprintf("an instance uses %d of %d MB; before, it was %d of %d MB", u.New.Memory>>20, u.New.Limit>>20, u.Old.Memory>>20, u.Old.Limit>>20)
 }
 
-// PerRequest is how much processor time a request took at the old and at the new release, background work included; 0
-// is not known.
+// PerRequest returns the processor time per request of the old and of the new release, with background work; 0 if
+// unknown.
 func (t *Trial) PerRequest() (old, new time.Duration) {
 	per := func(cpu time.Duration, requests uint64) time.Duration {
 		if requests == 0 {
@@ -55,8 +55,8 @@ func (t *Trial) PerRequest() (old, new time.Duration) {
 	return per(t.Used.Old.CPU, t.Totals.Old.Requests), per(t.Used.New.CPU, t.Totals.New.Requests)
 }
 
-// unstable says in words that an instance of the new release crashes again and again, or ran out of memory, since the fade
-// has begun; "" where that is not so, or where the old release does the same.
+// unstable describes that an instance of the new release keeps crashing, or ran out of memory, since the cross-fade began;
+// "" otherwise, or if the old release does the same.
 func unstable(v cloud.View, f *cloud.Crossfade) string {
 	of := func(r cloud.ReleaseRef) string {
 		rel, ok := v.State.Release(r)

@@ -5,30 +5,29 @@ import (
 	"time"
 )
 
-// lift is a harm that a suspicion bets on: how much likelier an outcome has become. An outage of a second or two must
-// not decide, so what one moment can prove is limited: a bet wins at most burst at once and perSecond in
-// the long run, as logarithms.
+// lift is an amount of harm that a suspicion bets on: by is how much higher the rate of an outcome has become. An outage of
+// a second or two must not decide a cross-fade, so a bet wins at most burst at once and perSecond in the long run, as
+// logarithms.
 //
-// part is the part of the wealth that the bet has. The parts of a list sum up to 1; a small harm has more, since
-// proving it takes most requests.
+// part is the bet's part of the wealth. The parts of a list sum up to 1. Small harm has a larger part, because its proof
+// needs the most requests.
 type lift struct{ by, burst, perSecond, part float64 }
 
 var (
 	harmLifts = []lift{{0.003, 3, 1, .4}, {0.012, 3, 1, .3}, {0.05, 3, 1, .15}, {0.2, 3, 1, .15}}
-	// grossLifts are harm that nobody can bear: it is found in a few seconds.
+	// grossLifts are gross harm, which is detected in a few seconds.
 	grossLifts = []lift{{0.25, 4, 3, .5}, {0.6, 4, 3, .5}}
 )
 
-// suspicion is the evidence that an outcome has become likelier by more than a tolerance. Its wealth is that of
-// somebody who bets on it at fair odds: if it is not so, wealth ever reaches 1/α with a probability of at
-// most α (Ville's inequality), whatever is looked at and whenever.
+// suspicion is the evidence that the rate of an outcome has become higher by more than a tolerance. It is the wealth of a
+// bettor who bets on that at fair odds. If the rate is not higher, the wealth ever reaches 1/α with a probability of at
+// most α (Ville's inequality), however often it is checked.
 //
-// Most of the wealth is bet from the first request on, divided between the lifts. The rest is a reserve that is
-// staked little by little, so that a release that turns bad after hours is found by a bet that has not
-// been lost in the good time before.
+// Most of the wealth is bet from the first request on, divided between the lifts. The rest is a reserve that is staked
+// gradually: if a release becomes bad after hours, these bets have not been lost in the good hours before.
 type suspicion struct {
 	Stakes []float64     `json:"stakes"` // logarithms, one a lift
-	Limits []float64     `json:"limits"` // what each may win now
+	Limits []float64     `json:"limits"` // the most that each may win now
 	Age    time.Duration `json:"age"`
 }
 
@@ -40,18 +39,18 @@ func newSuspicion(lifts []lift) suspicion {
 	return s
 }
 
-// add bets on a block of counts that took so long. old is what was known of the old release's rate before.
+// add bets on a block of counts of duration took. old is the old release's rate, estimated before the block.
 func (s *suspicion) add(lifts []lift, p pair, old, tolerance float64, took time.Duration) {
 	s.bet(lifts, took, func(l lift) float64 {
 		at := rates{clamp(old), min(clamp(old+tolerance+l.by), 0.98)}
 		if at.new <= at.old+tolerance {
-			return 0 // nothing worse is possible
+			return 0 // the rate can't become that much higher
 		}
 		return p.logRatio(at, p.nearest(at, tolerance))
 	})
 }
 
-// bet stakes some of the reserve, and then multiplies each stake by what its bet has won, a logarithm.
+// bet stakes some of the reserve and then adds to each stake what its bet has won. Both are logarithms.
 func (s *suspicion) bet(lifts []lift, took time.Duration, won func(lift) float64) {
 	fresh := staked(s.Age+took) - staked(s.Age)
 	s.Age += took
@@ -67,14 +66,14 @@ func (s *suspicion) bet(lifts []lift, took time.Duration, won func(lift) float64
 // reserve is the part of the wealth that is not staked at the start.
 const reserve = 0.25
 
-// staked is how much of the reserve has been staked by an age: half of it in the first hour, then less and
-// less, and never all.
+// staked returns how much of the reserve has been staked at an age: half of it in the first hour, then less and less,
+// never all of it.
 func staked(age time.Duration) float64 {
 	h := age.Hours()
 	return reserve * h / (h + 1)
 }
 
-// log is the logarithm of the wealth.
+// log returns the logarithm of the wealth.
 func (s *suspicion) log() float64 {
 	sum := math.Log(reserve - staked(s.Age))
 	for _, x := range s.Stakes {

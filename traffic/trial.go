@@ -5,37 +5,37 @@ import (
 	"time"
 )
 
-// DefaultAlpha is the probability of ever calling a release worse that is not, over all guards and steps of one
+// DefaultAlpha bounds the probability that a release that is not worse is called worse, over all guards and steps of one
 // cross-fade.
 const DefaultAlpha = 0.005
 
-// boundAlpha is the probability that the harm exceeds the ceiling that is shown for it.
+// boundAlpha bounds the probability that the harm exceeds the ceiling that is shown for it.
 const boundAlpha = 0.05
 
-// The parts of the wealth that each comparison has, relative to those that a fade goes by.
+// The parts of the wealth of each comparison. They are relative: the comparisons of a cross-fade share the wealth.
 const (
 	errorsPart = 0.4
 	shiftPart  = 0.32 // of all answers
 	tailPart   = 0.1  // of the slowest twentieth
 	classPart  = 0.03 // of 3xx, and of 4xx
 	sizePart   = 0.02 // of answers that are too short, and too long
-	failPart   = 0.04 // errors by the dozen
-	latePart   = 0.08
+	failPart   = 0.04 // gross errors
+	latePart   = 0.08 // requests that hang
 )
 
-// Trial is what a comparison of two releases on one route has found so far. It goes on over all steps of a
-// cross-fade: in each block of time both releases had the same traffic, and what a block shows counts whatever
-// the shares were. It is kept as JSON while a node restarts.
+// Trial is the evidence of a comparison of two releases on one route. It adds up over all steps of a cross-fade: in each
+// block of time both releases have the same kind of traffic, so a block counts whatever the shares are. It is stored as
+// JSON to survive restarts.
 type Trial struct {
 	Began  time.Time `json:"began"`
 	Totals struct {
 		Old Tally `json:"old"`
 		New Tally `json:"new"`
 	} `json:"totals"`
-	// Observed is how long requests have been counted, and Recent how many a second came of late.
+	// Observed is how long requests have been counted; Recent is the recent number of requests per second.
 	Observed time.Duration `json:"observed"`
 	Recent   float64       `json:"recent"`
-	// Excess is how many requests failed or were slow beyond what the old release would have done.
+	// Excess is how many more requests failed or were slow than the old release would have caused.
 	ExcessErrors float64 `json:"excess_errors"`
 	ExcessSlow   float64 `json:"excess_slow"`
 
@@ -54,7 +54,7 @@ type Trial struct {
 		Old Resources `json:"old"`
 		New Resources `json:"new"`
 	} `json:"used"`
-	FullSince time.Time `json:"full_since,omitzero"` // when an instance of the new release had filled its memory
+	FullSince time.Time `json:"full_since,omitzero"` // when an instance of the new release reached its memory limit
 	Times     *times    `json:"times,omitempty"`
 	Known     history   `json:"known"`
 
@@ -68,7 +68,7 @@ type Trial struct {
 		sizes              [2]pair
 		tookSizes          time.Duration
 	}
-	share            float64 // that the new release is to have, 0 to 1; 0 is not known
+	share            float64 // expected share of the new release, 0 to 1; 0 if unknown
 	lastOld, lastNew Sample
 	at               time.Time
 	underway         underway
@@ -79,14 +79,14 @@ type Tally struct {
 	Requests uint64    `json:"requests"`
 	Errors   uint64    `json:"errors"`
 	Classes  [6]uint64 `json:"classes"`
-	Answers  uint64    `json:"answers"` // those that were timed
-	Slow     uint64    `json:"slow"`    // of them: slower than the old release's 95th percentile and the margin
+	Answers  uint64    `json:"answers"` // timed answers
+	Slow     uint64    `json:"slow"`    // of them, slower than the old release's 95th percentile plus the margin
 	Unusual  uint64    `json:"unusual"` // answers with 2xx of an unusual length
-	Late     uint64    `json:"late"`    // under way for longer than nearly all of the old release's took
+	Late     uint64    `json:"late"`    // requests that ran longer than 99 % of the old release's
 }
 
-// history is what is known of the old release's rates, from before the trial too. It decides what is bet on, never
-// whether a bet is won: evidence from it would not be safe against drift.
+// history has the estimated rates, also from before the trial. It only chooses what to bet on. It is never evidence itself,
+// because that would not be safe against drift.
 type history struct {
 	Errors, Late       frequency
 	Classes            [2]frequency
@@ -96,25 +96,25 @@ type history struct {
 	NewErrors, NewSlow frequency
 }
 
-// frequency estimates a probability from k of n, with a prior of its own.
+// frequency estimates a probability from K of N requests and a prior.
 type frequency struct{ N, K float64 }
 
-// usualErrors is the share of errors of a release of which nothing is known.
+// usualErrors is the assumed share of errors of an unknown release.
 const usualErrors = 0.001
 
-// estimate returns the probability. The prior counts as much as 20 requests.
+// estimate returns the estimated probability. The prior counts like 20 requests.
 func (r frequency) estimate(prior float64) float64 { return r.estimateWith(prior, 20) }
 
-// estimateWith is estimate with a prior that counts as much as so many requests.
+// estimateWith is estimate with a prior that counts like weight requests.
 func (r frequency) estimateWith(prior, weight float64) float64 {
 	return (r.K + prior*weight) / (r.N + weight)
 }
 
-// alike is how many requests the guess counts for that the new release is like the old one. It decides how a ceiling
-// bets: one failure among the first hundred requests must not make it bet on a bad release.
+// alike is the weight in requests of the prior "the new release is like the old one". It affects how a ceiling bets: one
+// failure among the first hundred requests must not make it bet on a bad release.
 const alike = 400
 
-// add counts n more requests, k of them with the outcome. Old ones fade: what was yesterday is no measure of today.
+// add counts n more requests, k of them with the outcome. Old requests count less and less.
 func (r *frequency) add(n, k float64) {
 	const most = 5000
 	r.N, r.K = r.N+n, r.K+k
@@ -123,7 +123,7 @@ func (r *frequency) add(n, k float64) {
 	}
 }
 
-// Begin begins to compare. old is what the old release has done on the route so far.
+// Begin starts a comparison. old is what the old release has done on the route so far.
 func Begin(old, new Sample, m Margins, now time.Time) *Trial {
 	t := &Trial{Began: now, ErrorsHarm: newSuspicion(harmLifts), ErrorsLimit: newCeiling(), SlowLimit: newCeiling(),
 		ShiftHarm: newSuspicion(tilts), TailHarm: newSuspicion(harmLifts),
@@ -132,7 +132,7 @@ func Begin(old, new Sample, m Margins, now time.Time) *Trial {
 	for i := range t.ClassHarm {
 		t.ClassHarm[i], t.SizeHarm[i] = newSuspicion(grossLifts), newSuspicion(grossLifts)
 	}
-	// At most so many requests of the past: an old habit must not outweigh today's.
+	// The past counts at most 2,000 requests, so that it does not outweigh the present.
 	past := min(1, 2000/float64(max(old.Requests, 1)))
 	n := past * float64(old.Requests)
 	t.Known.Errors.add(n, past*float64(old.Errors))
@@ -145,7 +145,7 @@ func Begin(old, new Sample, m Margins, now time.Time) *Trial {
 	return t
 }
 
-// Resume goes on with a trial after a restart: what was counted until now is not compared.
+// Resume continues a trial after a restart. Requests counted so far are not compared.
 func (t *Trial) Resume(old, new Sample, m Margins, now time.Time) {
 	t.margins, t.lastOld, t.lastNew, t.at = m, old.clone(), new.clone(), now
 	t.underway = underway{}
@@ -166,10 +166,10 @@ func (t *Trial) chooseTimes(old Sample) {
 	t.Known.Late = frequency{N: 100, K: 1}
 }
 
-// Since is how long ago the trial observed last.
+// Since returns the time since the last observation.
 func (t *Trial) Since(now time.Time) time.Duration { return now.Sub(t.at) }
 
-// Valid says whether a trial that was read has all of its parts: another version of micro may have other bets.
+// Valid reports whether a decoded trial is complete: another version of micro may have other bets.
 func (t *Trial) Valid() bool {
 	ok := len(t.ErrorsHarm.Stakes) == len(harmLifts) && len(t.TailHarm.Stakes) == len(harmLifts) && len(t.ShiftHarm.Stakes) == len(tilts)
 	for _, s := range []*suspicion{&t.ErrorsHarm, &t.TailHarm, &t.ShiftHarm, &t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1], &t.SizeHarm[0], &t.SizeHarm[1]} {
@@ -181,8 +181,8 @@ func (t *Trial) Valid() bool {
 	return ok
 }
 
-// Rate is how many requests a second the host has had: as many as on average, or as of late where that is more. It is
-// 0 where the trial is too young to say.
+// Rate returns the host's requests per second: the larger one of the average and the recent rate; 0 while the trial is too
+// young.
 func (t *Trial) Rate() float64 {
 	n := t.Totals.Old.Requests + t.Totals.New.Requests
 	if t.Observed < leastObserved && n < 50 {
@@ -191,10 +191,10 @@ func (t *Trial) Rate() float64 {
 	return max(float64(n+1)/t.Observed.Seconds(), t.Recent)
 }
 
-// leastObserved is how long a host's requests are counted before its rate is known.
+// leastObserved is how long requests are counted before the rate is known.
 const leastObserved = 10 * time.Second
 
-// Observe adds what both releases did since the last time. Samples are as in Begin.
+// Observe adds what both releases did since the last observation. Samples are as in Begin.
 func (t *Trial) Observe(old, new Sample, now time.Time) {
 	a, b, took := old.since(t.lastOld), new.since(t.lastNew), now.Sub(t.at)
 	if took <= 0 {
@@ -268,7 +268,7 @@ func (t *Trial) judgeTimes() {
 	bl.slow, bl.tookSlow = spectrum{}, 0
 }
 
-// spectrum is the old release's distribution, as far as it is known.
+// spectrum returns the estimated distribution of the old release.
 func (h *history) spectrum() (p [len(quantiles) + 1]float64) {
 	sum := 0.0
 	for _, n := range h.Spectrum {
@@ -289,7 +289,7 @@ func (t *Tally) add(s Sample) {
 	}
 }
 
-// Cost is how many requests failed or were slow because of the new release, as far as can be told.
+// Cost estimates how many requests failed or were slow because of the new release.
 func (t *Trial) Cost() float64 {
 	return max(0, t.ExcessErrors) + max(0, t.ExcessSlow) + float64(t.underway.overdueNew)
 }

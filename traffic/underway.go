@@ -2,12 +2,11 @@ package traffic
 
 import "time"
 
-// underway tells how many requests have been under way for longer than a time. It needs no list of them: those
-// that were started by then and have not ended are at least as many as were started then less all that have
-// ended since.
+// underway counts the requests that have been running for longer than a limit. It needs no list of requests: at least
+// (started until then - ended until now) of the requests that had started by then are still running.
 type underway struct {
 	past                   []startedAt
-	overdueOld, overdueNew uint64 // the most at one time so far
+	overdueOld, overdueNew uint64 // the largest number at one time so far
 	countedOld, countedNew uint64 // started requests that have been judged
 }
 
@@ -16,7 +15,7 @@ type startedAt struct {
 	old, new uint64
 }
 
-// observeLate judges the requests that were started Late ago: those that are under way still are late.
+// observeLate compares the requests that started Late ago: those still running are late.
 func (t *Trial) observeLate(old, new Sample, now time.Time, took time.Duration) {
 	u, bl := &t.underway, &t.blocks
 	bl.tookLate += took
@@ -29,7 +28,7 @@ func (t *Trial) observeLate(old, new Sample, now time.Time, took time.Duration) 
 	if then == nil {
 		return
 	}
-	if u.countedOld == 0 && u.countedNew == 0 { // what was under way at the begin is not compared
+	if u.countedOld == 0 && u.countedNew == 0 { // leave out the requests that were running at the beginning
 		u.countedOld, u.countedNew = then.old, then.new
 		u.overdueOld, u.overdueNew = less(then.old, old.Ended), less(then.new, new.Ended)
 		return

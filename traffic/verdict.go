@@ -6,61 +6,61 @@ import (
 	"slices"
 )
 
-// Verdict is what can be said of the new release.
+// Verdict is the result of the comparison.
 type Verdict string
 
 // The verdicts.
 const (
 	// Worse is proven: it is wrong in at most DefaultAlpha of all cross-fades.
 	Worse Verdict = "worse"
-	// NoWorse is proven too: the harm that is still possible is within the margins.
+	// NoWorse is proven too: the possible harm is within the margins.
 	NoWorse Verdict = "no worse"
-	// NoHarm says that nothing speaks against the release so far, and how much harm is possible nevertheless.
+	// NoHarm means that there is no sign of harm so far. Judgement.MoreErrors and MoreSlow say how much is possible.
 	NoHarm Verdict = "no sign of harm"
-	// Inconclusive is some sign of harm, and no proof.
+	// Inconclusive means that there is some sign of harm, but no proof.
 	Inconclusive Verdict = "inconclusive"
 )
 
-// Finding is the verdict of one guard, and what it stands on.
+// Finding is the verdict of one guard with its reason.
 type Finding struct {
 	Guard   Guard   `json:"guard"`
 	Verdict Verdict `json:"verdict"`
 	Text    string  `json:"text"`
 }
 
-// Judgement is what a trial says now.
+// Judgement is the current result of a trial.
 type Judgement struct {
 	Verdict  Verdict
 	Findings []Finding
-	// Odds are the evidence of harm, as odds against chance: 1/DefaultAlpha of them are Worse.
+	// Odds are the evidence of harm as odds against chance: from 1/DefaultAlpha on, the verdict is Worse.
 	Odds float64
-	// MoreErrors and MoreSlow are how much larger the shares of failed and of slow requests may be at most, with 95 %
-	// probability. 1 is nothing known.
+	// MoreErrors and MoreSlow are upper bounds, with 95 % confidence, of how much larger the shares of failed and of slow
+	// requests are. 1 means that nothing is known.
 	MoreErrors, MoreSlow float64
-	// Cost is how many requests failed or were slow because of the new release, as far as can be told.
+	// Cost estimates how many requests failed or were slow because of the new release.
 	Cost float64
-	// Requests are those that the new release answered.
+	// Requests is the number of requests that the new release answered.
 	Requests uint64
-	// Missing is about how many more of them a good release takes until it is no worse.
+	// Missing estimates how many more of them are needed until a good release is judged no worse.
 	Missing float64
-	// Proof is how much of the evidence for NoWorse is there, from 0 to 1.
+	// Proof is the part of the evidence for NoWorse that has been collected, from 0 to 1.
 	Proof float64
 }
 
-// suspiciousOdds are odds from which a cross-fade takes no further step: they come up by chance in one of ten.
+// suspiciousOdds are the odds from which a cross-fade takes no further step. Chance alone reaches them in one of ten.
 const suspiciousOdds = 10
 
-// dearly is the part of the budget from which less evidence is enough.
-const dearly = 0.6
+// nearBudget is the part of the budget from which less evidence is needed.
+const nearBudget = 0.6
 
-// budgetOdds are odds that send the traffic back once the budget is spent.
+// budgetOdds are the odds at which the traffic goes back if the budget is spent.
 const budgetOdds = 30
 
-// slowMargin is how many more requests may be slower than the old release's 95th percentile plus the margin for a
-// release to be no worse at latency.
+// slowMargin is how much larger the share of requests above the old release's 95th percentile plus the margin may be for
+// a release that is no worse in latency.
 const slowMargin = 0.01
 
-// Judge says what the trial has found for the guards.
+// Judge returns the trial's current result for the guards.
 func (t *Trial) Judge(guards []Guard) Judgement {
 	what, odds := t.worst(guards)
 	j := Judgement{
@@ -91,7 +91,7 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 		return j
 	}
 	if odds < suspiciousOdds && !t.striking() {
-		if text := t.Ratio.unlike(); text != "" {
+		if text := t.Ratio.mismatch(); text != "" {
 			j.Verdict, j.Findings = Inconclusive, append(j.Findings, Finding{Shares, Inconclusive, text})
 		}
 		return j
@@ -109,7 +109,8 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 	return j
 }
 
-// striking says that too many of the new release's requests failed to go on, however few they are.
+// striking reports whether so many of the new release's requests failed that the cross-fade must wait, even if they are
+// few.
 func (t *Trial) striking() bool {
 	old, new := t.Totals.Old, t.Totals.New
 	more := func(a, b uint64) bool {
@@ -118,7 +119,7 @@ func (t *Trial) striking() bool {
 	return more(old.Errors, new.Errors) || more(old.Classes[4], new.Classes[4]) || more(old.Late, new.Late)
 }
 
-// limited is the verdict of a guard that nothing speaks against.
+// limited returns the verdict of a guard without signs of harm.
 func limited(bound, margin float64) Verdict {
 	if bound <= margin {
 		return NoWorse
@@ -135,7 +136,7 @@ func (t *Trial) errorsText() string {
 func (t *Trial) slowText() string {
 	old, new := t.Totals.Old, t.Totals.New
 	if t.Times == nil || new.Answers == 0 {
-		return "no answers timed yet: the first 50 of each instance are left out"
+		return "no answers timed yet; the first 50 of each instance don't count"
 	}
 	return fmt.Sprintf("%s of %d answers took longer than %s, before %s of %d longer than %s; %s",
 		percent(float64(new.Slow), float64(new.Answers)), new.Answers, t.lastNew.Bounds[t.Times.New[p95]],
@@ -143,10 +144,10 @@ func (t *Trial) slowText() string {
 		possible(t.SlowLimit.bound(), "slow"))
 }
 
-// possible says how much harm is possible.
+// possible describes how much harm is possible.
 func possible(bound float64, what string) string {
 	if bound >= 1 {
-		return "too few to say how many more are possible"
+		return "too few requests to say how many more are possible"
 	}
 	return fmt.Sprintf("at most %s more %s of 1,000", perThousand(bound), what)
 }
