@@ -374,7 +374,7 @@ func TestUnlikeSharesHold(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		w.expectStep(1)
-		if j, _ := c.Judge(w.snapshots.View(), www, "/"); j.Verdict != traffic.Inconclusive || !strings.Contains(j.Decision.Why, "was to get 10.0 %") {
+		if j, _ := c.Judge(w.snapshots.View(), www, "/"); j.Verdict != traffic.Inconclusive || !strings.Contains(j.Decision.Why, "instead of 10.0 %") {
 			t.Errorf("%s: %+v", j.Verdict, j.Decision)
 		}
 	})

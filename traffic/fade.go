@@ -100,7 +100,7 @@ func wait(f *cloud.Crossfade, r Readiness, j Judgement, share float64, now time.
 	case !r.Back:
 		why = fmt.Sprintf("no instance of %s is ready to compare with", f.From)
 	case j.Verdict == Inconclusive:
-		why = "there is some sign of harm: " + worst(j.Findings)
+		why = doubt(j.Findings)
 	}
 	switch {
 	case waited <= time.Duration(f.Max):
@@ -141,6 +141,16 @@ func worst(findings []Finding) string {
 		}
 	}
 	return "it got worse"
+}
+
+// doubt describes why the findings are inconclusive.
+func doubt(findings []Finding) string {
+	for _, f := range findings {
+		if f.Guard == Shares && f.Verdict == Inconclusive {
+			return f.Text
+		}
+	}
+	return "there is some sign of harm: " + worst(findings)
 }
 
 // allowedBy returns the evidence that allowed a step.
