@@ -19,40 +19,40 @@ import (
 	"github.com/protoduction/micro/runtime/disk"
 )
 
-// Config says what a Builder works with. Folders are absolute.
+// Config configures a Builder. Folders are absolute paths.
 type Config struct {
-	Executable string // program that calls child.Main first; "" is this one
+	Executable string // program that calls child.Main first; "" for this program
 	Root       string // on disk; holds BuildKit's cache index
 	State      string // short path for sockets, at most 80 characters
-	Cgroup     string // "/micro/build"; this Builder's alone
+	Cgroup     string // such as "/micro/build"; not shared
 
-	Containerd  func() (string, error) // path of the socket with containerd's services
+	Containerd  func() (string, error) // returns the path of containerd's socket
 	Namespace   string                 // containerd's
 	Snapshotter string
-	Snapshots   string // the folder in which it has them, with their owners as they are
-	ImageName   string // images are recorded as this, "@" and their digest
+	Snapshots   string // the snapshotter's folder, with unmapped owners
+	ImageName   string // images are recorded as ImageName@digest
 	Images      images
-	Runc        string // program
+	Runc        string // path of the program
 
-	Sandbox   NewSandbox   // for each step, and for the process, which fetches base images; nil: no network
-	Resolvers []netip.Addr // name servers as seen by a step; none: the host's
+	Sandbox   NewSandbox   // for each step, and for the process itself, which fetches base images; nil for no network
+	Resolvers []netip.Addr // name servers that a step can reach; none for the host's
 
 	CertsDir     string // see remote.Config
 	DockerConfig string
 
 	Limits Limits
-	// LendReserve gives the disk some room that is kept for repairs, until giveBack is called; nil for none.
+	// LendReserve frees reserved disk space for a repair, until giveBack is called; nil for none.
 	LendReserve func() (giveBack func())
-	IdleTimeout time.Duration // the process ends after so long without a build; 0 is 60 s
+	IdleTimeout time.Duration // how long the process runs without a build; 0 means 60 s
 	Logger      *slog.Logger
 }
 
-// images is the node's store of images, where a build's result is looked up.
+// images is the node's image store, which has the results of builds.
 type images interface {
 	Get(ctx context.Context, digest string) (runtime.Image, error)
 }
 
-// Builder is a runtime.Builder on BuildKit.
+// Builder implements runtime.Builder with BuildKit.
 type Builder struct {
 	cfg       Config
 	log       *slog.Logger
@@ -61,14 +61,14 @@ type Builder struct {
 	mu      sync.Mutex // guards the fields below
 	child   *process
 	using   int         // builds on child
-	idle    *time.Timer // stops child; running while using is 0
+	idle    *time.Timer // stops child; active while using is 0
 	stopped bool
 }
 
 var _ runtime.Builder = (*Builder)(nil)
 
-// New checks the configuration, ends what a node that was killed may have left, and binds the socket
-// that build steps get their networks from.
+// New checks the configuration, ends the build process of a killed node, and opens the socket from which build steps get
+// their networks.
 func New(cfg Config) (*Builder, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Run serves until ctx ends, then stops the build process and what still builds on it.
+// Run serves until ctx ends. Then it stops the build process with all running builds.
 func (b *Builder) Run(ctx context.Context) error {
 	var serving sync.WaitGroup
 	if b.sandboxes != nil {
@@ -170,7 +170,7 @@ func (b *Builder) acceptSandboxes(ctx context.Context, serving *sync.WaitGroup) 
 	}
 }
 
-// Build is runtime.Builder's.
+// Build implements runtime.Builder.
 func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, error) {
 	request, err := newRequest(r)
 	if err != nil {
@@ -197,8 +197,8 @@ func (b *Builder) Build(ctx context.Context, r runtime.Build) (runtime.Image, er
 	return img, nil
 }
 
-// makeRoom empties the build cache if the disk is full. It waits a while for BuildKit, which removes what a failed
-// build wrote only after it has reported the failure, or not at all if the disk had no room to note that.
+// makeRoom empties the build cache if the disk is full. Then it waits up to 15 s for free space: BuildKit removes the
+// files of a failed build only after it has reported the failure, and not at all if the full disk prevented that.
 func (b *Builder) makeRoom(ctx context.Context) {
 	if b.hasRoom() {
 		return
@@ -224,8 +224,8 @@ func (b *Builder) makeRoom(ctx context.Context) {
 
 func (b *Builder) hasRoom() bool { return disk.Check(b.cfg.Root, b.cfg.Limits.Free) == nil }
 
-// Prune empties the build cache but for what builds use now, and returns the bytes that came free. What
-// images need of it stays with them.
+// Prune removes everything from the build cache that no running build uses, and returns the number of freed bytes. Layers
+// that images need stay.
 func (b *Builder) Prune(ctx context.Context) (int64, error) {
 	p, err := b.acquire()
 	if err != nil {
@@ -250,7 +250,7 @@ func newRequest(r runtime.Build) (Request, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Request{}, cloud.Errorf(cloud.Invalid, "build: no %s in the source folder", file).
-			WithHint("add a Dockerfile, or check that no ignore file leaves it out")
+			WithHint("add a Dockerfile, or check that no ignore file excludes it")
 	case err != nil:
 		return Request{}, cloud.Errorf(cloud.Invalid, "build: Dockerfile %q: %w", file, err)
 	case !info.Mode().IsRegular():
@@ -265,18 +265,18 @@ func newRequest(r runtime.Build) (Request, error) {
 	}, nil
 }
 
-// checkArgs refuses build arguments that are meant for BuildKit rather than for the Dockerfile: they would
-// bring in other programs, other platforms, or others' caches.
+// checkArgs rejects build arguments that BuildKit itself reads: they would bring in other programs, other platforms, or
+// the caches of others.
 func checkArgs(args map[string]string) error {
 	for k := range args {
 		if strings.HasPrefix(k, "BUILDKIT_") && k != "BUILDKIT_INLINE_CACHE" {
-			return cloud.Errorf(cloud.Invalid, "build: argument %s is not an app's to set", k)
+			return cloud.Errorf(cloud.Invalid, "build: argument %s is reserved for BuildKit", k)
 		}
 	}
 	return nil
 }
 
-// acquire returns the build process, a new one where there is none or it has died.
+// acquire returns the build process. It starts one if none is running.
 func (b *Builder) acquire() (*process, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -301,7 +301,7 @@ func (b *Builder) release(p *process) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p != b.child {
-		return // it died, and the builds since are on another
+		return // p has died; later builds use another process
 	}
 	if b.using--; b.using == 0 {
 		b.idle = time.AfterFunc(b.cfg.IdleTimeout, b.stopIdle)
@@ -315,13 +315,13 @@ func (b *Builder) stopIdle() {
 		b.mu.Unlock()
 		return
 	}
-	// A build that comes now waits for the lock: two processes can't share BuildKit's files.
+	// A new build waits for the lock, because two processes can't share BuildKit's files.
 	defer b.mu.Unlock()
 	b.child = nil
 	p.stop()
 }
 
-// listenPrivate listens on a unix socket in a folder of 0700.
+// listenPrivate listens on a unix socket in a folder with mode 0700.
 func listenPrivate(path string) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -11,17 +11,17 @@ import (
 	"github.com/opencontainers/cgroups/manager"
 )
 
-// The build process and its steps have a cgroup each: a step that takes all memory there is ends, and
-// the process lives to tell. When the CPUs are busy, both together get half of what the node's apps
-// together get: requests are answered while somebody compiles.
+// The build process has a cgroup, and its steps have another: a step that uses up the memory is killed, and the process
+// can report that. If the CPUs are busy, both cgroups together get half of the share that all apps together get, so that
+// requests are still answered during a build.
 const (
 	processGroup = "/process"
 	stepsGroup   = "/steps"
-	cpuShares    = 512 // of the usual 1,024, cgroup v1
-	cpuWeight    = 50  // of the usual 100, cgroup v2
+	cpuShares    = 512 // cgroup v1; the default is 1,024
+	cpuWeight    = 50  // cgroup v2; the default is 100
 )
 
-// makeCgroups makes both with their limits and puts the process, which waits, into its own.
+// makeCgroups creates both cgroups with their limits, and moves the waiting process into its cgroup.
 func makeCgroups(parent string, pid int, l Limits) error {
 	return errors.Join(
 		makeCgroup(parent, -1, cgroups.Resources{CpuShares: cpuShares, CpuWeight: cpuWeight}),
@@ -32,7 +32,7 @@ func makeCgroups(parent string, pid int, l Limits) error {
 	)
 }
 
-// makeCgroup makes one for a process, or for none yet with -1.
+// makeCgroup creates a cgroup with a process in it; -1 for no process.
 func makeCgroup(path string, pid int, r cgroups.Resources) error {
 	r.SkipDevices = true
 	m, err := newCgroup(path, &r)
@@ -56,7 +56,7 @@ func newCgroup(path string, r *cgroups.Resources) (cgroups.Manager, error) {
 	return m, nil
 }
 
-// sweepCgroup ends every process in both cgroups, waits until they are gone, and removes the cgroups.
+// sweepCgroup kills all processes in both cgroups, waits until they have ended, and removes the cgroups.
 func sweepCgroup(parent string) error {
 	var errs []error
 	for _, path := range []string{parent + processGroup, parent + stepsGroup, parent} {
@@ -82,7 +82,7 @@ func emptyCgroup(m cgroups.Manager) error {
 			return err
 		}
 		for _, pid := range pids {
-			// ESRCH: it has ended since.
+			// ESRCH: the process has already ended.
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("kill %d: %w", pid, err)
 			}

@@ -11,14 +11,14 @@ import (
 	"github.com/protoduction/micro/runtime/disk"
 )
 
-// Limits bound what builds may use. A zero field is its default.
+// Limits limit the resources of builds. A field of 0 has its default.
 type Limits struct {
 	Time   time.Duration // of one build; 30 min
-	Memory int64         // bytes, of all steps that run at a time; half of the machine's
+	Memory int64         // bytes, of all running steps; half of the machine's memory
 	Pids   int64         // of all steps; 4,096
 	CPU    int64         // thousandths of a core, of all steps; all cores
-	Free   int64         // bytes of disk that a build must leave free; 1 GiB, or a twentieth of a smaller disk
-	Cache  int64         // bytes that the build cache may grow to; 10 GiB, or a fifth of a smaller disk
+	Free   int64         // bytes of disk that stay free; 1 GiB, or 5 % of a smaller disk
+	Cache  int64         // largest size of the build cache in bytes; 10 GiB, or 20 % of a smaller disk
 }
 
 const (
@@ -53,11 +53,11 @@ func (l Limits) withDefaults(root string) (Limits, error) {
 	return l, nil
 }
 
-// guard returns a context that ends, with a cause to be shown, when a build has taken too long or has
-// eaten the disk down to what the node itself needs to live.
+// guard returns a context that is cancelled if a build takes too long, or leaves less free disk space than the node needs.
+// The context's cause is an error for users.
 func (l Limits) guard(ctx context.Context, dir string) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithTimeoutCause(ctx, l.Time,
-		cloud.Errorf(cloud.DeployFailed, "build: not done after %v", l.Time).WithHint("split the build, or use a base image that has more of it done"))
+		cloud.Errorf(cloud.DeployFailed, "build: not finished after %v", l.Time).WithHint("use a base image that already contains the slow steps, or raise build-time"))
 	ctx, cancel := disk.CancelWhenFull(ctx, dir, l.Free)
 	return ctx, func() { cancel(); stop() }
 }

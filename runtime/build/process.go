@@ -20,21 +20,21 @@ import (
 // stopGrace is how long the build process may take to close its files before it is killed.
 const stopGrace = 5 * time.Second
 
-// process is the build process as the node sees it.
+// process is the node's view of the build process.
 type process struct {
 	cmd    *exec.Cmd
-	stdin  io.Closer // closing it asks the process to end
+	stdin  io.Closer // closing it makes the process end
 	socket string
 	cgroup string
-	done   chan struct{} // closed when it has ended
+	done   chan struct{} // closed after the process has ended
 
 	removeNetwork func() error
 
 	mu   sync.Mutex
-	said []string // its last lines, for when it crashes
+	said []string // its last lines, to report a crash
 }
 
-// wait reads what the process says until it has ended, and then sweeps up after it.
+// wait reads the output of the process until it has ended, and then cleans up.
 func (b *Builder) wait(p *process, stderr io.Reader) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
@@ -47,7 +47,7 @@ func (b *Builder) wait(p *process, stderr io.Reader) {
 		p.mu.Unlock()
 	}
 	_, _ = io.Copy(io.Discard, stderr) // a line beyond the scanner's limit
-	_ = p.cmd.Wait()                   // how it ended is in cmd.ProcessState
+	_ = p.cmd.Wait()                   // cmd.ProcessState has the result
 	if err := p.removeNetwork(); err != nil {
 		b.log.Error("remove the build process's network", "err", err)
 	}
@@ -67,18 +67,18 @@ func (p *process) ended() bool {
 	}
 }
 
-// stop ends the process and returns when it has gone.
+// stop ends the process and waits until it has ended.
 func (p *process) stop() {
 	p.stdin.Close()
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
-		_ = p.cmd.Process.Kill() // it may have ended meanwhile
+		_ = p.cmd.Process.Kill() // fails if it has already ended
 		<-p.done
 	}
 }
 
-// ask hands a request to the process and follows it to its end.
+// ask sends a request to the process and waits for the result.
 func (p *process) ask(ctx context.Context, r Request, report func(runtime.Progress)) (Event, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", p.socket)
 	if err != nil {
@@ -135,7 +135,7 @@ func ended(ctx context.Context) error {
 		return known
 	}
 	if errors.Is(cause, context.DeadlineExceeded) {
-		return cloud.Errorf(cloud.DeployFailed, "build: out of time: %w", cause)
+		return cloud.Errorf(cloud.DeployFailed, "build: timed out: %w", cause)
 	}
-	return cloud.Errorf(cloud.Interrupted, "build: given up: %w", cause)
+	return cloud.Errorf(cloud.Interrupted, "build: cancelled: %w", cause)
 }

@@ -115,7 +115,7 @@ func TestLimits(t *testing.T) {
 	wantError(t, err, cloud.DeployFailed, "RUN fork 60", "resource temporarily unavailable")
 	start := time.Now()
 	_, _, err = r.build(t, base+"RUN sleep 60s\n")
-	wantError(t, err, cloud.DeployFailed, "not done after 20s")
+	wantError(t, err, cloud.DeployFailed, "not finished after 20s")
 	if d := time.Since(start); d > 50*time.Second {
 		t.Errorf("took %v", d)
 	}

@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A NewSandbox makes the network of a build's step: a namespace with a way out to the internet and none
-// to the host, the node or its apps, which belongs to a user namespace with network.SandboxBase as its
-// root. id is never used twice; the namespaces' paths come back, and what takes them away.
+// A NewSandbox creates the network of a build step: a network namespace that reaches the internet, but not the host, the
+// node or its apps. It belongs to a user namespace whose root is network.SandboxBase. id must be unique. NewSandbox returns
+// the paths of both namespaces and a function that removes them.
 type NewSandbox func(ctx context.Context, id string) (netns, userns string, remove func() error, err error)
 
-// serveSandbox answers a connection with a network, and takes it away when the connection ends.
+// serveSandbox creates a network for a connection, and removes it when the connection ends.
 func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	netns, userns, remove, err := b.cfg.Sandbox(ctx, sandboxID())
 	if err != nil {
 		b.log.Error("make a network for a build step", "err", err)
-		_ = sendNetwork(conn, nil, err) // a peer that is gone needs none
+		_ = sendNetwork(conn, nil, err) // fails if the peer has gone, which does not matter
 		return
 	}
 	defer func() {
@@ -38,7 +38,7 @@ func (b *Builder) serveSandbox(ctx context.Context, conn *net.UnixConn) {
 		b.log.Error("hand out a build step's network", "err", err)
 		return
 	}
-	_, _ = io.Copy(io.Discard, conn) // nothing comes but the end
+	_, _ = io.Copy(io.Discard, conn) // wait for the end of the connection
 }
 
 func sendNamespaces(conn *net.UnixConn, paths ...string) error {

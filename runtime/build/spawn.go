@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// start runs this program again as the build process, in process and mount namespaces of its own, and
-// lets it go on only when it is within its limits.
+// start runs this program as the build process, in new process and mount namespaces. The process waits until its limits
+// are set.
 func (b *Builder) start() (_ *process, err error) {
 	containerd, err := b.cfg.Containerd()
 	if err != nil {
@@ -35,7 +35,7 @@ func (b *Builder) start() (_ *process, err error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	defer l.Close() // ours: with the process's copy gone too, a dial fails
+	defer l.Close() // our copy: so a dial fails after the process has ended
 	fd, err := l.File()
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (b *Builder) start() (_ *process, err error) {
 	p.cmd.Env = environment(tmp)
 	p.cmd.Dir = "/"
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
-	// ADD fetches from wherever a Dockerfile says: the process stands behind the same wall as its steps.
+	// The process fetches the URLs of ADD, so it has the same firewall as its steps.
 	netns, err := b.processNetwork(p)
 	if err != nil {
 		return nil, err
@@ -84,8 +84,7 @@ func (b *Builder) start() (_ *process, err error) {
 	return p, nil
 }
 
-// processNetwork returns the path of the network namespace for the process, "" where it gets one of its
-// own with nothing in it.
+// processNetwork returns the path of the network namespace for the process; "" if it gets a new, empty one.
 func (b *Builder) processNetwork(p *process) (string, error) {
 	p.removeNetwork = func() error { return nil }
 	if b.cfg.Sandbox == nil {
@@ -102,8 +101,8 @@ func (b *Builder) processNetwork(p *process) (string, error) {
 	return netns, nil
 }
 
-// startIn starts a program in a network namespace, "" being this process's own. A child is born into
-// that of the thread which makes it, so one thread goes there and comes back.
+// startIn starts a program in a network namespace; "" is the namespace of this process. A new process inherits the
+// namespace of the thread that starts it, so one thread enters the namespace and returns.
 func startIn(netns string, cmd *exec.Cmd) error {
 	if netns == "" {
 		return cmd.Start()
@@ -127,7 +126,7 @@ func startIn(netns string, cmd *exec.Cmd) error {
 			return
 		}
 		err = cmd.Start()
-		// A thread that can't come back stays locked, and ends with this goroutine.
+		// A thread that can't return stays locked, and ends with this goroutine.
 		if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
 			goruntime.UnlockOSThread()
 		}
@@ -150,9 +149,9 @@ func (b *Builder) settings(containerd string) Settings {
 	return s
 }
 
-// environment passes on what says how to reach registries, and nothing that may be a secret of the node's.
+// environment returns the variables for reaching registries, and none that may be a secret of the node.
 func environment(tmp string) []string {
-	// No build depends on unpigz, which BuildKit would run where the machine has it.
+	// BuildKit would run unpigz if the machine had it; builds must not depend on the machine's programs.
 	env := []string{"TMPDIR=" + tmp, "GOMEMLIMIT=1GiB", "MOBY_DISABLE_PIGZ=1", "CONTAINERD_DISABLE_PIGZ=1"}
 	for _, k := range []string{"PATH", "HOME", "DOCKER_CONFIG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 		"http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {

@@ -10,18 +10,18 @@ import (
 	"github.com/protoduction/micro/runtime"
 )
 
-// ChildArg is the first argument of the program when it is to be the build process.
+// ChildArg is the first argument that makes the program the build process.
 const ChildArg = "__build"
 
-// ListenerFD is where the build process finds the socket that builds are asked for on.
+// ListenerFD is the file descriptor of the socket on which the build process accepts requests.
 const ListenerFD = 3
 
-// OOMScore is what a build adds to its oom_score: where the machine runs out of memory, a build goes
-// before an app does, and an app before the node.
+// OOMScore is the oom_score_adj of builds: if the machine runs out of memory, the kernel kills builds first, then apps, and
+// the node last.
 const OOMScore = 500
 
-// Settings reach the build process as one line of JSON on its standard input. That stays open for as
-// long as the node lives: at its end the process ends too.
+// Settings are sent to the build process as one line of JSON on its standard input, which stays open as long as the node
+// runs. At its end the process ends, too.
 type Settings struct {
 	Root         string       `json:"root"`       // BuildKit's own state; absolute
 	Containerd   string       `json:"containerd"` // address of its gRPC socket
@@ -30,7 +30,7 @@ type Settings struct {
 	Snapshots    string       `json:"snapshots"` // the snapshotter's folder
 	Runc         string       `json:"runc"`
 	Cgroup       string       `json:"cgroup,omitempty"`  // parent of the steps' cgroups
-	Sandbox      string       `json:"sandbox,omitempty"` // socket that hands out networks; "" means that steps have none
+	Sandbox      string       `json:"sandbox,omitempty"` // socket from which steps get networks; "" for no networks
 	Resolvers    []netip.Addr `json:"resolvers,omitempty"`
 	CertsDir     string       `json:"certs_dir,omitempty"`
 	DockerConfig string       `json:"docker_config,omitempty"`
@@ -40,7 +40,7 @@ type Settings struct {
 	ImageName    string       `json:"image_name"` // images are recorded as this, "@" and the digest
 }
 
-// Request opens a connection to the build process. To close the connection is to give up.
+// Request is the first message on a connection to the build process. Closing the connection cancels it.
 type Request struct {
 	Name       string            `json:"name"`
 	Source     string            `json:"source"`
@@ -54,10 +54,10 @@ type Request struct {
 	Secrets    map[string][]byte `json:"secrets,omitempty"`
 	NoCache    bool              `json:"no_cache,omitempty"`
 	Created    time.Time         `json:"created,omitzero"`
-	Prune      bool              `json:"prune,omitempty"` // no build at all: empty the cache
+	Prune      bool              `json:"prune,omitempty"` // empty the cache instead of building
 }
 
-// Event is an answer: any number with Progress alone, then one that is Done or a Failure.
+// Event is an answer: any number of events with Progress, then one with Done or Failure.
 type Event struct {
 	Progress *runtime.Progress `json:"progress,omitempty"`
 	Done     bool              `json:"done,omitempty"`
@@ -78,12 +78,12 @@ func (f *Failure) err() error {
 	return &cloud.Error{Code: f.Code, Msg: f.Msg, Hint: f.Hint, Command: f.Command}
 }
 
-// network is what the node says about a network that it made: the namespaces' descriptors travel beside it.
+// network is the node's answer about a network. The file descriptors of the namespaces are sent with it.
 type network struct {
 	Error string `json:"error,omitempty"`
 }
 
-// ReadSettings takes the settings' line off f and nothing more.
+// ReadSettings reads exactly the line of settings from f.
 func ReadSettings(f *os.File) (Settings, error) {
 	var s Settings
 	err := json.NewDecoder(f).Decode(&s)

@@ -10,8 +10,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
-// unused are the build arguments, sorted, that no ARG of a Dockerfile takes: as a rule they are misspelt.
-// A file that can't be read has none: the build itself says what is wrong.
+// unused returns the build arguments, sorted, that no ARG of the Dockerfile names. Usually they are misspelt. For an invalid
+// Dockerfile it returns none: the build itself reports the error.
 func unused(args map[string]string, dockerfile []byte) (names []string) {
 	file, err := parser.Parse(bytes.NewReader(dockerfile))
 	if err != nil {
@@ -35,6 +35,6 @@ func unused(args map[string]string, dockerfile []byte) (names []string) {
 	return names
 }
 
-// builtin are the arguments that BuildKit itself reads, and that take no ARG: its own, proxies, and the
-// platforms' in FROM lines.
+// builtin are arguments that need no ARG, because BuildKit itself reads them: its own, proxies, and platforms of FROM
+// lines.
 var builtin = regexp.MustCompile(`^(BUILDKIT_.*|SOURCE_DATE_EPOCH|(BUILD|TARGET)(PLATFORM|OS|OSVERSION|ARCH|VARIANT|STAGE)|(?i:(http|https|ftp|no|all)_proxy))$`)

@@ -9,10 +9,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// readAhead makes few calls of many: containerd's socket answers each read with a stream of its own.
+// readAhead is large because each read from containerd's socket opens a new stream.
 const readAhead = 4 << 20 // bytes
 
-// eager reads blobs from the front in large pieces.
+// eager reads blobs sequentially in large pieces.
 type eager struct{ content.Provider }
 
 func (e eager) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
@@ -25,7 +25,7 @@ func (e eager) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.Read
 
 type eagerReader struct{ content.ReaderAt }
 
-// Reader is what content.NewReader asks for before it falls back to ReadAt.
+// Reader is the optional method that content.NewReader prefers to ReadAt.
 func (r eagerReader) Reader() io.Reader {
 	return bufio.NewReaderSize(io.NewSectionReader(r.ReaderAt, 0, r.Size()), readAhead)
 }

@@ -26,16 +26,16 @@ import (
 	"github.com/tonistiigi/fsutil/types"
 )
 
-// contexts gives builds their source folder. BuildKit's own way sends each file over a connection, writes it
-// again and reads it to hash it. A listed tree lies on the same disk, its digests are known, and nobody
-// changes it: its files get a second name in a snapshot, and an unchanged tree not even that, because the
-// tree's digest is the key that BuildKit finds its results by.
+// contexts provides builds with their source folders. BuildKit's own source sends each file over a connection, writes it
+// again, and reads it again to hash it. A listed tree is on the same disk, its digests are known, and nobody changes it. So
+// its files are hard-linked into a snapshot. For an unchanged tree not even that is needed, because the tree's digest is
+// the cache key.
 type contexts struct {
-	source.Source // BuildKit's, for folders that are not listed
+	source.Source // BuildKit's, for folders without a list
 	cache         cache.Accessor
 
 	mu    sync.Mutex
-	trees map[string]*tree // by the key that a build's definition names them by
+	trees map[string]*tree // by the key in the build's definition
 }
 
 func newContexts(c cache.Accessor) (*contexts, error) {
@@ -43,7 +43,7 @@ func newContexts(c cache.Accessor) (*contexts, error) {
 	return &contexts{Source: own, cache: c, trees: map[string]*tree{}}, err
 }
 
-// add makes a tree known under a key until the returned function is called.
+// add registers a tree under a key until the returned function is called.
 func (c *contexts) add(key string, t *tree) (remove func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,7 +55,7 @@ func (c *contexts) add(key string, t *tree) (remove func()) {
 	}
 }
 
-// Resolve is source.Source's.
+// Resolve implements source.Source.
 func (c *contexts) Resolve(ctx context.Context, id source.Identifier, sm *session.Manager, v solver.Vertex) (source.SourceInstance, error) {
 	if l, ok := id.(*local.LocalIdentifier); ok {
 		c.mu.Lock()
@@ -68,14 +68,14 @@ func (c *contexts) Resolve(ctx context.Context, id source.Identifier, sm *sessio
 	return c.Source.Resolve(ctx, id, sm, v)
 }
 
-// treeInstance is the part of a tree that a build asks for.
+// treeInstance is the part of a tree that a build requests.
 type treeInstance struct {
 	cache cache.Accessor
 	tree  *tree
 	asked *local.LocalIdentifier
 }
 
-// CacheKey is source.SourceInstance's.
+// CacheKey implements source.SourceInstance.
 func (t *treeInstance) CacheKey(context.Context, solver.JobContext, int) (key, pin string, _ solver.CacheOpts, done bool, err error) {
 	asked, err := json.Marshal([][]string{t.asked.IncludePatterns, t.asked.ExcludePatterns, t.asked.FollowPaths})
 	if err != nil {
@@ -85,7 +85,7 @@ func (t *treeInstance) CacheKey(context.Context, solver.JobContext, int) (key, p
 	return key, t.tree.digest, nil, true, nil
 }
 
-// Snapshot is source.SourceInstance's.
+// Snapshot implements source.SourceInstance.
 func (t *treeInstance) Snapshot(ctx context.Context, _ solver.JobContext) (_ cache.ImmutableRef, err error) {
 	all, err := t.tree.open(ctx)
 	if err != nil {
@@ -134,7 +134,7 @@ func (t *treeInstance) Snapshot(ctx context.Context, _ solver.JobContext) (_ cac
 	return ref.Commit(ctx)
 }
 
-// link gives the files of a part of the tree a second name below to, and tells hashes of all that is there.
+// link hard-links the files of a part of the tree below to, and reports the hashes of all entries.
 func (t *entries) link(ctx context.Context, part fsutil.FS, to string, hashes contenthash.CacheContext) error {
 	root, err := os.OpenRoot(to)
 	if err != nil {
@@ -163,9 +163,9 @@ func (t *entries) link(ctx context.Context, part fsutil.FS, to string, hashes co
 		case info.Mode()&fs.ModeSymlink != 0:
 			err = root.Symlink(st.Linkname, p)
 		default:
-			// No folder on the way is a link: trees and lists are checked for that.
+			// No folder of the path is a link: trees and lists have been checked for that.
 			if fromNow := time.Unix(0, st.ModTime).After(began.Add(-time.Second)); fromNow {
-				err = syscall.EXDEV // seal will give it another time
+				err = syscall.EXDEV // copy it, because seal will change its time
 			} else {
 				err = os.Link(filepath.Join(t.dir, p), filepath.Join(to, p))
 			}

@@ -12,14 +12,14 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
-// definition is a folder of a build's own with what BuildKit reads as the build's definition: the
-// Dockerfile as it is behind any links, and the file that says what of the context is left out.
+// definition is a temporary folder with the files that define a build: the Dockerfile, with links resolved, and the ignore
+// file.
 type definition struct {
 	dir        string
 	dockerfile []byte
 }
 
-// maxDefinition bounds each of the files; BuildKit itself reads no more.
+// maxDefinition is the largest size of each file in bytes; BuildKit itself reads no more.
 const maxDefinition = 16 << 20
 
 func newDefinition(r build.Request) (_ *definition, err error) {
@@ -72,8 +72,8 @@ func readDefinition(source *os.Root, name string) ([]byte, error) {
 	return data, err
 }
 
-// excludes writes paths as the lines of a .dockerignore. Where there are none it is a comment: a file
-// that is there keeps BuildKit from looking for another.
+// excludes returns a .dockerignore with the paths. Without paths it is a comment: an existing file keeps BuildKit from
+// looking for another one.
 func excludes(paths []string) string {
 	var b strings.Builder
 	b.WriteString("# what is sent for the build alone\n")

@@ -13,11 +13,10 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
-// explain makes of what BuildKit returns what a person wants to know: which step, how it ended, what it
-// said last.
+// explain returns an error for users from BuildKit's error: which step failed, how it ended, and its last lines.
 func (t *track) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return cloud.Errorf(cloud.Interrupted, "build: given up")
+		return cloud.Errorf(cloud.Interrupted, "build: cancelled")
 	}
 	if known, ok := errors.AsType[*cloud.Error](err); ok {
 		return known
@@ -33,9 +32,9 @@ func (t *track) explain(ctx context.Context, err error) error {
 			how = "could not be run: " + text
 		}
 		switch {
-		case strings.Contains(text, "cannot allocate memory"): // cgroup v2 tells
+		case strings.Contains(text, "cannot allocate memory"): // cgroup v2 reports it
 			how, hint = "ran out of memory", lessMemory
-		case exit.ExitCode == 137: // and v1 does not
+		case exit.ExitCode == 137: // cgroup v1 does not
 			how, hint = "was killed (code 137), most likely for want of memory", lessMemory
 		}
 		msg := fmt.Sprintf("build%s %s", t.where(), how)
@@ -61,8 +60,8 @@ func (t *track) where() string {
 	return ": " + t.failed.name
 }
 
-// hintFor says what to try where a step could not be prepared or its files could not be found. Much in a build
-// is "not found"; only a path of the folder that is sent has to do with the ignore file.
+// hintFor returns a hint for a step that could not be prepared or whose files were not found. Many things can be "not
+// found"; the ignore file matters only for paths of the source folder.
 func hintFor(step, text string) string {
 	unreachable := strings.Contains(text, "dial tcp") || strings.Contains(text, "no such host") || strings.Contains(text, "i/o timeout")
 	switch {
@@ -90,7 +89,7 @@ func hintFor(step, text string) string {
 	return "check the path against the folder, and against the file that leaves files out: .microignore, .cfignore, .dockerignore or .gitignore"
 }
 
-// secretOf finds the ID in BuildKit's error about a secret that it was not given.
+// secretOf returns the ID in BuildKit's error about a missing secret.
 var secretOf = regexp.MustCompile(`secret ([\w.-]+): not found`)
 
 func failure(err error) *build.Failure {

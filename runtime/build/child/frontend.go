@@ -14,11 +14,11 @@ import (
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 )
 
-// createdAttr is the attribute by which buildDockerfile is told when the image was made, in seconds since 1970.
+// createdAttr is the attribute of buildDockerfile with the image's creation time, in seconds since 1970.
 const createdAttr = "micro.created"
 
-// buildDockerfile is BuildKit's front end for Dockerfiles. It gives all steps of an image's history one time:
-// otherwise BuildKit writes when each was carried out, which for one from the cache is long ago.
+// buildDockerfile is BuildKit's front end for Dockerfiles. It gives all steps of the image's history the same time.
+// Otherwise BuildKit would write the time when each step ran, which is long ago for cached steps.
 func buildDockerfile(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	result, err := dockerfile.Build(ctx, c)
 	if err != nil {
@@ -43,7 +43,7 @@ func buildDockerfile(ctx context.Context, c gateway.Client) (*gateway.Result, er
 	return result, nil
 }
 
-// dateHistory gives the steps in an image's config a time that have none yet: those that the base image has not.
+// dateHistory sets the time of all steps in an image's config that have none, which are those after the base image.
 func dateHistory(config []byte, at time.Time) ([]byte, error) {
 	var c map[string]any
 	in := json.NewDecoder(bytes.NewReader(config))

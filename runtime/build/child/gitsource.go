@@ -24,21 +24,20 @@ import (
 	"github.com/protoduction/micro/runtime/build/repository"
 )
 
-// gitSource is BuildKit's source of Git repositories, which ADD may name, without the program git that BuildKit's
-// own runs.
+// gitSource is a BuildKit source of Git repositories for ADD. Unlike BuildKit's own, it does not run the program git.
 type gitSource struct{ cache cache.Accessor }
 
 var _ source.Source = gitSource{}
 
-// Schemes is source.Source's.
+// Schemes implements source.Source.
 func (gitSource) Schemes() []string { return (*git.Source)(nil).Schemes() }
 
-// Identifier is source.Source's.
+// Identifier implements source.Source.
 func (gitSource) Identifier(scheme, ref string, attrs map[string]string, platform *pb.Platform) (source.Identifier, error) {
 	return (*git.Source)(nil).Identifier(scheme, ref, attrs, platform)
 }
 
-// Resolve is source.Source's.
+// Resolve implements source.Source.
 func (g gitSource) Resolve(_ context.Context, id source.Identifier, sessions *session.Manager, _ solver.Vertex) (source.SourceInstance, error) {
 	src, ok := id.(*git.GitIdentifier)
 	if !ok {
@@ -55,18 +54,18 @@ func (g gitSource) Resolve(_ context.Context, id source.Identifier, sessions *se
 	return &gitCommit{gitSource: g, src: src, sessions: sessions}, nil
 }
 
-// gitCommit is one commit of a repository, as a step of a build.
+// gitCommit is a build step that provides the files of a commit.
 type gitCommit struct {
 	gitSource
 	src      *git.GitIdentifier
 	sessions *session.Manager
 	remote   repository.Remote
-	commit   string // "" until it has been resolved
+	commit   string // "" until it is resolved
 }
 
 var _ source.SourceInstance = (*gitCommit)(nil)
 
-// resolve finds out which commit it is.
+// resolve looks up the commit.
 func (g *gitCommit) resolve(ctx context.Context, job solver.JobContext) error {
 	if g.commit != "" {
 		return nil
@@ -86,14 +85,14 @@ func (g *gitCommit) resolve(ctx context.Context, job solver.JobContext) error {
 	return nil
 }
 
-// name is for people: without a password.
+// name returns the repository's URL without its password.
 func (g *gitCommit) name() string { return urlutil.RedactCredentials(g.src.Remote) }
 
-// token returns the build's secret for the repository's server, else the one for all servers, else "".
+// token returns the build's secret for the repository's server, or the one for all servers, or "".
 func (g *gitCommit) token(ctx context.Context, job solver.JobContext) (token string, err error) {
 	u, err := url.Parse(g.src.Remote)
 	if g.src.AuthTokenSecret == "" || err != nil || job == nil {
-		return "", nil // a name without a scheme is refused later
+		return "", nil // a URL without a scheme is rejected later
 	}
 	err = g.sessions.Any(ctx, job.Session(), func(ctx context.Context, _ string, caller session.Caller) error {
 		for _, id := range []string{g.src.AuthTokenSecret + "." + u.Host, g.src.AuthTokenSecret} {
@@ -109,7 +108,7 @@ func (g *gitCommit) token(ctx context.Context, job solver.JobContext) (token str
 	return token, err
 }
 
-// CacheKey is source.SourceInstance's.
+// CacheKey implements source.SourceInstance.
 func (g *gitCommit) CacheKey(ctx context.Context, job solver.JobContext, _ int) (key, pin string, opts solver.CacheOpts, done bool, err error) {
 	if err := g.resolve(ctx, job); err != nil {
 		return "", "", nil, false, err
@@ -121,7 +120,7 @@ func (g *gitCommit) CacheKey(ctx context.Context, job solver.JobContext, _ int) 
 	return key, g.commit, nil, true, nil
 }
 
-// Snapshot is source.SourceInstance's.
+// Snapshot implements source.SourceInstance.
 func (g *gitCommit) Snapshot(ctx context.Context, job solver.JobContext) (_ cache.ImmutableRef, err error) {
 	if err := g.resolve(ctx, job); err != nil {
 		return nil, err

@@ -13,14 +13,15 @@ import (
 	"github.com/protoduction/micro/runtime/overlay"
 )
 
-// layers is the snapshotter that BuildKit works with: containerd's, with mounts of as many layers as the kernel
-// stacks, and with layers that containers can work with and that are the same wherever they are built.
+// layers is containerd's snapshotter with two changes for BuildKit. It mounts as many layers as the kernel supports. And it
+// completes the layers of steps (see seal), so that containers can use them and the same step makes the same layer on every
+// node.
 type layers struct {
 	snapshot.Snapshotter
 	shared *shared
 }
 
-// Mounts is snapshot.Snapshotter's.
+// Mounts implements snapshot.Snapshotter.
 func (l layers) Mounts(ctx context.Context, key string) (snapshot.Mountable, error) {
 	m, err := l.Snapshotter.Mounts(ctx, key)
 	if err != nil {
@@ -29,7 +30,7 @@ func (l layers) Mounts(ctx context.Context, key string) (snapshot.Mountable, err
 	return deep{m, l.shared}, nil
 }
 
-// View is snapshot.Snapshotter's.
+// View implements snapshot.Snapshotter.
 func (l layers) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (snapshot.Mountable, error) {
 	m, err := l.Snapshotter.View(ctx, key, parent, opts...)
 	if err != nil {
@@ -38,14 +39,13 @@ func (l layers) View(ctx context.Context, key, parent string, opts ...snapshots.
 	return deep{m, l.shared}, nil
 }
 
-// deep mounts by itself what has more layers than containerd's package mount can name, and hands out a bind mount
-// of that.
+// deep mounts overlays with more layers than containerd's package mount supports, and returns a bind mount of them.
 type deep struct {
 	snapshot.Mountable
 	shared *shared
 }
 
-// Mount is snapshot.Mountable's.
+// Mount implements snapshot.Mountable.
 func (d deep) Mount() ([]mount.Mount, func() error, error) {
 	all, release, err := d.Mountable.Mount()
 	if err != nil || len(all) != 1 {
@@ -60,10 +60,10 @@ func (d deep) Mount() ([]mount.Mount, func() error, error) {
 	return d.shared.mount(all[0], release)
 }
 
-// kernelStacks is by what such an error is known again, which reaches us as text.
+// kernelStacks identifies the error of checkLayers, which arrives as text.
 const kernelStacks = "the kernel stacks"
 
-// checkLayers refuses to write to a layer on as many as the kernel stacks: no container could have it.
+// checkLayers rejects a writable layer on top of as many layers as the kernel supports: no container could use it.
 func checkLayers(all []mount.Mount) error {
 	for _, m := range all {
 		if n := len(overlay.Layers(m)); n >= overlay.MaxLayers && overlay.Upper(m) != "" {
@@ -73,8 +73,8 @@ func checkLayers(all []mount.Mount) error {
 	return nil
 }
 
-// Commit is snapshot.Snapshotter's. What BuildKit unpacks of other people's layers is written as it should be
-// already, and must stay as it is there.
+// Commit implements snapshot.Snapshotter. It does not seal layers that BuildKit unpacks from images: these must stay as they
+// are.
 func (l layers) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
 	if !strings.HasPrefix(key, "extract-") {
 		if err := l.seal(ctx, key); err != nil {
@@ -84,7 +84,7 @@ func (l layers) Commit(ctx context.Context, name, key string, opts ...snapshots.
 	return l.Snapshotter.Commit(ctx, name, key, opts...)
 }
 
-// seal completes the layer that a step has made.
+// seal completes the layer of a step.
 func (l layers) seal(ctx context.Context, key string) error {
 	info, err := l.Stat(ctx, key)
 	if err != nil {
@@ -105,8 +105,7 @@ func (l layers) seal(ctx context.Context, key string) error {
 	return errors.Join(err, release())
 }
 
-// folders returns the folder that a snapshot's files are written to, and those of the layers below, the top one
-// first.
+// folders returns the folder of a snapshot's own files, and the folders of the layers below, the top one first.
 func folders(m mount.Mount) (upper string, lower []string) {
 	if m.Type == overlay.Type {
 		return overlay.Upper(m), overlay.Layers(m)

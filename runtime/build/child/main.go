@@ -20,15 +20,14 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
-// runcState is where runc keeps what it knows of containers, unless told otherwise, as root. What else
-// a step needs while it runs is there too: root of a step, who is nobody here, has to get to it.
+// runcState is runc's default folder for the state of containers. Other files that a running step needs are there, too,
+// because the root user of a step, which is an unprivileged user on the host, must have access to them.
 const runcState = "/run/runc"
 
 const dialTimeout = 10 * time.Second
 
-// Main is the whole program if args (os.Args) ask for the build process: it blocks until the node has
-// gone or says stop, and returns the exit code and true. It also is the tools that the build process runs.
-// Call it before anything else.
+// Main runs the build process, or a tool of it, if args (os.Args) request that. It blocks until the node ends or stops it,
+// and returns the exit code and true. Call it before anything else.
 func Main(args []string) (code int, ours bool) {
 	if len(args) > 0 && filepath.Base(args[0]) == xzName {
 		if err := unxz(os.Stdin, os.Stdout); err != nil {
@@ -55,7 +54,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the node does
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the node
 		stop()
 	}()
 	if err := isolate(settings); err != nil {
@@ -64,7 +63,7 @@ func run() error {
 	if err := bringTools(); err != nil {
 		return err
 	}
-	// What ADD fetches with: its own 30 s are long to wait for a wall.
+	// ADD uses this transport. Its default of 30 s is long if the firewall drops the connection.
 	http.DefaultTransport.(*http.Transport).DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	f := os.NewFile(build.ListenerFD, "builds")
@@ -81,9 +80,8 @@ func run() error {
 	return s.serve(ctx, l)
 }
 
-// isolate finishes what the namespaces that the node started us in need: mounts of ours must not show
-// outside, /proc must be that of our own processes, by which runc finds its containers, and what runc
-// remembers of them must not outlive them.
+// isolate completes the namespaces of this process. Its mounts must not be visible outside, /proc must show its own
+// processes because runc finds containers there, and runc's state must not outlive the containers.
 func isolate(s build.Settings) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("started without a process namespace of its own")
@@ -103,7 +101,7 @@ func isolate(s build.Settings) error {
 	return useResolvers(s)
 }
 
-// useResolvers has this process ask the name servers that its network can reach.
+// useResolvers makes this process use the name servers that its network can reach.
 func useResolvers(s build.Settings) error {
 	if len(s.Resolvers) == 0 {
 		return nil
@@ -116,7 +114,7 @@ func useResolvers(s build.Settings) error {
 	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
 		return fmt.Errorf("name servers: %w", err)
 	}
-	// A host without the file resolves nothing either.
+	// Without the file the host resolves no names, either.
 	if err := unix.Mount(path, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("name servers: mount over /etc/resolv.conf: %w", err)
 	}

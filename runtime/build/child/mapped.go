@@ -24,13 +24,12 @@ import (
 	"github.com/protoduction/micro/runtime/overlay"
 )
 
-// mapped runs steps in a user namespace: root of a step is nobody on the host. The layers keep their
-// plain owners, as containers and COPY have them, because a step sees the snapshots' folder, upper
-// layers included, through a mount that maps owners both ways.
+// mapped runs steps in a user namespace, so the root user of a step is unprivileged on the host. Layers keep unmapped
+// owners, as containers and COPY need them: a step accesses the folder of snapshots through an ID-mapped mount.
 type mapped struct {
 	executor.Executor
-	folder string // where the snapshots are
-	view   string // the same, with mapped owners
+	folder string // of the snapshots
+	view   string // ID-mapped mount of folder
 	shared *shared
 }
 
@@ -39,7 +38,7 @@ func identities() *user.IdentityMapping {
 	return &user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}
 }
 
-// newMapped has BuildKit's executor work where mapped root can walk to.
+// newMapped creates BuildKit's executor in a folder that the mapped root user can access.
 func newMapped(opt runcexecutor.Opt, networks networks, snapshots string) (*mapped, error) {
 	m := &mapped{
 		folder: snapshots, view: filepath.Join(runcState, "snapshots"),
@@ -57,7 +56,7 @@ func newMapped(opt runcexecutor.Opt, networks networks, snapshots string) (*mapp
 }
 
 func (m *mapped) mount() error {
-	// The first snapshot may still have to be made.
+	// The folder may not exist before the first snapshot.
 	for _, dir := range []string{m.folder, m.view, m.shared.folder} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -72,7 +71,7 @@ func (m *mapped) mount() error {
 	return mount.IDMapMount(m.folder, m.view, int(ns.Fd()))
 }
 
-// Run is executor.Executor's.
+// Run implements executor.Executor.
 func (m *mapped) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (resourcestypes.Recorder, error) {
 	stamp, err := stampOf(ctx, root.Src)
 	if err != nil {
@@ -92,7 +91,7 @@ func (m *mapped) Run(ctx context.Context, id string, root executor.Mount, mounts
 	return m.Executor.Run(ctx, id, root, all, p, started)
 }
 
-// stampOf returns the time that a step is to take for now: that of the newest file it starts from.
+// stampOf returns the SOURCE_DATE_EPOCH for a step: the time of the newest file in its layers.
 func stampOf(ctx context.Context, root executor.Mountable) (time.Time, error) {
 	ref, err := root.Mount(ctx, false)
 	if err != nil {
@@ -148,8 +147,7 @@ func (r mappedRef) Mount() ([]mount.Mount, func() error, error) {
 	return all, release, nil
 }
 
-// harmless takes the power from set-user-ID bits, capabilities of files and device nodes, as a container's
-// mounts do.
+// harmless disables set-user-ID bits, file capabilities and device nodes in mounts, as containers do.
 func harmless(one mount.Mount) mount.Mount {
 	if one.Type == "overlay" || one.Type == "bind" {
 		one.Options = append(slices.Clone(one.Options), "nosuid", "nodev")
@@ -157,8 +155,8 @@ func harmless(one mount.Mount) mount.Mount {
 	return one
 }
 
-// shiftOwner gives the file of a secret, which BuildKit wrote for this mount alone, to the user whom the
-// step knows by its owner's number.
+// shiftOwner changes the owner of a secret's file, which BuildKit wrote only for this mount, to the mapped ID of that
+// owner.
 func shiftOwner(one mount.Mount) error {
 	if one.Type != "bind" || !strings.HasPrefix(one.Source, filepath.Clean(os.TempDir())+"/") {
 		return nil
@@ -173,10 +171,9 @@ func shiftOwner(one mount.Mount) error {
 	return os.Lchown(one.Source, int(network.SandboxBase+st.Uid), int(network.SandboxBase+st.Gid))
 }
 
-// plain looks behind the wrappers that mount by themselves: the one in which BuildKit mounts what can be written
-// to, so that all who write to it share a mount, and deep. The owners in such a mount are not mapped, and its
-// layers can't be seen; shared stands in for it. Were a wrapper to hide from us, the step would fail: its files
-// would be nobody's.
+// plain unwraps mountables that mount by themselves: deep, and BuildKit's wrapper that shares one mount between all
+// writers. Their mounts hide the layers, and the owners in them are not mapped; shared replaces them. With an unknown
+// wrapper the step would fail, because its files would belong to nobody.
 func plain(ref executor.MountableRef) executor.MountableRef {
 	v := reflect.Indirect(reflect.ValueOf(ref))
 	if v.Kind() != reflect.Struct {
@@ -192,7 +189,7 @@ func plain(ref executor.MountableRef) executor.MountableRef {
 	return ref
 }
 
-// through has a mount of snapshots take them from the view.
+// through changes a mount of snapshots to use the ID-mapped view.
 func (m *mapped) through(one mount.Mount) mount.Mount {
 	one.Source = m.path(one.Source)
 	options := make([]string, len(one.Options))

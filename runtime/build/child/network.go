@@ -13,8 +13,8 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
-// sandboxes gives each step a network that the node makes. A connection to the node's socket stands for
-// a network: when it is closed, by us or by our end, the node takes the network away.
+// sandboxes gets a network for each step from the node. Each network has a connection to the node's socket. The node removes
+// the network when the connection is closed, also by the end of this process.
 type sandboxes struct{ socket string }
 
 var _ network.Provider = sandboxes{}
@@ -25,7 +25,7 @@ func (s sandboxes) New(ctx context.Context, _ string, _ network.NamespaceOptions
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", s.socket)
 	if err != nil {
-		return nil, fmt.Errorf("ask for a network: %w", err)
+		return nil, fmt.Errorf("request a network: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	netns, userns, err := build.ReceiveNetwork(conn.(*net.UnixConn))
@@ -36,7 +36,7 @@ func (s sandboxes) New(ctx context.Context, _ string, _ network.NamespaceOptions
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("ask for a network: %w", err)
+		return nil, fmt.Errorf("request a network: %w", err)
 	}
 	return &sandbox{conn: conn, netns: netns, userns: userns}, nil
 }
@@ -46,8 +46,8 @@ type sandbox struct {
 	netns, userns *os.File
 }
 
-// Set joins the namespaces by their descriptors: the paths that the node knows them by need not be
-// visible here.
+// Set implements network.Namespace. It uses file descriptors, because the paths of the namespaces may not be visible in this
+// process.
 func (s *sandbox) Set(spec *specs.Spec) error {
 	join(spec, specs.NetworkNamespace, s.netns)
 	join(spec, specs.UserNamespace, s.userns)
@@ -55,7 +55,7 @@ func (s *sandbox) Set(spec *specs.Spec) error {
 }
 
 func join(spec *specs.Spec, kind specs.LinuxNamespaceType, f *os.File) {
-	// runc takes a number right behind /proc/ for a process that is in the namespace, whatever follows.
+	// runc takes a number after /proc/ for a process in the namespace, whatever follows.
 	path := fmt.Sprintf("/proc/./%d/fd/%d", os.Getpid(), f.Fd())
 	for i, ns := range spec.Linux.Namespaces {
 		if ns.Type == kind {

@@ -10,15 +10,15 @@ import (
 	"github.com/protoduction/micro/runtime/seccomp"
 )
 
-// unwanted are capabilities that BuildKit gives a step and that no step needs. Others that a container does not
-// have stay: a step makes the files of an image, capabilities of files included.
+// unwanted are capabilities of BuildKit's default that no step needs. Steps keep some capabilities that containers don't
+// have, because steps create the files of images, with file capabilities.
 var unwanted = []string{"CAP_NET_RAW", "CAP_MKNOD", "CAP_AUDIT_WRITE"}
 
-// confined makes networks whose steps have no more rights than they need. A network's Set is the last that
-// has a say in the specification of a step.
+// confined reduces the privileges of steps. It does so in a network's Set, which is the last hook that can change a step's
+// specification.
 type confined struct{ network.Provider }
 
-// New is network.Provider's.
+// New implements network.Provider.
 func (c confined) New(ctx context.Context, hostname string, opt network.NamespaceOptions) (network.Namespace, error) {
 	ns, err := c.Provider.New(ctx, hostname, opt)
 	if err != nil {
@@ -29,7 +29,7 @@ func (c confined) New(ctx context.Context, hostname string, opt network.Namespac
 
 type confinedStep struct{ network.Namespace }
 
-// Set is network.Namespace's.
+// Set implements network.Namespace.
 func (c confinedStep) Set(s *specs.Spec) error {
 	s.Process.NoNewPrivileges = true
 	if caps := s.Process.Capabilities; caps != nil {

@@ -20,7 +20,7 @@ func registryHosts(ctx context.Context, s build.Settings) docker.RegistryHosts {
 	return remoteConfig(s).Hosts(ctx)
 }
 
-// credentials answers BuildKit, which asks the session rather than the hosts' own authorizer.
+// credentials provides the credentials of registries. BuildKit asks the session for them, not the hosts' authorizer.
 type credentials struct {
 	auth.UnimplementedAuthServer
 	from remote.Config

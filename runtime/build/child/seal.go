@@ -17,21 +17,21 @@ import (
 	"github.com/protoduction/micro/runtime/layer"
 )
 
-// sourceDate is the variable by which programs are told the time to write into what they make, in seconds since
-// 1970 (reproducible-builds.org/specs/source-date-epoch). Python makes compiled files then that hold for as long as
-// their source has the same content, whatever its time is.
+// sourceDate is the variable with the time that programs write into their output, in seconds since 1970
+// (reproducible-builds.org/specs/source-date-epoch). With it, Python's compiled files stay valid as long as the content of
+// their source is the same.
 const sourceDate = "SOURCE_DATE_EPOCH"
 
-// tick is more than the time by which the kernel's stamps on files may be behind the clock.
+// tick is longer than the time by which the kernel's file times may be behind the clock.
 const tick = 20 * time.Millisecond
 
-// firstTime is for files that nothing has given a time: ZIP archives, which a step may make, know no time before.
+// firstTime is the time of files if there is no older file. ZIP archives can't store an earlier time.
 var firstTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// seal completes a layer that a step has made since a time. Its files get owners that a container has: ADD unpacks
-// an archive with the IDs that it was packed with, and those of a directory service are larger than any in a
-// container. And the time at which the step happened to run is taken from its files, which get that of the newest
-// file that was there before, as do folders: so the same step makes the same layer at any time and on any node.
+// seal completes a layer that a step has written since a time. It does two things. Files with an owner that containers
+// don't have get another owner: an archive that ADD unpacks may have the large IDs of a directory service. And files and
+// folders that the step has changed get the time of the newest file below, so that the same step makes the same layer at
+// any time and on any node.
 func seal(m mount.Mount, since time.Time) error {
 	upper, lower := folders(m)
 	before, err := newest(lower)
@@ -44,11 +44,11 @@ func seal(m mount.Mount, since time.Time) error {
 		t := info.ModTime().Truncate(time.Second)
 		switch {
 		case !info.ModTime().Before(since), info.IsDir():
-			// COPY gives a folder the time of the one that it copies, which may be BuildKit's own copy of the context.
+			// COPY gives a folder the time of its source, which may be BuildKit's own copy of the context.
 			stamped = append(stamped, path)
 		case info.ModTime().Nanosecond() != 0:
-			// A layer's archive has whole seconds. And BuildKit takes a file of the same size and the very same time for
-			// the same file; it looks at the content only where the seconds are whole.
+			// Archives of layers have whole seconds. And BuildKit takes files with equal size and time for the same file; it
+			// compares their content only if the times are whole seconds.
 			if err := setTime(path, t); err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func setTime(path string, t time.Time) error {
 	return nil
 }
 
-// ownByContainer gives a file to nobody if no ID of a container owns it.
+// ownByContainer changes the owner of a file to nobody if containers don't have its owner's ID.
 func ownByContainer(path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -88,15 +88,15 @@ func ownByContainer(path string, info fs.FileInfo) error {
 		return nil
 	}
 	err := os.Lchown(path, uid, gid)
-	// A change of owner takes these bits away.
+	// Changing the owner clears these bits.
 	if special := info.Mode() & (fs.ModeSetuid | fs.ModeSetgid); special != 0 && info.Mode().Type() != fs.ModeSymlink {
 		err = errors.Join(err, os.Chmod(path, info.Mode()))
 	}
 	return err
 }
 
-// newest returns the time of the newest file in layers, the top one first, firstTime where there is no file. Files
-// from the future count as all others: they are in the layer wherever it is.
+// newest returns the time of the newest file in layers, given from top to bottom; firstTime if there is no file. Times in
+// the future count like others, because they are the same on every node.
 func newest(layers []string) (time.Time, error) {
 	result := firstTime
 	for i, l := range layers {
@@ -104,7 +104,7 @@ func newest(layers []string) (time.Time, error) {
 		if err != nil {
 			return result, err
 		}
-		if ok { // of this layer and of all below it
+		if ok { // the stored time covers this layer and all below
 			result = later(result, known)
 			layers = layers[:i]
 			break
@@ -147,8 +147,8 @@ func walk(dir string, visit func(path string, info fs.FileInfo) error) error {
 	})
 }
 
-// timeFile is beside a layer's folder, where no step and no container sees it: the time of the newest file in the
-// layer and in those below it, in seconds since 1970.
+// timeFile is a file next to a layer's folder, invisible to steps and containers. It has the time of the newest file in the
+// layer and all layers below, in seconds since 1970.
 func timeFile(dir string) (path string, ok bool) {
 	return filepath.Join(filepath.Dir(dir), "newest"), filepath.Base(dir) == "fs"
 }
@@ -175,7 +175,7 @@ func recall(dir string) (t time.Time, ok bool, err error) {
 	}
 	seconds, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil {
-		return t, false, nil // half-written as the machine went down: read the layer again
+		return t, false, nil // incomplete after a crash of the machine: scan the layer again
 	}
 	return time.Unix(seconds, 0).UTC(), true, nil
 }

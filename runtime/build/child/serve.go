@@ -39,11 +39,11 @@ func newServer(ctx context.Context, s build.Settings, log *slog.Logger) (*server
 		return nil, err
 	}
 	gs := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
-		// Without these, errors would arrive as text alone.
+		// Without these, errors would lose their details.
 		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor), grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor))
 	c.Register(gs)
 	mem := bufconn.Listen(1 << 20)
-	go func() { _ = gs.Serve(mem) }() // ends with close
+	go func() { _ = gs.Serve(mem) }() // until close
 	bk, err := client.New(ctx, "", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return mem.DialContext(ctx)
 	}))
@@ -64,8 +64,7 @@ func (s *server) close() {
 	}
 }
 
-// dropLeases lets go of what BuildKit holds only while it runs; where there is no time for it, the next
-// start of its worker does.
+// dropLeases removes BuildKit's temporary leases. If there is no time for that, the next start of its worker does it.
 func (s *server) dropLeases(ctx context.Context) error {
 	all, err := s.leases.List(ctx, `labels."buildkit/lease.temporary"`)
 	if err != nil {
@@ -78,7 +77,7 @@ func (s *server) dropLeases(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// serve answers one build a connection until ctx ends.
+// serve accepts connections with one request each until ctx ends.
 func (s *server) serve(ctx context.Context, l net.Listener) error {
 	var builds sync.WaitGroup
 	defer builds.Wait()
@@ -107,7 +106,7 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 		return
 	}
 	go func() {
-		_, _ = io.Copy(io.Discard, conn) // nothing more comes but the end: the node gave up
+		_, _ = io.Copy(io.Discard, conn) // ends when the node cancels the request
 		cancel()
 	}()
 	enc := json.NewEncoder(conn)
@@ -129,7 +128,7 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 	send(answer)
 }
 
-// prune empties the build cache but for what is in use.
+// prune removes everything from the build cache that is not in use.
 func (s *server) prune(ctx context.Context) (int64, error) {
 	var freed int64
 	gone := make(chan client.UsageInfo)

@@ -14,11 +14,11 @@ import (
 	"github.com/protoduction/micro/runtime/overlay"
 )
 
-// shared mounts layers once, however many use them at a time, as steps do with a cache mount: two overlays on one
-// upper layer would not see each other's files.
+// shared mounts each overlay once for all concurrent users, such as steps with the same cache mount: two overlays with the
+// same upper layer would not see each other's files.
 type shared struct {
-	folder string         // "" is the system's for temporary files
-	caller overlay.Caller // of every mount
+	folder string         // of the mounts; "" for the system's temporary folder
+	caller overlay.Caller // used for every mount
 
 	mu     sync.Mutex // guards mounts
 	mounts map[string]*sharedMount
@@ -30,7 +30,7 @@ type sharedMount struct {
 	release func() error // of the snapshot
 }
 
-// mount mounts an overlay and returns what to mount in its place. The mount lasts until all have released it.
+// mount mounts an overlay and returns a mount to use instead. The overlay stays mounted until all users have released it.
 func (s *shared) mount(m mount.Mount, release func() error) ([]mount.Mount, func() error, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,16 +77,15 @@ func (s *shared) leave(key string, one *sharedMount) error {
 	return errors.Join(os.Remove(one.at), one.release())
 }
 
-// becomeRootOfStep makes its thread the user that root of a step is, with root's capabilities: the kernel makes
-// whiteouts and copies of an overlay in the name of whoever mounted it, and in mapped layers the host's root has
-// no name.
+// becomeRootOfStep switches the current thread to the user ID of a step's root, and keeps root's capabilities. The kernel
+// creates an overlay's whiteouts and copies as the user who mounted it, and the host's root has no ID in mapped layers.
 func becomeRootOfStep() error {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
 	if err := unix.Capget(&h, &caps[0]); err != nil {
 		return err
 	}
-	// The raw calls are this thread's alone, and say who it was before.
+	// Raw system calls affect only this thread. They return the previous ID.
 	for _, call := range []uintptr{unix.SYS_SETFSGID, unix.SYS_SETFSUID} {
 		for _, want := range []uintptr{0, network.SandboxBase} {
 			if was, _, _ := unix.RawSyscall(call, network.SandboxBase, 0, 0); was != want {

@@ -60,7 +60,7 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 		Frontend:      "dockerfile.v0",
 		FrontendAttrs: attrs,
 		LocalMounts:   folders,
-		SharedKey:     r.Name, // the next build of this app is sent only what changed
+		SharedKey:     r.Name, // so that the next build of this app transfers only changed files
 		Session:       []session.Attachable{credentials{from: remoteConfig(s.settings)}, secretsprovider.FromMap(r.Secrets)},
 		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs(r)}},
 	}, status)
@@ -74,7 +74,7 @@ func (s *server) solve(ctx context.Context, r build.Request, report func(runtime
 func frontendAttrs(r build.Request, dockerfile []byte) (map[string]string, error) {
 	attrs := map[string]string{
 		"filename":           r.Dockerfile,
-		"image-resolve-mode": "local", // what is on this node already needs no registry
+		"image-resolve-mode": "local", // use images of this node without asking the registry
 	}
 	if r.Target != "" {
 		attrs["target"] = r.Target
@@ -91,21 +91,21 @@ func frontendAttrs(r build.Request, dockerfile []byte) (map[string]string, error
 	if at := created(r); at != "" {
 		attrs[createdAttr] = at
 	}
-	// A cache mount of one app's is nobody else's to read, or to put something into.
+	// Cache mounts are not shared between apps.
 	attrs["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = r.Name
 	syntax, err := ownSyntax(dockerfile)
 	if err != nil {
 		return nil, err
 	}
 	if syntax != "" {
-		// Tells the front end that it is the one that was asked for.
+		// Tells the front end that it is the one that the syntax line names.
 		attrs["cmdline"] = syntax
 	}
 	return attrs, nil
 }
 
-// ownSyntax returns what a Dockerfile's "# syntax=" line names. The one that everybody writes is the
-// front end that runs in this process, in whatever version; others would be programs to fetch and to run.
+// ownSyntax returns the front end in a Dockerfile's "# syntax=" line. docker/dockerfile, in any version, is the front end of
+// this process. Others are rejected, because BuildKit would fetch and run them as programs.
 func ownSyntax(dockerfile []byte) (string, error) {
 	ref, _, _, ok := parser.DetectSyntax(dockerfile)
 	if !ok {
@@ -114,7 +114,7 @@ func ownSyntax(dockerfile []byte) (string, error) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(ref, "docker.io/"), "@")
 	name, _, _ = strings.Cut(name, ":")
 	if name != "docker/dockerfile" && name != "docker/dockerfile-upstream" {
-		return "", cloud.Errorf(cloud.Invalid, "build: the Dockerfile wants %q to read it, and only docker/dockerfile is there", ref).
+		return "", cloud.Errorf(cloud.Invalid, "build: unsupported syntax %q: only docker/dockerfile is supported", ref).
 			WithHint("remove its \"# syntax=\" line")
 	}
 	return ref, nil
@@ -122,7 +122,7 @@ func ownSyntax(dockerfile []byte) (string, error) {
 
 func (s *server) exportAttrs(r build.Request) map[string]string {
 	attrs := map[string]string{
-		// Recorded under its digest alone, in one step: there is no name that a second build could take over.
+		// Record the image only under its digest, in one step, so that concurrent builds don't overwrite each other.
 		"dangling-name-prefix": s.settings.ImageName,
 		"unpack":               "true",
 		"compression":          "uncompressed", // gzip would take three to five times as long
@@ -139,9 +139,9 @@ func (s *server) exportAttrs(r build.Request) map[string]string {
 	return attrs
 }
 
-// created is when an image is to have been made, in seconds since 1970; "" where nobody has said so, or where the
-// front end is told by the build argument for it. That argument is not used otherwise: for every other value WORKDIR
-// would be carried out anew, and all steps after it.
+// created returns the image's creation time in seconds since 1970; "" if it is unknown, or if the user set the build
+// argument SOURCE_DATE_EPOCH. micro itself does not use that argument: each new value would invalidate WORKDIR in the
+// cache, and all steps after it.
 func created(r build.Request) string {
 	if _, given := r.Args[sourceDate]; given || r.Created.IsZero() {
 		return ""

@@ -16,11 +16,11 @@ const (
 	tailBytes = 8 << 10
 )
 
-// track follows a build's steps: it passes on what changes and remembers what a failure needs to be told.
+// track follows the steps of a build. It reports changes, and keeps what is needed to explain a failure.
 type track struct {
 	report func(runtime.Progress)
 	steps  map[digest.Digest]*step
-	failed *step // the first that failed
+	failed *step // the first failed step
 }
 
 type step struct {
@@ -72,7 +72,7 @@ func (t *track) update(st *client.SolveStatus) {
 	}
 }
 
-// warn reports what is no fault, and hardly meant so.
+// warn reports a likely mistake that does not fail the build.
 func (t *track) warn(text string) {
 	now := time.Now()
 	t.report(runtime.Progress{ID: "warning " + text, Name: "warning: " + text, Started: &now, Ended: &now})
@@ -84,7 +84,7 @@ func (s *step) last() string {
 	if len(out) > tailBytes {
 		out = out[len(out)-tailBytes:]
 		for len(out) > tailBytes-utf8.UTFMax && !utf8.RuneStart(out[0]) {
-			out = out[1:] // the rest of a character
+			out = out[1:] // incomplete UTF-8 character
 		}
 	}
 	lines := bytes.Split(out, []byte("\n"))

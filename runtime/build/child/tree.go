@@ -20,23 +20,23 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 )
 
-// tree is a source folder that nobody changes, and that is listed: what is in it is known without a look
-// at the disk.
+// tree is a source folder with a list of its content. Nobody changes it, so its content is known without reading the
+// folder.
 type tree struct {
 	dir    string
-	digest string // of all that is in it
-	list   string // the file that says what is in it, which is read only where the tree is
+	digest string // of the whole content
+	list   string // path of the list, which is read only if needed
 }
 
 var _ fsutil.FS = (*entries)(nil)
 
-// entries is a listed tree as BuildKit walks it.
+// entries implements fsutil.FS for a tree.
 type entries struct {
 	dir string
 	all []source.Entry // in the order of a walk
 }
 
-// treeOf returns the tree of a request; nil where its source is not listed.
+// treeOf returns the tree of a request; nil if its source has no list.
 func treeOf(r build.Request) *tree {
 	if r.List == "" || r.Digest == "" {
 		return nil
@@ -44,7 +44,7 @@ func treeOf(r build.Request) *tree {
 	return &tree{dir: r.Source, digest: r.Digest, list: r.List}
 }
 
-// open reads what is in the tree.
+// open reads the tree's list.
 func (t *tree) open(ctx context.Context) (*entries, error) {
 	f, err := os.Open(t.list)
 	if err != nil {
@@ -55,10 +55,10 @@ func (t *tree) open(ctx context.Context) (*entries, error) {
 	return &entries{t.dir, all}, err
 }
 
-// Open is fsutil.FS's.
+// Open implements fsutil.FS.
 func (t *entries) Open(p string) (io.ReadCloser, error) { return os.Open(filepath.Join(t.dir, p)) }
 
-// Walk is fsutil.FS's: it calls fn with all below target, and with target itself but for the root.
+// Walk implements fsutil.FS. It calls fn for target, unless that is the root, and for everything below it.
 func (t *entries) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) error {
 	target = strings.Trim(path.Clean("/"+target), "/")
 	from := 0
@@ -67,7 +67,7 @@ func (t *entries) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) er
 			from++
 		}
 	}
-	skip := "" // a folder, with its slash, of which the rest is passed over
+	skip := "" // folder to skip, with a slash at its end
 	for i, e := range t.all[from:] {
 		if target != "" && i > 0 && !strings.HasPrefix(e.Path, target+"/") {
 			return nil
@@ -103,7 +103,7 @@ func (t *entries) get(p string) (source.Entry, bool) {
 	return t.all[i], true
 }
 
-// statOf describes an entry. All belong to root, as in BuildKit's own transfer of a folder.
+// statOf returns the description of an entry. The owner is root, as in BuildKit's own transfer.
 func statOf(e source.Entry) *types.Stat {
 	st := &types.Stat{Path: e.Path, Mode: uint32(e.Mode), Size: e.Size, Linkname: e.Link}
 	if !e.ModTime.IsZero() {
@@ -112,16 +112,16 @@ func statOf(e source.Entry) *types.Stat {
 	return st
 }
 
-// hashed is a file's description with the digest that BuildKit compares it by.
+// hashed is a file's description with the digest that BuildKit compares.
 type hashed struct {
 	*fsutil.StatInfo
 	digest digest.Digest
 }
 
-// Digest is contenthash.Hashed's.
+// Digest implements contenthash.Hashed.
 func (h hashed) Digest() digest.Digest { return h.digest }
 
-// hash returns an entry with its digest. Times are no part of it: the same files are the same input.
+// hash returns an entry with its digest. The digest does not include times, so that equal files are equal inputs.
 func hash(st *types.Stat, sum string) hashed {
 	h := sha256.New()
 	fmt.Fprintf(h, "%o %d %d %s\x00%s", st.Mode, st.Uid, st.Gid, sum, st.Linkname)

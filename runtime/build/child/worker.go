@@ -35,7 +35,7 @@ import (
 
 type networks = map[pb.NetMode]network.Provider
 
-// newController puts BuildKit together: its worker shares content, snapshots and images with the node.
+// newController creates BuildKit's controller. Its worker shares content, snapshots and images with the node.
 func newController(ctx context.Context, s build.Settings) (*control.Controller, *leaseutil.Manager, *contexts, error) {
 	if err := os.MkdirAll(s.Root, 0o700); err != nil {
 		return nil, nil, nil, fmt.Errorf("make BuildKit's folder: %w", err)
@@ -91,7 +91,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 		Address:         s.Containerd,
 		SnapshotterName: s.Snapshotter,
 		Namespace:       s.Namespace,
-		// Replaced below: no step ever gets the host's network.
+		// Replaced below: steps never use the host's network.
 		NetworkOpt:     netproviders.Opt{Mode: "host"},
 		DNS:            dns,
 		ParallelismSem: semaphore.NewWeighted(int64(max(s.Parallel, 1))),
@@ -106,7 +106,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	if s.Sandbox != "" {
 		networks[pb.NetMode_UNSET] = confined{sandboxes{socket: s.Sandbox}}
 	}
-	monitor, err := resources.NewMonitor() // without one the executor panics at the first step
+	monitor, err := resources.NewMonitor() // the executor panics without a monitor
 	if err != nil {
 		return nil, opt, fmt.Errorf("start the resource monitor: %w", err)
 	}
@@ -122,7 +122,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	if err != nil {
 		return nil, opt, err
 	}
-	// Layers are made and unpacked here, at this process's expense, not in the node.
+	// Layers are packed and unpacked in this process, not in the node.
 	opt.Applier, opt.Differ = layer.Applier{Store: eager{opt.ContentStore}}, walking.NewWalkingDiff(opt.ContentStore)
 	opt.Snapshotter = layers{opt.Snapshotter, &shared{}}
 	opt.RegistryHosts = registryHosts(ctx, s)
@@ -131,13 +131,13 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	if err != nil {
 		return nil, opt, fmt.Errorf("make the worker: %w", err)
 	}
-	// In place of BuildKit's own, which is there only where the host has git.
+	// Replaces BuildKit's own, which needs the host's git.
 	w.SourceManager.Register(gitSource{w.CacheMgr})
 	w.GitSource = nil
 	return w, opt, nil
 }
 
-// cachePolicy lets go first of what is cheap to make again, then of what has not been used for long.
+// cachePolicy first removes what is cheap to recreate, then what has not been used for a long time.
 func cachePolicy(s build.Settings) []client.PruneInfo {
 	return []client.PruneInfo{
 		{

@@ -10,11 +10,11 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// xzName is the program that BuildKit runs to unpack what ADD is given with this compression. It is this one,
-// under that name: no build depends on what the machine has.
+// xzName is the program that BuildKit runs to unpack xz archives of ADD. It is a link to this program, so that builds don't
+// depend on the machine's programs.
 const xzName = "xz"
 
-// bringTools puts the programs that BuildKit runs into a folder, and that in front of PATH.
+// bringTools creates a folder with the programs that BuildKit runs, and prepends it to PATH.
 func bringTools() error {
 	dir := filepath.Join(os.TempDir(), "tools")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -26,7 +26,7 @@ func bringTools() error {
 	return os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-// unxz is "xz -d -c -q": it unpacks its input to its output.
+// unxz is "xz -d -c -q": it decompresses stdin to stdout.
 func unxz(in io.Reader, out io.Writer) error {
 	r, err := xz.NewReader(bufio.NewReaderSize(in, 1<<20))
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Write writes the files of a folder of a commit, "" for all, into an empty folder. Their time is the commit's. It
-// reports submodules, whose files are elsewhere, unless they are to be left out.
+// Write writes the files of a folder of a commit, "" for all, into an empty folder, with the commit's time. Submodules are
+// an error unless they are to be left out.
 func Write(c *object.Commit, folder, dir string, skipSubmodules bool) error {
 	tree, err := c.Tree()
 	if err == nil && path.Clean("/"+folder) != "/" {
@@ -29,7 +29,7 @@ func Write(c *object.Commit, folder, dir string, skipSubmodules bool) error {
 	}
 	defer root.Close()
 	at := c.Committer.When.Truncate(time.Second)
-	links := map[string]string{} // last: nothing is written through one
+	links := map[string]string{} // created last, so that no file is written through a link
 	walker := object.NewTreeWalker(tree, true, nil)
 	defer walker.Close()
 	for {

@@ -29,7 +29,7 @@ type Remote struct {
 	HTTP  *http.Client
 }
 
-// session connects to the server. The caller closes it.
+// session opens a session with the server. The caller must close it.
 func (r Remote) session() (transport.UploadPackSession, error) {
 	ep, err := transport.NewEndpoint(r.URL)
 	if err != nil {
@@ -45,9 +45,8 @@ func (r Remote) session() (transport.UploadPackSession, error) {
 	return githttp.NewClient(r.HTTP).NewUploadPackSession(ep, auth)
 }
 
-// Resolve returns the commit that a name means: a branch, else a tag, a whole name such as refs/pull/1/head, or a
-// commit's own 40 digits; "" is what the server has as HEAD. A checksum, where one is given, is what the commit's
-// name, or an annotated tag's, has to begin with.
+// Resolve returns the commit of a name: a branch, a tag, a full name such as refs/pull/1/head, or a commit of 40 digits; ""
+// is the server's HEAD. If a checksum is given, the commit or the annotated tag must begin with it.
 func (r Remote) Resolve(ctx context.Context, name, checksum string) (commit string, err error) {
 	if plumbing.IsHash(name) {
 		return name, matches(checksum, name)
@@ -59,7 +58,7 @@ func (r Remote) Resolve(ctx context.Context, name, checksum string) (commit stri
 	defer s.Close()
 	refs, err := s.AdvertisedReferencesContext(ctx)
 	if err != nil {
-		return "", fmt.Errorf("ask for branches and tags: %w", err)
+		return "", fmt.Errorf("list branches and tags: %w", err)
 	}
 	if name == "" {
 		if refs.Head == nil {
@@ -75,7 +74,7 @@ func (r Remote) Resolve(ctx context.Context, name, checksum string) (commit stri
 		if !ok {
 			continue
 		}
-		if peeled, ok := refs.Peeled[full]; ok { // an annotated tag is an object of its own
+		if peeled, ok := refs.Peeled[full]; ok { // an annotated tag, which is an object itself
 			err := matches(checksum, found.String())
 			if err != nil {
 				err = matches(checksum, peeled.String())
@@ -89,12 +88,12 @@ func (r Remote) Resolve(ctx context.Context, name, checksum string) (commit stri
 
 func matches(checksum, commit string) error {
 	if !strings.HasPrefix(commit, checksum) {
-		return fmt.Errorf("the checksum is to be %s and is %s", checksum, commit)
+		return fmt.Errorf("the checksum is %[2]s, want %[1]s", checksum, commit)
 	}
 	return nil
 }
 
-// Fetch brings a commit, calls f with it, and removes what it has brought from temp.
+// Fetch downloads a commit to temp, calls f with it, and removes the download.
 func (r Remote) Fetch(ctx context.Context, commit, temp string, f func(*object.Commit) error) error {
 	s, err := r.session()
 	if err != nil {
@@ -103,7 +102,7 @@ func (r Remote) Fetch(ctx context.Context, commit, temp string, f func(*object.C
 	defer s.Close()
 	refs, err := s.AdvertisedReferencesContext(ctx)
 	if err != nil {
-		return fmt.Errorf("ask for branches and tags: %w", err)
+		return fmt.Errorf("list branches and tags: %w", err)
 	}
 	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
 	hash := plumbing.NewHash(commit)
@@ -136,7 +135,7 @@ func (r Remote) Fetch(ctx context.Context, commit, temp string, f func(*object.C
 	return f(found)
 }
 
-// pack returns the packfile in a server's answer, in which there may be messages too.
+// pack returns the packfile in a server's answer, which may contain messages, too.
 func pack(c *capability.List, answer io.Reader) io.Reader {
 	switch {
 	case c.Supports(capability.Sideband64k):

@@ -87,7 +87,7 @@ func TestResolve(t *testing.T) {
 		{"", "", second, ""}, {"main", "", second, ""}, {"refs/heads/main", "", second, ""}, {"heads/main", "", second, ""},
 		{"side", "", first, ""}, {"tags/side", "", second, ""}, {"light", "", first, ""}, {"annotated", "", first, ""},
 		{first, "", first, ""}, {"main", second[:7], second, ""}, {"annotated", first[:12], first, ""}, {"annotated", tag, first, ""},
-		{"main", first, "", "the checksum is to be " + first}, {first, second, "", "checksum"}, {"nope", "", "", `no branch or tag "nope"`},
+		{"main", first, "", "want " + first}, {first, second, "", "checksum"}, {"nope", "", "", `no branch or tag "nope"`},
 	} {
 		got, err := remote.Resolve(t.Context(), tt.name, tt.checksum)
 		if tt.fails != "" {
