@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"log/slog"
 	"net/netip"
 	goruntime "runtime"
 	"strings"
@@ -36,11 +37,38 @@ func cores() int { return goruntime.NumCPU() }
 // newSuffix returns six random letters and digits that make an instance's ID unique.
 func newSuffix() string { return strings.ToLower(rand.Text()[:6]) }
 
-// drainer lets the agent take instances out of the router.
-type drainer struct{ router *router.Router }
+// drainer lets the agent take instances out of the routers of all nodes.
+type drainer struct {
+	router *router.Router
+	net    *network.Network
+	views  *cloud.Cell
+	log    *slog.Logger
+}
 
+// askSockets is how often Drain looks for connections of other nodes' routers.
+const askSockets = 100 * time.Millisecond
+
+// Drain returns when no router has a request in flight to the instance. The routers of other nodes close their idle
+// connections when they read that the instance drains, so that the ones which are open have requests.
 func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
-	return d.router.Drain(ctx, id)
+	i, ok := d.views.View().Instances.Get(id)
+	if err := d.router.Drain(ctx, id); err != nil || !ok {
+		return err
+	}
+	for {
+		open, err := d.net.FromNodes(i.Addr.Addr())
+		if err != nil {
+			d.log.Warn("cannot see whether other nodes have requests to an instance", "instance", id, "err", err)
+		}
+		if open == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(askSockets):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // leaderWriter lets the leader change the state as actor "micro". Each change is written together with the new

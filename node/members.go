@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/protoduction/micro/cluster"
 	"github.com/protoduction/micro/leader"
 )
 
@@ -25,6 +26,7 @@ func (n *Node) runMember(ctx context.Context, adopted <-chan struct{}) error {
 		return nil
 	}
 	m := n.member.Load()
+	n.port.Handle(cluster.ProtoRegistry, n.images.Handler())
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return m.presence.Follow(ctx, n.followed) })
 	all.Go(func() error { return m.presence.Keep(ctx) })

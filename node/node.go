@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -95,16 +94,14 @@ type machine struct {
 	fresh   bool // no earlier process of the node has left anything on the host
 	net     *network.Network
 	overlay cloud.Overlay // by which other nodes reach this one's instances
-	// imageClient returns a client of another node's image handler. Nil is a node without others.
-	imageClient func(cloud.NodeName) *http.Client
-	engine      *engine.Engine
-	shims       *engine.Shims
-	driver      *containers.Driver
-	images      *images.Store
-	copies      *imagecopies.Copies // the same, with what other nodes have
-	builder     *build.Builder
-	volumes     volumes.Volumes
-	agent       *runtime.Agent
+	engine  *engine.Engine
+	shims   *engine.Shims
+	driver  *containers.Driver
+	images  *images.Store
+	copies  *imagecopies.Copies // the same, with what other nodes have
+	builder *build.Builder
+	volumes volumes.Volumes
+	agent   *runtime.Agent
 }
 
 // front has the parts that answer requests and DNS queries.

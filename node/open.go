@@ -211,12 +211,12 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 		return err
 	}
 	n.copies = imagecopies.New(imagecopies.Config{
-		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClient, Log: n.log, Now: now,
+		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClientOf, Log: n.log, Now: now,
 	})
 	n.volumes = volumes.Volumes{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.copies, Views: n.snapshots,
-		Router: drainer{n.router}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
+		Router: drainer{n.router, n.net, n.snapshots, n.log}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
 		Log: n.log, Now: now, Suffix: newSuffix,
 	})
 	return n.openBuilder(state)

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cluster"
 	"github.com/protoduction/micro/runtime/network"
 )
 
@@ -66,4 +68,12 @@ func (n *Node) setReachable(node cloud.NodeName, reachable bool) {
 	} else {
 		n.log.Warn("a node does not answer: requests go to instances on others", "node", node)
 	}
+}
+
+// imageClientOf returns a client to fetch images from another node with; nil on a node that is the whole cloud.
+func (n *Node) imageClientOf(node cloud.NodeName) *http.Client {
+	if m := n.member.Load(); m != nil {
+		return m.dialer.Client(cluster.ProtoRegistry, node)
+	}
+	return nil
 }

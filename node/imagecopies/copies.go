@@ -28,7 +28,8 @@ type Config struct {
 	Node  cloud.NodeName
 	Views views
 	Store store
-	// Client returns a client whose requests go to the image handler of another node. Nil is a node without others.
+	// Client returns a client whose requests go to the image handler of another node; nil as long as this node is the
+	// whole cloud.
 	Client func(cloud.NodeName) *http.Client
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -98,11 +99,10 @@ func (c *Copies) fetch(ctx context.Context, digest string, sources []images.Sour
 }
 
 func (c *Copies) sources(digest string) (list []images.Source) {
-	if c.Client == nil {
-		return nil
-	}
 	for _, n := range Sources(c.Views.View(), c.Node, digest) {
-		list = append(list, images.Source{Node: n, Client: c.Client(n)})
+		if client := c.Client(n); client != nil {
+			list = append(list, images.Source{Node: n, Client: client})
+		}
 	}
 	return list
 }
@@ -214,7 +214,7 @@ func (c *Copies) next(ctx context.Context, work *cloud.Worklist, view cloud.View
 
 // wanted returns the images of an app that run, and that this node is to keep. A cloud of one node wants none.
 func (c *Copies) wanted(v cloud.View, app cloud.AppRef) (digests []string) {
-	if c.Client == nil || len(living(v)) < 2 {
+	if len(living(v)) < 2 {
 		return nil
 	}
 	for rel := range v.State.Releases(app) {

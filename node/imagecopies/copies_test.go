@@ -191,7 +191,7 @@ func TestCopiesOfASingleNode(t *testing.T) {
 	cell := cloud.NewCell()
 	cell.Show(release(world(1), "shop", "sha256:a"))
 	store := &fakeStore{have: map[string]bool{}, fetched: map[string]int{}}
-	c := New(Config{Node: "n0", Views: cell, Store: store, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	c := New(Config{Node: "n0", Views: cell, Store: store, Client: func(cloud.NodeName) *http.Client { return nil }, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if _, err := c.Get(t.Context(), "sha256:a"); cloud.CodeOf(err) != cloud.NotFound {
 		t.Error(err)
 	}

@@ -39,10 +39,11 @@ type machine struct {
 
 // order is what a test tells a machine to do, and report what it answers. A field that is set is an order.
 type order struct {
-	View    *world `json:",omitempty"`
-	Attach  string `json:",omitempty"`
-	Sandbox string `json:",omitempty"`
-	Detach  string `json:",omitempty"`
+	View    *world      `json:",omitempty"`
+	Attach  string      `json:",omitempty"`
+	Sandbox string      `json:",omitempty"`
+	Detach  string      `json:",omitempty"`
+	Sockets *netip.Addr `json:",omitempty"`
 	Group   uint32
 	Repair  bool `json:",omitempty"`
 	// Await waits until the nodes that don't answer are these, separated by spaces; "-" if all have answered.
@@ -53,6 +54,7 @@ type order struct {
 type report struct {
 	Error, Key, NetNS string
 	IP                netip.Addr
+	Open              int // sockets
 }
 
 // world is a view in JSON.
@@ -262,6 +264,8 @@ func runMachine(text string) error {
 			if s, err = n.NewSandbox(ctx, o.Sandbox); err == nil {
 				ep = Endpoint{NetNS: s.NetNS, IP: s.IP}
 			}
+		case o.Sockets != nil:
+			r.Open, err = n.FromNodes(*o.Sockets)
 		case o.Detach != "":
 			err = n.Detach(o.Detach)
 		case o.Await != "":

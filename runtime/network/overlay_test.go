@@ -281,6 +281,49 @@ func leftovers(t *testing.T, h *netlink.Handle) string {
 	return b.String()
 }
 
+// TestFromNodes counts the connections that other nodes' routers have to a container, and no others.
+func TestFromNodes(t *testing.T) {
+	c := newCluster(t, cloud.OverlayDirect, 1500)
+	n0, n1 := c.machines[0], c.machines[1]
+	a, b := c.start(0, "a", 0), c.start(1, "b", 0)
+	c.tell()
+	inside(t, b.ns, func() error {
+		l, err := net.Listen("tcp", ":8080") // of both families
+		t.Cleanup(func() { l.Close() })
+		return err
+	})
+	open := func(want int) {
+		t.Helper()
+		got := -1
+		for begin := time.Now(); got != want && time.Since(begin) < 5*time.Second; {
+			got = n1.do(order{Sockets: &b.IP}).Open
+		}
+		if got != want {
+			t.Errorf("%d connections, not %d", got, want)
+		}
+	}
+	connect := func(from place) (conn net.Conn) {
+		t.Helper()
+		inside(t, from.ns, func() (err error) {
+			conn, err = net.Dial("tcp4", netip.AddrPortFrom(b.IP, 8080).String())
+			return err
+		})
+		return conn
+	}
+	open(0)
+	first, second := connect(n0.host), connect(n0.host)
+	defer first.Close()
+	defer second.Close()
+	app, own := connect(a), connect(n1.host) // another container, and this node's own router
+	defer app.Close()
+	defer own.Close()
+	open(2)
+	first.Close()
+	open(1)
+	second.Close()
+	open(0)
+}
+
 // TestANodeIsLost: a node whose cable is pulled is noticed within three seconds, and when it is back.
 func TestANodeIsLost(t *testing.T) {
 	for _, mode := range cloud.OverlayModes() {
