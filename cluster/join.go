@@ -22,13 +22,15 @@ import (
 
 // Request is what a node that joins says of itself.
 type Request struct {
-	ID      string         `json:"id"`     // of the token
-	Secret  []byte         `json:"secret"` // of the token
-	Name    cloud.NodeName `json:"name"`
-	Addr    netip.AddrPort `json:"addr"`
-	Key     []byte         `json:"key"` // the node's public key (PKIX)
-	Size    cloud.Capacity `json:"size"`
-	Version string         `json:"version"`
+	ID     string         `json:"id"`     // of the token
+	Secret []byte         `json:"secret"` // of the token
+	Name   cloud.NodeName `json:"name"`
+	Addr   netip.AddrPort `json:"addr"`
+	Key    []byte         `json:"key"` // the node's public key (PKIX)
+	Size   cloud.Capacity `json:"size"`
+	// Networks are those that the machine is in already: its instances must get addresses of none of them.
+	Networks []netip.Prefix `json:"networks,omitempty"`
+	Version  string         `json:"version"`
 	// Domain is the private domain that the node was told to have; "" for the cloud's.
 	Domain cloud.Domain `json:"domain,omitempty"`
 	// CloudKey is the SHA-256 of the key file that the machine has already, in hex; "" for none.

@@ -56,7 +56,7 @@ func (n *Node) join(ctx context.Context) (m cluster.Membership, _ *net.TCPListen
 	if err != nil {
 		return m, nil, err
 	}
-	req := cluster.Request{Name: n.cfg.Name, Addr: addr, Size: machineSize(), Version: n.cfg.Version.Version, Domain: n.cfg.Domain, CloudKey: hashIfThere(had)}
+	req := cluster.Request{Name: n.cfg.Name, Addr: addr, Size: machineSize(), Version: n.cfg.Version.Version, Domain: n.cfg.Domain, CloudKey: hashIfThere(had), Networks: machineNetworks()}
 	answer, authority, err := cluster.Join(ctx, token, key, req)
 	stop()
 	if err != nil {
@@ -91,6 +91,20 @@ func addrTowards(ctx context.Context, nodes []netip.AddrPort) (netip.AddrPort, e
 		return netip.AddrPortFrom(local.Addr().Unmap(), config.DefaultClusterPort), nil
 	}
 	return netip.AddrPort{}, cloud.Errorf(cloud.Unavailable, "this machine has no way to the cloud: %w", errors.Join(errs...)).WithHint("check its network")
+}
+
+// machineNetworks returns the IPv4 networks that this machine is in.
+func machineNetworks() (networks []netip.Prefix) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // the start will fail if the cloud chooses one of them
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			networks = append(networks, p.Masked())
+		}
+	}
+	return networks
 }
 
 func readIfThere(path string) ([]byte, error) {
@@ -164,7 +178,11 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 		return answer, err
 	}
 	by := cloud.Actor{Name: "micro", Source: "join " + r.Addr.String()}
-	s, err = n.store.Update(ctx, by, "join", "node "+string(r.Name), func(s *cloud.State) ([]cloud.Change, error) {
+	s, err = n.store.Update(ctx, by, "join", "node "+string(r.Name), func(s *cloud.State) (_ []cloud.Change, err error) {
+		node := node
+		if node.Subnet, err = s.FreeSlice(r.Networks...); err != nil {
+			return nil, err
+		}
 		return s.Join(node, token.ID(), token.Hash(), now())
 	})
 	if err != nil {
