@@ -18,7 +18,8 @@ type Cluster interface {
 	Status(ctx context.Context) (api.Cluster, error)
 }
 
-type nodeInput struct {
+// NodeInput names a node.
+type NodeInput struct {
 	Node cloud.NodeName `path:"node" maxLength:"64"`
 }
 
@@ -50,20 +51,20 @@ func (h *Handler) serveCluster() {
 	for verb, drain := range map[string]bool{"drain": true, "undrain": false} {
 		summary := map[bool]string{true: "Move the instances of a node to others, and give it no new ones", false: "Let a node have instances again"}[drain]
 		get(h, operation(verb+"-node", "POST /v1/nodes/{node}/"+verb, summary),
-			func(ctx context.Context, in *nodeInput) (api.Changed, error) {
+			func(ctx context.Context, in *NodeInput) (api.Changed, error) {
 				return change(ctx, verb, in.Node, func(s *cloud.State) ([]cloud.Change, error) { return s.DrainNode(in.Node, drain) })
 			})
 	}
 	get(h, operation("remove-node", "POST /v1/nodes/{node}/remove", "Remove a node from the cloud"),
 		func(ctx context.Context, in *struct {
-			nodeInput
+			NodeInput
 			Body api.NodeRemoval
 		}) (api.Changed, error) {
 			return change(ctx, "remove", in.Node, func(s *cloud.State) ([]cloud.Change, error) { return s.RemoveNode(in.Node, in.Body.Lost) })
 		})
 	get(h, operation("label-node", "POST /v1/nodes/{node}/labels", "Set labels of a node"),
 		func(ctx context.Context, in *struct {
-			nodeInput
+			NodeInput
 			Body api.NodeLabels
 		}) (api.Changed, error) {
 			return change(ctx, "label", in.Node, func(s *cloud.State) ([]cloud.Change, error) { return s.LabelNode(in.Node, in.Body.Labels) })
