@@ -33,6 +33,8 @@ var walls = []struct {
 	{"golang.zx2c4.com/wireguard", []string{"runtime/network"}, "the rest of the node sees addresses, and not how their packets travel"},
 	{"golang.org/x/net/http2", []string{"router/h2"}, "the router's core speaks one protocol, and knows of no other"},
 	{"github.com/mholt/acmez", []string{"router/certs"}, "the router takes a handshake, wherever its certificates come from"},
+	{"github.com/coreos/go-oidc", []string{"access/oidc"}, "one package knows the provider's protocol: all else knows people"},
+	{"golang.org/x/oauth2", []string{"access/oidc"}, "one package knows the provider's protocol: all else knows people"},
 	{"github.com/miekg/dns", []string{"dnsd"}, "the zone is ours; the wire format is dnsd's alone"},
 	{"github.com/danielgtaylor/huma", []string{"api"}, "the framework of the API is not the cloud's"},
 	{"filippo.io/age", []string{"store/seal"}, "one package knows how secrets are sealed: all else has cloud.Sealed"},

@@ -29,15 +29,17 @@ type Access struct {
 	now   func() time.Time
 	*Passwords
 	throttle throttle
+	provider provider
 
 	mu   sync.Mutex
 	used map[cloud.TokenID]time.Time // when each token was last shown
 }
 
 // New returns an Access.
-func New(store Store, now func() time.Time) *Access {
+func New(store Store, keys Keys, now func() time.Time) *Access {
 	return &Access{
-		store: store, now: now, Passwords: NewPasswords(),
+		provider: provider{keys: keys, asking: make(chan struct{}, maxAsking)},
+		store:    store, now: now, Passwords: NewPasswords(),
 		throttle: throttle{failures: map[string]failures{}}, used: map[cloud.TokenID]time.Time{},
 	}
 }
@@ -99,7 +101,10 @@ func (a *Access) Login(ctx context.Context, name cloud.UserName, password, sourc
 	if err != nil {
 		return "", t, err
 	}
-	return a.begin(ctx, user, nil, source)
+	return a.begin(ctx, nil, source, user.Name, func(s *cloud.State, _ cloud.Stamp) (*cloud.User, []cloud.Change, error) {
+		user, err := s.MustUser(user.Name)
+		return user, nil, err
+	})
 }
 
 // Visit returns the user whose password is right, and notes the log-in to a host. The error is Unauthenticated where
@@ -138,15 +143,22 @@ func (a *Access) shown(name cloud.UserName) string {
 	return string(name)
 }
 
-// begin keeps a new log-in of a user. groups are those that a provider named.
-func (a *Access) begin(ctx context.Context, user *cloud.User, groups []cloud.Subject, source string) (string, cloud.Token, error) {
+// begin keeps a new log-in of the user that who returns, with the changes that make the user first. groups are those
+// that a provider named.
+func (a *Access) begin(ctx context.Context, groups []cloud.Subject, source string, name cloud.UserName, who func(*cloud.State, cloud.Stamp) (*cloud.User, []cloud.Change, error)) (string, cloud.Token, error) {
 	text, id, hash := NewToken()
 	now := a.now().UTC().Truncate(time.Second)
-	t := cloud.Token{ID: id, Hash: hash, Owner: user.Name, Session: true, Expires: now.Add(SessionLife), Subjects: groups}
-	by := actorOf(&t, source)
-	by.Token = "" // it is not there yet
-	_, err := a.store.Update(ctx, by, "login", "user "+string(user.Name), func(s *cloud.State) ([]cloud.Change, error) {
-		return s.CreateToken(t, by, cloud.Stamp{At: now, By: string(user.Name)})
+	at := cloud.Stamp{At: now, By: string(name)}
+	t := cloud.Token{ID: id, Hash: hash, Session: true, Expires: now.Add(SessionLife), Subjects: groups}
+	by := cloud.Actor{Name: string(name), Source: source}
+	_, err := a.store.Update(ctx, by, "login", "user "+string(name), func(s *cloud.State) ([]cloud.Change, error) {
+		user, changes, err := who(s, at)
+		if err != nil {
+			return nil, err
+		}
+		t.Owner = user.Name
+		more, err := s.Apply(s.Rev()+1, changes).CreateToken(t, actorOf(&cloud.Token{Owner: t.Owner, Subjects: groups}, source), at)
+		return append(changes, more...), err
 	})
 	return text, t, err
 }

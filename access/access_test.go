@@ -61,7 +61,7 @@ func begin(t *testing.T) *world {
 	w := &world{T: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	s := cloud.NewState()
 	w.m = &memory{state: s.Apply(1, s.Init(cloud.Stamp{At: w.now}))}
-	w.Access = New(w.m, func() time.Time { return w.now })
+	w.Access = New(w.m, nil, func() time.Time { return w.now })
 	hash, err := w.Hash(password)
 	if err != nil {
 		t.Fatal(err)

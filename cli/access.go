@@ -228,18 +228,23 @@ func (c *command) user() *urfave.Command {
 		password)
 }
 
+// line reads a secret from standard input, one a line.
+func (c *command) line() (string, error) {
+	if c.lines == nil {
+		c.lines = bufio.NewReader(io.LimitReader(c.Stdin, 1<<16))
+	}
+	line, err := c.lines.ReadString('\n')
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", cloud.Errorf(cloud.Invalid, "standard input has no password: %w", err)
+	}
+	return line, nil
+}
+
 // password reads a password from standard input, one a line, or asks for it.
 func (c *command) password(u *urfave.Context, question string) (string, error) {
 	if u.Bool("password-stdin") {
-		if c.lines == nil {
-			c.lines = bufio.NewReader(io.LimitReader(c.Stdin, 1<<16))
-		}
-		line, err := c.lines.ReadString('\n')
-		line = strings.TrimRight(line, "\r\n")
-		if line == "" {
-			return "", cloud.Errorf(cloud.Invalid, "standard input has no password: %w", err)
-		}
-		return line, nil
+		return c.line()
 	}
 	in, ok := c.Stdin.(interface{ Fd() uintptr })
 	if !ok || !terminal(c.Stdin) {

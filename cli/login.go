@@ -17,7 +17,13 @@ import (
 )
 
 func (c *command) login() *urfave.Command {
-	return c.new("login", "[USER]", "log in to the current target by a password", 0, 1, []urfave.Flag{passwordFlag}, func(u *urfave.Context) error {
+	return c.new("login", "[USER]", "log in to the current target, by a password or by the OpenID Connect provider", 0, 1, []urfave.Flag{
+		passwordFlag,
+		&urfave.BoolFlag{Name: "device", Usage: "log in by the provider, with a code that is typed on another device"},
+		&urfave.BoolFlag{Name: "browser", Usage: "log in by the provider, with a browser of this machine"},
+		&urfave.BoolFlag{Name: "no-open", Usage: "print the provider's address, and open no browser"},
+		&urfave.IntFlag{Name: "callback-port", Usage: "the browser comes back to `PORT` of localhost, else to any"},
+	}, func(u *urfave.Context) error {
 		name, t, err := c.chosen()
 		if err != nil {
 			return err
@@ -25,36 +31,49 @@ func (c *command) login() *urfave.Command {
 		if name == "" {
 			return cloud.Errorf(cloud.Invalid, "%s is no target, and the log-in has to be kept with one", t.URL).WithCommand("micro target add NAME %s", t.URL)
 		}
-		user := cmp.Or(u.Args().First(), t.User)
-		if user == "" {
-			if user, err = c.ask("user: "); err != nil {
-				return err
-			}
-		}
-		password, err := c.password(u, fmt.Sprintf("password of %s: ", user))
-		if err != nil {
-			return err
-		}
 		t.Token = "" // of an earlier log-in
 		client, err := c.connectTo(t)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		in, err := client.Login(u.Context, api.Login{User: cloud.UserName(user), Password: password})
+		in, err := c.logIn(u, client, t.User)
 		if err != nil {
 			return err
 		}
 		err = c.changeTargets(name, func(all *targets, name string) {
 			t := all.Targets[name]
-			t.User, t.Token = user, in.Token
+			t.User, t.Token = string(in.User), in.Token
 			all.Targets[name] = t
 		})
 		if err == nil {
-			c.say("logged in to %s as %s until %s", name, user, in.Expires.Local().Format("2006-01-02 15:04"))
+			c.say("logged in to %s as %s until %s", name, in.User, in.Expires.Local().Format("2006-01-02 15:04"))
 		}
 		return err
 	})
+}
+
+// logIn logs in by what was asked for. known is the target's user, "" where nobody has logged in yet.
+func (c *command) logIn(u *urfave.Context, client *api.Client, known string) (in api.LoggedIn, err error) {
+	switch {
+	case u.Bool("device") && u.NArg() == 0:
+		return c.byDevice(u.Context, client)
+	case u.Bool("browser") && u.NArg() == 0:
+		return c.byBrowser(u.Context, client, u.Int("callback-port"), !u.Bool("no-open"))
+	case u.Bool("device") || u.Bool("browser"):
+		return in, cloud.Errorf(cloud.Invalid, "the provider says who you are, and %s logs in by password", u.Args().First()).WithCommand("micro login %s", u.Args().First())
+	}
+	user := cmp.Or(u.Args().First(), known)
+	if user == "" {
+		if user, err = c.ask("user: "); err != nil {
+			return in, err
+		}
+	}
+	password, err := c.password(u, fmt.Sprintf("password of %s: ", user))
+	if err != nil {
+		return in, err
+	}
+	return client.Login(u.Context, api.Login{User: cloud.UserName(user), Password: password})
 }
 
 // ask asks a person for a line.

@@ -35,6 +35,7 @@ var kinds = map[string]func() Object{
 	"jointokens":  func() Object { return new(JoinToken) },
 	"locks":       func() Object { return new(Lock) },
 	"nodes":       func() Object { return new(Node) },
+	"providers":   func() Object { return new(Provider) },
 	"quotas":      func() Object { return new(Quota) },
 	"releases":    func() Object { return new(Release) },
 	"reviews":     func() Object { return new(Review) },

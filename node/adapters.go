@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/protoduction/micro/access"
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
 	"github.com/protoduction/micro/cloud"
@@ -197,6 +198,14 @@ type passes struct{ secret []byte }
 
 func (p passes) Pass(h cloud.Host, r cloud.ReleaseRef, until time.Time) string {
 	return router.Pass(p.secret, h, r, until)
+}
+
+// provided lets the API log people in by the cloud's OpenID Connect provider.
+type provided struct{ *access.Access }
+
+func (p provided) BeginDevice(ctx context.Context, source string) (api.DeviceLogin, error) {
+	d, err := p.Device(ctx, source)
+	return api.DeviceLogin{Code: d.Code, UserCode: d.UserCode, URL: d.URL, Complete: d.Complete, Interval: cloud.Duration(d.Interval), Expires: d.Expires}, err
 }
 
 // links signs links to releases for the API.

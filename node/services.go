@@ -46,7 +46,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	}
 	n.status = n.newStatus()
 	n.status.setWaiting("starting")
-	callers := access.New(writer, now)
+	callers := access.New(writer, n.keys, now)
 	n.portal = n.newPortal(callers)
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
@@ -54,7 +54,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Cluster: clusterControl{n, new(sync.Mutex)},
-		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Audit: auditLog{n.store}, Status: n.status,
+		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),

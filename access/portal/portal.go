@@ -18,9 +18,20 @@ type Callers interface {
 	Visit(ctx context.Context, name cloud.UserName, password, host, source string) (*cloud.User, error)
 }
 
+// Provided logs people in by the cloud's OpenID Connect provider.
+type Provided interface {
+	// Provider returns the provider's URL, "" for none.
+	Provider() string
+	// AuthURL returns where a browser logs in, which comes back to redirect with a code.
+	AuthURL(ctx context.Context, redirect, state, nonce, challenge, source string) (string, error)
+	// Arrive returns who comes back to a host with a code, and the person's groups.
+	Arrive(ctx context.Context, redirect, code, verifier, nonce, host, source string) (*cloud.User, []cloud.Subject, error)
+}
+
 // Config is what a Portal needs.
 type Config struct {
-	Callers Callers
+	Callers  Callers
+	Provided Provided
 	// Path is where the router leads to the portal.
 	Path string
 	// Cookie is the name of the cookie, and Sign its value for a user who has logged in to a host.
@@ -47,6 +58,8 @@ func New(cfg Config) *Portal {
 	p.mux.HandleFunc("GET "+p.Path, func(w http.ResponseWriter, r *http.Request) { p.show(w, r, http.StatusOK, "", "") })
 	p.mux.HandleFunc("POST "+p.Path, p.login)
 	p.mux.HandleFunc("POST "+p.Path+"/out", p.logout)
+	p.mux.HandleFunc("POST "+p.Path+"/provider", p.leave)
+	p.mux.HandleFunc("GET "+p.Path+"/callback", p.comeBack)
 	return p
 }
 
@@ -54,7 +67,7 @@ func New(cfg Config) *Portal {
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' https: http://localhost:* http://127.0.0.1:*; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	if r.Method == http.MethodPost && !sameOrigin(r) {
@@ -92,7 +105,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name, 
 		return
 	}
 	// A client that is gone needs no page.
-	_ = page.Execute(w, map[string]string{"Path": p.Path, "Host": hostName(r), "To": wayBack(r.FormValue("to"), p.Path), "Name": name, "Problem": problem})
+	_ = page.Execute(w, map[string]string{"Path": p.Path, "Host": hostName(r), "To": wayBack(r.FormValue("to"), p.Path), "Name": name, "Problem": problem, "Provider": p.Provided.Provider()})
 }
 
 func (p *Portal) login(w http.ResponseWriter, r *http.Request) {

@@ -27,9 +27,14 @@ func (c *callers) Visit(_ context.Context, name cloud.UserName, password, host, 
 	return &cloud.User{Name: name}, nil
 }
 
+// noProvider is a cloud without a provider.
+type noProvider struct{ Provided }
+
+func (noProvider) Provider() string { return "" }
+
 func newPortal() (*Portal, *callers) {
 	c := &callers{}
-	return New(Config{Callers: c, Path: "/.micro/login", Cookie: "micro_login", Now: func() time.Time { return time.Unix(1000, 0) },
+	return New(Config{Callers: c, Provided: noProvider{}, Path: "/.micro/login", Cookie: "micro_login", Now: func() time.Time { return time.Unix(1000, 0) },
 		Sign: func(u *cloud.User, _ []cloud.Subject, host string, until time.Time) string {
 			return fmt.Sprintf("%s-%s-%d", u.Name, host, until.Unix())
 		}}), c

@@ -93,6 +93,29 @@ func (f *fakes) Disk(context.Context) (api.Disk, error) {
 	return api.Disk{Parts: []api.DiskPart{}}, nil
 }
 
+// fakeProvided is a cloud without a provider.
+type fakeProvided struct{}
+
+var errNoProvider = cloud.Errorf(cloud.Conflict, "this cloud has no OpenID Connect provider")
+
+func (fakeProvided) Seal(secret string) (cloud.Sealed, error) { return cloud.Sealed("sealed"), nil }
+
+func (fakeProvided) AuthURL(context.Context, string, string, string, string, string) (string, error) {
+	return "", errNoProvider
+}
+
+func (fakeProvided) Exchange(context.Context, string, string, string, string, string) (string, cloud.Token, error) {
+	return "", cloud.Token{}, errNoProvider
+}
+
+func (fakeProvided) BeginDevice(context.Context, string) (api.DeviceLogin, error) {
+	return api.DeviceLogin{}, errNoProvider
+}
+
+func (fakeProvided) Poll(context.Context, string, string) (string, cloud.Token, bool, error) {
+	return "", cloud.Token{}, false, errNoProvider
+}
+
 type fakeLinks struct{}
 
 func (fakeLinks) URLs(l *cloud.Link) []string {
@@ -179,9 +202,9 @@ type served struct {
 func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
-		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Certificates: f, Delegations: f,
+		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Provided: fakeProvided{}, Certificates: f, Delegations: f,
 		Cluster: fakeCluster{},
-		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
+		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, nil, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
 }

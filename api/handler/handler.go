@@ -44,6 +44,7 @@ type Config struct {
 	Volumes   Volumes
 	Passwords Passwords
 	Callers   Callers
+	Provided  Provided
 	Audit     Audit
 
 	Certificates Certificates
@@ -148,6 +149,7 @@ func New(c Config) (*Handler, error) {
 	h.serveImages()
 	h.serveAccess()
 	h.serveTokens()
+	h.serveOIDC()
 	h.serveAudit()
 	h.serveReviews()
 	h.serveTimeline()

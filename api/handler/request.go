@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,11 +127,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // forAnyone reports whether a request is one to log in: nobody is known before.
-func forAnyone(r *http.Request) bool { return r.URL.Path == "/v1/login" }
+func forAnyone(r *http.Request) bool {
+	return r.URL.Path == "/v1/login" || strings.HasPrefix(r.URL.Path, "/v1/login/")
+}
 
 // refused notes a request that was not allowed.
 func (h *Handler) refused(q *request, operation string, err error) {
-	if operation == "login" {
+	if strings.HasPrefix(operation, "login") {
 		return // whoever checks passwords has noted it
 	}
 	if code := cloud.CodeOf(err); code == cloud.Denied || code == cloud.Unauthenticated {
