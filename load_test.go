@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -29,20 +31,26 @@ type load struct {
 	failures []string
 }
 
-// load start HOST begins requests by four clients; load stop MINIMUM ends them, and fails where one
+// load start HOST begins requests by four clients, and load start HOST tls by four more: two of HTTP/1.1 by TLS, two of
+// HTTP/2; load stop MINIMUM ends them, and fails where one
 // failed or fewer than so many were answered; load enough NUMBER waits for so
 // many; load interlude ends them and does not ask; load counted HOST ends them and fails where micro has counted more or
 // fewer requests of the host than were sent.
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 	key := ts.Getenv("MICRO_DATA")
 	switch {
-	case len(args) == 2 && args[0] == "start":
+	case len(args) == 2 && args[0] == "start", len(args) == 3 && args[0] == "start" && args[2] == "tls":
 		ctx, cancel := context.WithCancel(context.Background())
 		l := &load{cancel: cancel}
 		loads.Store(key, l)
 		ts.Defer(cancel)
 		for n := range 4 {
-			l.workers.Go(func() { l.work(ctx, n, "http://127.0.0.1:"+ts.Getenv("HTTP")+"/", args[1]) })
+			l.workers.Go(func() { l.work(ctx, n, "http://127.0.0.1:"+ts.Getenv("HTTP")+"/", args[1], &http.Transport{}) })
+		}
+		for n := 4; n < 8 && len(args) == 3; n++ {
+			l.workers.Go(func() {
+				l.work(ctx, n, "https://"+args[1]+"/", args[1], secureTransport("127.0.0.1:"+ts.Getenv("HTTPS"), n >= 6))
+			})
 		}
 	case len(args) == 2 && args[0] == "stop":
 		v, ok := loads.LoadAndDelete(key)
@@ -96,7 +104,7 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 			v.(*load).workers.Wait()
 		}
 	default:
-		ts.Fatalf("usage: load start HOST, load stop MINIMUM, load interlude")
+		ts.Fatalf("usage: load start HOST [tls], load stop MINIMUM, load interlude")
 	}
 }
 
@@ -110,8 +118,21 @@ func (l *load) reach(least int64) {
 // pace keeps a load from being a benchmark: what is asked is whether anything fails.
 const pace = 2 * time.Millisecond
 
-func (l *load) work(ctx context.Context, n int, url, host string) {
-	transport := &http.Transport{DisableKeepAlives: n%2 == 1}
+// secureTransport asks a listener by TLS, whoever vouches for it, in HTTP/1.1 or HTTP/2 alone.
+func secureTransport(addr string, two bool) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!two)
+	protocols.SetHTTP2(two)
+	return &http.Transport{
+		Protocols: protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(8)},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		},
+	}
+}
+
+func (l *load) work(ctx context.Context, n int, url, host string, transport *http.Transport) {
+	transport.DisableKeepAlives = n%2 == 1
 	defer transport.CloseIdleConnections()
 	client := http.Client{Transport: transport, Timeout: 20 * time.Second}
 	tick := time.NewTicker(pace)

@@ -232,7 +232,7 @@ func names(t *testing.T, name string) string {
 func meaning(field string) string {
 	switch field {
 	case "HealthCheck.type":
-		return "`port`: it listens; `http`: it answers 200; `process`: it runs"
+		return "`port`: it listens; `http`: it answers 200; `grpc`: it says SERVING; `process`: it runs"
 	case "HealthCheck.path":
 		return "Of an HTTP check"
 	case "HealthCheck.interval":

@@ -69,6 +69,7 @@ type CheckType string
 // The types of checks. CheckProcess asks no more than that the process runs.
 const (
 	CheckPort    CheckType = "port"
+	CheckGRPC    CheckType = "grpc" // gRPC's health checking protocol, of the server as a whole
 	CheckHTTP    CheckType = "http"
 	CheckProcess CheckType = "process"
 )

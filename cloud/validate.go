@@ -40,8 +40,8 @@ func errorsOf(s Spec, f Formation) error {
 		}
 		for i, c := range []Check{p.Liveness, p.Readiness} {
 			kind := [...]string{"health", "readiness health"}[i]
-			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckProcess}, c.Type) {
-				bad("process %s: %s check type %q is not one of port, http, process", name, kind, c.Type)
+			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckGRPC, CheckProcess}, c.Type) {
+				bad("process %s: %s check type %q is not one of port, http, grpc, process", name, kind, c.Type)
 			}
 			if c.Type != CheckProcess && p.Port == 0 {
 				bad("process %s: %s check of type %s needs a port", name, kind, c.Type)

@@ -108,16 +108,18 @@ func TestHTTP2(t *testing.T) {
 	if res, _ := do("POST", "http://shop.micro.test/echo", strings.NewReader(strings.Repeat("x", 4<<20))); res.StatusCode != 413 {
 		t.Errorf("a body that is too large: %d", res.StatusCode)
 	}
-	r, _ := http.NewRequest("POST", "http://shop.micro.test/trailers", io.MultiReader(strings.NewReader("abc")))
-	r.Trailer = http.Header{"X-Client-Sum": {"seven"}}
-	res, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, _ := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	if string(got) != "3" || res.Trailer.Get("X-Sum") != "!" && res.Trailer.Get("X-Sum") != "seven!" {
-		t.Errorf("trailers: %s, %v", got, res.Trailer)
+	for _, body := range []io.Reader{strings.NewReader("abc"), io.MultiReader(strings.NewReader("abc"))} {
+		r, _ := http.NewRequest("POST", "http://shop.micro.test/trailers", body)
+		r.Trailer = http.Header{"X-Client-Sum": {"seven"}, "X-Other": {"eight"}}
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if string(got) != "3" || res.Trailer.Get("X-Sum") != "seven!" {
+			t.Errorf("trailers: %s, %v", got, res.Trailer)
+		}
 	}
 	if _, got := do("GET", "http://shop.micro.test/hints", nil); got != "after" {
 		t.Errorf("after a 103: %q", got)
@@ -131,7 +133,7 @@ func TestHTTP2(t *testing.T) {
 	if res, _ := do("GET", "http://shop.micro.test/", nil, "X-Micro-Release: r9"); res.StatusCode != 404 {
 		t.Errorf("an unknown release: %d", res.StatusCode)
 	}
-	res, err = client.Get("http://shop.micro.test/broken")
+	res, err := client.Get("http://shop.micro.test/broken")
 	if err == nil {
 		_, err = io.ReadAll(res.Body)
 		_ = res.Body.Close()
@@ -279,6 +281,7 @@ func TestHTTP2App(t *testing.T) {
 			w.(http.Flusher).Flush()
 			_, _ = io.Copy(w, r.Body)
 			w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+			w.Header().Set(http.TrailerPrefix+"X-Sum", r.Trailer.Get("X-Sum"))
 		case "/hang":
 			<-r.Context().Done()
 			cancelled.Add(1)
@@ -319,13 +322,23 @@ func TestHTTP2App(t *testing.T) {
 			t.Fatalf("%d bytes, %v, trailers %v", len(got), err, res.Trailer)
 		}
 	}
+	r, _ := http.NewRequest("POST", "http://shop.micro.test/echo", io.MultiReader(strings.NewReader("abc")))
+	r.Trailer = http.Header{"X-Sum": {"seven"}}
+	if res, err = client.Do(r); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	if res.Trailer.Get("X-Sum") != "seven" {
+		t.Errorf("the app saw the trailers %v", res.Trailer)
+	}
 	n := 0
 	conns.Range(func(_, _ any) bool { n++; return true })
 	if n > 3 {
 		t.Errorf("%d connections to the app", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r, _ := http.NewRequestWithContext(ctx, "GET", "http://shop.micro.test/hang", nil)
+	r, _ = http.NewRequestWithContext(ctx, "GET", "http://shop.micro.test/hang", nil)
 	time.AfterFunc(300*time.Millisecond, cancel)
 	if _, err := client.Do(r); err == nil {
 		t.Error("not cancelled")

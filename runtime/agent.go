@@ -65,9 +65,9 @@ type Config struct {
 type Agent struct {
 	Config
 	facts   nodeFacts
-	ask     func(context.Context, cloud.Check, netip.AddrPort) error // probe, replaced in tests
-	slots   chan struct{}                                            // limits how many containers start at a time
-	measure sync.Mutex                                               // held while an instance's files are measured
+	ask     func(context.Context, cloud.Protocol, cloud.Check, netip.AddrPort) error // probe, replaced in tests
+	slots   chan struct{}                                                            // limits how many containers start at a time
+	measure sync.Mutex                                                               // held while an instance's files are measured
 	growth  growth
 	mu      sync.Mutex
 	workers map[cloud.InstanceID]*worker
@@ -234,8 +234,8 @@ func (a *Agent) adopt(ctx context.Context) error {
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	if rel, ok := a.Views.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
-		if err := a.ask(ctx, p.Liveness, i.Addr); err == nil || shortage(err) {
-			err := a.ask(ctx, p.Readiness, i.Addr)
+		if err := a.ask(ctx, p.Protocol, p.Liveness, i.Addr); err == nil || shortage(err) {
+			err := a.ask(ctx, p.Protocol, p.Readiness, i.Addr)
 			switch {
 			case err == nil, shortage(err):
 				i.Phase, i.Since = cloud.InstanceReady, i.Started // with a shortage, assume that it is ready

@@ -8,7 +8,9 @@ import (
 )
 
 // Ask replaces the agent's health checks by f.
-func (a *Agent) Ask(f func(context.Context, cloud.Check, netip.AddrPort) error) { a.ask = f }
+func (a *Agent) Ask(f func(context.Context, cloud.Protocol, cloud.Check, netip.AddrPort) error) {
+	a.ask = f
+}
 
 // Exported for tests in package runtime_test.
 var (

@@ -18,8 +18,8 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// probe runs a check of an instance once. A nil error means that the instance passed.
-func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
+// probe runs a check of an instance once, in the protocol of its port. A nil error means that the instance passed.
+func probe(ctx context.Context, p cloud.Protocol, c cloud.Check, addr netip.AddrPort) error {
 	if c.Timeout <= 0 {
 		c.Timeout = cloud.DefaultTimeout
 	}
@@ -29,7 +29,9 @@ func probe(ctx context.Context, c cloud.Check, addr netip.AddrPort) error {
 	case cloud.CheckPort:
 		return probePort(ctx, addr)
 	case cloud.CheckHTTP:
-		return probeHTTP(ctx, addr, c)
+		return probeHTTP(ctx, p, addr, c)
+	case cloud.CheckGRPC:
+		return probeGRPC(ctx, addr, c)
 	case cloud.CheckProcess:
 	}
 	return nil
@@ -56,19 +58,15 @@ func probePort(ctx context.Context, addr netip.AddrPort) error {
 	return conn.Close()
 }
 
-func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
+func probeHTTP(ctx context.Context, p cloud.Protocol, addr netip.AddrPort, c cloud.Check) error {
 	path := c.Path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+path, nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("User-Agent", "micro-health-check")
-	// Use a new connection for each check, because a pool would grow in a process that lives for months. Don't
-	// follow redirects, which may lead to another server.
-	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client, closeIdle := probeClient(p)
+	defer closeIdle()
 	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -95,6 +93,17 @@ func probeHTTP(ctx context.Context, addr netip.AddrPort, c cloud.Check) error {
 		answered += fmt.Sprintf(": %q", said)
 	}
 	return errors.New(answered)
+}
+
+// probeClient returns a client for one check, and what closes its connection. A pool of connections would grow in a
+// process that lives for months. It does not follow redirects, which may lead to another server.
+func probeClient(p cloud.Protocol) (*http.Client, func()) {
+	t := &http.Transport{DisableKeepAlives: true}
+	if p == cloud.ProtocolHTTP2 {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, t.CloseIdleConnections
 }
 
 // describeListeners says on which addresses an instance listens that does not answer on its port.

@@ -179,9 +179,9 @@ func (w *worker) awaitReady(ctx context.Context, p cloud.Process, exit <-chan Ex
 	pause, began := firstProbe, w.Now()
 	grown := w.growth.next()
 	for {
-		err := w.ask(ctx, p.Liveness, w.i.Addr)
+		err := w.ask(ctx, p.Protocol, p.Liveness, w.i.Addr)
 		if err == nil {
-			err = w.ask(ctx, p.Readiness, w.i.Addr)
+			err = w.ask(ctx, p.Protocol, p.Readiness, w.i.Addr)
 		}
 		if err == nil && hasNoChecks(p) && w.Now().Sub(began) < steady {
 			err = errors.New("has only just started")
@@ -273,7 +273,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 		case <-grown:
 			grown, measure = w.growth.next(), true
 		case <-live.C:
-			err := w.ask(ctx, p.Liveness, w.i.Addr)
+			err := w.ask(ctx, p.Protocol, p.Liveness, w.i.Addr)
 			if err == nil {
 				failures = 0
 				continue
@@ -287,7 +287,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 				return
 			}
 		case <-ready.C:
-			err := w.ask(ctx, p.Readiness, w.i.Addr)
+			err := w.ask(ctx, p.Protocol, p.Readiness, w.i.Addr)
 			switch {
 			case ctx.Err() != nil, shortage(err):
 			case err == nil && w.i.Phase == cloud.InstanceUnready:

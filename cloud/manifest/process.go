@@ -169,7 +169,7 @@ type health struct {
 
 func (v value) checkType(h *health) {
 	h.at = v.node
-	s, ok := v.oneOf("port", "process", "http", "none")
+	s, ok := v.oneOf("port", "process", "http", "grpc", "none")
 	if !ok {
 		return
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -85,10 +87,16 @@ func (l *link) send(r *http.Request) error {
 			w.WriteString("\r\n")
 		}
 	}
+	length := r.ContentLength
+	if len(r.Trailer) > 0 && length != 0 {
+		// HTTP/1.1 has trailers behind chunks alone. An app reads those that are announced.
+		length = -1
+		fmt.Fprintf(w, "Trailer: %s\r\n", strings.Join(slices.Sorted(maps.Keys(r.Trailer)), ", "))
+	}
 	switch {
-	case r.ContentLength > 0:
+	case length > 0:
 		fmt.Fprintf(w, "Content-Length: %d\r\n\r\n", r.ContentLength)
-	case r.ContentLength < 0:
+	case length < 0:
 		w.WriteString("Transfer-Encoding: chunked\r\n\r\n")
 	default:
 		if _, given := r.Header["Content-Length"]; given || r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH" {
@@ -96,10 +104,10 @@ func (l *link) send(r *http.Request) error {
 		}
 		w.WriteString("\r\n")
 	}
-	if err := w.Flush(); err != nil || r.ContentLength == 0 {
+	if err := w.Flush(); err != nil || length == 0 {
 		return err
 	}
-	if r.ContentLength > 0 {
+	if length > 0 {
 		n, err := io.Copy(l.Conn, r.Body)
 		if err == nil && n < r.ContentLength {
 			err = io.ErrUnexpectedEOF

@@ -289,7 +289,7 @@ func (b *box) up() bool {
 }
 
 // Ask replaces the health checks of real containers.
-func (d *Driver) Ask(_ context.Context, c cloud.Check, addr netip.AddrPort) error {
+func (d *Driver) Ask(_ context.Context, _ cloud.Protocol, c cloud.Check, addr netip.AddrPort) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.shortage != nil && c.Type != cloud.CheckProcess {
