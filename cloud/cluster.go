@@ -174,6 +174,9 @@ func (s *State) LabelNode(n NodeName, labels map[string]string) ([]Change, error
 		next.Labels = map[string]string{}
 	}
 	for k, v := range labels {
+		if k == NodeLabel {
+			return nil, Errorf(Invalid, "label %s is the node's name and cannot be set", k)
+		}
 		if ProcessName(k).Validate() != nil || len(v) > 63 {
 			return nil, Errorf(Invalid, "label %s=%s: a name has lower-case letters, digits and hyphens, and a value at most 63 characters", k, v).WithHint("for example zone=a")
 		}

@@ -43,6 +43,19 @@ const (
 // ZoneLabel is the label that says which nodes fail together.
 const ZoneLabel = "zone"
 
+// NodeLabel is a label that every node has: its name.
+const NodeLabel = "node"
+
+// HasLabels reports whether the node has all of the labels.
+func (n *Node) HasLabels(labels map[string]string) bool {
+	for name, value := range labels {
+		if has := n.Labels[name]; has != value && (name != NodeLabel || string(n.Name) != value) {
+			return false
+		}
+	}
+	return true
+}
+
 // Capacity is what all instances of a node together may be allowed to use. 0 sets no bound: limits are
 // ceilings, and a node that is the whole cloud has nobody to send an instance to.
 type Capacity struct {

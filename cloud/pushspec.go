@@ -16,6 +16,8 @@ type PushSpec struct {
 	Routes      []RouteSpec                 `json:"routes,omitempty"`
 	Labels      map[string]string           `json:"labels,omitempty"`
 	Annotations map[string]string           `json:"annotations,omitempty"`
+	// Place are labels that a node must have; empty for none, nil for those of the parent.
+	Place map[string]string `json:"place,omitempty"`
 	// Cron are all jobs that the app is to have.
 	Cron []Job `json:"cron,omitempty"`
 	// NoRoute takes the app out of every route that follows its current release, once the release has come up.
@@ -87,7 +89,7 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	maps.Copy(spec.Env, d.EnvDefaults)
 	if parent != nil {
 		maps.Copy(spec.Env, parent.Spec.Env)
-		spec.Volumes, spec.Strategy, spec.Overlap = parent.Spec.Volumes, parent.Spec.Strategy, parent.Spec.Overlap
+		spec.Volumes, spec.Strategy, spec.Overlap, spec.Place = parent.Spec.Volumes, parent.Spec.Strategy, parent.Spec.Overlap, parent.Spec.Place
 		maps.Copy(formation, parent.Formation)
 	}
 	maps.Copy(spec.Env, d.Env)
@@ -100,6 +102,9 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	spec.Cron = d.Cron
 	if d.Volumes != nil {
 		spec.Volumes = d.Volumes
+	}
+	if d.Place != nil {
+		spec.Place = d.Place
 	}
 	if d.Overlap != nil {
 		spec.Overlap = *d.Overlap

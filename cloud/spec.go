@@ -19,6 +19,8 @@ type Spec struct {
 	Overlap     bool              `json:"overlap"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Place are labels that a node must have to run instances of the release. NodeLabel is the node's own name.
+	Place map[string]string `json:"place,omitempty"`
 }
 
 // Main returns the process that a command is about where it names none: web, or the first one of a release

@@ -23,7 +23,7 @@ func newProcess(d *draft, name cloud.ProcessName, scale cloud.Scale, ends map[cl
 
 // fresh says whether a place is one to keep: of the release as it is to run now, on a node that stays.
 func (p *process) fresh(place cloud.Place) bool {
-	return !place.Leaving && place.Generation >= p.rel.Generation && !p.drains(place.Node)
+	return !place.Leaving && place.Generation >= p.rel.Generation && !p.drains(place.Node) && !p.misplaced(place)
 }
 
 // once gives the release command its place. It runs once: a place that it has, it keeps.
@@ -95,8 +95,13 @@ func (p *process) hasRoom(old []cloud.Place) bool {
 
 // noRoom says that no node has room, for a person.
 func (p *process) noRoom() string {
-	if len(p.usable()) == 0 {
+	switch {
+	case len(p.usable()) == 0:
 		return "no node is there to take an instance of " + string(p.name)
+	case !p.someAdmit():
+		return fmt.Sprintf("no node that takes instances has the labels %s, which %s asks for", p.labels(), p.name)
+	case len(p.rel.Spec.Place) > 0:
+		return fmt.Sprintf("no node with the labels %s has %s left for an instance of %s", p.labels(), room(p.scale), p.name)
 	}
 	return fmt.Sprintf("no node has %s left for an instance of %s", room(p.scale), p.name)
 }
@@ -239,10 +244,13 @@ func (p *process) only(slot cloud.Slot) (m *machine, ok bool) {
 	if at == "" {
 		return nil, true
 	}
-	if m := p.machine(at); m != nil && m.alive && !m.Drain {
+	if m := p.machine(at); m != nil && m.alive && !m.Drain && p.admits(m) {
 		return m, true
 	}
-	if len(busy) == 0 {
+	switch m := p.machine(at); {
+	case m != nil && !p.admits(m):
+		p.wait(fmt.Sprintf("node %s, the one that %s.%d may run on, lacks the labels %s", at, slot.Process, slot.Index, p.labels()))
+	case len(busy) == 0:
 		p.wait(fmt.Sprintf("node %s, which has the volumes of the app, is away or being drained", at))
 	}
 	return nil, false

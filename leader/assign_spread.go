@@ -51,6 +51,7 @@ func (p *process) pick(prefer cloud.NodeName) (*machine, bool) {
 		next := -1
 		for k, m := range p.usable() {
 			switch r := p.spread.rank(k); {
+			case !p.admits(m):
 			case r <= rank || next >= 0 && r > next:
 			case r == next:
 				group = append(group, m)

@@ -362,6 +362,32 @@ func TestCapacity(t *testing.T) {
 	})
 }
 
+// Instances run on nodes with the labels that their release asks for and on no others, whatever nodes do.
+func TestPlaceByLabels(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		m := newSim(r, clouds(r)...)
+		zones := map[string]bool{}
+		for n := range m.state.Nodes() {
+			zones[n.Labels[cloud.ZoneLabel]] = true
+		}
+		kind := rolling(r)
+		spec := m.draft(kind)
+		spec.Place = map[string]string{cloud.ZoneLabel: rapid.SampledFrom(slices.Sorted(maps.Keys(zones))).Draw(r, "place")}
+		m.check = func(n *simNode, s runtime.Step) {
+			node, _ := m.state.Node(n.name)
+			rel, _ := m.state.Release(s.Slot.ReleaseRef)
+			if s.Do == runtime.Start && !node.HasLabels(rel.Spec.Place) {
+				r.Fatalf("%s starts on %s, which has the labels %v, not %v", s.Slot, n.name, node.Labels, rel.Spec.Place)
+			}
+		}
+		m.push(spec)
+		m.quiet()
+		m.shake(kind)
+		m.quiet()
+		m.right()
+	})
+}
+
 // Of what must not run twice, the one that has the right to run has the highest token there ever was.
 func TestTokensRise(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {

@@ -18,7 +18,7 @@ var Noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 //
 //	node n1 zone=a memory=8G cpu=2000 drain
 //	app shop current=1 rollout=2 recreate released
-//	release shop@r1 gen=0 web=2 worker=1 of=512M batch=2 surge=0 up staged warm stopped failed command volume recreate
+//	release shop@r1 gen=0 web=2 worker=1 of=512M batch=2 surge=0 up staged warm stopped failed command volume recreate place=disk:ssd
 //	place web.0@r1 n1 gen=0 token=3 alone leaving
 //	decided shop@r1
 //	home shop n1
@@ -93,8 +93,11 @@ func (r *reader) node(name string, words []string) {
 	n := &cloud.Node{Name: cloud.NodeName(name)}
 	for _, word := range words {
 		switch key, value, _ := strings.Cut(word, "="); key {
-		case "zone":
-			n.Labels = map[string]string{cloud.ZoneLabel: value}
+		case "zone", "disk":
+			if n.Labels == nil {
+				n.Labels = map[string]string{}
+			}
+			n.Labels[key] = value
 		case "memory":
 			n.Capacity.Memory = r.size(value)
 		case "cpu":
@@ -147,6 +150,9 @@ func (r *reader) release(ref cloud.ReleaseRef, words []string) {
 			rel.Spec.Strategy.Kind = cloud.Recreate
 		case "volume":
 			rel.Spec.Volumes = []cloud.Volume{{Name: "data", Path: "/data"}}
+		case "place":
+			label, value, _ := strings.Cut(value, ":")
+			rel.Spec.Place = map[string]string{label: value}
 		case "command":
 			rel.Spec.Processes[cloud.ReleaseCommand] = cloud.Process{Command: "migrate"}
 			rel.Formation[cloud.ReleaseCommand] = cloud.Scale{Instances: 1}

@@ -145,6 +145,7 @@ func (a *app) draft() cloud.PushSpec {
 		Volumes:     a.own.drafts,
 		Strategy:    a.own.takeOver.draft(),
 		Overlap:     a.own.side,
+		Place:       a.own.place,
 		Processes:   map[cloud.ProcessName]cloud.ProcessSpec{},
 	}
 	for name, p := range a.others {

@@ -13,6 +13,7 @@ type own struct {
 	volumes  []*volume
 	side     *bool
 	takeOver strategy
+	place    map[string]string
 	image    build
 	buildAt  *yaml.Node
 	web      ownProcess

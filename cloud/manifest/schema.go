@@ -122,6 +122,7 @@ func (*own) keys() ([]key[own], string) {
 		})},
 		{name: "overlap", read: value.overlap},
 		{name: "strategy", read: value.strategy},
+		{name: "place", read: func(v value, o *own) { o.place = v.texts() }},
 		{name: "build", read: value.build},
 	}, lift(ownProcessKeys, func(o *own) *ownProcess { return &o.web })...), "x-micro"
 }
