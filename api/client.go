@@ -83,6 +83,11 @@ func New(target string, ssh ...string) (*Client, error) {
 	return c, nil
 }
 
+// Over returns a client whose requests all go by another HTTP client; target names what answers there.
+func Over(h *http.Client, target string) *Client {
+	return &Client{base: "http://micro", target: target, http: h}
+}
+
 // Connect returns a connection to the node's socket, for another client to speak over.
 func (c *Client) Connect(ctx context.Context) (net.Conn, error) {
 	if c.dial == nil {

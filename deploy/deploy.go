@@ -55,8 +55,10 @@ type Config struct {
 	Domain cloud.Domain
 	// URLs returns the addresses that open a host, the one that needs no set-up first.
 	URLs func(cloud.Host) []string
-	Log  *slog.Logger
-	Now  func() time.Time
+	// Everywhere waits until the routers of all living nodes have a revision; nil for a cloud of one node.
+	Everywhere func(ctx context.Context, rev cloud.Revision)
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 func (c Config) validate() error {

@@ -233,8 +233,12 @@ func (d *Deployer) carryOut(p *push) (out api.Outcome, err error) {
 		}
 	}
 	p.enter(api.PushStarting)
-	return d.awaitRollout(p.ctx, ref, false, func(r api.Rollout) bool {
+	out, err = d.awaitRollout(p.ctx, ref, false, func(r api.Rollout) bool {
 		p.events.add(api.PushEvent{Rollout: &r})
 		return true
 	})
+	if err == nil {
+		d.everywhere(p.ctx)
+	}
+	return out, err
 }

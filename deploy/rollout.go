@@ -39,9 +39,17 @@ func (d *Deployer) Await(ctx context.Context, ref cloud.ReleaseRef, switching bo
 		case err != nil:
 			yield(api.WaitEvent{}, err)
 		default:
+			d.everywhere(ctx)
 			yield(api.WaitEvent{Outcome: &out}, nil)
 		}
 	}, nil
+}
+
+// everywhere waits until each living node answers requests with what this one knows.
+func (d *Deployer) everywhere(ctx context.Context) {
+	if d.cfg.Everywhere != nil {
+		d.cfg.Everywhere(ctx, d.view(ctx).State.Rev())
+	}
 }
 
 // view returns a view that has everything that was written before: who has written reads its own writes.

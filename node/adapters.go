@@ -7,7 +7,9 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net/http"
 	"net/netip"
+	"net/url"
 	goruntime "runtime"
 	"strings"
 	"time"
@@ -138,18 +140,61 @@ func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object strin
 	return s, nil
 }
 
-// commands lets the API run commands and read the resource usage of instances.
+// commands lets the API run commands and read the resource usage of instances, on any node.
 type commands struct {
+	*Node
 	driver runtime.Driver
 	agent  *runtime.Agent
 }
 
-func (r commands) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
+// elsewhere returns an instance of another node.
+func (r commands) elsewhere(id cloud.InstanceID) (*cloud.Instance, bool) {
+	i, ok := r.snapshots.View().Instances.Get(id)
+	return i, ok && i.Node != r.cfg.Name
+}
+
+func (r commands) Exec(ctx context.Context, id cloud.InstanceID, by cloud.Actor, c runtime.Command) (int, error) {
+	if i, ok := r.elsewhere(id); ok {
+		client, err := r.apiOf(i.Node, by)
+		if err != nil {
+			return 0, err
+		}
+		streams := api.Streams{Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Resize: sizes(ctx, c.Resize)}
+		return client.Exec(ctx, i.AppRef, api.Command{
+			Instance: id, Args: c.Args, Env: c.Env, User: c.User, Dir: c.Dir, TTY: c.TTY, Rows: c.Rows, Columns: c.Columns,
+		}, streams)
+	}
 	c.Env = append(r.agent.Secrets(id), c.Env...)
 	return r.driver.Exec(ctx, string(id), c)
 }
 
+// sizes converts the sizes of a terminal.
+func sizes(ctx context.Context, in <-chan runtime.Size) <-chan api.Size {
+	if in == nil {
+		return nil
+	}
+	out := make(chan api.Size)
+	go func() {
+		for {
+			select {
+			case s := <-in:
+				select {
+				case out <- api.Size(s):
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
 func (r commands) Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error) {
+	if i, ok := r.elsewhere(id); ok {
+		return callNode[runtime.Stats](ctx, r.Node, i.Node, http.MethodGet, "/peer/stats", url.Values{"instance": {string(id)}})
+	}
 	return r.driver.Stats(ctx, string(id))
 }
 

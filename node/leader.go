@@ -127,10 +127,10 @@ func sample(c router.Counts) traffic.Sample {
 }
 
 // usage tells the leader what instances use.
-type usage struct{ driver runtime.Driver }
+type usage struct{ commands }
 
 func (u usage) Usage(ctx context.Context, id cloud.InstanceID) (leader.Usage, error) {
-	s, err := u.driver.Stats(ctx, string(id))
+	s, err := u.Stats(ctx, id)
 	return leader.Usage{CPU: s.CPU, Memory: s.Memory, Limit: s.MemoryLimit}, err
 }
 

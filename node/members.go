@@ -60,6 +60,13 @@ func (n *Node) awaitOthers(ctx context.Context) {
 	}
 }
 
+// awaitObserved waits until this node knows what others observed before a revision of the store's engine.
+func (n *Node) awaitObserved(ctx context.Context, rev int64) {
+	if m := n.member.Load(); m != nil {
+		m.presence.Await(ctx, rev)
+	}
+}
+
 // leaveOthers tells the other nodes at once that this one ends its apps.
 func (n *Node) leaveOthers(ctx context.Context) {
 	m := n.member.Load()

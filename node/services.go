@@ -28,7 +28,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	writer := apiStore{n.store, n.snapshots, n.published, n.reserve}
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Everywhere: n.everywhere, Log: n.log, Now: now,
 	})
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Views: n.snapshots, Store: n.store, Images: n.images, Logs: n.logs, LogDir: n.data.Path("logs"), Volumes: n.volumes,
 		Held: n.deployer.HeldImages, Log: n.log,
 	})
-	run := commands{n.driver, n.agent}
+	run := commands{n, n.driver, n.agent}
 	n.figures = figures.New(figures.Config{
 		Counted: n.counted, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Started: n.started, Now: now,
 	})
@@ -51,7 +51,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
-		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: logReader{n.logs}, Events: n.events,
+		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Cluster: clusterControl{n, new(sync.Mutex)},
 		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
@@ -64,6 +64,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n.servePeers()
 	n.socket, err = addresses.ListenUnix(n.data.Path(socketFile), n.cfg.AdminGroup)
 	if err == nil {
 		n.onRelease(func() { n.socket.Close() })
@@ -75,14 +76,14 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	write := leaderWriter{n.store, n.snapshots, n.reserve}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Usages: usage{n.driver}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Usages: usage{commands{n, n.driver, n.agent}}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{
 		&leader.Places{Views: n.snapshots, Writer: write, Log: n.log, Now: now},
 		retention,
 		&leader.Backups{Store: n.db, Log: n.log},
-		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: n.logs, Log: n.log, Warm: leader.DefaultWarm, Now: now},
+		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: cloudLogs{n, logReader{n.logs}}, Log: n.log, Warm: leader.DefaultWarm, Now: now},
 		crossfades,
 		leader.NewCron(leader.CronConfig{
 			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,

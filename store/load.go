@@ -62,6 +62,9 @@ func (s *Store) watchEngine(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if s.cfg.Before != nil {
+			s.cfg.Before(ctx, batch.Rev)
+		}
 		if err := s.applyBatch(batch); err != nil {
 			return err
 		}

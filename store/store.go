@@ -26,6 +26,9 @@ type Config struct {
 	// OnState is called with every new State, in order and before the Update that made it returns. It must
 	// be quick, and must not call the store. It may be nil.
 	OnState func(*cloud.State)
+	// Before is called before a change of another node is applied, with the engine's revision that made it. It may wait
+	// until what was written before that is known elsewhere. It may be nil.
+	Before func(ctx context.Context, rev int64)
 	Now     func() time.Time
 }
 

@@ -21,8 +21,8 @@ import (
 
 // Commands run in containers.
 type Commands interface {
-	// Exec runs a command in an instance and returns its exit code. It ends the command with ctx.
-	Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error)
+	// Exec runs a command in an instance of any node and returns its exit code. It ends the command with ctx.
+	Exec(ctx context.Context, id cloud.InstanceID, by cloud.Actor, c runtime.Command) (int, error)
 	// Run runs a command in a container of its own, made like those of the release, and removes it.
 	Run(ctx context.Context, o OneOff) (int, error)
 }
@@ -55,7 +55,9 @@ func (h *Handler) serveCommands() {
 			if err := h.require(ctx, cloud.MayOperate, scopeOf(i.ReleaseRef)[0]); err != nil {
 				return nil, "", err
 			}
-			return func(ctx context.Context, rc runtime.Command) (int, error) { return h.Commands.Exec(ctx, i.ID, rc) }, i.String(), nil
+			return func(ctx context.Context, rc runtime.Command) (int, error) {
+				return h.Commands.Exec(ctx, i.ID, requestOf(ctx).actor, rc)
+			}, i.String(), nil
 		})
 	h.serveCommand("run", "Run a command in a container of its own",
 		func(ctx context.Context, app cloud.AppRef, c api.Command) (start, string, error) {
@@ -105,7 +107,13 @@ func (h *Handler) serveCommand(name, summary string, choose func(context.Context
 		}
 		// No line, no command.
 		line := object + " -- " + strings.Join(in.Body.Args, " ")
-		if err := h.Store.Record(ctx, q.actor, name, line, "started"); err != nil {
+		record := func(ctx context.Context, result string) error {
+			if _, forwarded := ctx.Value(forwardedKey{}).(cloud.Actor); forwarded {
+				return nil
+			}
+			return h.Store.Record(ctx, q.actor, name, line, result)
+		}
+		if err := record(ctx, "started"); err != nil {
 			return nil, err
 		}
 		return &huma.StreamResponse{Body: func(huma.Context) {
@@ -117,7 +125,7 @@ func (h *Handler) serveCommand(name, summary string, choose func(context.Context
 					result = "failed"
 				}
 				// The caller may be gone, and the line is written all the same.
-				if rerr := h.Store.Record(context.WithoutCancel(ctx), q.actor, name, line, result); rerr != nil {
+				if rerr := record(context.WithoutCancel(ctx), result); rerr != nil {
 					h.Log.Error("cannot write the audit line of a command's end", "request", q.id, "err", rerr)
 				}
 				return code, err

@@ -46,7 +46,7 @@ func (f *fakes) AtLeast(ctx context.Context, rev cloud.Revision) cloud.View {
 	return f.Cell.AtLeast(ctx, rev)
 }
 
-func (f *fakes) Exec(ctx context.Context, id cloud.InstanceID, c runtime.Command) (int, error) {
+func (f *fakes) Exec(ctx context.Context, id cloud.InstanceID, _ cloud.Actor, c runtime.Command) (int, error) {
 	return f.exec(ctx, id, c)
 }
 

@@ -32,15 +32,18 @@ func (p *Presence) Follow(ctx context.Context, followed chan<- struct{}) error {
 			continue
 		}
 		f.replace(pairs)
+		p.reached(rev)
 		first()
 		watching, cancel := context.WithCancel(ctx)
 		stop := time.AfterFunc(time.Until(began.Add(unseenAfter)), f.buryUnseen)
-		for batch, err := range p.Engine.Watch(watching, seenPrefix, rev) {
+		for batch, err := range p.Engine.Watch(watching, "", rev) {
 			if err != nil {
 				break
 			}
 			f.apply(batch.Changes)
+			p.reached(batch.Rev)
 		}
+		p.reached(0)
 		stop.Stop()
 		cancel()
 		pause(ctx, 10*time.Millisecond)
@@ -68,9 +71,9 @@ func (f *follower) replace(pairs []kv.Pair) {
 func (f *follower) apply(changes []kv.Change) {
 	f.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
 		for _, c := range changes {
-			rest := strings.TrimPrefix(c.Key, seenPrefix)
+			rest, seen := strings.CutPrefix(c.Key, seenPrefix)
 			node, key, _ := strings.Cut(rest, "/")
-			if cloud.NodeName(node) != f.Node { // what happens here is known already, and sooner
+			if seen && cloud.NodeName(node) != f.Node { // what happens here is known already, and sooner
 				o = f.applyOne(o, cloud.NodeName(node), c.Key, key, c.Value)
 			}
 		}
@@ -128,6 +131,45 @@ func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key s
 		f.Log.Warn("cannot read what another node says", "node", string(node), "key", key, "err", err)
 	}
 	return o // or of a kind that only a newer micro knows
+}
+
+// Await waits until this node knows what the others observed before an engine's revision. So a release never becomes
+// current here before its instances are known. It waits for a moment at most: the state must not stand still.
+func (p *Presence) Await(ctx context.Context, rev int64) {
+	timeout := time.NewTimer(awaitTimeout)
+	defer timeout.Stop()
+	for {
+		p.mu.Lock()
+		known, moved := p.known, p.moved
+		if moved == nil {
+			moved = make(chan struct{})
+			p.moved = moved
+		}
+		p.mu.Unlock()
+		if known == 0 || known >= rev { // 0: nothing is being followed
+			return
+		}
+		select {
+		case <-moved:
+		case <-timeout.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const awaitTimeout = 500 * time.Millisecond
+
+// reached notes the engine's revision up to which all is known; 0 for none.
+func (p *Presence) reached(rev int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = rev
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
 }
 
 // buryUnseen marks nodes dead that have said nothing for a while.

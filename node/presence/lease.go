@@ -31,6 +31,8 @@ type Presence struct {
 	mu      sync.Mutex
 	term    *Term
 	changed chan struct{} // closed and replaced when the term changes
+	known   int64         // the engine's revision up to which Follow has read all; 0 while it reads nothing
+	moved   chan struct{} // closed and forgotten when known changes
 }
 
 // Term is the time for which a node has a lease.
