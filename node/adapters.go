@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -41,21 +40,23 @@ func cores() int { return goruntime.NumCPU() }
 func newSuffix() string { return strings.ToLower(rand.Text()[:6]) }
 
 // drainer lets the agent take instances out of the routers of all nodes.
-type drainer struct {
-	router *router.Router
-	net    *network.Network
-	views  *cloud.Cell
-	log    *slog.Logger
-}
+type drainer struct{ *Node }
 
 // askSockets is how often Drain looks for connections of other nodes' routers.
 const askSockets = 100 * time.Millisecond
 
-// Drain returns when no router has a request in flight to the instance. The routers of other nodes close their idle
-// connections when they read that the instance drains, so that the ones which are open have requests.
+// Drain returns when no router has a request in flight to the instance, nor will send one. It asks the routers of all
+// living nodes, and then looks for connections of nodes that did not answer.
 func (d drainer) Drain(ctx context.Context, id cloud.InstanceID) error {
-	i, ok := d.views.View().Instances.Get(id)
-	if err := d.router.Drain(ctx, id); err != nil || !ok {
+	i, ok := d.snapshots.View().Instances.Get(id)
+	others := make(chan struct{})
+	go func() {
+		defer close(others)
+		d.everyNode(ctx, http.MethodPost, "/peer/drain", url.Values{"instance": {string(id)}})
+	}()
+	err := d.router.Drain(ctx, id)
+	<-others
+	if err != nil || !ok {
 		return err
 	}
 	for {

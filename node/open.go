@@ -216,7 +216,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	n.volumes = volumes.Volumes{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.copies, Views: n.snapshots,
-		Router: drainer{n.router, n.net, n.snapshots, n.log}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
+		Router: drainer{n}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
 		Log: n.log, Now: now, Suffix: newSuffix,
 	})
 	return n.openBuilder(state)

@@ -29,7 +29,7 @@ type Config struct {
 	// Before is called before a change of another node is applied, with the engine's revision that made it. It may wait
 	// until what was written before that is known elsewhere. It may be nil.
 	Before func(ctx context.Context, rev int64)
-	Now     func() time.Time
+	Now    func() time.Time
 }
 
 // Store reads and changes the desired state. It sees changes of other nodes only while Run runs.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -60,7 +61,7 @@ var errMoved = errors.New("the writer's key has changed")
 // commit sends a transaction and returns when its outcome is known, or the engine is closed. The caller must have the
 // token.
 func (e *Engine) commit(t kv.Txn) (int64, error) {
-	for {
+	for began := time.Now(); ; {
 		a := attempt{Txn: t, mark: rand.Text()}
 		rev, err := e.send(&a)
 		switch {
@@ -70,8 +71,30 @@ func (e *Engine) commit(t kv.Txn) (int64, error) {
 			// A transaction of an earlier process of this node has arrived late. That happens only once: try again.
 			continue
 		}
-		return e.findOut(a, err)
+		cause := err
+		if rev, err = e.findOut(a, cause); err == nil || !errors.Is(err, errNotCommitted) || !wasElecting(cause) || time.Since(began) > retryFor {
+			return rev, err
+		}
+		// What is sent while etcd elects a leader is lost. Now there is one.
 	}
+}
+
+const (
+	// attemptTimeout is how long etcd may take for a transaction before the engine finds out what has become of it. It
+	// is short, because a transaction that was sent to a leader which has just died gets no answer.
+	attemptTimeout = 800 * time.Millisecond
+	// retryFor is how long a transaction is sent again that was lost in an election.
+	retryFor = 5 * time.Second
+)
+
+// errNotCommitted means that a transaction without an answer was not committed, and no longer can be.
+var errNotCommitted = errors.New("etcd did not commit the change")
+
+// wasElecting reports whether an error means that etcd had no leader, or that its leader did not answer.
+func wasElecting(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, rpctypes.ErrTimeout) || errors.Is(err, rpctypes.ErrTimeoutDueToLeaderFail) ||
+		errors.Is(err, rpctypes.ErrTimeoutDueToConnectionLost) || errors.Is(err, rpctypes.ErrNoLeader) || errors.Is(err, rpctypes.ErrLeaderChanged) ||
+		strings.Contains(err.Error(), "request timed out") // of an etcd in this process, whose errors have other types
 }
 
 // isRefusal reports whether an error means that etcd did not commit the transaction.
@@ -83,6 +106,8 @@ func isRefusal(err error) bool {
 func (e *Engine) send(a *attempt) (int64, error) {
 	ctx, stop := e.requestContext(e.ctx)
 	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
 	if len(a.Put) == 0 {
 		// Don't write the writer's key: that would make a revision even if nothing is deleted.
 		resp, err := e.client.Get(ctx, e.writer, clientv3.WithCountOnly())
@@ -165,9 +190,9 @@ const retryPause = 100 * time.Millisecond
 
 // findOut returns the outcome of a transaction without an answer. It asks until etcd answers.
 func (e *Engine) findOut(a attempt, cause error) (int64, error) {
-	lost := cloud.Errorf(cloud.Unavailable, "etcd did not commit the change: %w", cause)
+	lost := cloud.Errorf(cloud.Unavailable, "%w: %w", errNotCommitted, cause)
 	for {
-		ctx, stop := e.requestContext(e.ctx)
+		ctx, stop := context.WithTimeout(e.ctx, attemptTimeout)
 		resp, err := e.client.Txn(ctx).If(e.unmoved()).Then(clientv3.OpPut(e.writer, rand.Text())).Else(clientv3.OpGet(e.writer)).Commit()
 		stop()
 		switch {
