@@ -36,6 +36,7 @@ for group in "$@"; do
 		command_of zsh zsh
 		command_of fish fish
 		command_of ps procps
+		command_of ip iproute2
 		command_of systemd-analyze systemd
 		command_of setpriv util-linux
 		command_of ssh openssh-client
