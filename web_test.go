@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -148,4 +150,30 @@ func spreadCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("of %d answers are %v, want %v", n, got, args[3:])
 		}
 	}
+}
+
+// receive PORT FILE appends the bodies of all requests to a port to a file, a line each, until the script ends.
+func receiveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: receive PORT FILE")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+args[0])
+	ts.Check(err)
+	file := ts.MkAbs(args[1])
+	ts.Check(os.WriteFile(file, nil, 0o600))
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			var f *os.File
+			if f, err = os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0); err == nil {
+				_, err = f.Write(append(body, '\n'))
+				err = errors.Join(err, f.Close())
+			}
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})}
+	go func() { _ = server.Serve(l) }() // until it is closed
+	ts.Defer(func() { ts.Check(server.Close()) })
 }

@@ -90,6 +90,11 @@ first. It answers on the internal listeners alone, unless it is --public.
   micro map shop www.example.com --public
   micro map shop@r7 www.example.com/beta
   micro map shop@r8 www.example.com --weight 5`
+	case "webhook add":
+		return `Kinds are failed, approved, rejected, crossfade-started, crossfade-finished and crossfade-aborted.
+
+  micro webhook add https://chat.example.com/hooks/TOKEN
+  micro webhook add https://pager.example.com/x --on crossfade-aborted --on failed`
 	case "domain add":
 		return `A certificate authority finds out by DNS whose a domain is, and this cloud's DNS server answers it. So
 there are certificates of wildcards and of hosts that the authority cannot reach, without a key of any

@@ -137,7 +137,7 @@ var printed = []any{
 	api.App{}, api.Release{}, api.Instance{}, api.Route{}, api.LogLine{}, api.Event{}, api.Env{}, api.Difference{},
 	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.FadeRecord{}, api.Explanation{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{}, api.Pass{}, dnsReport{}, api.Authority{}, api.Certificate{}, api.Domain{}, api.DomainCheck{}, trustReport{},
 	api.Group{}, api.Quota{}, api.User{}, api.Role{}, api.Whoami{}, api.TokenInfo{}, api.MadeToken{}, shownTarget{}, api.AuditLine{}, api.AuditCheck{}, api.Reviews{}, api.TimelineEntry{}, api.SharedLink{},
-	api.OIDC{},
+	api.OIDC{}, api.Webhook{},
 }
 
 // reachable names the types that are printed and those that they are made of.

@@ -116,5 +116,8 @@ func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 	if s.RequiresApproval(n) {
 		changes = append(changes, Delete(&Gate{n}))
 	}
+	for w := range s.Webhooks(n) {
+		changes = append(changes, Delete(w))
+	}
 	return append(changes, s.forgetTokensOf(n)...), nil
 }

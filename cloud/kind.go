@@ -42,6 +42,7 @@ var kinds = map[string]func() Object{
 	"settings":    func() Object { return new(Settings) },
 	"tokens":      func() Object { return new(Token) },
 	"users":       func() Object { return new(User) },
+	"webhooks":    func() Object { return new(Webhook) },
 }
 
 // Kind is the first part of the key, which says what is kept there: "apps".
@@ -50,11 +51,11 @@ func (k Key) Kind() string {
 	return kind
 }
 
-// MayHoldSecrets reports that objects of the key's kind may hold secrets, such as the passwords in an environment. The
+// MayHoldSecrets reports that objects of the key's kind may hold secrets, such as passwords in an environment or a URL. The
 // store encrypts them.
 func (k Key) MayHoldSecrets() bool {
 	switch k.Kind() {
-	case "apps", "releases":
+	case "apps", "releases", "webhooks":
 		return true
 	}
 	return false

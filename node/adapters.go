@@ -22,6 +22,7 @@ import (
 	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/janitor"
+	"github.com/protoduction/micro/node/webhook"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
@@ -266,6 +267,17 @@ func (l links) URLs(link *cloud.Link) []string {
 		urls[i] += router.LinkPath(l.secret, link)
 	}
 	return urls
+}
+
+// webhooks lets the API send notices and read what has been sent.
+type webhooks struct {
+	*webhook.Poster
+	notes leader.Notes
+}
+
+func (w webhooks) Last(hook *cloud.Webhook) (at time.Time, failure string, err error) {
+	d, err := leader.LoadDelivery(w.notes, hook)
+	return d.Last, d.Error, err
 }
 
 // diskSpace lets the API read the node's disk usage and free unused space.

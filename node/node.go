@@ -31,6 +31,7 @@ import (
 	"github.com/protoduction/micro/node/systemd"
 	"github.com/protoduction/micro/node/vault"
 	"github.com/protoduction/micro/node/volumes"
+	"github.com/protoduction/micro/node/webhook"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/router/certs"
 	"github.com/protoduction/micro/runtime"
@@ -81,6 +82,7 @@ type storage struct {
 	logs    *logs.Logs
 	events  *events.Buffer
 	reserve *disk.Reserve
+	poster  *webhook.Poster
 
 	keys   *seal.Keys // to the cloud's secrets
 	secret []byte     // the cloud's routing secret

@@ -17,6 +17,8 @@ import (
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/metrics"
 	"github.com/protoduction/micro/node/trace"
+	"github.com/protoduction/micro/node/webhook"
+	"github.com/protoduction/micro/runtime/network"
 )
 
 // socketFile is the API's socket in the data folder.
@@ -53,7 +55,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
-		Delegations: delegations{n}, Cluster: clusterControl{n, new(sync.Mutex)},
+		Delegations: delegations{n}, Webhooks: webhooks{n.poster, notes{n}}, Cluster: clusterControl{n, new(sync.Mutex)},
 		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
@@ -89,6 +91,8 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,
 		}),
 	}
+	n.poster = webhook.NewPoster(n.cfg.Version.Version, network.CheckOutside)
+	n.duties = append(n.duties, leader.NewWebhooks(leader.WebhookConfig{Views: n.snapshots, Notes: notes{n}, Poster: n.poster, Log: n.log, Now: now}))
 	n.duties = append(n.duties, n.certificateDuty()...)
 	n.duties = append(n.duties, copyDuty{n, write})
 	return crossfades, retention

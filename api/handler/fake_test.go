@@ -202,7 +202,7 @@ type served struct {
 func (f *fakes) config(d *deploy.Deployer) Config {
 	return Config{
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
-		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Provided: fakeProvided{}, Certificates: f, Delegations: f,
+		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Provided: fakeProvided{}, Certificates: f, Delegations: f, Webhooks: fakeWebhooks{},
 		Cluster: fakeCluster{},
 		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, nil, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
@@ -331,3 +331,10 @@ func (fakeCluster) NewToken(_ context.Context, life time.Duration, _ cloud.Actor
 func (fakeCluster) Status(context.Context) (api.Cluster, error) {
 	return api.Cluster{Writable: true, Nodes: []api.ClusterNode{{Name: "n1", Status: "alive", Store: "none"}}}, nil
 }
+
+// fakeWebhooks accept everything.
+type fakeWebhooks struct{}
+
+func (fakeWebhooks) Last(*cloud.Webhook) (at time.Time, failure string, err error) { return }
+
+func (fakeWebhooks) Post(context.Context, *cloud.Webhook, cloud.Notice) error { return nil }

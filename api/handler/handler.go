@@ -49,6 +49,7 @@ type Config struct {
 
 	Certificates Certificates
 	Delegations  Delegations
+	Webhooks     Webhooks
 	Cluster      Cluster
 
 	Status  Status
@@ -139,6 +140,7 @@ func New(c Config) (*Handler, error) {
 	h.serveLimits()
 	h.serveExplain()
 	h.serveCertificates()
+	h.serveWebhooks()
 	h.serveDomains()
 	h.serveFades()
 	h.servePasses()

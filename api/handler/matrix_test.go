@@ -94,6 +94,7 @@ func matrixState(t *testing.T) *cloud.State {
 	}
 	for _, g := range []cloud.GroupName{"own", "other"} {
 		do(s.CreateGroup(g, at))
+		do(s.AddWebhook(cloud.Webhook{Name: "hook-" + string(g), Group: g, URL: "https://chat.example.com/x"}, at))
 		do(s.AddDomain(cloud.PublicDomain{Name: cloud.Host(g + ".example.com"), Group: g}, at))
 		shop := cloud.AppRef{Group: g, App: "shop"}
 		do(s.Create(shop, at))
@@ -149,6 +150,8 @@ func calls(g string, staged bool) map[string]call {
 		"images": {"GET", "/v1/images", ""}, "load-image": {"POST", "/v1/images", ""},
 		"apps": {"GET", group + "/apps", ""}, "instances": {"GET", group + "/instances", ""}, "figures": {"GET", group + "/figures", ""},
 		"routes": {"GET", group + "/routes", ""}, "certificates": {"GET", group + "/certificates", ""}, "domains": {"GET", group + "/domains", ""}, "check-domain": {"GET", group + "/domains/" + g + ".example.com/check", ""},
+		"webhooks": {"GET", group + "/webhooks", ""}, "add-webhook": {"POST", group + "/webhooks", `{"name":"chat","url":"https://chat.example.com/x"}`},
+		"remove-webhook": {"DELETE", group + "/webhooks/hook-" + g, ""}, "test-webhook": {"POST", group + "/webhooks/hook-" + g + "/test", ""},
 		"add-domain": {"POST", group + "/domains", `{"name":"example.com"}`}, "remove-domain": {"DELETE", group + "/domains/" + g + ".example.com", ""}, "pushes": {"GET", group + "/pushes", ""},
 		"app": {"GET", app, ""}, "releases": {"GET", app + "/releases", ""}, "release": {"GET", app + "/releases/2", ""},
 		"diff": {"GET", app + "/diff?from=1&to=2", ""}, "wait": {"GET", app + "/releases/2/wait", ""},
@@ -213,6 +216,7 @@ var matrix = map[string][2]cloud.Role{
 	"explain": {"auditor", "auditor"}, "events": {"auditor", "auditor"}, "images": {"auditor", "auditor"},
 	"apps": {"auditor", "auditor"}, "instances": {"auditor", "auditor"}, "figures": {"auditor", "auditor"}, "routes": {"auditor", "auditor"}, "certificates": {"auditor", "auditor"},
 	"domains": {"auditor", "auditor"}, "check-domain": {"auditor", "auditor"}, "add-domain": {"releaser", "releaser"}, "remove-domain": {"releaser", "releaser"},
+	"webhooks": {"auditor", "auditor"}, "add-webhook": {"admin", "admin"}, "remove-webhook": {"admin", "admin"}, "test-webhook": {"admin", "admin"},
 	"pushes": {"auditor", "auditor"}, "app": {"auditor", "auditor"}, "releases": {"auditor", "auditor"}, "release": {"auditor", "auditor"},
 	"diff": {"auditor", "auditor"}, "wait": {"auditor", "auditor"}, "compare": {"auditor", "auditor"}, "fades": {"auditor", "auditor"}, "quota": {"auditor", "auditor"}, "groups": {"auditor", "auditor"},
 	"logs": {"tester", "developer"}, "scale": {"tester", "developer"}, "restart": {"tester", "developer"}, "exec": {"tester", "developer"}, "run": {"tester", "developer"},
