@@ -16,6 +16,7 @@ var machineSets atomic.Int32
 
 // onMachine is a program that runs another one on a machine: on N PROGRAM ARGS…
 const onMachine = `#!/bin/sh
+MACHINES=%s MACHINE_DIR=%s
 # on N PROGRAM ARGS… runs a program on machine N; micro there has its own node. An argument "<FILE" stands for what is in
 # the file.
 n=$1
@@ -52,7 +53,7 @@ func machinesCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv("MACHINES", name)
 	ts.Setenv("MACHINE_DIR", dir)
-	ts.Check(os.WriteFile(filepath.Join(dir, "on"), []byte(onMachine), 0o755))
+	ts.Check(os.WriteFile(filepath.Join(dir, "on"), fmt.Appendf(nil, onMachine, name, dir), 0o755))
 	ts.Setenv("PATH", dir+":"+ts.Getenv("PATH"))
 	ts.Defer(func() {
 		for n := 1; n <= count; n++ {

@@ -97,6 +97,7 @@ type apiStore struct {
 	store            *store.Store
 	views, published *cloud.Cell
 	reserve          *disk.Reserve
+	writable         func(context.Context) error
 }
 
 // publishTimeout is how long Update waits until the router has a change. The change is already written then.
@@ -129,6 +130,9 @@ func (t apiStore) Refused(by cloud.Actor, verb, object string) { t.store.Refused
 
 func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object string, fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
 	var s *cloud.State
+	if err := t.writable(ctx); err != nil {
+		return nil, err
+	}
 	err := t.reserve.Retry(func() (err error) {
 		s, err = t.store.Update(ctx, by, verb, object, leader.WithPlaces(t.views.View, fn))
 		return err

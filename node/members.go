@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/cluster"
 	"github.com/protoduction/micro/leader"
 )
@@ -65,6 +66,15 @@ func (n *Node) awaitObserved(ctx context.Context, rev int64) {
 	if m := n.member.Load(); m != nil {
 		m.presence.Await(ctx, rev)
 	}
+}
+
+// writable reports that this node has no lease, and so reaches no majority of the voters: a change would only time out.
+func (n *Node) writable(ctx context.Context) error {
+	m := n.member.Load()
+	if m == nil || m.presence.Holds(ctx) {
+		return nil
+	}
+	return cloud.Errorf(cloud.Unavailable, "node %s reaches no majority of the voters, so that nothing can be changed here", n.cfg.Name).WithCommand("micro cluster status")
 }
 
 // leaveOthers tells the other nodes at once that this one ends its apps.

@@ -27,7 +27,7 @@ const socketFile = "micro.sock"
 // openServices creates the programs that use the parts, and binds the API's socket.
 func (n *Node) openServices(ctx context.Context) (err error) {
 	crossfades, retention := n.openLeader()
-	writer := apiStore{n.store, n.snapshots, n.published, n.reserve}
+	writer := apiStore{n.store, n.snapshots, n.published, n.reserve, n.writable}
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Everywhere: n.everywhere, Log: n.log, Now: now,

@@ -65,6 +65,25 @@ func (p *Presence) setTerm(t *Term) {
 	p.changed = make(chan struct{})
 }
 
+// Holds reports whether the node has a lease. It waits for one for a moment: a node that has just started has none yet.
+func (p *Presence) Holds(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, graceForLease)
+	defer cancel()
+	for {
+		t, changed := p.Current()
+		if t != nil {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+const graceForLease = 2 * time.Second
+
 // Keep keeps the node's lease until ctx ends, and gets another one when it is lost.
 func (p *Presence) Keep(ctx context.Context) error {
 	for ctx.Err() == nil {

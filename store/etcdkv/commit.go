@@ -71,8 +71,9 @@ func (e *Engine) commit(t kv.Txn) (int64, error) {
 			// A transaction of an earlier process of this node has arrived late. That happens only once: try again.
 			continue
 		}
-		cause := err
-		if rev, err = e.findOut(a, cause); err == nil || !errors.Is(err, errNotCommitted) || !wasElecting(cause) || time.Since(began) > retryFor {
+		lost := cloud.Errorf(cloud.Unavailable, "etcd did not commit the change: %w", err)
+		retry := wasElecting(err) && time.Since(began) < retryFor
+		if rev, err = e.findOut(a, lost); err != error(lost) || !retry { //nolint:errorlint // it is this very error
 			return rev, err
 		}
 		// What is sent while etcd elects a leader is lost. Now there is one.
@@ -86,9 +87,6 @@ const (
 	// retryFor is how long a transaction is sent again that was lost in an election.
 	retryFor = 5 * time.Second
 )
-
-// errNotCommitted means that a transaction without an answer was not committed, and no longer can be.
-var errNotCommitted = errors.New("etcd did not commit the change")
 
 // wasElecting reports whether an error means that etcd had no leader, or that its leader did not answer.
 func wasElecting(err error) bool {
@@ -188,9 +186,9 @@ func refusal(err error) error {
 // retryPause is the time between two requests to an etcd that does not answer.
 const retryPause = 100 * time.Millisecond
 
-// findOut returns the outcome of a transaction without an answer. It asks until etcd answers.
-func (e *Engine) findOut(a attempt, cause error) (int64, error) {
-	lost := cloud.Errorf(cloud.Unavailable, "%w: %w", errNotCommitted, cause)
+// findOut returns the outcome of a transaction without an answer: the error lost if it was not committed, and no longer
+// can be. It asks until etcd answers.
+func (e *Engine) findOut(a attempt, lost error) (int64, error) {
 	for {
 		ctx, stop := context.WithTimeout(e.ctx, attemptTimeout)
 		resp, err := e.client.Txn(ctx).If(e.unmoved()).Then(clientv3.OpPut(e.writer, rand.Text())).Else(clientv3.OpGet(e.writer)).Commit()
