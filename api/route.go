@@ -5,6 +5,7 @@ import "github.com/protoduction/micro/cloud"
 // Route is a path of a mapped host and what it routes to.
 type Route struct {
 	Host      cloud.Host        `json:"host"`
+	Unicode   string            `json:"unicode,omitempty" doc:"The host in its own letters, where they are not a-z alone"`
 	Path      string            `json:"path"`
 	Group     cloud.GroupName   `json:"group" doc:"Owns the host"`
 	Exposure  cloud.Exposure    `json:"exposure" enum:"internal,public"`

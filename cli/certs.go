@@ -23,7 +23,7 @@ func (c *command) certs() *urfave.Command {
 			}
 			var rows [][]string
 			for _, cert := range list {
-				rows = append(rows, []string{cert.Name, cert.Issuer, date(cert.Expires), date(cert.Next), cert.Text})
+				rows = append(rows, []string{cloud.Host(cert.Name).Shown(), cert.Issuer, date(cert.Expires), date(cert.Next), cert.Text})
 			}
 			if err := c.table([]string{"NAME", "ISSUER", "EXPIRES", "NEXT TRY", "STATUS"}, rows); err != nil {
 				return err

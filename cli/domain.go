@@ -46,7 +46,7 @@ func (c *command) domainCommand() *urfave.Command {
 			var rows [][]string
 			for _, d := range domains {
 				for i, row := range recordRows(d.Records) {
-					name := string(d.Name)
+					name := d.Name.Shown()
 					if i > 0 {
 						name = ""
 					}

@@ -46,7 +46,7 @@ func (c *command) routes() *urfave.Command {
 				if r.Own {
 					owner = "own"
 				}
-				rows = append(rows, []string{string(r.Host) + strings.TrimSuffix(r.Path, "/"), string(r.Exposure), owner, targetsOf(r)})
+				rows = append(rows, []string{shownRoute(r), string(r.Exposure), owner, targetsOf(r)})
 			}
 			return c.table([]string{"HOST", "EXPOSURE", "KIND", "ROUTES TO"}, rows)
 		}))
@@ -260,6 +260,15 @@ func (c *command) swap() *urfave.Command {
 		}))
 }
 
+// shownRoute is a route's host and path, the host in its own letters too.
+func shownRoute(r api.Route) string {
+	shown := string(r.Host) + strings.TrimSuffix(r.Path, "/")
+	if r.Unicode != "" {
+		shown += " (" + r.Unicode + ")"
+	}
+	return shown
+}
+
 // routed prints what the routes name that a write changed.
 func (c *command) routed(u *urfave.Context) func(api.Changed, error) error {
 	return func(changed api.Changed, err error) error {
@@ -267,7 +276,7 @@ func (c *command) routed(u *urfave.Context) func(api.Changed, error) error {
 			return c.done(u)(changed, err)
 		}
 		for _, r := range changed.Routes {
-			host := string(r.Host) + strings.TrimSuffix(r.Path, "/")
+			host := shownRoute(r)
 			switch to := targetsOf(r); {
 			case to == "":
 				c.print("%s (%s) has no target, and answers 503", host, r.Exposure)

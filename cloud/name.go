@@ -91,9 +91,14 @@ func (n GroupName) Validate() error {
 // Validate reports what keeps the name from being a process's.
 func (n ProcessName) Validate() error { return checkLabel("process", string(n)) }
 
-// ParseHost reads a host as a person writes it: upper case and a trailing dot are allowed, a port is not.
+// ParseHost reads a host as a person writes it: upper case, letters beyond a-z and a trailing dot are allowed, a port
+// is not.
 func ParseHost(s string) (Host, error) {
-	h := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), ".")
+	h, err := toASCII(strings.TrimSpace(s))
+	if err != nil {
+		return "", err
+	}
+	h = strings.TrimSuffix(strings.ToLower(h), ".")
 	if h == "" || len(h) > 253 {
 		return "", Errorf(Invalid, "host %q is empty or longer than 253 characters", s)
 	}

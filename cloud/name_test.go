@@ -53,15 +53,32 @@ func TestReleaseAddress(t *testing.T) {
 func TestParseHost(t *testing.T) {
 	for in, want := range map[string]Host{
 		"www.Example.com": "www.example.com", " shop.test. ": "shop.test", "*.example.com": "*.example.com", "_acme.example.com": "_acme.example.com", "localhost": "localhost",
+		"bücher.example": "xn--bcher-kva.example", "BÜCHER.Example.": "xn--bcher-kva.example", "*.bücher.example": "*.xn--bcher-kva.example",
+		"faß.de": "xn--fa-hia.de", "例え。テスト": "xn--r8jz45g.xn--zckzah", "xn--bcher-kva.example": "xn--bcher-kva.example", "bu\u0308cher.example": "xn--bcher-kva.example",
 	} {
 		if got, err := ParseHost(in); got != want || err != nil {
 			t.Errorf("%q is %q, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", ".", "a..b", "*.com", "a.*.com", "www.example.com:80", "http://a.b", "a/b.com", "_a/b.com", "_.com", "a b.com", "-a.com", strings.Repeat("a", 64) + ".com", strings.Repeat("a.", 130) + "com", "[::1]"} {
+	for _, in := range []string{"", ".", "a..b", "*.com", "a.*.com", "www.example.com:80", "http://a.b", "a/b.com", "_a/b.com", "_.com", "a b.com", "-a.com", "bü cher.example", "büch/er.example", "ü:80", "\u200dx.example", "*.ü", "\xff.example", strings.Repeat("a", 64) + ".com", strings.Repeat("a.", 130) + "com", "[::1]"} {
 		if got, err := ParseHost(in); CodeOf(err) != Invalid {
 			t.Errorf("%q is accepted as %q", in, got)
 		}
+	}
+}
+
+// TestUnicode: a host is shown in its own letters beside its name in DNS.
+func TestUnicode(t *testing.T) {
+	for host, want := range map[Host]string{
+		"xn--bcher-kva.example": "bücher.example", "*.xn--bcher-kva.example": "*.bücher.example", "a.xn--r8jz45g.xn--zckzah": "a.例え.テスト",
+		"www.example.com": "", "xn--.example": "", "xn--a.example": "", "xn--bcher-kva.xn--": "",
+	} {
+		if got := host.Unicode(); got != want {
+			t.Errorf("%s: got %q, want %q", host, got, want)
+		}
+	}
+	if got := Host("xn--bcher-kva.example").Shown(); got != "xn--bcher-kva.example (bücher.example)" {
+		t.Errorf("got %q", got)
 	}
 }
 

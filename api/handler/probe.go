@@ -92,6 +92,9 @@ func readProbe(text, from string) (v Probe, err error) {
 		return v, invalid()
 	}
 	v = Probe{Scheme: strings.ToLower(u.Scheme), Host: strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), Target: u.RequestURI(), From: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	if host, err := cloud.ParseHost(v.Host); err == nil {
+		v.Host = string(host) // with letters beyond a-z as they are in DNS
+	}
 	switch v.Scheme {
 	case "http":
 		v.Port = 80

@@ -326,7 +326,7 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	case r.app != nil:
 		return own(domain.App(r.app.AppRef), r.app.Release(0))
 	}
-	out := api.Route{Host: r.vhost.Host, Path: "/", Group: r.vhost.Group, Exposure: r.vhost.Exposure, Targets: []api.Target{}, Addresses: []string{}}
+	out := api.Route{Host: r.vhost.Host, Unicode: r.vhost.Host.Unicode(), Path: "/", Group: r.vhost.Group, Exposure: r.vhost.Exposure, Targets: []api.Target{}, Addresses: []string{}}
 	if t := r.vhost.TLS; t != nil {
 		out.HTTPSOnly, out.ClientCA = t.Only, t.ClientCA
 		if t.HSTS > 0 {
