@@ -23,9 +23,9 @@ type options struct {
 
 // proxy is one of those that are compared.
 type proxy struct {
-	name string
-	addr string
-	cmd  *exec.Cmd
+	name         string
+	addr, secure string // for HTTP, and for TLS
+	cmd          *exec.Cmd
 }
 
 // bench has everything that runs while the proxies are measured.
@@ -58,7 +58,38 @@ func compare(ctx context.Context, o options) error {
 		}
 		measured = append(measured, f)
 	}
-	return b.print(measured)
+	if err := b.print(measured); err != nil {
+		return err
+	}
+	return b.memory(ctx)
+}
+
+// idleConns is how many connections wait while memory is measured.
+const idleConns = 1000
+
+// memory prints what an idle connection by TLS costs each proxy, after one request on it.
+func (b *bench) memory(ctx context.Context) error {
+	if !strings.Contains("TLS: memory", b.only) {
+		return nil
+	}
+	fmt.Printf("\nKiB of memory (RSS) of an idle connection by TLS, of %d\n", idleConns)
+	for _, p := range b.proxies {
+		before, err := resident(p.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		closeAll, err := idle(ctx, p, idleConns)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		after, err := resident(p.cmd.Process.Pid)
+		closeAll()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-8s  %.1f\n", p.name, float64(after-before)/1024/idleConns)
+	}
+	return nil
 }
 
 // start starts two backends, and the proxies in front of them.
@@ -67,7 +98,7 @@ func (b *bench) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(5)
+	ports, err := freePorts(8)
 	if err != nil {
 		return err
 	}
@@ -77,26 +108,30 @@ func (b *bench) start(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	haproxy, nginx := filepath.Join(dir, "haproxy.cfg"), filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(haproxy, []byte(haproxyConfig(ports[2], backends, b.threads)), 0o600); err != nil {
+	cert, err := newCertificate(dir)
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(nginx, []byte(nginxConfig(dir, ports[3], backends, b.threads)), 0o600); err != nil {
+	haproxy, nginx := filepath.Join(dir, "haproxy.cfg"), filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(haproxy, []byte(haproxyConfig(ports[2], ports[5], cert, backends, b.threads)), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(nginx, []byte(nginxConfig(dir, ports[3], ports[6], cert, backends, b.threads)), 0o600); err != nil {
 		return err
 	}
 	for _, p := range []struct {
-		name, addr string
-		command    []string
+		name, addr, secure string
+		command            []string
 	}{
-		{"haproxy", ports[2], []string{"haproxy", "-db", "-f", haproxy}},
-		{"nginx", ports[3], []string{"nginx", "-p", dir, "-c", nginx, "-e", "stderr"}},
-		{"micro", ports[4], []string{self, "-role", "router", "-listen", ports[4], "-backends", strings.Join(backends, ","), "-profile", b.profile}},
+		{"haproxy", ports[2], ports[5], []string{"haproxy", "-db", "-f", haproxy}},
+		{"nginx", ports[3], ports[6], []string{"nginx", "-p", dir, "-c", nginx, "-e", "stderr"}},
+		{"micro", ports[4], ports[7], []string{self, "-role", "router", "-listen", ports[4], "-secure", ports[7], "-cert", cert, "-backends", strings.Join(backends, ","), "-profile", b.profile}},
 	} {
 		cmd, err := b.run(ctx, p.command[0], p.command[1:]...)
 		if err != nil {
 			return err
 		}
-		b.proxies = append(b.proxies, &proxy{p.name, p.addr, cmd})
+		b.proxies = append(b.proxies, &proxy{p.name, p.addr, p.secure, cmd})
 	}
 	for _, addr := range ports {
 		if err := await(ctx, addr); err != nil {
@@ -168,7 +203,7 @@ type sample struct {
 // sample puts load on a proxy: at a rate in requests per second, or at any rate that it reaches where rate is 0.
 func (b *bench) sample(ctx context.Context, p *proxy, l load, rate float64) (sample, error) {
 	// Connections are made and buffers grown before the clock starts.
-	if _, err := drive(ctx, p.addr, l, b.length/5, b.conns, rate); err != nil {
+	if _, err := drive(ctx, p, l, b.length/5, b.conns, rate); err != nil {
 		return sample{}, err
 	}
 	before, err := cpu(p.cmd.Process.Pid)
@@ -176,7 +211,7 @@ func (b *bench) sample(ctx context.Context, p *proxy, l load, rate float64) (sam
 		return sample{}, err
 	}
 	begun := time.Now()
-	t, err := drive(ctx, p.addr, l, b.length, b.conns, rate)
+	t, err := drive(ctx, p, l, b.length, b.conns, rate)
 	if err != nil {
 		return sample{}, err
 	}

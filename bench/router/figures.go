@@ -63,6 +63,35 @@ func cpu(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
+// resident is the memory of a process and its children.
+func resident(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	sum := pages * int64(os.Getpagesize())
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, child := range strings.Fields(string(children)) {
+		id, err := strconv.Atoi(child)
+		if err != nil {
+			return 0, err
+		}
+		of, err := resident(id)
+		if err != nil {
+			return 0, err
+		}
+		sum += of
+	}
+	return sum, nil
+}
+
 func machine() string {
 	b, _ := os.ReadFile("/proc/loadavg")
 	f := strings.Fields(string(b))

@@ -16,13 +16,16 @@ const host = "shop.micro.test"
 
 // drive sends requests over a number of connections, each with one at a time, and returns how long each took. It sends
 // rate requests per second, or one after the other where rate is 0.
-func drive(ctx context.Context, addr string, l load, length time.Duration, conns int, rate float64) (times, error) {
+func drive(ctx context.Context, p *proxy, l load, length time.Duration, conns int, rate float64) (times, error) {
 	var head bytes.Buffer
 	method := "GET"
 	if l.upload > 0 {
 		method = "POST"
 	}
 	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\nAccept: text/html,*/*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-GB,en;q=0.5\r\nCookie: session=0123456789abcdef0123456789abcdef\r\n", method, l.path, host)
+	if l.way == newTLS {
+		head.WriteString("Connection: close\r\n")
+	}
 	if l.upload > 0 {
 		fmt.Fprintf(&head, "Content-Length: %d\r\n", l.upload)
 	}
@@ -36,15 +39,25 @@ func drive(ctx context.Context, addr string, l load, length time.Duration, conns
 	var sum times
 	var first error
 	var all sync.WaitGroup
+	if l.way == byHTTP2 {
+		conns = max(conns/streams, 1) * streams
+	}
 	begin := time.Now()
+	var send func() error
 	for i := range conns {
-		p := pace{next: begin, end: begin.Add(length)}
+		next := pace{next: begin, end: begin.Add(length)}
 		if rate > 0 {
-			p.every = time.Duration(float64(conns) / rate * float64(time.Second))
-			p.next = begin.Add(p.every * time.Duration(i) / time.Duration(conns))
+			next.every = time.Duration(float64(conns) / rate * float64(time.Second))
+			next.next = begin.Add(next.every * time.Duration(i) / time.Duration(conns))
 		}
+		if l.way == byHTTP2 && i%streams == 0 {
+			var end func()
+			send, end = newHTTP2(p, l, want)
+			defer end()
+		}
+		send := send
 		all.Go(func() {
-			t, err := one(ctx, addr, head.Bytes(), want, p)
+			t, err := one(ctx, p, l, head.Bytes(), want, next, send)
 			mu.Lock()
 			defer mu.Unlock()
 			sum = append(sum, t...)
@@ -82,20 +95,34 @@ func (p *pace) wait() (from time.Time, more bool) {
 	return due, true
 }
 
-func one(ctx context.Context, addr string, request []byte, want int, p pace) (times, error) {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	r := bufio.NewReaderSize(c, 128<<10)
-	var t times
+// one sends requests one after the other: by send where there is one, else on a connection of its own.
+func one(ctx context.Context, p *proxy, l load, request []byte, want int, next pace, send func() error) (t times, err error) {
+	var c net.Conn
+	r := bufio.NewReaderSize(nil, 128<<10)
 	for {
-		begin, more := p.wait()
+		begin, more := next.wait()
 		if !more || ctx.Err() != nil {
+			if c != nil {
+				c.Close()
+			}
 			return t, ctx.Err()
 		}
-		if err := exchange(c, r, request, want); err != nil {
+		switch {
+		case send != nil:
+			err = send()
+		default:
+			if c == nil {
+				if c, err = connect(ctx, p, l.way); err != nil {
+					return t, err
+				}
+				r.Reset(c)
+			}
+			if err = exchange(c, r, request, want); err != nil || l.way == newTLS {
+				c.Close()
+				c = nil
+			}
+		}
+		if err != nil {
 			return t, err
 		}
 		t = append(t, time.Since(begin))

@@ -16,9 +16,9 @@ import (
 
 // haproxyConfig is Debian's HAProxy with its defaults; it adds the forwarding fields that an app needs,
 // and spreads as the router does. It has a thread for each processor where threads is 0.
-func haproxyConfig(listen string, backends []string, threads int) string {
+func haproxyConfig(listen, secure, cert string, backends []string, threads int) string {
 	var b strings.Builder
-	b.WriteString("global\n\tmaxconn 4096\n")
+	b.WriteString("global\n\tmaxconn 4096\n\tssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256\n")
 	if threads > 0 {
 		fmt.Fprintf(&b, "\tnbthread %d\n", threads)
 	}
@@ -31,13 +31,14 @@ func haproxyConfig(listen string, backends []string, threads int) string {
 	option forwardfor
 frontend in
 	bind %s
+	bind %s ssl crt %s alpn h2,http/1.1
 	http-request set-header X-Forwarded-Proto http
 	http-request set-header X-Forwarded-Host %%[req.hdr(Host)]
 	use_backend shop if { hdr(host) -i %s }
 backend shop
 	balance random(2)
 	http-reuse always
-`, listen, host)
+`, listen, secure, cert, host)
 	for i, a := range backends {
 		fmt.Fprintf(&b, "\tserver s%d %s\n", i, a)
 	}
@@ -47,7 +48,7 @@ backend shop
 // nginxConfig is Debian's nginx without an access log, with keep-alive to the backends, and with nothing buffered in
 // files. It adds the forwarding
 // fields that an app needs, and spreads as the router does. It has a worker for each processor where threads is 0.
-func nginxConfig(dir, listen string, backends []string, threads int) string {
+func nginxConfig(dir, listen, secure, cert string, backends []string, threads int) string {
 	var b strings.Builder
 	workers := "auto"
 	if threads > 0 {
@@ -81,7 +82,12 @@ http {
 	fmt.Fprintf(&b, `	}
 	server {
 		listen %s;
-		server_name %s;
+		listen %s ssl http2;
+		ssl_certificate %s;
+		ssl_certificate_key %[3]s;
+		ssl_protocols TLSv1.2 TLSv1.3;
+		ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+		server_name %[4]s;
 		location / {
 			proxy_pass http://shop;
 			proxy_http_version 1.1;
@@ -93,12 +99,12 @@ http {
 		}
 	}
 }
-`, listen, host)
+`, listen, secure, cert, host)
 	return b.String()
 }
 
 // serveRouter runs the router as a node does, with its figures.
-func serveRouter(ctx context.Context, listen string, backends []string, profile string) error {
+func serveRouter(ctx context.Context, listen, secure, cert string, backends []string, profile string) error {
 	app := cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
 	view := cloud.NewView()
 	view.State = view.State.Apply(1, []cloud.Change{
@@ -124,6 +130,19 @@ func serveRouter(ctx context.Context, listen string, backends []string, profile 
 	if err != nil {
 		return err
 	}
+	handshake, err := terminate(cert)
+	if err != nil {
+		return err
+	}
+	tlsListener, err := net.Listen("tcp", secure)
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := r.Serve(ctx, tlsListener, router.Listener{Internal: true, Scheme: "https", Handshake: handshake}); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}()
 	if profile != "" {
 		f, err := os.Create(profile)
 		if err != nil {
