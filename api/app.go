@@ -21,6 +21,7 @@ type App struct {
 	Addresses []string            `json:"addresses" nullable:"false" doc:"URLs of the app; the first one opens without any set-up"`
 	Idle      []cloud.ProcessName `json:"idle,omitempty" doc:"Processes that have no instance, as the formation has it"`
 	Hosts     []string            `json:"hosts" nullable:"false" doc:"Mapped hosts with their paths"`
+	Egress    *Egress             `json:"egress,omitempty" doc:"What its containers may reach outside; missing: everything but metadata services"`
 }
 
 // Release is one release of an app.

@@ -84,6 +84,9 @@ func (c *command) appCommand() *urfave.Command {
 			if a.Image != "" {
 				c.print("image      %s", a.Image)
 			}
+			if a.Egress != nil {
+				c.print("egress     %s", egressText(*a.Egress))
+			}
 			c.print("created    %s", a.Created.Format("2006-01-02 15:04:05 MST"))
 			for _, url := range append(a.Addresses, a.Hosts...) {
 				c.print("address    %s", url)

@@ -119,5 +119,6 @@ func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 	for w := range s.Webhooks(n) {
 		changes = append(changes, Delete(w))
 	}
+	changes = append(changes, s.forgetEgress(n, "")...)
 	return append(changes, s.forgetTokensOf(n)...), nil
 }

@@ -26,6 +26,7 @@ var kinds = map[string]func() Object{
 	"clusters":    func() Object { return new(Cluster) },
 	"counters":    func() Object { return new(Counter) },
 	"domains":     func() Object { return new(PublicDomain) },
+	"egress":      func() Object { return new(Egress) },
 	"gates":       func() Object { return new(Gate) },
 	"grants":      func() Object { return new(Grant) },
 	"groups":      func() Object { return new(Group) },

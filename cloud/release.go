@@ -366,7 +366,7 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 	for vhost := range s.HostsOf(r.AppRef) {
 		changes = append(changes, Put(vhost.withoutApp(r.AppRef)))
 	}
-	return append(changes, s.forgetLinks(r.AppRef.Release(0))...), nil
+	return slices.Concat(changes, s.forgetLinks(r.AppRef.Release(0)), s.forgetEgress(r.Group, r.App)), nil
 }
 
 // withoutApp returns a copy of the vhost without anything that routes to the app.

@@ -60,7 +60,8 @@ func (s *Server) serveUDP(u *udpSocket) error {
 func (s *Server) forwardUDP(u *udpSocket, b *batch, i int, q *Query) {
 	room := b.slots[i].answer[:0]
 	if answer, ok := s.cfg.Forward.answerFromCache(room, q); ok {
-		b.reply(i, s.record(q, answer))
+		_, from := b.message(i)
+		b.reply(i, s.record(q, s.letThrough(answer, from.Addr())))
 		return
 	}
 	msg, from := b.message(i)
@@ -72,5 +73,5 @@ func (s *Server) forwardUDP(u *udpSocket, b *batch, i int, q *Query) {
 		b.reply(i, s.record(q, serverFailure(room, q, dns.ExtendedErrorCodeOther)))
 		return
 	}
-	s.work.Go(func() { back.send(u.fd, s.record(own, w.answer())) })
+	s.work.Go(func() { back.send(u.fd, s.record(own, s.letThrough(w.answer(), from.Addr()))) })
 }

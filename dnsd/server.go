@@ -41,6 +41,7 @@ type Config struct {
 	Rate int
 
 	Groups   Groups   // nil: no container is in a group
+	Egress   Egress   // nil: every container may look up every name
 	Sockets  Sockets  // binds Listen; nil: the server binds new sockets
 	Recorder Recorder // may be nil
 	Log      *slog.Logger
@@ -231,6 +232,9 @@ func (s *Server) handle(b []byte, q *Query, msg []byte, client netip.Addr) ([]by
 	}
 	b, ours := s.zone.Load().Answer(b, q, v)
 	if !ours {
+		if !s.mayLookUp(q, v, client) {
+			return s.record(q, prohibited(b, q)), answered
+		}
 		return nil, forwarded
 	}
 	return s.record(q, b), answered

@@ -125,7 +125,7 @@ func (s *Server) serveConn(conn *net.TCPConn, client netip.Addr) {
 				})
 				continue
 			}
-			s.record(q, answer)
+			s.record(q, s.letThrough(answer, client))
 		}
 		if v == dropped || !out.write(answer) {
 			return
@@ -139,7 +139,7 @@ func (s *Server) lookup(q *Query, client netip.Addr) []byte {
 	if w == nil {
 		return s.record(q, serverFailure(nil, q, dns.ExtendedErrorCodeOther))
 	}
-	return s.record(q, w.answer())
+	return s.record(q, s.letThrough(w.answer(), client))
 }
 
 // tcpWriter writes whole messages for several goroutines.

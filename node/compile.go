@@ -26,6 +26,7 @@ func (n *Node) publish(ctx context.Context) error {
 		}
 		n.router.Swap(n.compiler.Compile(n.router.Table(), now))
 		n.swapZone(dnsd.Compile(n.dns.Zone(), old, now))
+		n.closeWaysOut(now.State)
 		n.published.Show(now)
 		old = now
 	}

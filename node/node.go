@@ -95,7 +95,8 @@ type storage struct {
 type machine struct {
 	fresh   bool // no earlier process of the node has left anything on the host
 	net     *network.Network
-	overlay cloud.Overlay // by which other nodes reach this one's instances
+	waysOut map[string]network.Policy // that net goes by, as publish set them last
+	overlay cloud.Overlay             // by which other nodes reach this one's instances
 	engine  *engine.Engine
 	shims   *engine.Shims
 	driver  *containers.Driver

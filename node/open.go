@@ -122,6 +122,10 @@ func (n *Node) openNetwork(ctx context.Context) error {
 	if err := n.openNetworkOnly(); err != nil {
 		return err
 	}
+	// Containers that run are not to find an open way out before the State has been compared with the network.
+	if err := n.net.SetEgress(policies(n.store.State())); err != nil {
+		return err
+	}
 	if err := n.recordNetwork(ctx); err != nil {
 		return err
 	}
@@ -153,7 +157,7 @@ func (n *Node) openNames(context.Context) error {
 	listen := append(slices.Clone(n.cfg.DNS), netip.AddrPortFrom(n.net.Gateway(), 53))
 	n.dns, err = dnsd.New(dnsd.Config{
 		Listen: listen, Networks: n.addresses.Networks(), Zone: zone, Forward: n.forward, Rate: names.Rate, Challenges: challenges{n},
-		Groups: tenants{n.net, n.snapshots}, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
+		Groups: tenants{n.net, n.snapshots}, Egress: wayOut{n.net, n.log}, Recorder: &n.queries, Log: n.log, Sockets: n.sockets,
 	})
 	if err != nil {
 		return addresses.DNSInUse(err, listen, n.net.Gateway())

@@ -29,6 +29,19 @@ const (
 	labelToken      = "micro.token" // of the instance's place
 )
 
+// AppOf returns the app that a container's labels name, "GROUP/APP"; "" for none.
+func AppOf(labels map[string]string) string {
+	if of := labels[labelOnce]; of != "" {
+		if ref, err := cloud.ParseRef(of, cloud.DefaultGroup); err == nil {
+			return string(ref.Group) + "/" + string(ref.App)
+		}
+	}
+	if labels[labelApp] == "" {
+		return ""
+	}
+	return labels[labelGroup] + "/" + labels[labelApp]
+}
+
 // nodeFacts are properties of the node that every container depends on.
 type nodeFacts struct {
 	domain cloud.Domain

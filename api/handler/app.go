@@ -126,6 +126,9 @@ func (h *Handler) app(v cloud.View, a *cloud.App) api.App {
 		Group: a.Group, Name: a.App, Created: a.Created, Current: a.Current, Last: a.Last,
 		Addresses: h.URLs(h.Domain.App(a.AppRef)), Hosts: []string{},
 	}
+	if e := egressOf(v.State, a.Group, a.App); e.Closed {
+		out.Egress = &e
+	}
 	if a.Rollout != nil {
 		out.Rollout = a.Rollout.To
 	}

@@ -152,6 +152,7 @@ func New(c Config) (*Handler, error) {
 	h.serveAccess()
 	h.serveTokens()
 	h.serveOIDC()
+	h.serveEgress()
 	h.serveAudit()
 	h.serveReviews()
 	h.serveTimeline()

@@ -187,6 +187,7 @@ func calls(g string, staged bool) map[string]call {
 		"fades":       {"GET", group + "/fades?host=" + host, ""},
 		"push-events": {"GET", "/v1/pushes/push-" + g + "/events", ""}, "cancel-push": {"DELETE", "/v1/pushes/push-" + g, ""},
 		"groups": {"GET", "/v1/groups", ""}, "create-group": {"POST", "/v1/groups", `{"name":"new"}`}, "delete-group": {"DELETE", group, ""},
+		"egress": {"GET", group + "/egress?app=shop", ""}, "set-egress": {"POST", group + "/egress", `{"app":"shop","allow":["192.0.2.1"]}`},
 		"quota": {"GET", group + "/quota", ""}, "set-quota": {"POST", group + "/quota", `{"instances":9}`},
 		"users": {"GET", "/v1/users", ""}, "create-user": {"POST", "/v1/users", `{"name":"bob"}`}, "delete-user": {"DELETE", "/v1/users/anna", ""},
 		"disable-user": {"POST", "/v1/users/anna/disabled", `{"disabled":true}`}, "set-password": {"POST", "/v1/users/anna/password", `{"new":"0123456789ab"}`},
@@ -236,6 +237,7 @@ var matrix = map[string][2]cloud.Role{
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},
 	"login": {"+", "+"}, "login-browser": {"+", "+"}, "login-browser-finish": {"+", "+"}, "login-device": {"+", "+"}, "login-device-finish": {"+", "+"},
+	"egress": {"auditor", "auditor"}, "set-egress": {"admin", "admin"},
 	"oidc": {"-", "-"}, "set-oidc": {"-", "-"}, "delete-oidc": {"-", "-"},
 	"grant-role": {"admin", "admin"}, "revoke-role": {"admin", "admin"}, "grant-role-cloud": {"-", "-"}, "revoke-role-cloud": {"-", "-"},
 }

@@ -130,6 +130,8 @@ var policy = map[string]rule{
 	"groups":       {needs: cloud.MayRead, in: anywhere},
 	"create-group": {needs: cloud.MayAdminister, in: inCloud},
 	"delete-group": {needs: cloud.MayAdminister, in: inCloud},
+	"egress":       {needs: cloud.MayRead, in: inApp},
+	"set-egress":   {needs: cloud.MayAdminister, in: inApp},
 	"quota":        {needs: cloud.MayRead, in: inGroup},
 	"set-quota":    {needs: cloud.MayAdminister, in: inCloud},
 

@@ -57,7 +57,7 @@ func (d *Driver) adopt(ctx context.Context) error {
 		}
 		d.instances[r.ID] = in
 		if status != nil {
-			live = append(live, network.Endpoint{ID: in.id, Tenant: in.tenant, IP: in.ip, PID: int(in.pid)})
+			live = append(live, network.Endpoint{ID: in.id, Tenant: in.tenant, IP: in.ip, PID: int(in.pid), App: runtime.AppOf(in.labels)})
 			go d.watch(in, status)
 		}
 	}

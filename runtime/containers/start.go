@@ -54,6 +54,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	if err != nil {
 		return runtime.Running{}, err
 	}
+	d.net.Label(c.ID, runtime.AppOf(c.Labels))
 	var process *engine.Shim
 	defer func() {
 		if err == nil {

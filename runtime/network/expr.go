@@ -81,6 +81,11 @@ func source(reg uint32) expr.Any {
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: sourceOffset, Len: 4}
 }
 
+// destination is the same for the destination address.
+func destination(reg uint32) expr.Any {
+	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: destinationOffset, Len: 4}
+}
+
 func lookup(s *nftables.Set, invert bool) expr.Any {
 	return &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID, Invert: invert}
 }

@@ -35,7 +35,8 @@ type Endpoint struct {
 	ID     string
 	Tenant uint32 // at most MaxTenant
 	IP     netip.Addr
-	PID    int // a process in the namespaces, if one runs; needed to restore their pins
+	PID    int    // a process in the namespaces, if one runs; needed to restore their pins
+	App    string // "GROUP/APP", by whose policy it may reach what is outside; "" for none
 
 	UserNS, NetNS string // files on which the namespaces are mounted
 }
@@ -57,6 +58,7 @@ type Network struct {
 
 	spare spare
 	overlay
+	egress egress
 }
 
 // Open validates the configuration and prepares the host: the gateway's address, IP forwarding, and the route that
@@ -217,7 +219,8 @@ func (n *Network) Sync(all []Endpoint) (broken map[string]error, err error) {
 		n.holders.add(ep.IP, ep.Tenant)
 		keep[e.ID] = true
 	}
-	err = n.rebuild()
+	n.readResolved()
+	err = errors.Join(n.rebuildEgress(), n.rebuild())
 	n.mu.Unlock()
 	if err != nil {
 		return nil, err

@@ -53,6 +53,10 @@ func (n *Network) Repair() error {
 		n.log.Warn("another program has changed the firewall's table: restoring it", "table", n.table)
 		err = n.rebuild()
 	}
+	if n.rules != nil && !n.egressIntact() {
+		n.log.Warn("another program has changed the table of the way out: restoring it", "table", n.egressTable().Name)
+		err = errors.Join(err, n.rebuildEgress())
+	}
 	if len(n.peers) > 0 {
 		err = errors.Join(err, n.setTunnel(), n.setRoutes())
 	}

@@ -100,6 +100,9 @@ func (n *Network) addElements(ep *endpoint) error {
 	if err != nil {
 		return err
 	}
+	if err := n.close(ep); err != nil {
+		return err
+	}
 	for set, el := range newSets(t).elements(ep) {
 		if err := c.SetAddElements(set, el); err != nil {
 			return fmt.Errorf("network: %w", err)
@@ -117,6 +120,11 @@ func (n *Network) removeElements(ep *endpoint) error {
 	c, t, err := n.nft()
 	if err != nil {
 		return err
+	}
+	if n.policyKey(ep) != "" {
+		if err := n.rebuildEgress(); err != nil {
+			return err
+		}
 	}
 	for set, el := range newSets(t).elements(ep) {
 		if err := c.SetDeleteElements(set, el); err != nil {
@@ -285,8 +293,10 @@ func (n *Network) removeTable() error {
 	if err != nil {
 		return err
 	}
-	c.AddTable(t) // deleting a missing table is an error
-	c.DelTable(t)
+	for _, t := range []*nftables.Table{t, n.egressTable()} {
+		c.AddTable(t) // deleting a missing table is an error
+		c.DelTable(t)
+	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("network: delete table %s: %w", n.table, err)
 	}
