@@ -35,6 +35,9 @@ for group in "$@"; do
 		command_of jq jq
 		command_of zsh zsh
 		command_of fish fish
+		command_of node nodejs
+		# Ubuntu has it as a snap alone, which nobody installs for others.
+		apt-cache show chromium-headless-shell >/dev/null 2>&1 && command_of chromium-headless-shell chromium-headless-shell
 		command_of ps procps
 		command_of ip iproute2
 		command_of systemd-analyze systemd
