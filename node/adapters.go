@@ -21,6 +21,7 @@ import (
 	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/disk"
+	"github.com/protoduction/micro/node/imagecopies"
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/webhook"
 	"github.com/protoduction/micro/router"
@@ -208,8 +209,18 @@ func (r commands) Run(ctx context.Context, o handler.OneOff) (int, error) {
 	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
 }
 
-// imageStore gives the API access to the node's images.
-type imageStore struct{ *images.Store }
+// imageStore gives the API access to the node's images, and to those of other nodes.
+type imageStore struct {
+	*images.Store
+	copies *imagecopies.Copies
+}
+
+func (i imageStore) Blobs(ctx context.Context, digest string) ([]runtime.Blob, error) {
+	if _, err := i.copies.Get(ctx, digest); err != nil {
+		return nil, err
+	}
+	return i.Store.Blobs(ctx, digest)
+}
 
 func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
 	image, err := i.Import(ctx, archive, progress)

@@ -53,7 +53,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
 		Pushes: n.deployer, Transfers: n.deployer, Rollouts: n.deployer, BuildLogs: n.deployer,
-		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
+		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images, n.copies}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Webhooks: webhooks{n.poster, notes{n}}, Cluster: clusterControl{n, new(sync.Mutex)},
 		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,

@@ -22,6 +22,12 @@ type Image struct {
 	StopSignal string
 }
 
+// Blob is a part of an image: its manifest, its config or a layer.
+type Blob struct {
+	Digest string
+	Size   int64 // bytes
+}
+
 // Images is the node's store of images.
 type Images interface {
 	// Pull fetches an image by reference, with or without a digest.

@@ -62,6 +62,15 @@ func (f *fakes) Load(ctx context.Context, r io.Reader, progress func(runtime.Pro
 	return f.Import(ctx, r, progress)
 }
 
+func (f *fakes) Blobs(context.Context, string) ([]runtime.Blob, error) {
+	return []runtime.Blob{{Digest: "sha256:m", Size: 1}, {Digest: "sha256:l", Size: 2}}, nil
+}
+
+func (f *fakes) Export(_ context.Context, digest string, without map[string]bool, w io.Writer) error {
+	_, err := fmt.Fprint(w, digest, " without ", len(without))
+	return err
+}
+
 func (f *fakes) List(context.Context) ([]runtime.Image, error) {
 	return []runtime.Image{deploytest.Image}, nil
 }

@@ -149,6 +149,7 @@ func New(c Config) (*Handler, error) {
 	h.servePushes()
 	h.serveCommands()
 	h.serveImages()
+	h.serveShipments()
 	h.serveAccess()
 	h.serveTokens()
 	h.serveOIDC()

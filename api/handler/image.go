@@ -16,6 +16,10 @@ import (
 type Images interface {
 	// Load reads an archive and keeps its image under the names it has there, for FROM lines to find.
 	Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error)
+	// Blobs returns what an image consists of.
+	Blobs(ctx context.Context, digest string) ([]runtime.Blob, error)
+	// Export writes an image as the tar of an OCI layout, but for some blobs.
+	Export(ctx context.Context, digest string, without map[string]bool, w io.Writer) error
 	// List has every image once for each of its names.
 	List(ctx context.Context) ([]runtime.Image, error)
 }

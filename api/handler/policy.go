@@ -121,6 +121,9 @@ var policy = map[string]rule{
 	"fades":            {needs: cloud.MayRead, in: inGroup},
 
 	"push":        {needs: cloud.MayDeploy, in: inApp},
+	"blobs":       {needs: cloud.MayReadSecret, in: inApp},
+	"shipment":    {needs: cloud.MayReadSecret, in: inApp},
+	"archive":     {needs: cloud.MayReadSecret, in: inApp},
 	"list-files":  {needs: cloud.MayDeploy, in: ofPush, read: uploadTimeout},
 	"upload":      {needs: cloud.MayDeploy, in: ofPush, read: uploadTimeout},
 	"show-push":   {needs: cloud.MayDeploy, in: ofPush},
