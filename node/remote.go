@@ -14,6 +14,7 @@ import (
 // bindAPI binds the addresses of the remote API. Its certificates are those of the cloud's own authority, which
 // clients know by its fingerprint.
 func (n *Node) bindAPI(ctx context.Context) error {
+	counts := newConnCounts(maxRemoteConns, maxRemoteClient)
 	for _, a := range n.cfg.API {
 		var listen net.ListenConfig
 		l, err := listen.Listen(ctx, "tcp", a.String())
@@ -23,6 +24,7 @@ func (n *Node) bindAPI(ctx context.Context) error {
 		if err != nil {
 			return cloud.Errorf(cloud.Invalid, "cannot listen on api address %s: %w", a.AddrPort, err)
 		}
+		l = &limited{l, counts}
 		scheme := "http://"
 		if !a.Plain {
 			scheme = "https://"

@@ -105,7 +105,7 @@ func (n *Node) newStatus() *status {
 		api: n.remoteURLs, fingerprint: n.fingerprint,
 		doctor: doctor.Doctor{Config: doctor.Config{
 			Data: n.data, Domain: n.cfg.Domain, DNS: n.cfg.DNS[0], HTTP: n.addresses.Internal[0].Port(), Subnet: n.net.Subnet(), Gateway: n.net.Gateway(),
-			GatewayTaken: n.addresses.GatewayTaken, Limits: n.driver.Limits, Quotas: n.driver.KeepsDiskLimits, Loss: n.db.Loss, Views: n.snapshots,
+			GatewayTaken: n.addresses.GatewayTaken, Runc: n.shims.Runc(), Limits: n.driver.Limits, Quotas: n.driver.KeepsDiskLimits, Loss: n.db.Loss, Views: n.snapshots,
 			SecureTaken: n.addresses.SecureTaken, Certificates: func(ctx context.Context) ([]api.Certificate, error) { return n.api.AllCertificates(ctx) },
 			Domains: delegations{n}.CheckAll,
 		}},

@@ -28,6 +28,7 @@ type Config struct {
 	Gateway      netip.Addr   // the node's address for containers
 	GatewayTaken error        // why containers can't reach the router; nil if they can
 
+	Runc   string                        // path of the program that starts containers
 	Limits func() (by string, err error) // the mechanism that limits containers
 	Quotas func() bool                   // whether the file system enforces disk quotas
 	Loss   func() (boltkv.Loss, bool)    // damage with which the store was opened
@@ -46,7 +47,7 @@ type Doctor struct{ Config }
 // Examine runs all checks, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	checks := append([]api.Check{d.checkStore(), d.checkDisk(), checkDescriptors("/proc")}, d.checkNames(ctx)...)
-	checks = append(checks, d.checkForwarding(), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkCertificates(ctx))
+	checks = append(checks, d.checkForwarding(), d.checkEscapes(ctx), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkCertificates(ctx))
 	return append(checks, d.checkDomains(ctx)...)
 }
 
