@@ -367,3 +367,34 @@ func TestHTTP2App(t *testing.T) {
 		}
 	}
 }
+
+// TestHTTP2KeepsConnections: streams that come at the same time share a few connections to the app, which stay.
+func TestHTTP2KeepsConnections(t *testing.T) {
+	f, client := multi(t)
+	var conns sync.Map
+	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
+		conns.Store(r.RemoteAddr, true)
+		_, _ = io.Copy(w, r.Body)
+	}))
+	const atATime = 10
+	var running sync.WaitGroup
+	for range atATime {
+		running.Go(func() {
+			for range 100 {
+				res, err := client.Get("http://shop.micro.test/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+			}
+		})
+	}
+	running.Wait()
+	n := 0
+	conns.Range(func(_, _ any) bool { n++; return true })
+	if n > 2*atATime {
+		t.Errorf("%d connections to the app for 1000 requests", n)
+	}
+}

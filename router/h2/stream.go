@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ServeHTTP answers a stream.
@@ -38,16 +39,13 @@ func (c *Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil || !whole {
 		l.close()
 	}
-	// The core may have answered without the body's end.
-	select {
-	case sendErr := <-sent:
-		whole = whole && sendErr == nil
-	default:
+	sendErr, ended := awaitSent(r, sent, whole && err == nil)
+	if !ended {
 		_ = r.Body.Close()
 		l.close()
 		<-sent
-		whole = false
 	}
+	whole = whole && ended && sendErr == nil
 	if stop() && whole && err == nil {
 		c.give(l)
 	} else {
@@ -55,6 +53,34 @@ func (c *Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client can tell the answer from a whole one
+	}
+}
+
+// sendEnds is how long the goroutine that sends a body may take to notice that the core has read the last of it.
+const sendEnds = 5 * time.Millisecond
+
+// awaitSent waits for the end of sending the request, and returns false where the core does not read the rest. After a
+// whole answer the goroutine that sends may need a moment to run again. Of a body the core may have read a part alone,
+// so that the wait has an end; a head it has read.
+func awaitSent(r *http.Request, sent <-chan error, answered bool) (sendErr error, ended bool) {
+	select {
+	case sendErr = <-sent:
+		return sendErr, true
+	default:
+	}
+	if !answered {
+		return nil, false
+	}
+	if r.ContentLength == 0 {
+		return <-sent, true
+	}
+	limit := time.NewTimer(sendEnds)
+	defer limit.Stop()
+	select {
+	case sendErr = <-sent:
+		return sendErr, true
+	case <-limit.C:
+		return nil, false
 	}
 }
 
