@@ -42,7 +42,7 @@ type ClusterNode struct {
 	Addr      string            `json:"addr,omitempty" doc:"IP:port on which other nodes reach it"`
 	Status    string            `json:"status" enum:"alive,dead,unknown" doc:"dead: it has given no sign of life for some seconds; unknown: it may be starting"`
 	Drained   bool              `json:"drained" doc:"It gets no new instances, and those that it has move away"`
-	Store     string            `json:"store" enum:"voter,learner,none" doc:"Its copy of the store: a voter's counts for the majority"`
+	Store     string            `json:"store" enum:"voter,learner,starting,none" doc:"Its copy of the store: a voter's counts for the majority"`
 	Instances int               `json:"instances" doc:"How many run there"`
 	Places    int               `json:"places" doc:"How many are to run there"`
 	Labels    map[string]string `json:"labels,omitempty"`
@@ -53,6 +53,11 @@ type ClusterNode struct {
 	Joined    *time.Time        `json:"joined,omitempty"`
 	Leads     bool              `json:"leads" doc:"It is the leader"`
 	Answers   bool              `json:"answers" doc:"It is the node that answers this request"`
+}
+
+// Recovery asks a node to be the whole cloud.
+type Recovery struct {
+	LostAllOthers bool `json:"lost_all_others" doc:"All other nodes are lost for good, with what only they had"`
 }
 
 // NodeRemoval asks for a node to be removed.
@@ -68,6 +73,11 @@ type NodeLabels struct {
 // StartCluster makes the cloud one that other nodes can join.
 func (c *Client) StartCluster(ctx context.Context, n NewCluster) (Cluster, error) {
 	return call[Cluster](ctx, c, http.MethodPost, "/v1/cluster", nil, n)
+}
+
+// RecoverCluster makes a node the whole cloud.
+func (c *Client) RecoverCluster(ctx context.Context, r Recovery) (Cluster, error) {
+	return call[Cluster](ctx, c, http.MethodPost, "/v1/cluster/recover", nil, r)
 }
 
 // Cluster shows the nodes and the store.

@@ -58,7 +58,21 @@ func (c *command) cluster() *urfave.Command {
 		c.say("on the other machine: sudo micro up --name NAME --join TOKEN; the token is good until %s", token.Expires.UTC().Format(time.RFC3339))
 		return nil
 	}))
-	return family("cluster", "several nodes in one cloud", status, start, token)
+	recovery := c.new("recover", "", "make this node the whole cloud, when a majority of the voters is lost for good", 0, 0, []urfave.Flag{
+		&urfave.BoolFlag{Name: "lost-all-others", Usage: "all other nodes are lost for good, with what only they had"}, jsonFlag,
+	}, c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+		if !u.Bool("lost-all-others") {
+			return cloud.Errorf(cloud.Invalid, "this node would be the whole cloud: changes that only the other nodes had are lost, and so are the volumes there").
+				WithHint("if all other nodes are lost for good: micro cluster recover --lost-all-others")
+		}
+		cluster, err := client.RecoverCluster(ctx, api.Recovery{LostAllOthers: true})
+		if err != nil || u.Bool("json") {
+			return cmp.Or(err, c.printIfJSON(u, cluster))
+		}
+		c.say("this node is the whole cloud now. Never start the other ones again with their data: they would be another cloud")
+		return nil
+	}))
+	return family("cluster", "several nodes in one cloud", status, start, token, recovery)
 }
 
 // clusterAddr reads an address with or without a port.

@@ -63,6 +63,7 @@ func nodeFlags() []urfave.Flag {
 		"build-cache":     "the build cache may grow to `SIZE` (default 10G)",
 		"join":            "join the cloud that made `TOKEN`",
 		"cluster":         "other nodes reach this one on `IP:PORT` (default port 6427)",
+		"recover":         "be the whole cloud, with this node's copy of its store: `WORD` is lost-all-others",
 		"containerd":      "use the containerd at `ADDRESS`; not supported yet",
 	}
 	var flags []urfave.Flag

@@ -201,3 +201,22 @@ func (s *State) SetCopies(copies map[NodeName]StoreCopy) (changes []Change) {
 	}
 	return changes
 }
+
+// RecoverOn returns the changes that make a node the whole cloud: all others are lost. The cloud's store has a new ID.
+func (s *State) RecoverOn(n NodeName, id string) (changes []Change) {
+	for node := range s.Nodes() {
+		if node.Name != n {
+			changes = append(changes, Delete(node))
+			continue
+		}
+		next := *node
+		next.Copy, next.Drain = Voter, false
+		changes = append(changes, Put(&next))
+	}
+	if c, ok := s.Cluster(); ok {
+		next := *c
+		next.ID = id
+		changes = append(changes, Put(&next))
+	}
+	return changes
+}

@@ -57,16 +57,14 @@ type EtcdConfig struct {
 	// Initial are the members of the cloud with this one, by name. It counts only where there is no data yet.
 	Initial []Peer
 	// New begins a cloud with this node as its only member; else the node was added to one before.
-	New bool
-	// Alone makes this node the only member, whatever members there were: they are lost, and so may be what they had.
-	Alone bool
-	Port  *Server
-	Log   *slog.Logger
+	New  bool
+	Port *Server
+	Log  *slog.Logger
 }
 
 // StartEtcd starts this node's etcd. It returns when that has started; it may not have found the others yet.
 func StartEtcd(cfg EtcdConfig) (*Etcd, error) {
-	dir, _ := cfg.Folder.Etcd()
+	dir, _ := cfg.Folder.Etcd(cfg.Member)
 	members := types.URLsMap{}
 	for _, p := range cfg.Initial {
 		members[string(p.Name)] = types.URLs{peerURL(p)}
@@ -78,7 +76,7 @@ func StartEtcd(cfg EtcdConfig) (*Etcd, error) {
 	server, err := etcdserver.NewServer(config.ServerConfig{
 		Name: string(cfg.Member.Node), Logger: log, DataDir: dir,
 		PeerURLs: types.URLs{own}, ClientURLs: types.URLs{url.URL{Scheme: "https", Host: cfg.Member.Addr.String()}},
-		InitialPeerURLsMap: members, InitialClusterToken: cfg.Member.Cloud, NewCluster: cfg.New, ForceNewCluster: cfg.Alone,
+		InitialPeerURLsMap: members, InitialClusterToken: cfg.Member.Cloud, NewCluster: cfg.New,
 		PeerTLSInfo: transport.TLSInfo{
 			CertFile: cfg.Folder.path(certFile), KeyFile: cfg.Folder.path(keyFile), TrustedCAFile: cfg.Folder.path(authorityFile), ClientCertAuth: true, Logger: log,
 		},

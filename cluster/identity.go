@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -28,6 +29,9 @@ type Membership struct {
 	Addr  netip.AddrPort `json:"addr"`
 	// Peers are the nodes of the cloud as they were last seen, this one too.
 	Peers []Peer `json:"peers"`
+	// Data is the folder of etcd's data, "" for the first one. A recovered cloud has another one, so that the old data
+	// stay.
+	Data string `json:"data,omitempty"`
 }
 
 // Peer is another node, as far as it must be known to reach it.
@@ -54,14 +58,18 @@ const (
 
 func (f Folder) path(name string) string { return filepath.Join(f.dir, name) }
 
-// Etcd returns the folder of etcd's data, and whether there is any.
-func (f Folder) Etcd() (string, bool) {
-	_, err := os.Stat(filepath.Join(f.path(etcdDir), "member", "wal"))
-	return f.path(etcdDir), err == nil
+// Etcd returns the folder of a member's etcd, and whether there are any data.
+func (f Folder) Etcd(m Membership) (string, bool) {
+	dir := f.path(cmp.Or(m.Data, etcdDir))
+	_, err := os.Stat(filepath.Join(dir, "member", "wal"))
+	return dir, err == nil
 }
 
-// RemoveEtcd removes etcd's data: this node has no copy of the store any more.
-func (f Folder) RemoveEtcd() error { return os.RemoveAll(f.path(etcdDir)) }
+// RemoveEtcd removes the data of a member's etcd: the node has no copy of the store any more.
+func (f Folder) RemoveEtcd(m Membership) error {
+	dir, _ := f.Etcd(m)
+	return os.RemoveAll(dir)
+}
 
 // Remove removes everything: the node is in no cloud of several any more.
 func (f Folder) Remove() error { return os.RemoveAll(f.dir) }

@@ -59,13 +59,15 @@ type Node struct {
 	// Cluster is the address on which the other nodes of the cloud reach this one. The zero value is the address that
 	// this machine has towards them, and the default port.
 	Cluster netip.AddrPort
+	// Recover makes the node the whole cloud, with what its copy of the store has: all other nodes are lost.
+	Recover bool
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
 	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
-		"join", "cluster", "containerd"}
+		"join", "cluster", "recover", "containerd"}
 }
 
 // unsupported are settings that are planned but not supported yet. They are refused, never ignored.
@@ -259,6 +261,12 @@ func (n *Node) set(key string, values []string) error {
 		return setSize(&n.Build.Cache, key, one, 1<<20)
 	case "join":
 		n.Join = one
+	case "recover":
+		if one != "lost-all-others" {
+			return cloud.Errorf(cloud.Invalid, "recover makes this node the whole cloud: whatever only the other nodes had is lost, and they must never be started again").
+				WithHint("if they are lost for good: --recover lost-all-others")
+		}
+		n.Recover = true
 	case "cluster":
 		var addrs []netip.AddrPort
 		if err := setAddresses(&addrs, []string{one}, DefaultClusterPort, false); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cluster"
 )
 
 // statusTimeout is how long the store may take to say who leads.
@@ -15,6 +16,7 @@ const statusTimeout = 2 * time.Second
 // Status shows the nodes and the store.
 func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	view := c.snapshots.View()
+	var members []cluster.Member
 	out := api.Cluster{Writable: true, Leader: c.cfg.Name, Nodes: []api.ClusterNode{}}
 	if m := c.member.Load(); m != nil {
 		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
@@ -22,6 +24,8 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		out.Started = true
 		var err error
 		if out.Leader, err = m.presence.Leader(ctx); err != nil {
+			out.Writable = false
+		} else if members, err = cluster.Members(ctx, m.access()); err != nil {
 			out.Writable = false
 		}
 	}
@@ -34,6 +38,9 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	alive := 0
 	for n := range view.State.Nodes() {
 		node := showNode(view, n)
+		if out.Started && out.Writable {
+			node.Store = copyOf(members, n)
+		}
 		node.Instances, node.Leads, node.Answers = running[n.Name], n.Name == out.Leader, n.Name == c.cfg.Name
 		if node.Status == "alive" {
 			alive++
@@ -52,6 +59,19 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		out.Text = fmt.Sprintf("%d of %d nodes are alive", alive, len(out.Nodes))
 	}
 	return out, nil
+}
+
+// copyOf returns what a node has of the store, as etcd knows it.
+func copyOf(members []cluster.Member, n *cloud.Node) string {
+	switch m, ok := cluster.MemberAt(members, n.Addr.String()); {
+	case !ok:
+		return "none"
+	case !m.Started:
+		return "starting"
+	case m.Learner:
+		return string(cloud.Learner)
+	}
+	return string(cloud.Voter)
 }
 
 func voterOf(s *cloud.State) string {

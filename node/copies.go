@@ -76,10 +76,10 @@ func (n *Node) adjustCopy(ctx context.Context, m *member, want cloud.StoreCopy) 
 		}
 		return n.chooseEngine(ctx, m) // it may have become a voter
 	}
-	_, has := n.folder.Etcd()
+	_, has := n.folder.Etcd(m.Membership)
 	switch {
 	case has:
-		return n.folder.RemoveEtcd() // of a copy that is no member any more
+		return n.folder.RemoveEtcd(m.Membership) // of a copy that is no member any more
 	case want == cloud.NoCopy:
 		return nil
 	}
@@ -108,7 +108,7 @@ func (n *Node) startLearner(ctx context.Context, m *member) error {
 	}
 	etcd, err := cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: cluster.PeersOf(all, m.Addr), Port: n.port, Log: n.log})
 	if err != nil {
-		return errors.Join(err, n.folder.RemoveEtcd())
+		return errors.Join(err, n.folder.RemoveEtcd(m.Membership))
 	}
 	m.mu.Lock()
 	m.etcd = etcd
@@ -133,7 +133,7 @@ func (n *Node) replaceEnded(ctx context.Context, m *member) error {
 	}
 	if _, ok := cluster.MemberAt(all, m.Addr.String()); !ok {
 		n.log.Info("this node has no copy of the store any more")
-		return n.folder.RemoveEtcd()
+		return n.folder.RemoveEtcd(m.Membership)
 	}
 	etcd, err = cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: m.Peers, Port: n.port, Log: n.log})
 	if err != nil {
@@ -230,11 +230,15 @@ func memberSteps(s *cloud.State, all []cluster.Member) (promote, remove []uint64
 	if len(promote) > 0 || len(voters) == 0 {
 		return promote, nil
 	}
+	// First those that are gone: without them the rest has its majority more easily.
+	var others []uint64
 	for _, m := range all {
-		n := wanted[m.Addr]
-		if n == nil || n.Copy == cloud.NoCopy || n.Copy == cloud.Learner && !m.Learner {
+		switch n := wanted[m.Addr]; {
+		case n == nil:
 			remove = append(remove, m.ID)
+		case n.Copy == cloud.NoCopy, n.Copy == cloud.Learner && !m.Learner:
+			others = append(others, m.ID)
 		}
 	}
-	return nil, remove
+	return nil, append(remove, others...)
 }

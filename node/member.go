@@ -132,13 +132,18 @@ func (n *Node) knows(name cloud.NodeName, key string) bool {
 
 // openEngine connects the store with the cloud's etcd, at the start of a node.
 func (n *Node) openEngine(ctx context.Context, m *member) error {
-	if _, has := n.folder.Etcd(); has {
+	if _, has := n.folder.Etcd(m.Membership); has {
 		etcd, err := cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: m.Peers, Port: n.port, Log: n.log})
 		if err != nil {
 			return err
 		}
 		m.etcd = etcd
-		if err := etcd.Ready(ctx); err != nil {
+	}
+	if n.cfg.Recover {
+		return n.recoverAtStart(ctx, m)
+	}
+	if m.etcd != nil {
+		if err := m.etcd.Ready(ctx); err != nil {
 			return err
 		}
 	}

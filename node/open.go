@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/node/accesslog"
 	"github.com/protoduction/micro/node/addresses"
@@ -89,6 +90,11 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Now: now})
 	if err != nil {
 		return err
+	}
+	if m := n.member.Load(); m != nil && n.cfg.Recover {
+		if err := n.forgetOthers(ctx, m, cloud.Actor{Name: "micro", Source: "up --recover"}); err != nil {
+			return err
+		}
 	}
 	if err := n.setUp(ctx); err != nil {
 		return err

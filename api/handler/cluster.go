@@ -13,6 +13,8 @@ import (
 type Cluster interface {
 	// Start lets other nodes join. They reach this one at addr; the zero AddrPort lets the node choose.
 	Start(ctx context.Context, addr netip.AddrPort, by cloud.Actor) error
+	// Recover makes this node the whole cloud.
+	Recover(ctx context.Context, by cloud.Actor) error
 	NewToken(ctx context.Context, life time.Duration, by cloud.Actor) (api.JoinToken, error)
 	// Status returns the nodes and the store. It answers also without a majority of the voters.
 	Status(ctx context.Context) (api.Cluster, error)
@@ -29,6 +31,16 @@ func (h *Handler) serveCluster() {
 	get(h, operation("start-cluster", "POST /v1/cluster", "Let other nodes join: the store moves into etcd, and apps run on"),
 		func(ctx context.Context, in *struct{ Body api.NewCluster }) (api.Cluster, error) {
 			if err := h.Cluster.Start(ctx, in.Body.Addr, requestOf(ctx).actor); err != nil {
+				return api.Cluster{}, err
+			}
+			return h.Cluster.Status(ctx)
+		})
+	get(h, operation("recover-cluster", "POST /v1/cluster/recover", "Make this node the whole cloud, with its copy of the store: all other nodes are lost"),
+		func(ctx context.Context, in *struct{ Body api.Recovery }) (api.Cluster, error) {
+			if !in.Body.LostAllOthers {
+				return api.Cluster{}, cloud.Errorf(cloud.Invalid, "whatever only the other nodes had would be lost").WithCommand("micro cluster recover --lost-all-others")
+			}
+			if err := h.Cluster.Recover(ctx, requestOf(ctx).actor); err != nil {
 				return api.Cluster{}, err
 			}
 			return h.Cluster.Status(ctx)

@@ -333,6 +333,8 @@ type fakeCluster struct{}
 
 func (fakeCluster) Start(context.Context, netip.AddrPort, cloud.Actor) error { return nil }
 
+func (fakeCluster) Recover(context.Context, cloud.Actor) error { return nil }
+
 func (fakeCluster) NewToken(_ context.Context, life time.Duration, _ cloud.Actor) (api.JoinToken, error) {
 	return api.JoinToken{Token: "microjoin_1", Expires: time.Unix(0, 0).Add(life)}, nil
 }

@@ -145,7 +145,8 @@ func calls(g string, staged bool) map[string]call {
 		"explain": {"GET", "/v1/explain?url=" + host, ""}, "events": {"GET", "/v1/events", ""},
 		"prune": {"POST", "/v1/prune", ""}, "down": {"POST", "/v1/down", ""},
 		"cluster": {"GET", "/v1/cluster", ""}, "start-cluster": {"POST", "/v1/cluster", `{}`}, "create-join-token": {"POST", "/v1/cluster/tokens", `{}`},
-		"drain-node": {"POST", "/v1/nodes/n1/drain", ""}, "undrain-node": {"POST", "/v1/nodes/n1/undrain", ""},
+		"recover-cluster": {"POST", "/v1/cluster/recover", `{"lost_all_others":true}`},
+		"drain-node":      {"POST", "/v1/nodes/n1/drain", ""}, "undrain-node": {"POST", "/v1/nodes/n1/undrain", ""},
 		"remove-node": {"POST", "/v1/nodes/n1/remove", `{}`}, "label-node": {"POST", "/v1/nodes/n1/labels", `{"labels":{"zone":"a"}}`},
 		"images": {"GET", "/v1/images", ""}, "load-image": {"POST", "/v1/images", ""},
 		"apps": {"GET", group + "/apps", ""}, "instances": {"GET", group + "/instances", ""}, "figures": {"GET", group + "/figures", ""},
@@ -214,7 +215,7 @@ func calls(g string, staged bool) map[string]call {
 var matrix = map[string][2]cloud.Role{
 	"version": {"auditor", "auditor"}, "openapi": {"auditor", "auditor"}, "node": {"auditor", "auditor"},
 	"doctor": {"-", "-"}, "disk": {"-", "-"}, "metrics": {"-", "-"}, "prune": {"-", "-"}, "down": {"-", "-"}, "load-image": {"-", "-"},
-	"cluster": {"-", "-"}, "start-cluster": {"-", "-"}, "create-join-token": {"-", "-"}, "drain-node": {"-", "-"}, "undrain-node": {"-", "-"}, "remove-node": {"-", "-"}, "label-node": {"-", "-"},
+	"cluster": {"-", "-"}, "start-cluster": {"-", "-"}, "create-join-token": {"-", "-"}, "recover-cluster": {"-", "-"}, "drain-node": {"-", "-"}, "undrain-node": {"-", "-"}, "remove-node": {"-", "-"}, "label-node": {"-", "-"},
 	"explain": {"auditor", "auditor"}, "events": {"auditor", "auditor"}, "images": {"auditor", "auditor"},
 	"apps": {"auditor", "auditor"}, "instances": {"auditor", "auditor"}, "figures": {"auditor", "auditor"}, "routes": {"auditor", "auditor"}, "certificates": {"auditor", "auditor"},
 	"domains": {"auditor", "auditor"}, "check-domain": {"auditor", "auditor"}, "add-domain": {"releaser", "releaser"}, "remove-domain": {"releaser", "releaser"},

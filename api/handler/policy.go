@@ -64,6 +64,7 @@ var policy = map[string]rule{
 	"cluster":           {needs: cloud.MayRead, in: inCloud},
 	"start-cluster":     {needs: cloud.MayAdminister, in: inCloud},
 	"create-join-token": {needs: cloud.MayAdminister, in: inCloud},
+	"recover-cluster":   {needs: cloud.MayAdminister, in: inCloud},
 	"drain-node":        {needs: cloud.MayAdminister, in: inCloud},
 	"undrain-node":      {needs: cloud.MayAdminister, in: inCloud},
 	"remove-node":       {needs: cloud.MayAdminister, in: inCloud},

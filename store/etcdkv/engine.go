@@ -98,6 +98,19 @@ func (e *Engine) List(ctx context.Context, prefix string) ([]kv.Pair, int64, err
 	return pairs, resp.Header.Revision - 1, nil
 }
 
+// ReadOwn returns all pairs that one etcd has, also if it reaches no majority: others may have newer ones. The client must
+// be that of the etcd itself.
+func ReadOwn(ctx context.Context, client *clientv3.Client) (pairs []kv.Pair, err error) {
+	resp, err := client.Get(ctx, keysPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	if err != nil {
+		return nil, cloud.Errorf(cloud.Unavailable, "read this node's copy of the store: %w", err)
+	}
+	for _, p := range resp.Kvs {
+		pairs = append(pairs, kv.Pair{Key: strings.TrimPrefix(string(p.Key), keysPrefix), Value: value(p.Value), Rev: p.ModRevision - 1})
+	}
+	return pairs, nil
+}
+
 // value copies a value, because an etcd in the same process returns its own memory. An empty value is not nil.
 func value(b []byte) []byte { return append([]byte{}, b...) }
 

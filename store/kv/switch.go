@@ -41,6 +41,11 @@ func Copy(ctx context.Context, from, to Engine, skip func(key string) bool) erro
 	if err != nil {
 		return err
 	}
+	return Fill(ctx, pairs, to, skip)
+}
+
+// Fill writes pairs into an empty engine, except those whose keys skip returns true for.
+func Fill(ctx context.Context, pairs []Pair, to Engine, skip func(key string) bool) error {
 	var t Txn
 	size := 0
 	commit := func() error {
