@@ -12,6 +12,7 @@ go build -o bin/bench-router ./bench/router
 go build -o bin/bench-routes ./bench/routes
 go build -o bin/bench-dns ./bench/dns
 go build -o bin/bench-places ./bench/places
+CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/bench-nodes ./bench/nodes
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
@@ -38,6 +39,10 @@ bin/bench-places >$table
 tee -a $figures <$table
 echo >>$figures
 go test ./leader ./runtime -run '^$' -bench 'OneOf|Plan' | grep '^Bench' >$table
+tee -a $figures <$table
+printf '```\n' >>$figures
+printf '\n## A second node\n\nThe CPU time of the router for a small request to an instance on its own node and on another one, and a large body that passes through it. Both nodes and the app share the CPUs of one machine.\n\n```\n' >>$figures
+$as_root bin/bench-nodes >$table
 tee -a $figures <$table
 printf '```\n' >>$figures
 printf '\n## The router beside HAProxy and nginx\n\nIn the same run.\n\n```\n' >>$figures

@@ -34,7 +34,7 @@ type simulation struct {
 func newSimulation(nodes, apps, perApp int) *simulation {
 	s := &simulation{
 		now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), view: cloud.NewView(), perApp: perApp,
-		compiler: &router.Compiler{},
+		compiler: &router.Compiler{Node: nodeOf(0)},
 	}
 	at := cloud.Stamp{At: s.now, By: "bench"}
 	changes, err := s.view.State.Configure(cloud.Settings{Domain: domain})
