@@ -22,6 +22,8 @@ import (
 // are what it prints, standard error and all. In these "…" stands for anything, alone on a line for any
 // lines; what no two runs have in common, such as times, counts as equal.
 //
+// A block that begins with "```sh FILE" is the text of a file, which is written before the next command.
+//
 // A command must succeed, unless a line of its output begins with "error:" or the next one looks at $?.
 func TestDocs(t *testing.T) {
 	files, err := filepath.Glob("docs/*.md")
@@ -52,9 +54,18 @@ type step struct {
 
 // console finds the steps in a document's console blocks.
 func console(text string) (steps []step) {
-	inside := false
+	inside, file := false, ""
 	for n, line := range strings.Split(text, "\n") {
 		switch {
+		case file != "":
+			s := &steps[len(steps)-1]
+			if strings.HasPrefix(line, "```") {
+				line, file = "END OF FILE", ""
+			}
+			s.command += "\n" + line
+		case strings.HasPrefix(line, "```sh "):
+			file = strings.TrimPrefix(line, "```sh ")
+			steps = append(steps, step{line: n + 1, command: "cat >" + file + " <<'END OF FILE'"})
 		case strings.HasPrefix(line, "```"):
 			inside = line == "```console"
 		case !inside:
