@@ -28,6 +28,13 @@ func CheckOutside(addr netip.Addr) error {
 	if err != nil {
 		return nil // no way there: the connection will say so
 	}
+	if match, err := netlink.RouteGetWithOptions(net.IP(addr.AsSlice()), &netlink.RouteGetOptions{FIBMatch: true}); err == nil {
+		for _, r := range match {
+			if r.Protocol == routeProtocol {
+				return fmt.Errorf("%s is a container of this or another node", addr)
+			}
+		}
+	}
 	for _, r := range routes {
 		if r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_BROADCAST {
 			return fmt.Errorf("%s is this machine itself", addr)

@@ -23,8 +23,8 @@ const (
 // first time, stops answering or answers again, until ctx ends. A peer that has never answered counts as reachable: a firewall may refuse to let it
 // answer. A node that does not answer can't be reached for its instances either, while one whose micro restarts can.
 func (n *Network) Watch(ctx context.Context, changed func(node cloud.NodeName, reachable bool)) error {
-	tick := time.NewTicker(pingEvery)
-	defer tick.Stop()
+	next := time.NewTimer(pingEvery)
+	defer next.Stop()
 	p := pinger{gateway: n.Gateway(), id: uint16(rand.Uint32()), changed: changed, answered: make(chan netip.Addr, 64)}
 	defer p.close()
 	for {
@@ -33,7 +33,7 @@ func (n *Network) Watch(ctx context.Context, changed func(node cloud.NodeName, r
 			return nil
 		case from := <-p.answered:
 			p.note(from)
-		case <-tick.C:
+		case <-next.C:
 			for len(p.answered) > 0 { // answers that were there before the next question
 				p.note(<-p.answered)
 			}
@@ -42,6 +42,11 @@ func (n *Network) Watch(ctx context.Context, changed func(node cloud.NodeName, r
 			n.mu.Unlock()
 			if err := p.ask(peers); err != nil {
 				n.log.Warn("cannot ask other nodes whether they are reachable", "err", err)
+			}
+			if len(peers) > 0 {
+				next.Reset(pingEvery)
+			} else {
+				next.Reset(interval) // a node that is the whole cloud need not wake up so often
 			}
 		}
 	}
