@@ -101,7 +101,12 @@ func (p *completing) values(flag, begun string) []string {
 		return p.processes()
 	case "app":
 		return p.apps()
+	case "from":
+		return p.services()
 	case "to":
+		if p.cmd.Name == "rebind" {
+			return p.services()
+		}
 		return p.releases(begun)
 	case "attach", "cancel":
 		return p.pushes()
@@ -123,6 +128,10 @@ func (p *completing) argument(begun string) []string {
 		return nil // there is no further one
 	}
 	switch word := usage[at]; {
+	case word == "KIND":
+		return p.kinds()
+	case word == "SERVICE":
+		return p.services()
 	case strings.Contains(word, "APP"):
 		if strings.Contains(word, "@rN") {
 			return p.releases(begun)
@@ -159,6 +168,20 @@ func ask[T any](p *completing, what func(*api.Client) ([]T, error)) []T {
 func (p *completing) apps() (names []string) {
 	for _, a := range ask(p, func(c *api.Client) ([]api.App, error) { return c.Apps(p.ctx, p.group) }) {
 		names = append(names, string(a.Name))
+	}
+	return names
+}
+
+func (p *completing) services() (names []string) {
+	for _, s := range ask(p, func(c *api.Client) ([]api.Service, error) { return c.Services(p.ctx, p.group) }) {
+		names = append(names, string(s.Name))
+	}
+	return names
+}
+
+func (p *completing) kinds() (names []string) {
+	for _, k := range ask(p, func(c *api.Client) ([]api.ServiceKind, error) { return c.ServiceKinds(p.ctx) }) {
+		names = append(names, k.Name)
 	}
 	return names
 }

@@ -27,7 +27,7 @@ func TestComplete(t *testing.T) {
 		want  string
 	}{
 		{[]string{"pus"}, "push pushes"},
-		{[]string{"ro"}, "rollback role routes"},
+		{[]string{"ro"}, "rotate rollback role routes"},
 		{[]string{"push", "--ins"}, "--instances"},
 		{[]string{"up", "--d"}, "--data --domain --dns --dns-upstream --dns-private --dns-rate --disk-free --detach"},
 		{[]string{"image", ""}, "load list"},

@@ -21,6 +21,10 @@ type App struct {
 	Env map[string]string `json:"env,omitempty"`
 	// Secrets are the names of variables of Env that are secret, as in Spec. Ascending.
 	Secrets []string `json:"secrets,omitempty"`
+	// Bindings are what was bound before the app had a current release. Releases made until then start with them.
+	Bindings []Binding `json:"bindings,omitempty"`
+	// Service is set of an app that is a backing service.
+	Service *Service `json:"service,omitempty"`
 }
 
 // Key is "apps/GROUP/APP".

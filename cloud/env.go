@@ -43,6 +43,9 @@ func (s *State) Env(r ReleaseRef, c EnvChange, at Stamp) ([]Change, ReleaseRef, 
 	if _, ok := s.App(r.AppRef); !ok {
 		return nil, ReleaseRef{}, Errorf(NotFound, "no app %q in group %s", r.App, r.Group).WithCommand("micro apps create %s", r.AppRef)
 	}
+	if err := s.notService(r.AppRef); err != nil {
+		return nil, ReleaseRef{}, err
+	}
 	app, rel, err := s.envOf(r)
 	if err != nil {
 		return nil, ReleaseRef{}, err
@@ -74,6 +77,18 @@ func (s *State) Env(r ReleaseRef, c EnvChange, at Stamp) ([]Change, ReleaseRef, 
 		return nil, ReleaseRef{}, err
 	}
 	return changes, next.ReleaseRef, nil
+}
+
+// bindings returns the bindings of a push: those that the release would have without it, changed as the push says. A
+// service that is bound already stays bound with its account.
+func (d PushSpec) bindings(was []Binding, n int) ([]Binding, error) {
+	c := BindingChange{Rebind: d.Rebind}
+	for _, b := range d.Services {
+		if !slices.ContainsFunc(was, func(o Binding) bool { return o.Service == b.Service }) {
+			c.Bind = append(c.Bind, b)
+		}
+	}
+	return c.apply(was, n)
 }
 
 // EnvOf returns the environment of a release, the names of its secrets, and the release's number. An app that never

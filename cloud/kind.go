@@ -20,6 +20,7 @@ type Object interface {
 // kinds are the kinds of objects that this version knows: the first part of their keys, and an empty
 // object to decode into.
 var kinds = map[string]func() Object{
+	"accounts":    func() Object { return new(Account) },
 	"authorities": func() Object { return new(Authority) },
 	"apps":        func() Object { return new(App) },
 	"assignments": func() Object { return new(Assignment) },
@@ -32,6 +33,7 @@ var kinds = map[string]func() Object{
 	"groups":      func() Object { return new(Group) },
 	"homes":       func() Object { return new(Home) },
 	"hosts":       func() Object { return new(VirtualHost) },
+	"kinds":       func() Object { return new(ServiceKind) },
 	"links":       func() Object { return new(Link) },
 	"jointokens":  func() Object { return new(JoinToken) },
 	"locks":       func() Object { return new(Lock) },
@@ -56,7 +58,7 @@ func (k Key) Kind() string {
 // store encrypts them.
 func (k Key) MayHoldSecrets() bool {
 	switch k.Kind() {
-	case "apps", "releases", "webhooks":
+	case "accounts", "apps", "releases", "webhooks":
 		return true
 	}
 	return false

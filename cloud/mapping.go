@@ -93,6 +93,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 // checkTarget returns a release that a route is to name, nil for whatever is current, or an error for
 // one that could not serve.
 func (s *State) checkTarget(r ReleaseRef) (*Release, error) {
+	if err := s.notService(r.AppRef); err != nil {
+		return nil, err
+	}
 	if _, err := s.MustApp(r.AppRef); err != nil || r.N == 0 {
 		return nil, err
 	}

@@ -49,6 +49,8 @@ type Scope struct {
 	Host Host
 	// Staged says that nothing but a release which is reached at its own address alone is made or changed.
 	Staged bool
+	// Unbound says that the release to be made is bound to no production service, although the one that it derives from is.
+	Unbound bool
 }
 
 // String names the narrowest part of the scope.
@@ -103,6 +105,9 @@ func (s *State) MayAnywhere(by Actor) error {
 
 // leastRole is the role that a permission needs in a scope, and why where that is more than LeastRole.
 func (s *State) leastRole(p Permission, in Scope) (least Role, why string) {
+	if service, ok := s.touchesProduction(in); ok && (p == MayDeploy || service == in.App && (p == MayOperate || p == MayReadSecret)) {
+		return RoleReleaser, ", as service " + string(service) + " is a production service"
+	}
 	switch {
 	case p == MayOperate && in.App != "":
 		if rel, ok := s.Release(ReleaseRef{AppRef{in.Group, in.App}, in.Release}); !ok || !s.staged(rel) {
@@ -116,6 +121,21 @@ func (s *State) leastRole(p Permission, in Scope) (least Role, why string) {
 		}
 	}
 	return p.LeastRole(), ""
+}
+
+// touchesProduction returns a production service whose data a scope gives access to: the scope's app is that service, or its
+// release, or the one that a new release inherits from, is bound to it.
+func (s *State) touchesProduction(in Scope) (AppName, bool) {
+	app, ok := s.App(AppRef{in.Group, in.App})
+	switch {
+	case !ok || in.App == "":
+		return "", false
+	case app.Service != nil:
+		return app.App, app.Service.Production
+	case in.Unbound:
+		return "", false
+	}
+	return s.BoundToProduction(app.Release(in.Release))
 }
 
 // staged says whether a release is reached at its own address alone, and is on its way nowhere else.

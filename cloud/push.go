@@ -35,7 +35,7 @@ type Push struct {
 // Push returns the changes that make a release, and its name. The app is made where it is new. A push
 // that is still under way is superseded.
 func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
-	if err := s.checkNewApp(p.App); err != nil {
+	if err := Join(s.checkNewApp(p.App), s.notService(p.App)); err != nil {
 		return nil, ReleaseRef{}, err
 	}
 	app, ok := s.App(p.App)
@@ -49,6 +49,12 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 	}
 	spec, formation, err := p.Spec.Resolve(p.Built, parent)
 	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	if parent == nil {
+		spec.Bindings, _ = BindingChange{Bind: app.Bindings}.apply(nil, app.Last+1)
+	}
+	if spec.Bindings, err = p.Spec.bindings(spec.Bindings, app.Last+1); err != nil {
 		return nil, ReleaseRef{}, err
 	}
 	secrets := app.Secrets
@@ -115,6 +121,9 @@ func (s *State) derive(app *App, parent *Release, spec Spec, f Formation, stage 
 	if err := s.appNotFading(app.AppRef); err != nil && !stage {
 		return nil, nil, err
 	}
+	if err := s.checkBindings(app.AppRef, spec.Bindings, spec.Env); err != nil {
+		return nil, nil, err
+	}
 	next := *app
 	next.Last++
 	rel := &Release{
@@ -151,7 +160,9 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 		next.History = append(withoutRelease(app.History, n), app.Current)
 		if old, ok := s.Release(app.Release(app.Current)); ok {
 			cooled := *old
-			if cooled.Spec.Strategy.Kind != Recreate && !cooled.Stopped {
+			to, made := s.Release(app.Release(n))
+			// A release with other accounts ends: what was unbound must have no session left.
+			if cooled.Spec.Strategy.Kind != Recreate && !cooled.Stopped && made && sameBindings(old, to) {
 				cooled.Warm = &warm
 			}
 			cooled.Staged = false
@@ -160,7 +171,7 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 		}
 	}
 	next.Current = n
-	next.Env, next.Secrets = nil, nil // its releases have it from now on
+	next.Env, next.Secrets, next.Bindings = nil, nil, nil // its releases have it from now on
 	if rel, ok := s.Release(app.Release(n)); ok {
 		if !rel.Up || rel.Staged {
 			mapped, err := s.mapSpec(app.AppRef, rel.Spec.Routes, at)

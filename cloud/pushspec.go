@@ -18,6 +18,10 @@ type PushSpec struct {
 	Annotations map[string]string           `json:"annotations,omitempty"`
 	// Place are labels that a node must have; empty for none, nil for those of the parent.
 	Place map[string]string `json:"place,omitempty"`
+	// Services are bindings that the release is to have, beside those that it inherits.
+	Services []Binding `json:"services,omitempty"`
+	// Rebind has the service to use instead of one that the release would inherit.
+	Rebind map[AppName]AppName `json:"rebind,omitempty"`
 	// Cron are all jobs that the app is to have.
 	Cron []Job `json:"cron,omitempty"`
 	// NoRoute takes the app out of every route that follows its current release, once the release has come up.
@@ -89,6 +93,7 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	maps.Copy(spec.Env, d.EnvDefaults)
 	if parent != nil {
 		maps.Copy(spec.Env, parent.Spec.Env)
+		spec.Bindings = parent.Spec.Bindings
 		spec.Volumes, spec.Strategy, spec.Overlap, spec.Place = parent.Spec.Volumes, parent.Spec.Strategy, parent.Spec.Overlap, parent.Spec.Place
 		maps.Copy(formation, parent.Formation)
 	}

@@ -338,6 +338,9 @@ func (s *State) Delete(r ReleaseRef) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	if app.Service != nil {
+		return nil, Errorf(Conflict, "%s is a service, not an app", r.AppRef).WithCommand("micro service delete %s", r.AppRef)
+	}
 	if r.N != 0 {
 		_, rel, err := s.MustRelease(r)
 		if err != nil {

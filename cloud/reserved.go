@@ -52,12 +52,12 @@ func (s *State) OwnerOf(host Host) (ReleaseRef, bool) {
 	d := s.Settings().Domain
 	for _, ref := range d.Parse(host) {
 		if ref.N == 0 {
-			if _, ok := s.App(ref.AppRef); ok {
+			if app, ok := s.App(ref.AppRef); ok && app.Service == nil {
 				return ref, true
 			}
 			continue
 		}
-		if rel, ok := s.Release(ref); ok && d.Release(ref, rel.Created) == host {
+		if rel, ok := s.Release(ref); ok && d.Release(ref, rel.Created) == host && s.notService(ref.AppRef) == nil {
 			return ref, true
 		}
 	}

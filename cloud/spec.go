@@ -6,9 +6,11 @@ type Spec struct {
 	Processes map[ProcessName]Process `json:"processes"`
 	Env       map[string]string       `json:"env,omitempty"`
 	// Secrets are the names of variables of Env whose values are shown only to who asks for one by name. Ascending.
-	Secrets  []string `json:"secrets,omitempty"`
-	Volumes  []Volume `json:"volumes,omitempty"`
-	Strategy Strategy `json:"strategy"`
+	Secrets []string `json:"secrets,omitempty"`
+	Volumes []Volume `json:"volumes,omitempty"`
+	// Bindings are the services that instances have accounts at.
+	Bindings []Binding `json:"bindings,omitempty"`
+	Strategy Strategy  `json:"strategy"`
 	// Cron are run while the release is current.
 	Cron []Job `json:"cron,omitempty"`
 	// Routes are what the manifest asks to be mapped, once the release has come up.
@@ -74,12 +76,15 @@ const (
 	CheckGRPC    CheckType = "grpc" // gRPC's health checking protocol, of the server as a whole
 	CheckHTTP    CheckType = "http"
 	CheckProcess CheckType = "process"
+	// CheckCommand runs a command line in the instance, once its port answers.
+	CheckCommand CheckType = "command"
 )
 
 // Check is a health check.
 type Check struct {
 	Type     CheckType `json:"type"`
 	Path     string    `json:"path,omitempty"`     // of an HTTP check, which wants a 200
+	Script   string    `json:"script,omitempty"`   // of a command check, for a shell
 	Interval Duration  `json:"interval,omitempty"` // between two checks
 	Timeout  Duration  `json:"timeout,omitempty"`  // of one check
 }

@@ -9,7 +9,7 @@ import (
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
 // toldNames are variables that tell an instance of itself; so do all that begin with CF_INSTANCE_.
-var toldNames = []string{"MICRO_APP", "MICRO_GROUP", "MICRO_RELEASE", "MICRO_INSTANCE", "VCAP_APPLICATION", "VCAP_SERVICES"}
+var toldNames = []string{"MICRO_APP", "MICRO_GROUP", "MICRO_RELEASE", "MICRO_INSTANCE", "VCAP_APPLICATION", "VCAP_SERVICES", "SERVICE_BINDING_ROOT"}
 
 // CheckEnvName reports what keeps a name from being a variable's that an app may set. Those that tell it of
 // itself have the last word: a value from elsewhere would be dropped.
@@ -40,8 +40,11 @@ func errorsOf(s Spec, f Formation) error {
 		}
 		for i, c := range []Check{p.Liveness, p.Readiness} {
 			kind := [...]string{"health", "readiness health"}[i]
-			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckGRPC, CheckProcess}, c.Type) {
-				bad("process %s: %s check type %q is not one of port, http, grpc, process", name, kind, c.Type)
+			if !slices.Contains([]CheckType{CheckPort, CheckHTTP, CheckGRPC, CheckProcess, CheckCommand}, c.Type) {
+				bad("process %s: %s check type %q is not one of port, http, grpc, process, command", name, kind, c.Type)
+			}
+			if c.Type == CheckCommand && c.Script == "" {
+				bad("process %s: %s check of type command has no command", name, kind)
 			}
 			if c.Type != CheckProcess && p.Port == 0 {
 				bad("process %s: %s check of type %s needs a port", name, kind, c.Type)

@@ -201,8 +201,9 @@ func rollout(v cloud.View, ref cloud.ReleaseRef, began time.Time, switched bool)
 func (d *Deployer) outcome(v cloud.View, rel *cloud.Release) api.Outcome {
 	domain := d.cfg.Domain
 	out := api.Outcome{Group: rel.Group, App: rel.App, Release: rel.N, Phase: v.State.PhaseOf(rel), Addresses: []string{}}
-	if _, web := rel.Spec.Processes[cloud.Web]; !web {
-		return out // nothing of it answers
+	app, ok := v.State.App(rel.AppRef)
+	if _, web := rel.Spec.Processes[cloud.Web]; !web || ok && app.Service != nil {
+		return out // nothing of it answers requests
 	}
 	if out.Phase == cloud.PhaseCurrent {
 		out.Addresses = append(out.Addresses, d.cfg.URLs(domain.App(rel.AppRef))...)

@@ -161,7 +161,7 @@ func (a *assigner) exclusive() bool {
 		return false
 	}
 	to, ok := a.State.Release(a.app.Release(r.To))
-	return ok && (r.Released || len(to.Spec.Volumes) > 0)
+	return ok && a.State.Unmet(to) == "" && (r.Released || len(to.Spec.Volumes) > 0)
 }
 
 // adopt gives a place to each instance of a release that nobody has decided about: those of an older micro.

@@ -182,6 +182,10 @@ func (p *process) lastNode(index int) cloud.NodeName {
 
 // place gives a slot a place, unless it must wait or no node has room.
 func (p *process) place(index int, prefer cloud.NodeName) {
+	if reason := p.State.Unmet(p.rel); reason != "" {
+		p.wait(reason)
+		return
+	}
 	slot := p.slot(p.name, index)
 	m, ok := p.only(slot)
 	switch {

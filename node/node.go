@@ -68,7 +68,7 @@ type Node struct {
 	storage
 	machine
 	front
-	services
+	programs
 
 	downOnce sync.Once
 	down     chan struct{} // closed by Down
@@ -131,8 +131,8 @@ type certificates struct {
 	tls    *certs.Server
 }
 
-// services has the programs that use the other parts.
-type services struct {
+// programs has the programs that use the other parts.
+type programs struct {
 	duties   []leader.Duty
 	janitor  *janitor.Janitor
 	figures  *figures.Figures

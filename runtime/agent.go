@@ -234,8 +234,8 @@ func (a *Agent) adopt(ctx context.Context) error {
 func (a *Agent) takeOver(ctx context.Context, i *cloud.Instance, exit *Exit) {
 	if rel, ok := a.Views.View().State.Release(i.ReleaseRef); ok && exit == nil && i.Process != cloud.ReleaseCommand {
 		p := rel.Spec.Processes[i.Process]
-		if err := a.ask(ctx, p.Protocol, p.Liveness, i.Addr); err == nil || shortage(err) {
-			err := a.ask(ctx, p.Protocol, p.Readiness, i.Addr)
+		if err := a.check(ctx, i, p.Protocol, p.Liveness); err == nil || shortage(err) {
+			err := a.check(ctx, i, p.Protocol, p.Readiness)
 			switch {
 			case err == nil, shortage(err):
 				i.Phase, i.Since = cloud.InstanceReady, i.Started // with a shortage, assume that it is ready

@@ -78,7 +78,7 @@ func (n nodeFacts) container(group *cloud.Group, rel *cloud.Release, i *cloud.In
 		c.CPU = n.cores
 	}
 	c.Env = n.env(rel, i, p, scale, image)
-	c.Secrets = secrets(rel)
+	c.Secrets = secrets(rel, cloud.Bound{})
 	c.AddressEnv = func(ip netip.Addr) []string { return addressEnv(ip, p.Port) }
 	return c
 }
@@ -111,9 +111,26 @@ func (n nodeFacts) env(rel *cloud.Release, i *cloud.Instance, p cloud.Process, s
 	return out
 }
 
-// secrets are the release's environment: any of its values may be a password. PORT is the process's own.
-func secrets(rel *cloud.Release) []string {
+// bind gives the container what the release's bindings have for it, and lets it reach the services. If the release is a
+// service, only containers that are bound to it reach the container.
+func (c *Container) bind(rel *cloud.Release, state *cloud.State) {
+	bound := state.Bound(rel)
+	c.Secrets, c.BindingFiles = secrets(rel, bound), bound.Files
+	if app, ok := state.App(rel.AppRef); ok && app.Service != nil {
+		c.Service = string(rel.App)
+	}
+	for _, b := range rel.Spec.Bindings {
+		c.Reaches = append(c.Reaches, string(b.Service))
+	}
+}
+
+// secrets are what the release's bindings and environment set: any of the values may be a password. PORT is the
+// process's own.
+func secrets(rel *cloud.Release, bound cloud.Bound) []string {
 	var out []string
+	for _, k := range slices.Sorted(maps.Keys(bound.Env)) {
+		out = append(out, k+"="+bound.Env[k])
+	}
 	for _, k := range slices.Sorted(maps.Keys(rel.Spec.Env)) {
 		if k != "PORT" {
 			out = append(out, k+"="+rel.Spec.Env[k])

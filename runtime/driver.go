@@ -19,6 +19,12 @@ type Container struct {
 	Env     []string // K=V, after (and over) the image's own
 	// Secrets are K=V after (and over) Env. Only the container's processes know them: they are on no disk.
 	Secrets []string
+	// BindingFiles are the contents of files below cloud.BindingRoot, by their paths in it. They are secrets like Secrets.
+	BindingFiles map[string]string
+	// Service is the name of the service that the container runs, "" for none. Only containers of the same Tenant that have
+	// the name in Reaches can open connections to it.
+	Service string
+	Reaches []string
 	// AddressEnv returns the variables that depend on the address, which Start chooses; nil for none.
 	AddressEnv func(netip.Addr) []string
 	User       string // "" is the image's user

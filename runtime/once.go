@@ -77,6 +77,7 @@ func (a *Agent) onceContainer(ctx context.Context, what string, r cloud.ReleaseR
 		i.ID = cloud.InstanceID(strings.TrimLeft(string(i.ID[len(i.ID)-63:]), "-"))
 	}
 	made := a.facts.container(group, rel, i, image, volumes, "")
+	made.bind(rel, state)
 	made.Labels = map[string]string{labelOnce: rel.ReleaseRef.String()}
 	made.Shim += ".once"
 	return made, i, nil
@@ -89,11 +90,16 @@ func (a *Agent) Secrets(id cloud.InstanceID) []string {
 	if !ok {
 		return nil
 	}
-	rel, ok := view.State.Release(i.ReleaseRef)
+	return a.secretsOf(i)
+}
+
+func (a *Agent) secretsOf(i *cloud.Instance) []string {
+	state := a.Views.View().State
+	rel, ok := state.Release(i.ReleaseRef)
 	if !ok {
 		return nil
 	}
-	return secrets(rel)
+	return secrets(rel, state.Bound(rel))
 }
 
 // runToEnd starts a container, waits for its end, and removes it.

@@ -26,7 +26,7 @@ func probe(ctx context.Context, p cloud.Protocol, c cloud.Check, addr netip.Addr
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
 	defer cancel()
 	switch c.Type {
-	case cloud.CheckPort:
+	case cloud.CheckPort, cloud.CheckCommand:
 		return probePort(ctx, addr)
 	case cloud.CheckHTTP:
 		return probeHTTP(ctx, p, addr, c)

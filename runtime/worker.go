@@ -137,7 +137,9 @@ func (w *worker) create(ctx context.Context, image Image) (Running, error) {
 	if err != nil {
 		return Running{}, err
 	}
-	return w.Driver.Start(ctx, w.facts.container(group, rel, &w.i, image, volumes, path))
+	made := w.facts.container(group, rel, &w.i, image, volumes, path)
+	made.bind(rel, state)
+	return w.Driver.Start(ctx, made)
 }
 
 // wait returns a channel that receives the container's exit.
@@ -179,9 +181,9 @@ func (w *worker) awaitReady(ctx context.Context, p cloud.Process, exit <-chan Ex
 	pause, began := firstProbe, w.Now()
 	grown := w.growth.next()
 	for {
-		err := w.ask(ctx, p.Protocol, p.Liveness, w.i.Addr)
+		err := w.check(ctx, &w.i, p.Protocol, p.Liveness)
 		if err == nil {
-			err = w.ask(ctx, p.Protocol, p.Readiness, w.i.Addr)
+			err = w.check(ctx, &w.i, p.Protocol, p.Readiness)
 		}
 		if err == nil && hasNoChecks(p) && w.Now().Sub(began) < steady {
 			err = errors.New("has only just started")
@@ -273,7 +275,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 		case <-grown:
 			grown, measure = w.growth.next(), true
 		case <-live.C:
-			err := w.ask(ctx, p.Protocol, p.Liveness, w.i.Addr)
+			err := w.check(ctx, &w.i, p.Protocol, p.Liveness)
 			if err == nil {
 				failures = 0
 				continue
@@ -287,7 +289,7 @@ func (w *worker) watch(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 				return
 			}
 		case <-ready.C:
-			err := w.ask(ctx, p.Protocol, p.Readiness, w.i.Addr)
+			err := w.check(ctx, &w.i, p.Protocol, p.Readiness)
 			switch {
 			case ctx.Err() != nil, shortage(err):
 			case err == nil && w.i.Phase == cloud.InstanceUnready:

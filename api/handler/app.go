@@ -57,7 +57,7 @@ func (h *Handler) serveApps() {
 			}
 			key := func(a *cloud.App) string { return string(a.App) }
 			sees := h.sees(ctx)
-			visible := filter(v.State.Apps(in.Group), func(a *cloud.App) bool { return sees(a.AppRef) })
+			visible := filter(v.State.Apps(in.Group), func(a *cloud.App) bool { return a.Service == nil && sees(a.AppRef) })
 			return page(visible, in.Paging, key, func(a *cloud.App) api.App { return h.app(v, a) }), nil
 		})
 	get(h, operation("create-app", "POST /v1/groups/{group}/apps", "Make an app without a release, to set its environment and map hosts before the first push"),
@@ -152,7 +152,7 @@ func (h *Handler) app(v cloud.View, a *cloud.App) api.App {
 				out.Idle = append(out.Idle, name)
 			}
 		}
-		if _, web := rel.Spec.Processes[cloud.Web]; !web {
+		if _, web := rel.Spec.Processes[cloud.Web]; !web || a.Service != nil {
 			out.Addresses = []string{}
 		}
 	}
@@ -183,7 +183,8 @@ func (h *Handler) release(v cloud.View, r *cloud.Release) api.Release {
 		Failure: r.Failure, Fade: lastFade(r), Labels: r.Spec.Labels,
 		Addresses: h.URLs(h.Domain.Release(r.ReleaseRef, r.Created)),
 	}
-	if _, web := r.Spec.Processes[cloud.Web]; !web {
+	app, known := v.State.App(r.AppRef)
+	if _, web := r.Spec.Processes[cloud.Web]; !web || known && app.Service != nil {
 		out.Addresses = []string{}
 	}
 	for name, p := range r.Spec.Processes {

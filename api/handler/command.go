@@ -55,6 +55,9 @@ func (h *Handler) serveCommands() {
 			if err := h.require(ctx, cloud.MayOperate, scopeOf(i.ReleaseRef)[0]); err != nil {
 				return nil, "", err
 			}
+			if err := h.mayEnter(ctx, i.ReleaseRef); err != nil {
+				return nil, "", err
+			}
 			return func(ctx context.Context, rc runtime.Command) (int, error) {
 				return h.Commands.Exec(ctx, i.ID, requestOf(ctx).actor, rc)
 			}, i.String(), nil
@@ -66,6 +69,9 @@ func (h *Handler) serveCommands() {
 			ref.N = current(state, ref)
 			_, rel, err := state.MustRelease(ref)
 			if err != nil {
+				return nil, "", err
+			}
+			if err := h.mayEnter(ctx, rel.ReleaseRef); err != nil {
 				return nil, "", err
 			}
 			one := OneOff{Release: rel.ReleaseRef, Process: cmp.Or(c.Process, rel.Spec.Main()), Memory: c.Memory, By: requestOf(ctx).actor}
@@ -80,6 +86,15 @@ func (h *Handler) serveCommands() {
 				return h.Commands.Run(ctx, one)
 			}, rel.ReleaseRef.String(), nil
 		})
+}
+
+// mayEnter reports that a caller may not run commands in a release, because they could read the account of a production
+// service.
+func (h *Handler) mayEnter(ctx context.Context, r cloud.ReleaseRef) error {
+	if _, ok := h.Store.State().BoundToProduction(r); !ok {
+		return nil
+	}
+	return h.require(ctx, cloud.MayDeploy, cloud.Scope{Group: r.Group, App: r.App, Release: r.N, Staged: true})
 }
 
 func (h *Handler) serveCommand(name, summary string, choose func(context.Context, cloud.AppRef, api.Command) (start, string, error)) {

@@ -51,6 +51,7 @@ type Config struct {
 	Delegations  Delegations
 	Webhooks     Webhooks
 	Cluster      Cluster
+	Services     Services
 
 	Status  Status
 	Metrics Metrics
@@ -157,6 +158,9 @@ func New(c Config) (*Handler, error) {
 	h.serveAudit()
 	h.serveReviews()
 	h.serveTimeline()
+	h.serveServices()
+	h.serveBindings()
+	h.serveServiceKinds()
 	h.serveOpenAPI()
 	for op := range policy {
 		if !h.used[op] {

@@ -60,7 +60,7 @@ func (h *Handler) serveInstances() {
 				apps = slices.Values([]*cloud.App{app})
 			}
 			sees := h.sees(ctx)
-			apps = filter(apps, func(a *cloud.App) bool { return sees(a.AppRef) })
+			apps = filter(apps, func(a *cloud.App) bool { return sees(a.AppRef) && (a.Service == nil || in.App != "") })
 			list := page(in.places(v, apps), in.Paging, place.key, place.show)
 			if in.Stats {
 				h.addStats(ctx, list.Items)

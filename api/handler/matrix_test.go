@@ -77,6 +77,15 @@ func (f frozen) Await(context.Context, cloud.ReleaseRef, bool) (iter.Seq2[api.Wa
 
 func (f frozen) BuildLog(api.LogQuery) (iter.Seq2[api.LogLine, error], error) { return nil, errFrozen }
 
+type frozenServices struct {
+	fakeServices
+	state *cloud.State
+}
+
+func (f frozenServices) Create(_ context.Context, _ cloud.Actor, _ cloud.GroupName, _ api.NewService, check func(*cloud.State, []cloud.Change) error) (cloud.ReleaseRef, cloud.Revision, error) {
+	return cloud.ReleaseRef{}, 0, cloud.Join(check(f.state, nil), errFrozen)
+}
+
 // A cloud with two groups that look alike: app shop, whose release 1 is current and serves a public host and an
 // internal one, and whose release 2 is staged. Each role is granted to a group of the system, in group own.
 func matrixState(t *testing.T) *cloud.State {
@@ -111,6 +120,11 @@ func matrixState(t *testing.T) *cloud.State {
 			}
 		}
 		do(s.Share(shop.Release(1), "", cloud.LinkID("link-"+string(g)), at.At.Add(time.Hour), at))
+		for _, name := range []cloud.AppName{"testdb", "proddb"} {
+			service := cloud.Service{Kind: "postgres", Variable: "DATABASE_URL", Production: name == "proddb"}
+			changes, _, err := s.CreateService(cloud.NewService{App: cloud.AppRef{Group: g, App: name}, Service: service, Built: cloud.Built{Image: cloud.Image{Digest: "sha256:2222"}}}, at)
+			do(changes, err)
+		}
 		for _, name := range []string{"www", "in"} {
 			host := cloud.Host(name + "." + string(g) + ".example.com")
 			do(s.Map(cloud.Map{Host: host, Path: "/", Public: name == "www", Target: cloud.Target{ReleaseRef: shop.Release(0)}}, at))
@@ -131,14 +145,15 @@ type call struct{ method, path, body string }
 
 // calls has a request for each operation, in a group, on its staged release or on what the public reaches.
 func calls(g string, staged bool) map[string]call {
-	host, n := "www."+g+".example.com", 0
+	host, n, db := "www."+g+".example.com", 0, "proddb"
 	if staged {
-		host, n = "in."+g+".example.com", 2
+		host, n, db = "in."+g+".example.com", 2, "testdb"
 	}
 	group := "/v1/groups/" + g
 	app := group + "/apps/shop"
 	rel := fmt.Sprintf(`{"release":%d}`, n)
 	b := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+	service, use := group+"/services/"+db, b(`{"release":%d,"service":%q,"from":"testdb"}`, n, db)
 	return map[string]call{
 		"version": {"GET", "/v1/version", ""}, "openapi": {"GET", "/v1/openapi.json", ""}, "node": {"GET", "/v1/node", ""},
 		"doctor": {"GET", "/v1/doctor", ""}, "disk": {"GET", "/v1/disk", ""}, "metrics": {"GET", "/metrics", ""},
@@ -190,7 +205,13 @@ func calls(g string, staged bool) map[string]call {
 		"push-events": {"GET", "/v1/pushes/push-" + g + "/events", ""}, "cancel-push": {"DELETE", "/v1/pushes/push-" + g, ""},
 		"groups": {"GET", "/v1/groups", ""}, "create-group": {"POST", "/v1/groups", `{"name":"new"}`}, "delete-group": {"DELETE", group, ""},
 		"egress": {"GET", group + "/egress?app=shop", ""}, "set-egress": {"POST", group + "/egress", `{"app":"shop","allow":["192.0.2.1"]}`},
-		"quota": {"GET", group + "/quota", ""}, "set-quota": {"POST", group + "/quota", `{"instances":9}`},
+		"services": {"GET", group + "/services", ""}, "service": {"GET", service, ""}, "create-service": {"POST", group + "/services", `{"name":"newdb","kind":"postgres"}`},
+		"delete-service": {"DELETE", service, ""}, "undelete-service": {"POST", service + "/undelete", ""},
+		"bindings": {"GET", app + "/bindings", ""}, "bind": {"POST", app + "/bind", use}, "unbind": {"POST", app + "/unbind", use},
+		"rebind": {"POST", app + "/rebind", use}, "rotate": {"POST", app + "/rotate", use},
+		"service-kinds": {"GET", "/v1/service-kinds", ""}, "add-service-kind": {"POST", "/v1/service-kinds", `{"text":"x"}`},
+		"set-service-image": {"POST", "/v1/service-kinds/postgres/images", `{"version":"15","image":"one"}`},
+		"quota":             {"GET", group + "/quota", ""}, "set-quota": {"POST", group + "/quota", `{"instances":9}`},
 		"users": {"GET", "/v1/users", ""}, "create-user": {"POST", "/v1/users", `{"name":"bob"}`}, "delete-user": {"DELETE", "/v1/users/anna", ""},
 		"disable-user": {"POST", "/v1/users/anna/disabled", `{"disabled":true}`}, "set-password": {"POST", "/v1/users/anna/password", `{"new":"0123456789ab"}`},
 		"login-browser":        {"POST", "/v1/login/browser", `{"redirect":"http://localhost:1/callback","state":"0123456789abcdef","nonce":"0123456789abcdef","challenge":"0123456789012345678901234567890123456789012"}`},
@@ -237,6 +258,10 @@ var matrix = map[string][2]cloud.Role{
 	"list-files": {"developer", "developer"},
 	"upload":     {"developer", "developer"}, "show-push": {"developer", "developer"}, "push-events": {"developer", "developer"}, "cancel-push": {"developer", "developer"},
 	"create-group": {"-", "-"}, "delete-group": {"-", "-"}, "set-quota": {"-", "-"},
+	"services": {"auditor", "auditor"}, "service": {"auditor", "auditor"}, "create-service": {"developer", "developer"},
+	"delete-service": {"developer", "releaser"}, "undelete-service": {"developer", "releaser"}, "bindings": {"auditor", "auditor"},
+	"bind": {"developer", "releaser"}, "unbind": {"developer", "releaser"}, "rebind": {"developer", "releaser"}, "rotate": {"developer", "releaser"},
+	"service-kinds": {"auditor", "auditor"}, "add-service-kind": {"-", "-"}, "set-service-image": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},
 	"login": {"+", "+"}, "login-browser": {"+", "+"}, "login-browser-finish": {"+", "+"}, "login-device": {"+", "+"}, "login-device-finish": {"+", "+"},
@@ -256,6 +281,7 @@ func newMatrix(t *testing.T) (*Handler, *cloud.State) {
 	f.lines = func(func(api.LogLine, error) bool) {}
 	c := f.fakes.config(nil)
 	c.Store, c.Views, c.Pushes, c.Transfers, c.Rollouts, c.BuildLogs = f, f, f, f, f, f
+	c.Services = frozenServices{fakeServices{f.fakes}, f.state}
 	c.Log = slog.New(slog.DiscardHandler)
 	h, err := New(c)
 	if err != nil {

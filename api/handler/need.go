@@ -143,8 +143,19 @@ func (in envInput) scopes(s *cloud.State) []cloud.Scope {
 	return []cloud.Scope{{Group: in.Group, App: in.App, Staged: ok && rel.Staged}}
 }
 
-func (in pushInput) scopes(*cloud.State) []cloud.Scope {
-	return []cloud.Scope{{Group: in.Group, App: in.App, Staged: in.Body.Stage}}
+func (in pushInput) scopes(s *cloud.State) []cloud.Scope {
+	return []cloud.Scope{{Group: in.Group, App: in.App, Staged: in.Body.Stage, Unbound: in.Body.Stage && leavesProduction(s, in.ref().Release(0), in.Body.Spec.Rebind)}}
+}
+
+// demands of a push are those of the services that it binds.
+func (in pushInput) demands(*cloud.State) (needs []need) {
+	for _, b := range in.Body.Spec.Services {
+		needs = append(needs, useOf(in.Group, b.Service))
+	}
+	for _, to := range in.Body.Spec.Rebind {
+		needs = append(needs, useOf(in.Group, to))
+	}
+	return needs
 }
 
 func (in newAppInput) scopes(*cloud.State) []cloud.Scope {

@@ -131,6 +131,22 @@ var policy = map[string]rule{
 	"push-events": {needs: cloud.MayDeploy, in: ofPush},
 	"cancel-push": {needs: cloud.MayDeploy, in: ofPush},
 
+	"services":         {needs: cloud.MayRead, in: inGroup},
+	"service":          {needs: cloud.MayRead, in: inApp},
+	"create-service":   {needs: cloud.MayDeploy, in: inApp},
+	"delete-service":   {needs: cloud.MayDeploy, in: inApp},
+	"undelete-service": {needs: cloud.MayDeploy, in: inApp},
+
+	"bindings": {needs: cloud.MayRead, in: inApp},
+	"bind":     {needs: cloud.MayDeploy, in: inRelease},
+	"unbind":   {needs: cloud.MayDeploy, in: inRelease},
+	"rebind":   {needs: cloud.MayDeploy, in: inRelease},
+	"rotate":   {needs: cloud.MayDeploy, in: inRelease},
+
+	"service-kinds":     {needs: cloud.MayRead, in: anywhere},
+	"add-service-kind":  {needs: cloud.MayAdminister, in: inCloud},
+	"set-service-image": {needs: cloud.MayAdminister, in: inCloud},
+
 	"groups":       {needs: cloud.MayRead, in: anywhere},
 	"create-group": {needs: cloud.MayAdminister, in: inCloud},
 	"delete-group": {needs: cloud.MayAdminister, in: inCloud},

@@ -290,6 +290,9 @@ func routeKey(r route) string {
 func (h *Handler) routes(v cloud.View, g cloud.GroupName) iter.Seq[route] {
 	return func(yield func(route) bool) {
 		for app := range v.State.Apps(g) {
+			if app.Service != nil {
+				continue
+			}
 			if !yield(route{app: app}) {
 				return
 			}

@@ -57,7 +57,7 @@ func (d *Driver) adopt(ctx context.Context) error {
 		}
 		d.instances[r.ID] = in
 		if status != nil {
-			live = append(live, network.Endpoint{ID: in.id, Tenant: in.tenant, IP: in.ip, PID: int(in.pid), App: runtime.AppOf(in.labels)})
+			live = append(live, network.Endpoint{ID: in.id, Tenant: in.tenant, IP: in.ip, Access: in.access, PID: int(in.pid), App: runtime.AppOf(in.labels)})
 			go d.watch(in, status)
 		}
 	}
@@ -91,6 +91,7 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 	if err != nil {
 		return nil, nil, fmt.Errorf("label %s: %w", labelTenant, err)
 	}
+	in.access = network.Access{Service: r.Labels[labelService], Reaches: strings.Fields(r.Labels[labelReaches])}
 	in.tenant, in.stop, in.init = uint32(tenant), stopSignal(r.Labels[labelStop]), r.Labels[labelInit] != ""
 	var begun started
 	through, err := readJSON(filepath.Join(d.folder(r.ID), startedFile), &begun)

@@ -18,17 +18,20 @@ import (
 
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/network"
 )
 
 // Labels of a container's record that are ours, not the caller's.
 const (
-	labelPrefix = "micro.engine/"
-	labelIP     = labelPrefix + "ip"
-	labelTenant = labelPrefix + "tenant"
-	labelBoot   = labelPrefix + "boot"
-	labelStop   = labelPrefix + "stop-signal" // missing if the image has no STOPSIGNAL
-	labelShim   = labelPrefix + "shim"        // the group of containers that share a shim; older containers lack it
-	labelInit   = labelPrefix + "init"        // path of micro's init; missing if the app is process 1
+	labelPrefix  = "micro.engine/"
+	labelIP      = labelPrefix + "ip"
+	labelTenant  = labelPrefix + "tenant"
+	labelBoot    = labelPrefix + "boot"
+	labelStop    = labelPrefix + "stop-signal" // missing if the image has no STOPSIGNAL
+	labelService = labelPrefix + "service"     // missing if the container runs no service
+	labelReaches = labelPrefix + "reaches"     // services that it reaches, with spaces between
+	labelShim    = labelPrefix + "shim"        // the group of containers that share a shim; older containers lack it
+	labelInit    = labelPrefix + "init"        // path of micro's init; missing if the app is process 1
 )
 
 // instance is a container that runs, or that has ended and was not removed yet.
@@ -37,6 +40,7 @@ type instance struct {
 	labels  map[string]string
 	ip      netip.Addr
 	tenant  uint32
+	access  network.Access
 	pid     uint32
 	started time.Time
 	stop    syscall.Signal // the signal that asks it to end

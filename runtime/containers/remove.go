@@ -48,7 +48,7 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		{"files", func() error {
 			// runc's own state remains if the shim ended before runc had finished.
 			runc := filepath.Join(d.engine.State(), "runc", d.engine.Namespace(), id)
-			return errors.Join(os.RemoveAll(runc), os.RemoveAll(d.folder(id)), os.RemoveAll(d.etc(id)))
+			return errors.Join(d.hideBindings(id), os.RemoveAll(runc), os.RemoveAll(d.folder(id)), os.RemoveAll(d.etc(id)))
 		}},
 	} {
 		if e := part.take(); e != nil {

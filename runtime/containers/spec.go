@@ -111,6 +111,12 @@ func (d *Driver) mounts(c runtime.Container, ids []specs.LinuxIDMapping, all []s
 			Options: []string{"rbind", "rprivate", "rw", "nosuid", "nodev", "noexec"},
 		})
 	}
+	if len(c.BindingFiles) > 0 {
+		all = append(all, specs.Mount{
+			Destination: cloud.BindingRoot, Type: "bind", Source: d.bindings(c.ID),
+			Options: []string{"bind", "rprivate", "ro", "nosuid", "nodev", "noexec"},
+		})
+	}
 	for _, m := range c.Mounts {
 		if _, err := os.Stat(m.Source); err != nil {
 			return nil, cloud.Errorf(cloud.Invalid, "volume at %s: %w", m.Target, err)

@@ -50,7 +50,7 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (_ runtime.Runn
 	if err != nil {
 		return runtime.Running{}, err
 	}
-	ep, err := d.net.Reserve(c.ID, c.Tenant)
+	ep, err := d.net.Reserve(c.ID, c.Tenant, network.Access{Service: c.Service, Reaches: c.Reaches})
 	if err != nil {
 		return runtime.Running{}, err
 	}
@@ -99,7 +99,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		if err := d.writeFiles(c, ep, d.net.Gateway()); err != nil {
 			return err
 		}
-		if err := d.writeSecrets(c); err != nil {
+		if err := errors.Join(d.writeSecrets(c), d.writeBindings(c)); err != nil {
 			return err
 		}
 		return createLog(c.Log)
@@ -115,7 +115,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		streams = attach(c.Attach)
 	}
 	task, status, err := d.task(ctx, c, streams, process)
-	if gone := os.RemoveAll(d.secretsFile(c.ID)); err == nil {
+	if gone := errors.Join(os.RemoveAll(d.secretsFile(c.ID)), d.hideBindings(c.ID)); err == nil {
 		err = gone
 	}
 	if err != nil {
@@ -179,6 +179,12 @@ func (d *Driver) record(ctx context.Context, c runtime.Container, image *image, 
 	maps.Copy(labels, c.Labels)
 	labels[labelIP], labels[labelTenant] = ep.IP.String(), strconv.FormatUint(uint64(c.Tenant), 10)
 	labels[labelBoot], labels[labelShim] = d.boot, shimGroup(c)
+	if c.Service != "" {
+		labels[labelService] = c.Service
+	}
+	if len(c.Reaches) > 0 {
+		labels[labelReaches] = strings.Join(c.Reaches, " ")
+	}
 	if s := image.config.StopSignal; s != "" {
 		labels[labelStop] = s
 	}

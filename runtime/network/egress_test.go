@@ -14,7 +14,7 @@ var nearAddr = netip.MustParseAddr("192.0.2.1") // outside too
 // attachApp attaches a container of an app.
 func attachApp(t *testing.T, n *Network, id string, tenant uint32, app string) place {
 	t.Helper()
-	ep, err := n.Reserve(id, tenant)
+	ep, err := n.Reserve(id, tenant, Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

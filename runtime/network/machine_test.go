@@ -256,7 +256,7 @@ func runMachine(text string) error {
 			views.Show(v)
 			err = n.awaitView(v, cfg.Name)
 		case o.Attach != "":
-			if ep, err = n.Reserve(o.Attach, o.Group); err == nil {
+			if ep, err = n.Reserve(o.Attach, o.Group, Access{}); err == nil {
 				err = n.Attach(ctx, o.Attach)
 			}
 		case o.Sandbox != "":

@@ -246,7 +246,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 
 func attach(t *testing.T, n *Network, id string, tenant uint32) place {
 	t.Helper()
-	ep, err := n.Reserve(id, tenant)
+	ep, err := n.Reserve(id, tenant, Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

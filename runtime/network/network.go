@@ -37,8 +37,16 @@ type Endpoint struct {
 	IP     netip.Addr
 	PID    int    // a process in the namespaces, if one runs; needed to restore their pins
 	App    string // "GROUP/APP", by whose policy it may reach what is outside; "" for none
+	Access
 
 	UserNS, NetNS string // files on which the namespaces are mounted
+}
+
+// Access says which connections between containers of a group are allowed. The zero Access allows all that involve no
+// service.
+type Access struct {
+	Service string   // what the container runs, "" for no service
+	Reaches []string // services that it may open connections to
 }
 
 // Network manages the host's side of the containers' network. It is safe for concurrent use.
@@ -110,11 +118,11 @@ func (n *Network) Gateway() netip.Addr { return gateway(n.subnet) }
 
 // Reserve assigns an address to a container and returns where its namespaces will be. It makes nothing yet. Detach
 // releases the address.
-func (n *Network) Reserve(id string, tenant uint32) (Endpoint, error) {
+func (n *Network) Reserve(id string, tenant uint32, a Access) (Endpoint, error) {
 	if tenant > MaxTenant {
 		return Endpoint{}, cloud.Errorf(cloud.Invalid, "group number %d is too high: there are user IDs for only %d groups", tenant, MaxTenant+1)
 	}
-	ep, err := n.reserve(id, tenant)
+	ep, err := n.reserve(id, tenant, a)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -149,7 +157,7 @@ func (n *Network) Attach(ctx context.Context, id string) error {
 
 // reserve assigns the next free address after the one assigned last, so that an address to which connections may still
 // be open is reused as late as possible.
-func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
+func (n *Network) reserve(id string, group uint32, a Access) (*endpoint, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, ok := n.endpoints[id]; ok {
@@ -165,7 +173,7 @@ func (n *Network) reserve(id string, group uint32) (*endpoint, error) {
 			WithHint("stop some instances, or use a larger network with micro up --subnet")
 	}
 	n.cursor = ip
-	ep := n.endpoint(Endpoint{ID: id, Tenant: group, IP: ip})
+	ep := n.endpoint(Endpoint{ID: id, Tenant: group, IP: ip, Access: a})
 	n.endpoints[id] = ep
 	n.holders.add(ep.IP, group)
 	return ep, nil

@@ -187,7 +187,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("chosen: %s", n.Subnet())
 	}
 	a, b := attach(t, n, "a", 1), attach(t, n, "b", 1)
-	if _, err := n.Reserve("half", 1); err != nil {
+	if _, err := n.Reserve("half", 1, Access{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Attach(t.Context(), "half"); err != nil {
@@ -396,7 +396,7 @@ func TestTenant(t *testing.T) {
 			t.Errorf("%s: %s is of %d, %v; want %d, %v", when, ip, got, ok, want, known)
 		}
 	}
-	ep, err := n.Reserve("a1", 7)
+	ep, err := n.Reserve("a1", 7, Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -475,11 +475,11 @@ func TestSubnets(t *testing.T) {
 	}
 	n := testNetwork(t, "a", "10.60.0.0/29")
 	for range 5 {
-		if _, err := n.Reserve(filepath.Base(t.TempDir()), 0); err != nil {
+		if _, err := n.Reserve(filepath.Base(t.TempDir()), 0, Access{}); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := n.Reserve("one too many", 0); cloud.CodeOf(err) != cloud.Unavailable {
+	if _, err := n.Reserve("one too many", 0, Access{}); cloud.CodeOf(err) != cloud.Unavailable {
 		t.Errorf("full: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -28,6 +29,8 @@ const sandboxGroup = 1<<32 - 2
 //	  ct state established,related                  accept
 //	  iifname m*  ip daddr 169.254.0.0/16           drop   metadata services of cloud providers
 //	  iifname m*  ip daddr 100.100.100.200, …       drop   the same at other addresses
+//	  iifname m*  oifname . ip saddr @guest         accept containers that are bound to a service
+//	  iifname m*  oifname @service                  drop   and no others of the group
 //	  iifname m* oifname m*  mark set iifname map @group
 //	  iifname m*  oifname . mark @member            accept same group
 //	  oifname m*                                    drop
@@ -53,8 +56,13 @@ var metadata = [][4]byte{{100, 100, 100, 200}, {168, 63, 129, 16}, {192, 0, 0, 1
 
 // sets are the table's sets, whose elements depend on the endpoints.
 type sets struct {
-	pin, group, member, sandbox *nftables.Set
+	pin, group, member, sandbox, service, guest *nftables.Set
 	elsewhereSets
+}
+
+// own returns the sets whose elements depend on the node's own endpoints.
+func (s sets) own() []*nftables.Set {
+	return []*nftables.Set{s.pin, s.group, s.member, s.sandbox, s.service, s.guest}
 }
 
 func (n *Network) nft() (*nftables.Conn, *nftables.Table, error) {
@@ -71,6 +79,8 @@ func newSets(t *nftables.Table) sets {
 		group:   &nftables.Set{Table: t, Name: "group", IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeMark},
 		member:  &nftables.Set{Table: t, Name: "member", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeMark)},
 		sandbox: &nftables.Set{Table: t, Name: "sandbox", KeyType: nftables.TypeIFName},
+		service: &nftables.Set{Table: t, Name: "service", KeyType: nftables.TypeIFName},
+		guest:   &nftables.Set{Table: t, Name: "guest", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)},
 
 		elsewhereSets: newElsewhereSets(t),
 	}
@@ -87,11 +97,64 @@ func (s sets) elements(ep *endpoint) map[*nftables.Set][]nftables.SetElement {
 		}
 	}
 	mark := binaryutil.NativeEndian.PutUint32(ep.Tenant + 1)
-	return map[*nftables.Set][]nftables.SetElement{
+	all := map[*nftables.Set][]nftables.SetElement{
 		s.pin:    {{Key: concat(name, ip)}},
 		s.group:  {{Key: name, Val: mark}},
 		s.member: {{Key: concat(name, mark)}},
 	}
+	if ep.Service != "" {
+		all[s.service] = []nftables.SetElement{{Key: name}}
+	}
+	return all
+}
+
+// guests returns the elements that let the guests of a service's endpoint in, as far as they are among others.
+func (ep *endpoint) guests(others map[string]*endpoint) (el []nftables.SetElement) {
+	for _, o := range others {
+		if o != ep && o.ruled && ep.admits(o) {
+			el = append(el, nftables.SetElement{Key: concat(ifname(ep.link), o.IP.AsSlice())})
+		}
+	}
+	return el
+}
+
+// visits returns the elements that let an endpoint in at the services of others.
+func (ep *endpoint) visits(others map[string]*endpoint) (el []nftables.SetElement) {
+	for _, o := range others {
+		if o != ep && o.ruled && o.admits(ep) {
+			el = append(el, nftables.SetElement{Key: concat(ifname(o.link), ep.IP.AsSlice())})
+		}
+	}
+	return el
+}
+
+// admits reports whether the endpoint is a service that another endpoint may reach.
+func (ep *endpoint) admits(guest *endpoint) bool {
+	return ep.Service != "" && ep.Tenant == guest.Tenant && slices.Contains(guest.Reaches, ep.Service)
+}
+
+// elementsOf returns the elements that come and go with an endpoint. n.mu must be held.
+func (n *Network) elementsOf(s sets, ep *endpoint) map[*nftables.Set][]nftables.SetElement {
+	all := s.elements(ep)
+	if el := append(ep.guests(n.endpoints), ep.visits(n.endpoints)...); len(el) > 0 {
+		all[s.guest] = el
+	}
+	return all
+}
+
+// content returns all elements that the table must have. n.mu must be held.
+func (n *Network) content(s sets) map[*nftables.Set][]nftables.SetElement {
+	all := map[*nftables.Set][]nftables.SetElement{}
+	for _, ep := range n.endpoints {
+		if !ep.ruled {
+			continue
+		}
+		for set, el := range s.elements(ep) {
+			all[set] = append(all[set], el...)
+		}
+		all[s.guest] = append(all[s.guest], ep.guests(n.endpoints)...)
+	}
+	return all
 }
 
 // addElements allows an endpoint's traffic. If the table is missing or damaged, it is rebuilt. n.mu must be held.
@@ -103,7 +166,7 @@ func (n *Network) addElements(ep *endpoint) error {
 	if err := n.close(ep); err != nil {
 		return err
 	}
-	for set, el := range newSets(t).elements(ep) {
+	for set, el := range n.elementsOf(newSets(t), ep) {
 		if err := c.SetAddElements(set, el); err != nil {
 			return fmt.Errorf("network: %w", err)
 		}
@@ -126,7 +189,7 @@ func (n *Network) removeElements(ep *endpoint) error {
 			return err
 		}
 	}
-	for set, el := range newSets(t).elements(ep) {
+	for set, el := range n.elementsOf(newSets(t), ep) {
 		if err := c.SetDeleteElements(set, el); err != nil {
 			return fmt.Errorf("network: %w", err)
 		}
@@ -147,15 +210,8 @@ func (n *Network) rebuild() error {
 	c.DelTable(t)
 	c.AddTable(t)
 	s := newSets(t)
-	filled := map[*nftables.Set][]nftables.SetElement{}
-	for _, ep := range n.endpoints {
-		if ep.ruled {
-			for set, el := range s.elements(ep) {
-				filled[set] = append(filled[set], el...)
-			}
-		}
-	}
-	for _, set := range []*nftables.Set{s.pin, s.group, s.member, s.sandbox} {
+	filled := n.content(s)
+	for _, set := range s.own() {
 		if err := addSet(c, set, filled[set]); err != nil {
 			return err
 		}
@@ -197,6 +253,8 @@ func (r *ruleset) build(n *Network, s sets) {
 	for _, addr := range metadata {
 		r.rule(forward, fromInterface(n.prefix), daddr(32, addr[:]), drop())
 	}
+	r.rule(forward, fromContainer, match{oifname(), source(2), lookup(s.guest, false)}, accept())
+	r.rule(forward, fromContainer, match{oifname(), lookup(s.service, false)}, drop())
 	if others {
 		r.rule(forward, fromContainer, destinationIn(s.slice), clearMark())
 		r.rule(forward, fromContainer, markOf(destinationOffset, s.elsewhere))
@@ -268,13 +326,12 @@ func (n *Network) intact() bool {
 		}
 	}
 	s := newSets(t)
-	want := map[*nftables.Set]int{s.pin: 0, s.group: 0, s.member: 0, s.sandbox: 0}
-	for _, ep := range n.endpoints {
-		if ep.ruled {
-			for set := range s.elements(ep) {
-				want[set]++
-			}
-		}
+	want := map[*nftables.Set]int{}
+	for _, set := range s.own() {
+		want[set] = 0
+	}
+	for set, el := range n.content(s) {
+		want[set] = len(el)
 	}
 	if len(n.peers) > 0 {
 		want[s.slice], want[s.elsewhere] = len(sliceElements(n.peers)), len(n.groups)

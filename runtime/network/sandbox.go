@@ -17,7 +17,7 @@ type Sandbox struct {
 
 // NewSandbox makes a sandbox. Close removes it; the next start of micro removes one that was not closed.
 func (n *Network) NewSandbox(ctx context.Context, id string) (*Sandbox, error) {
-	ep, err := n.reserve(id, sandboxGroup)
+	ep, err := n.reserve(id, sandboxGroup, Access{})
 	if err != nil {
 		return nil, err
 	}

@@ -91,6 +91,12 @@ var presets = []Recipe{{
 	Env:      []string{"PYTHONUNBUFFERED=1"},
 	Cmd:      []string{"python3"},
 }, {
+	Name:     "python-db",
+	Packages: []string{"python3", "python3-psycopg2", "python3-pymysql", "python3-redis", "gosu"},
+	Links:    map[string]string{"usr/bin/python": "python3"},
+	Env:      []string{"PYTHONUNBUFFERED=1"},
+	Cmd:      []string{"python3"},
+}, {
 	Name:     "node",
 	Packages: []string{"nodejs"},
 	Users:    []User{{"node", 1000, "/home/node"}},

@@ -1,0 +1,240 @@
+package cloud
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Binding ties a release to a service: its instances get an account there.
+type Binding struct {
+	Service AppName `json:"service"` // of the app's group
+	// Account is the number of the release that was bound first with the same account.
+	Account int `json:"account"`
+	// Name is what the app finds the binding by, "" for the service's.
+	Name string `json:"name,omitempty"`
+	// As is the environment variable with the service's URL, "" for the usual one of its kind.
+	As string `json:"as,omitempty"`
+}
+
+// Called is the binding's name.
+func (b Binding) Called() string {
+	if b.Name != "" {
+		return b.Name
+	}
+	return string(b.Service)
+}
+
+// BindingChange changes the bindings of a release. Each field is one of the ways.
+type BindingChange struct {
+	Bind   []Binding           // without Account
+	Unbind []AppName           // services
+	Rebind map[AppName]AppName // the service to use instead of another one
+	Rotate []AppName           // services at which the app gets another account
+}
+
+// apply returns the bindings of release n after the change, made from those of its parent.
+func (c BindingChange) apply(was []Binding, n int) ([]Binding, error) {
+	bindings := slices.Clone(was)
+	find := func(service AppName) (int, error) {
+		i := slices.IndexFunc(bindings, func(b Binding) bool { return b.Service == service })
+		if i < 0 {
+			return 0, Errorf(Conflict, "service %s is not bound", service)
+		}
+		return i, nil
+	}
+	for _, service := range c.Unbind {
+		i, err := find(service)
+		if err != nil {
+			return nil, err
+		}
+		bindings = slices.Delete(bindings, i, i+1)
+	}
+	for _, from := range sortedKeys(c.Rebind) {
+		i, err := find(from)
+		if err != nil {
+			return nil, err
+		}
+		bindings[i].Service, bindings[i].Account = c.Rebind[from], n
+	}
+	for _, service := range c.Rotate {
+		i, err := find(service)
+		if err != nil {
+			return nil, err
+		}
+		bindings[i].Account = n
+	}
+	for _, b := range c.Bind {
+		b.Account = n
+		bindings = append(bindings, b)
+	}
+	return bindings, nil
+}
+
+// ChangeBindings returns the changes that make a release with other bindings, and the release. Usually that is derived from
+// the current one; one derived from a staged release is staged too. For an app that never had a current release the
+// bindings are kept with the app, and the release is 0: its next release starts with them.
+func (s *State) ChangeBindings(r ReleaseRef, c BindingChange, cause string, at Stamp) ([]Change, ReleaseRef, error) {
+	if err := s.notService(r.AppRef); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	app, rel, err := s.envOf(r)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	if rel == nil {
+		next := *app
+		if next.Bindings, err = c.apply(app.Bindings, 0); err == nil {
+			err = s.checkBindings(app.AppRef, next.Bindings, app.Env)
+		}
+		return []Change{Put(&next)}, app.Release(0), err
+	}
+	if rel.Pruned {
+		return nil, ReleaseRef{}, imageless(rel)
+	}
+	spec := rel.Spec
+	if spec.Bindings, err = c.apply(rel.Spec.Bindings, app.Last+1); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	spec.Routes, spec.NoRoute = nil, false // they were mapped with the parent, and may have changed since
+	changes, next, err := s.derive(app, rel, spec, maps.Clone(rel.Formation), rel.N != app.Current && rel.Staged, cause, at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	return changes, next.ReleaseRef, nil
+}
+
+// BindingsOf returns the bindings of a release, and its number: 0 for those that an app's first release starts with.
+func (s *State) BindingsOf(r ReleaseRef) ([]Binding, int, error) {
+	app, rel, err := s.envOf(r)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case rel == nil:
+		return app.Bindings, 0, nil
+	}
+	return rel.Spec.Bindings, rel.N, nil
+}
+
+// checkBindings reports everything that is wrong with the bindings of an app.
+func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]string) error {
+	var errs []error
+	names, services := map[string]bool{}, map[AppName]bool{}
+	for _, b := range bindings {
+		if _, err := s.MustService(AppRef{app.Group, b.Service}); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if services[b.Service] {
+			errs = append(errs, Errorf(Conflict, "service %s is bound already", b.Service).WithCommand("micro rotate %s %s", app, b.Service))
+		}
+		if err := checkLabel("binding", b.Called()); err != nil {
+			errs = append(errs, err)
+		}
+		if names[b.Called()] {
+			errs = append(errs, Errorf(Conflict, "two bindings are called %q", b.Called()))
+		}
+		if b.As != "" {
+			errs = append(errs, CheckEnvName(b.As))
+		}
+		names[b.Called()], services[b.Service] = true, true
+	}
+	if err := Join(errs...); err != nil {
+		return err
+	}
+	taken := map[string]AppName{}
+	for _, v := range s.variables(app.Group, bindings) {
+		if _, set := env[v.name]; set {
+			errs = append(errs, Errorf(Conflict, "service %s sets %s, which is a variable of %s already: unset it, or bind with --as", v.service, v.name, app).
+				WithCommand("micro env %s %s-", app, v.name))
+		}
+		if other, twice := taken[v.name]; twice && other != v.service {
+			errs = append(errs, Errorf(Conflict, "services %s and %s would both set %s", other, v.service, v.name).WithHint("bind one of them with --as"))
+		}
+		taken[v.name] = v.service
+	}
+	return Join(errs...)
+}
+
+// variable is an environment variable with a service's URL.
+type variable struct {
+	name    string
+	service AppName
+	index   int // of the binding
+}
+
+// variables returns the variables that bindings set: of each NAME_URL, and the one that was asked for by As. The usual one
+// of a kind is the first such binding's without As.
+func (s *State) variables(group GroupName, bindings []Binding) (all []variable) {
+	usual := map[string]bool{}
+	for _, b := range bindings {
+		usual[b.As] = true
+	}
+	for i, b := range bindings {
+		own := strings.ToUpper(strings.ReplaceAll(b.Called(), "-", "_")) + "_URL"
+		name := b.As
+		if app, ok := s.App(AppRef{group, b.Service}); ok && name == "" && !usual[app.Service.variable()] {
+			name = app.Service.variable()
+			usual[name] = true
+		}
+		if name != "" && name != own {
+			all = append(all, variable{name, b.Service, i})
+		}
+		all = append(all, variable{own, b.Service, i})
+	}
+	return all
+}
+
+func (s *Service) variable() string {
+	if s == nil {
+		return ""
+	}
+	return s.Variable
+}
+
+// BoundTo returns the releases that run, or are about to, and are bound to a service; of apps without a release the app.
+func (s *State) BoundTo(service AppRef) (refs []ReleaseRef) {
+	bound := func(bindings []Binding) bool {
+		return slices.ContainsFunc(bindings, func(b Binding) bool { return b.Service == service.App })
+	}
+	for app := range s.Apps(service.Group) {
+		if bound(app.Bindings) {
+			refs = append(refs, app.Release(0))
+		}
+		for rel := range s.Releases(app.AppRef) {
+			if s.Runs(rel) && bound(rel.Spec.Bindings) {
+				refs = append(refs, rel.ReleaseRef)
+			}
+		}
+	}
+	return refs
+}
+
+// BoundToProduction returns a production service that a release is bound to, the current one of the app for 0.
+func (s *State) BoundToProduction(r ReleaseRef) (AppName, bool) {
+	rel, ok := s.Release(r)
+	if !ok {
+		return "", false
+	}
+	for _, b := range rel.Spec.Bindings {
+		if app, ok := s.App(AppRef{r.Group, b.Service}); ok && app.Service != nil && app.Service.Production {
+			return b.Service, true
+		}
+	}
+	return "", false
+}
+
+// sameBindings reports whether two releases use the same accounts.
+func sameBindings(a, b *Release) bool {
+	same := func(x, y Binding) int { return strings.Compare(string(x.Service), string(y.Service)) }
+	return slices.Equal(slices.SortedFunc(slices.Values(a.Spec.Bindings), same), slices.SortedFunc(slices.Values(b.Spec.Bindings), same))
+}
+
+// BindingVariables returns the environment variables that each binding sets to its service's URL.
+func (s *State) BindingVariables(g GroupName, bindings []Binding) [][]string {
+	names := make([][]string, len(bindings))
+	for _, v := range s.variables(g, bindings) {
+		names[v.index] = append(names[v.index], v.name)
+	}
+	return names
+}

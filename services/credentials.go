@@ -1,0 +1,87 @@
+package services
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// credentials returns those of a new account of a kind. Users and passwords have letters, digits and _ only, so that any
+// command can quote them.
+func (k *Kind) credentials(service cloud.AppRef, client cloud.AppName, n int, password string) cloud.Credentials {
+	c := cloud.Credentials{Host: string(service.App) + "." + string(service.Group) + ".internal", Port: k.Port, Database: k.Database}
+	if k.HasAccounts() {
+		c.User, c.Password = userName(client, n), password
+	}
+	values := values(c)
+	for name, template := range k.More {
+		if c.More == nil {
+			c.More = map[string]string{}
+		}
+		c.More[name] = fill(template, values, same)
+	}
+	maps.Copy(values, c.More)
+	c.URL = fill(k.URL, values, url.QueryEscape)
+	return c
+}
+
+func same(s string) string { return s }
+
+// userName is the name of an account: the app's and a number, in 32 characters at most, as old MySQL allows.
+func userName(client cloud.AppName, n int) string {
+	name := strings.ReplaceAll(string(client), "-", "_")
+	if len(name) > 20 {
+		sum := sha256.Sum256([]byte(client))
+		name = name[:13] + "_" + hex.EncodeToString(sum[:3])
+	}
+	return name + "_" + strconv.Itoa(n)
+}
+
+func values(c cloud.Credentials) map[string]string {
+	return map[string]string{"url": c.URL, "user": c.User, "password": c.Password, "host": c.Host, "port": strconv.Itoa(c.Port), "database": c.Database}
+}
+
+// environment is what a kind's command gets of credentials: SERVICE_USER and so on.
+func environment(c cloud.Credentials) (env []string) {
+	all := values(c)
+	maps.Copy(all, c.More)
+	for name, v := range all {
+		env = append(env, "SERVICE_"+strings.ToUpper(name)+"="+v)
+	}
+	return env
+}
+
+// parseURL reads the URL of an external service. Its parts are what such URLs have in common.
+func (k *Kind) parseURL(text string) (cloud.Credentials, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" {
+		// The text has a password: no error may show it.
+		return cloud.Credentials{}, cloud.Errorf(cloud.Invalid, "the URL is not of the form %s", k.URL)
+	}
+	c := cloud.Credentials{URL: text, Host: u.Hostname(), Port: k.Port, Database: strings.TrimPrefix(u.Path, "/")}
+	if p := u.Port(); p != "" {
+		if c.Port, err = strconv.Atoi(p); err != nil || c.Port < 1 || c.Port > 65535 {
+			return c, cloud.Errorf(cloud.Invalid, "port %q of the URL is not between 1 and 65535", p)
+		}
+	}
+	if u.User != nil {
+		c.User = u.User.Username()
+		c.Password, _ = u.User.Password()
+	}
+	return c, nil
+}
+
+// external returns the credentials that the release of an external service keeps in its environment.
+func external(rel *cloud.Release) cloud.Credentials {
+	env := rel.Spec.Env
+	port, _ := strconv.Atoi(env["SERVICE_PORT"]) // written by Create
+	return cloud.Credentials{
+		URL: env["SERVICE_URL"], Host: env["SERVICE_HOST"], Port: port,
+		User: env["SERVICE_USER"], Password: env["SERVICE_PASSWORD"], Database: env["SERVICE_DATABASE"],
+	}
+}
