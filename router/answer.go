@@ -11,11 +11,11 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// answerRoom is kept free before an answer in its block: the head, written anew, goes right before the
-// body, so that both leave in one system call.
+// answerRoom is free space at the beginning of an answer's block. The new head is written there, directly before the body, so
+// that one system call sends both.
 const answerRoom = 1024
 
-// framing is how a body's end is known.
+// framing is how the end of a body is marked.
 type framing uint8
 
 const (
@@ -25,7 +25,7 @@ const (
 	frameClose // by the end of the connection
 )
 
-// answer passes an answer on, of which n bytes stand in b behind answerRoom.
+// answer forwards an answer, of which n bytes are already in b after answerRoom.
 func (x *exchange) answer(b *block, n int) ending {
 	defer func() { x.c.r.bufs.put(b) }()
 	at, end := answerRoom, answerRoom+n
@@ -62,7 +62,7 @@ func (x *exchange) answer(b *block, n int) ending {
 	return x.passOn(b, at, end)
 }
 
-// readAnswerHead reads until a whole head stands at b.b[at:] and returns its length.
+// readAnswerHead reads until b.b[at:] begins with a complete head, and returns the head's length.
 func (x *exchange) readAnswerHead(b *block, at int, end *int) (int, fault) {
 	for seen := 0; ; {
 		if *end > at {
@@ -90,7 +90,7 @@ func (x *exchange) readAnswerHead(b *block, at int, end *int) (int, fault) {
 	}
 }
 
-// sendInterim passes a 1xx on. HTTP/1.0 knows none.
+// sendInterim forwards a 1xx answer, unless the client speaks HTTP/1.0.
 func (x *exchange) sendInterim() error {
 	if x.req.Minor == 0 {
 		return nil
@@ -108,7 +108,7 @@ func (x *exchange) write(b []byte) error {
 	return nil
 }
 
-// idleLimit is how long the client may take nothing of what is written to it.
+// idleLimit returns how long a write to the client may stall.
 func (x *exchange) idleLimit() time.Duration {
 	if x.limits == nil {
 		return x.c.r.limits().idle // the request could not be read
@@ -140,7 +140,7 @@ func (x *exchange) appendStatus(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendFields adds the fields that go on to the client, each anew.
+// appendFields appends the fields that are forwarded to the client.
 func (x *exchange) appendFields(b []byte) []byte {
 	s := &x.res
 	hsts := x.route.tls != nil && x.route.tls.hsts != "" // ours goes
@@ -269,7 +269,7 @@ func (x *exchange) passOn(b *block, at, end int) ending {
 	return closing
 }
 
-// appendOurs adds the fields that the router itself has for the client.
+// appendOurs appends the router's own fields.
 func (x *exchange) appendOurs(h []byte) []byte {
 	if t := x.route.tls; t != nil && t.hsts != "" && x.from.scheme == "https" {
 		h = append(h, "Strict-Transport-Security: "...)
@@ -310,7 +310,7 @@ func (x *exchange) sendHead(b *block, at, end int) error {
 	return x.write(x.buf)
 }
 
-// broken ends an exchange in the middle of its answer, so that the client can tell.
+// broken ends an exchange in the middle of its answer, in a way that the client can detect.
 func (x *exchange) broken(err error, to framing) ending {
 	c := x.c
 	x.abandon()
@@ -328,13 +328,13 @@ func (x *exchange) broken(err error, to framing) ending {
 		x.Error = "endpoint_broke_off"
 	}
 	if to == frameClose && c.w.tcp != nil {
-		// Without a length only a reset tells a broken answer from a whole one.
+		// Without a length, only a reset shows that the answer is incomplete.
 		_ = c.w.tcp.SetLinger(0)
 	}
 	return closing
 }
 
-// giveBack leaves the upstream's connection, after a whole answer, to those who may use it next.
+// giveBack returns the upstream's connection after a complete answer, so that other requests can use it.
 func (x *exchange) giveBack() {
 	r := x.c.r
 	w := x.up
@@ -357,8 +357,8 @@ func (x *exchange) giveBack() {
 	x.endpoint.giveToOwner(w, now, now+int64(idle))
 }
 
-// keepAliveTimeout is how long an upstream that says "timeout=5" may be kept: less, so that we are never
-// the ones who write to what it is just closing.
+// keepAliveTimeout returns how long an idle connection to an upstream that sends "timeout=5" is kept. It is shorter than the
+// upstream's timeout, so that no request is sent while the upstream closes the connection.
 func keepAliveTimeout(v []byte) time.Duration {
 	for t := range h1.Tokens(v) {
 		const name = "timeout="
@@ -371,7 +371,7 @@ func keepAliveTimeout(v []byte) time.Duration {
 	return time.Hour
 }
 
-// stream passes on a body of unknown length as it comes, each piece at once. b.b[at:end] is there already.
+// stream forwards a body of unknown length, each piece at once. b.b[at:end] has already been read.
 func (x *exchange) stream(b *block, at, end int, chunked, encode bool) error {
 	r := x.c.r
 	if chunked {
@@ -407,7 +407,7 @@ func (x *exchange) stream(b *block, at, end int, chunked, encode bool) error {
 	return nil
 }
 
-// streamPiece passes on b.b[at:end], with the answer's head before the first piece.
+// streamPiece forwards b.b[at:end], after the answer's head if it is the first piece.
 func (x *exchange) streamPiece(b *block, at, end int, chunked, encode, first bool) error {
 	full := b.b[:cap(b.b)]
 	start, stop := at, end

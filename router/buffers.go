@@ -9,11 +9,11 @@ const (
 	blockTail = 64
 )
 
-// givenBack is called with the memory of every buffer that is given back, before anybody else can get it.
-// Tests overwrite it, so that a reference that outlives its buffer shows.
+// givenBack is called with the memory of every buffer that is returned, before it can be reused. Tests overwrite that memory,
+// which reveals references that outlive their buffer.
 var givenBack func([]byte)
 
-// block is a buffer that is held only while there is something in it: a connection that waits has none.
+// block is a buffer. Connections hold one only while it has data, not while they wait.
 type block struct{ b []byte }
 
 // buffers are the router's free blocks.

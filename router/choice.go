@@ -6,44 +6,44 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// choice finds the endpoint for a request, whatever protocol it came in: host and path lead to a route, the
-// route to a release's pool, the pool to an endpoint. Every choice of a request is made in one table; where all
-// endpoints of that one have left meanwhile, in the next.
+// choice finds the endpoint for a request of any protocol: from host and path to a route, from the route to a release's
+// pool, and from the pool to an endpoint. It uses one table for the whole request, and the next table only if all endpoints
+// have left.
 type choice struct {
 	r            *Router
 	from         *origin
-	host, target []byte // as they came
+	host, target []byte // as received
 	fields       fields
 
 	table    *Table
-	limits   *limits // of the route, where there is one; nil before the route was looked for
+	limits   *limits // of the route, or of the cloud if there is none; nil before the look-up
 	route    *Route
 	pool     *Pool
-	endpoint *Endpoint   // that the request is counted in at
-	tried    []*Endpoint // that have failed the request
-	pinned   bool        // the client asks for this very release
+	endpoint *Endpoint   // that has counted the request
+	tried    []*Endpoint // that have failed this request
+	pinned   bool        // the client has chosen the release
 	link     *link       // that the client has opened, nil for none
 	ruled    bool        // a rule of the route names the release
-	sticks   bool        // the client is kept with its release and instance
-	known    uint64      // what it is known by, hashed
+	sticks   bool        // the client stays with its release and instance
+	known    uint64      // hash of what identifies the client
 	release  cloud.ReleaseRef
-	nth      uint64        // which request of its endpoint this is
+	nth      uint64        // number of the request at its endpoint, from 1
 	age      time.Duration // of the endpoint, since its first request
-	streams  bool          // it is counted among its endpoint's streams
+	streams  bool          // the endpoint counts it as a stream
 
 	key     [maxHostKey + 1]byte
 	scratch []byte
 	clientCookie
-	newCookie bool // the client is to get one with the answer
+	newCookie bool // send a cookie with the answer
 }
 
 // fields are a request's header fields.
 type fields interface {
-	// field returns the value of the nth field of a name in lower case, from 0; nil where there are fewer.
+	// field returns the value of the nth field, from 0, with a name in lower case; nil if there are fewer.
 	field(name string, nth int) []byte
 }
 
-// reset makes the choice ready for another request.
+// reset prepares the choice for another request.
 func (c *choice) reset(r *Router, from *origin, f fields) {
 	clear(c.tried)
 	c.r, c.from, c.fields = r, from, f
@@ -100,7 +100,7 @@ func (c *choice) lookup() *Route {
 	return c.table.find(c.from.internal, c.from.loopback, &c.key, host, c.target, c.scratch)
 }
 
-// pin leads the request to the release that it asks for, of an app that the route leads to.
+// pin chooses the release that the client asks for, of an app of the route.
 func (c *choice) pin(app cloud.AppRef, release []byte) fault {
 	var key [128]byte
 	b := key[:0]
@@ -116,7 +116,7 @@ func (c *choice) pin(app cloud.AppRef, release []byte) fault {
 	return fault{}
 }
 
-// claim counts the request in at an endpoint that has not been tried yet.
+// claim finds an endpoint that has not been tried, and counts the request there.
 func (c *choice) claim() fault {
 	for {
 		if c.pool == nil {
@@ -134,7 +134,7 @@ func (c *choice) claim() fault {
 			return fault{}
 		}
 		if !c.pinned {
-			// Better another release that the route leads to than no answer.
+			// An answer from another release of the route is better than none.
 			for i := range c.route.shares {
 				if c.claimIn(c.route.shares[i].pool) {
 					c.ruled = false
@@ -142,7 +142,7 @@ func (c *choice) claim() fault {
 				}
 			}
 		}
-		// All of them may have left since the table was loaded: then there is another one.
+		// If all endpoints have left since the table was loaded, there is a newer table.
 		if c.r.table.Load() == c.table {
 			return c.missed()
 		}
@@ -157,7 +157,7 @@ func (c *choice) claim() fault {
 	}
 }
 
-// missed is the end of a request that nobody took. It counts for the release that it was meant for.
+// missed ends a request that no endpoint took. It counts for the release that should have answered.
 func (c *choice) missed() fault {
 	switch {
 	case c.release.App != "":
@@ -176,7 +176,7 @@ func (c *choice) claimIn(p *Pool) bool {
 	return c.count(p.claim(c.r.random(), c.r.now(), c.tried), p)
 }
 
-// count notes the endpoint that the request is counted in at; false for none.
+// count records the endpoint that has counted the request; false for nil.
 func (c *choice) count(e *Endpoint, p *Pool) bool {
 	if e == nil {
 		return false
@@ -200,7 +200,7 @@ func (c *choice) countStream() {
 	}
 }
 
-// unclaim counts the request out.
+// unclaim ends the count of the request at its endpoint.
 func (c *choice) unclaim() {
 	if c.endpoint != nil {
 		if c.streams {
@@ -212,7 +212,7 @@ func (c *choice) unclaim() {
 	}
 }
 
-// reject counts the request out at an endpoint that failed it, and leaves that one out from now on.
+// reject ends the count at an endpoint that failed the request, and excludes that endpoint from further tries.
 func (c *choice) reject() {
 	c.tried = append(c.tried, c.endpoint)
 	c.unclaim()

@@ -20,10 +20,10 @@ type Compiler struct {
 	// Node is the node that the tables are for: its own instances are preferred.
 	Node   cloud.NodeName
 	Mounts []Mount
-	// Seed is secret and the same on all nodes: where rounds of explicit weights begin, and which
-	// clients a sticky route leads where.
+	// Seed is secret and the same on all nodes. It determines where rounds of explicit weights begin, and to which instance
+	// a sticky route sends a client.
 	Seed uint64
-	// Secret hides in clients' cookies which instance they are kept with. It is the router's PassKey.
+	// Secret encrypts the instance in clients' cookies. It is the router's PassKey.
 	Secret []byte
 	// Portal connects to what asks people for their password: it speaks HTTP/1.1, and answers loginPath and what is
 	// below it. nil: nobody can log in.
@@ -33,7 +33,7 @@ type Compiler struct {
 	remotes map[cloud.NodeName]*remote
 }
 
-// emptyTable knows no host.
+// emptyTable returns a table without hosts.
 func emptyTable() *Table {
 	return &Table{
 		view:   cloud.NewView(),
@@ -43,8 +43,8 @@ func emptyTable() *Table {
 	}
 }
 
-// Compile makes the table of a view. prev is the table to go on from: what did not change is shared,
-// and endpoints keep what they know. With prev nil all is made anew; but for that the result is the same.
+// Compile returns the table of a view. It shares everything that has not changed with the previous table, and endpoints keep
+// their state. With prev nil it compiles everything; the result is equal.
 func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 	if prev == nil {
 		prev = emptyTable()
@@ -54,7 +54,7 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 		public: prev.public.edit(), internal: prev.internal.edit(),
 		pools: prev.pools.edit(), endpoints: prev.endpoints.edit(),
 	}
-	// A change of settings makes all routes anew, so that those which share the limits share the new ones.
+	// A change of the cloud's limits recompiles all routes, because they share these limits.
 	j.limits = prev.limits
 	if set := now.State.Settings().Limits; prev.view.State.Settings().Limits != set {
 		j.limits = newLimits(set)
@@ -107,7 +107,7 @@ type compilation struct {
 	limits           *limits
 }
 
-// everything returns all that the table before or the view has.
+// everything returns all apps and hosts of the previous table and of the view.
 func (j *compilation) everything() (map[cloud.AppRef]bool, map[cloud.Host]bool) {
 	apps, hosts := map[cloud.AppRef]bool{}, map[cloud.Host]bool{}
 	for a := range j.now.State.Apps("") {
@@ -125,10 +125,10 @@ func (j *compilation) everything() (map[cloud.AppRef]bool, map[cloud.Host]bool) 
 	return apps, hosts
 }
 
-// app makes the pools of an app anew and adds its own addresses, of before and of now, to hosts.
+// app recompiles the pools of an app, and adds its old and new own addresses to hosts.
 func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 	hosts[j.domain.App(app)] = true
-	// Endpoints that are used no more leave: of those that stay, no request may see two.
+	// Endpoints that are not reused leave the table. An instance must not have two endpoints.
 	before := map[cloud.InstanceID]*Endpoint{}
 	for r := range j.prev.view.State.Releases(app) {
 		hosts[j.domain.Release(r.ReleaseRef, r.Created)] = true
@@ -167,7 +167,7 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 	}
 }
 
-// host makes the routes of a host anew: those that it was mapped to, else those of the private domain.
+// host recompiles the routes of a host: its mapped routes, or else those of the private domain.
 func (j *compilation) host(h cloud.Host) {
 	key := string(h)
 	s, ok := j.now.State.VirtualHost(h)
@@ -223,7 +223,7 @@ func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 		s.longest = max(s.longest, len(r.Path))
 	}
 	if len(routes) == 0 {
-		// A host without routes is kept by its owner: 503, and never another app.
+		// A host without routes still belongs to its group: it answers 503, and never leads to another app.
 		s.routes["/"] = &Route{Host: string(h), Path: "/", turns: &turns{}, limits: j.limits}
 		s.longest = 1
 	}
@@ -264,7 +264,7 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 	return made
 }
 
-// serving returns the pools that a target leads to now.
+// serving returns the current pools of a target.
 func (j *compilation) serving(r cloud.ReleaseRef) []*Pool {
 	refs := []cloud.ReleaseRef{r}
 	if r.N == 0 {
@@ -283,7 +283,7 @@ func (j *compilation) serving(r cloud.ReleaseRef) []*Pool {
 	return pools
 }
 
-// mount keeps a part of this process in the table.
+// mount adds a part of this process to the table.
 func (j *compilation) mount(m Mount) {
 	id := "mount:" + string(m.Host)
 	release := cloud.AppRef{Group: cloud.DefaultGroup, App: m.Name}.Release(0)
@@ -304,7 +304,7 @@ func (j *compilation) mount(m Mount) {
 	j.public.delete(string(m.Host))
 }
 
-// String shows the table as text, the same for equal tables: a line a route, sorted.
+// String returns the table as text, one line per route, sorted; equal tables have equal texts.
 func (t *Table) String() string {
 	var lines []string
 	for _, part := range []struct {

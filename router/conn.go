@@ -10,19 +10,19 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// conn is a client's connection that speaks HTTP/1. One goroutine serves it, a request at a time.
+// conn is a client's connection with HTTP/1. One goroutine serves its requests one by one.
 type conn struct {
 	*session
 	w   *wire
 	own owned
 
-	in     *block    // bytes that have been read; nil while there are none
-	at, n  int       // those of in.b[at:n] are still to be used
-	start  time.Time // when the first byte of the request came
+	in     *block    // has unused bytes; nil if there are none
+	at, n  int       // in.b[at:n] are unused
+	start  time.Time // when the first byte of the request arrived
 	begun  int64     // the same on the router's clock
 	idle   atomic.Bool
-	stream bool // it is one of streams: their connection ends, not this one
-	// waiting is since when it has waited for a request, on the router's clock; 0 while it has one.
+	stream bool // a stream of HTTP/2: the HTTP/2 connection has the idle limit, not this one
+	// waiting is when the connection began to wait for a request, on the router's clock; 0 during a request.
 	waiting atomic.Int64
 }
 
@@ -39,7 +39,7 @@ func newConn(s *session, nc net.Conn) *conn {
 func (c *conn) idleSince() int64 { return c.waiting.Load() }
 
 func (c *conn) endWaiting() bool {
-	// The limit changes when a request begins, so that one which begins now is not cut off.
+	// The limit changes at the beginning of a request, so that a request which begins now is not cut off.
 	at := c.w.read.at.Load()
 	if at <= 0 || c.waiting.Load() == 0 || !c.w.read.at.CompareAndSwap(at, cancelled) {
 		return false
@@ -95,13 +95,13 @@ func (c *conn) serve() {
 	c.w.close()
 }
 
-// ending is what becomes of a client's connection after an exchange.
+// ending is what happens to a client's connection after an exchange.
 type ending uint8
 
 const (
 	keepOpen  ending = iota
-	closing          // nothing is owed
-	lingering        // the client may be sending still: let it read our answer
+	closing          // close at once
+	lingering        // close so that a client that is still sending can read the answer
 )
 
 func (c *conn) drop() {
@@ -109,7 +109,7 @@ func (c *conn) drop() {
 	c.in, c.at, c.n = nil, 0, 0
 }
 
-// unread returns the bytes that were read and not used yet. They stay valid until the next use or drop.
+// unread returns the unused bytes. They stay valid until the next call of use or drop.
 func (c *conn) unread() []byte {
 	if c.in == nil {
 		return nil
@@ -127,8 +127,8 @@ func (c *conn) use(n int) {
 // forever is longer than any connection lasts.
 const forever = 365 * 24 * time.Hour
 
-// head reads until a whole head is there and returns its length; 0 is the end of the connection. While
-// nothing has come it holds no memory but the goroutine's.
+// head reads until there is a complete head and returns its length; 0 at the end of the connection. Until the first byte
+// arrives, it holds no memory but the goroutine's.
 func (c *conn) head() (int, error) {
 	r := c.r
 	if c.in == nil {
@@ -149,13 +149,13 @@ func (c *conn) head() (int, error) {
 		}
 		b, n, err := c.w.first(smallBlock, 0, smallBlock)
 		if err != nil && r.noWaiting.Load() {
-			// A request may have come as we began to close: it is answered still.
+			// Answer a request that arrived when the shutdown began.
 			if b, n = c.w.grab(); n > 0 {
 				err = nil
 			}
 		}
 		if err != nil {
-			return 0, nil // gone, or idle too long: nobody waits for an answer
+			return 0, nil // closed or idle for too long; no client waits for an answer
 		}
 		c.idle.Store(false)
 		c.in, c.at, c.n = b, 0, n
@@ -165,7 +165,7 @@ func (c *conn) head() (int, error) {
 	if c.waiting.Load() == 0 {
 		c.waiting.Store(c.begun)
 	}
-	// One limit for the whole head: a byte now and then does not extend it.
+	// One limit for the whole head, which single bytes don't extend.
 	limit := r.limits().head
 	if !c.w.read.arm(c.begun + int64(limit)) {
 		if !r.noWaiting.Load() {
@@ -199,7 +199,7 @@ func (c *conn) head() (int, error) {
 	}
 }
 
-// makeRoom makes room for reading on.
+// makeRoom makes room for more bytes.
 func (c *conn) makeRoom() {
 	if c.n < len(c.in.b) && c.n-c.at < smallBlock {
 		return
@@ -215,7 +215,7 @@ func (c *conn) makeRoom() {
 	}
 }
 
-// refuseHead answers what is no request.
+// refuseHead answers an invalid request.
 func (c *conn) refuseHead(bad *h1.Error) {
 	x := c.r.exchange(c)
 	x.refuse(fault{status: bad.Status, code: "bad_request", text: bad.Reason})
@@ -224,8 +224,8 @@ func (c *conn) refuseHead(bad *h1.Error) {
 	c.w.linger()
 }
 
-// exchange answers one request, whose head is the first size unread bytes. The exchange gets a copy of the
-// head: it needs it to its end, and the buffer may serve another connection by then.
+// exchange answers one request, whose head is the first size unread bytes. The exchange gets a copy of the head, because it
+// needs the head until its end, when another connection may already use the buffer.
 func (c *conn) exchange(size int) ending {
 	c.waiting.Store(0)
 	x := c.r.exchange(c)

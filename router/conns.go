@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// conns are the listeners and the clients' connections.
+// conns has the listeners and the clients' connections.
 type conns struct {
 	limits connectionLimits
 
 	mu      sync.Mutex
-	stopped bool     // no listener accepts
-	stops   []func() // of the listeners
+	stopped bool     // the listeners are closed
+	stops   []func() // close the listeners
 	closed  bool
 	all     crowd
 	clients map[netip.Prefix]*crowd
@@ -21,14 +21,14 @@ type conns struct {
 	refused uint64
 }
 
-// connectionLimits are the largest numbers of clients' connections; 0 is any number.
+// connectionLimits are the largest numbers of clients' connections; 0 for no limit.
 type connectionLimits struct {
 	all, client, group int
 	groupOf            func(netip.Addr) string
-	refused            func(s *session, limit string, most int) // is told of what is refused
+	refused            func(s *session, limit string, most int) // called for each refused connection
 }
 
-// The crowds that a session is in.
+// The crowds of a session.
 const (
 	ofAll = iota
 	ofClient
@@ -36,7 +36,7 @@ const (
 	crowds
 )
 
-// listening notes how a listener is stopped, and waited for; false after a shutdown.
+// listening registers a listener with the function that stops it; false after a shutdown.
 func (s *conns) listening(stop func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *conns) listening(stop func()) bool {
 	return true
 }
 
-// stop ends the listeners. When it returns, every connection that they accepted is among all.
+// stop closes the listeners. After it returns, all has every accepted connection.
 func (s *conns) stop() {
 	s.mu.Lock()
 	s.stopped = true
@@ -58,8 +58,8 @@ func (s *conns) stop() {
 	}
 }
 
-// add takes a connection in. Where that is one too many, the one that has waited longest for a request ends; where
-// none waits, the new one is refused. add returns false then, and after a shutdown.
+// add adds a connection. If there are too many, it ends the one that has waited longest for a request; if none waits, it
+// refuses the new one and returns false. It also returns false after a shutdown.
 func (s *conns) add(c *session) bool {
 	addr := c.peer.Addr()
 	group := ""
@@ -75,7 +75,7 @@ func (s *conns) add(c *session) bool {
 	of := [crowds]*crowd{ofAll: &s.all, ofClient: crowdOf(&s.clients, client)}
 	most := [crowds]int{ofAll: s.limits.all}
 	if !c.loopback && !c.trusted {
-		most[ofClient] = s.limits.client // else it speaks for many
+		most[ofClient] = s.limits.client // a trusted proxy has the connections of many clients
 	}
 	if group != "" {
 		of[ofGroup], most[ofGroup] = crowdOf(&s.groups, group), s.limits.group
@@ -100,8 +100,8 @@ func (s *conns) add(c *session) bool {
 	return true
 }
 
-// move counts a connection for the client that a PROXY header names, instead of for the proxy. It returns false
-// where that client has too many.
+// move counts a connection for the client in a PROXY header instead of for the proxy. It returns false if that client has too
+// many.
 func (s *conns) move(c *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +124,8 @@ func (s *conns) move(c *session) bool {
 	return true
 }
 
-// client is what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, as one customer gets it.
+// client returns the network that counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which a single
+// customer usually has.
 func (*conns) client(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a.Is4() {
@@ -146,7 +147,7 @@ func crowdOf[K comparable](all *map[K]*crowd, k K) *crowd {
 	return c
 }
 
-// forget drops crowds of nobody. mu is held.
+// forget removes empty crowds. mu is held.
 func (s *conns) forget(client netip.Prefix, group string) {
 	if c := s.clients[client]; c != nil && len(c.list) == 0 {
 		delete(s.clients, client)
@@ -170,7 +171,7 @@ func (s *conns) remove(c *session) {
 	}
 }
 
-// speaks notes what a connection speaks, after its handshake.
+// speaks sets a connection's protocol after its handshake.
 func (s *conns) speaks(c *session, as speaker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,21 +186,21 @@ func (s *conns) ended() {
 	}
 }
 
-// count returns how many connections there are, and how many have been refused.
+// count returns the numbers of open and of refused connections.
 func (s *conns) count() (open int, refused uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.all.list), s.refused
 }
 
-// evict ends the connection that has waited longest for a request; false where none waits.
+// evict ends the connection that has waited longest for a request; false if none waits.
 func (s *conns) evict() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all.evict()
 }
 
-// close lets no connection in any more. It returns what is closed after the last connection.
+// close refuses new connections. It returns a channel that is closed after the last connection has ended.
 func (s *conns) close() (none <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +213,7 @@ func (s *conns) close() (none <-chan struct{}) {
 	return s.none
 }
 
-// closeIdle ends connections between two requests, and those whose handshake is not over.
+// closeIdle ends connections that are between two requests or in their handshake.
 func (s *conns) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +226,7 @@ func (s *conns) closeIdle() {
 	}
 }
 
-// kill ends all connections, whatever they are at.
+// kill ends all connections, also during a request.
 func (s *conns) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,20 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Values of a limit that is no time any more.
+// Values of a limit that has ended.
 const (
-	expired   = -1 // its time has passed
-	cancelled = -2 // somebody ended the wait
+	expired   = -1
+	cancelled = -2
 )
 
-// readLimit is until when a connection waits for something to read. Its owner arms it, the watch expires it,
-// and others may cancel it; whoever comes first wins.
+// readLimit is the time until which a connection waits for data. Its owner sets it, the watch expires it, and others may
+// cancel it; the first of them wins.
 type readLimit struct {
 	at    atomic.Int64 // on the router's clock, 0 for none, or one of the above
 	armed int64        // what the owner set last
 }
 
-// arm sets the limit and tells whether the one before still held.
+// arm sets a new limit, and reports whether the previous limit had not ended.
 func (l *readLimit) arm(at int64) bool {
 	if !l.at.CompareAndSwap(l.armed, at) {
 		return false
@@ -30,13 +30,13 @@ func (l *readLimit) arm(at int64) bool {
 	return true
 }
 
-// set sets the limit, whatever became of the one before; 0 ends it.
+// set sets the limit, even if the previous one has ended; 0 removes it.
 func (l *readLimit) set(at int64) {
 	l.at.Store(at)
 	l.armed = at
 }
 
-// extend sets a new limit after one has expired, and tells whether it did: a cancelled wait stays so.
+// extend sets a new limit if the previous one has expired, and reports whether it did. A cancelled wait stays cancelled.
 func (l *readLimit) extend(at int64) bool {
 	if !l.at.CompareAndSwap(expired, at) {
 		return false
@@ -45,14 +45,13 @@ func (l *readLimit) extend(at int64) bool {
 	return true
 }
 
-// renew sets the limit after something has come, however late, and tells whether the wait goes on: not where
-// it was cancelled.
+// renew sets a new limit after data has arrived, however late. It returns false if the wait was cancelled.
 func (l *readLimit) renew(at int64) bool { return l.arm(at) || l.extend(at) }
 
-// over tells that the wait has ended, by its time or by somebody.
+// over reports whether the wait has expired or was cancelled.
 func (l *readLimit) over() bool { return l.at.Load() < 0 }
 
-// timedOut tells that the time has passed.
+// timedOut reports whether the limit has expired.
 func (l *readLimit) timedOut() bool { return l.at.Load() == expired }
 
 func (l *readLimit) cancelled() bool { return l.at.Load() == cancelled }
@@ -63,8 +62,8 @@ func (l *readLimit) pass(now int64) bool {
 	return at > 0 && at <= now && l.at.CompareAndSwap(at, expired)
 }
 
-// writeLimit is for how long the peer may take nothing of what is written to it. While it takes something the
-// watch extends the limit, so that writing may last as long as it likes.
+// writeLimit is how long a write may stall. The watch extends the limit while the peer takes data, so that a write may take
+// any time as long as it progresses.
 type writeLimit struct {
 	at    atomic.Int64 // on the router's clock, 0 while nothing is written
 	stall atomic.Int64
@@ -82,8 +81,7 @@ func (l *writeLimit) start(now int64, stall time.Duration) {
 // end ends the limit and tells whether it has held.
 func (l *writeLimit) end() bool { return l.at.Swap(0) != expired }
 
-// checkWrite expires the write limit of a peer that has taken nothing since it was set, and extends that of any
-// other.
+// checkWrite expires the write limit if the peer has taken nothing since it was set; otherwise it extends the limit.
 func (w *wire) checkWrite(now int64) {
 	l := &w.write
 	at := l.at.Load()
@@ -109,8 +107,7 @@ func (w *wire) checkWrite(now int64) {
 	}
 }
 
-// progress returns a number that changes when the peer takes something of what was written, and whether there
-// is anything that it has not taken yet.
+// progress returns a number that changes when the peer takes data, and whether there is data that the peer has not taken.
 func (w *wire) progress() (taken uint64, pending bool) {
 	if w.socket == nil {
 		return 0, true
@@ -128,17 +125,17 @@ func (w *wire) progress() (taken uint64, pending bool) {
 	return taken, pending
 }
 
-// longAgo is a deadline that ends a read or write under way.
+// longAgo is a deadline that ends a running read or write.
 var longAgo = time.Unix(1, 0)
 
-// cancelRead ends a read under way in another goroutine.
+// cancelRead ends a running read of another goroutine.
 func (w *wire) cancelRead() {
 	w.read.at.Store(cancelled)
 	_ = w.SetReadDeadline(longAgo)
 }
 
-// send writes all of b. It fails where the peer takes nothing for as long as stall. It returns how much the
-// kernel has taken.
+// send writes all of b. It fails if the peer takes nothing for as long as stall. It returns how many bytes the kernel has
+// taken.
 func (w *wire) send(b []byte, stall time.Duration) (int, error) {
 	w.write.start(w.watch.now(), stall)
 	n, err := w.Write(b)

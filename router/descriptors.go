@@ -8,21 +8,20 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// descriptors counts the file descriptors that the router holds. It takes no more than its share, so that health
-// checks, the API and repairs always find one.
+// descriptors counts the router's file descriptors. The router uses only a part of the process's limit, so that health
+// checks, the API and repairs always find a free one.
 type descriptors struct {
 	most int64 // 0 is any number
 	used atomic.Int64
 }
 
-// clientsPart is the part of the router's descriptors that clients' connections may take: the rest is for the
-// connections to apps.
+// clientsPart is the part of the descriptors for clients' connections; the rest is for connections to apps.
 const clientsPart = 0.9
 
-// pipeDescriptors are those of a pipe that a body is spliced through.
+// pipeDescriptors is the number of descriptors of a pipe for splicing.
 const pipeDescriptors = 2
 
-// take takes n descriptors and tells whether there were as many.
+// take takes n descriptors, and reports whether there were enough.
 func (d *descriptors) take(n int64) bool {
 	if used := d.used.Add(n); d.most > 0 && used > d.most {
 		d.used.Add(-n)
@@ -31,8 +30,7 @@ func (d *descriptors) take(n int64) bool {
 	return true
 }
 
-// evictIdle closes an idle connection, of an app's or a client's, for the sake of a new one; false where there is
-// none.
+// evictIdle closes an idle connection, of an app or a client, to make room for a new one; false if there is none.
 func (r *Router) evictIdle() bool {
 	looked := 0
 	for _, e := range r.table.Load().endpoints.fromAnywhere(r.random()) {
@@ -66,7 +64,7 @@ func (r *Router) connect(e *Endpoint) (*wire, error) {
 	return newWire(c, &r.bufs, &r.watch, e), nil
 }
 
-// force takes a descriptor that another one is being given back for.
+// force takes a descriptor in exchange for one that is about to be returned.
 func (d *descriptors) force() { d.used.Add(1) }
 
 func (d *descriptors) give(n int64) { d.used.Add(-n) }

@@ -1,23 +1,21 @@
-// Package router is the reverse proxy: it leads every request to an instance of the release that its
-// address stands for, and never loses one because something else changed.
+// Package router is the reverse proxy. It sends every request to an instance of the release that its address stands for,
+// and loses no request when a route, a release or an instance changes.
 //
-// A Table says where every host and path leads. It is immutable, compiled from a cloud.View and swapped
-// by one atomic pointer, which a request loads once. What outlives a table are the Endpoints, one an
-// instance: requests in flight, idle connections, failures.
+// A Table maps hosts and paths to releases. It is immutable, compiled from a cloud.View and swapped by one atomic pointer,
+// which a request loads once. Endpoints outlive tables, one per instance: they have its requests in flight, idle
+// connections and failures.
 //
 // A request goes: strict head (package h1), exact host, wildcard, longest path, weighted release, the
-// less loaded of two instances (on this node first), claim, proxy. The claim counts the request in before anything of it is
-// sent, so that Drain can't miss it. It is sent elsewhere only if nothing was sent before, or if it is
-// idempotent, was sent whole and no byte of an answer has come: a POST is never sent twice.
+// less loaded of two instances (on this node first), claim, proxy. The claim counts the request at the instance before
+// anything is sent, so that Drain can't miss it. A request is sent to another instance only if nothing was sent before, or
+// if it is idempotent, was sent completely, and no byte of an answer has arrived. A POST is never sent twice.
 //
-// Where no instance is ready the answer is 503 at once. A switch of releases never empties a pool, so that
-// a held request would only hide an outage, and fill the node with waiting connections during one. Routes
-// of apps whose releases can't overlap may ask for it all the same: then requests wait in a lot, one queue
-// a host, of which the first alone tries.
+// If no instance is ready, the answer is 503 at once. A switch of releases never empties a pool, so waiting would only hide
+// an outage and fill the node with connections. Routes of apps whose releases must not overlap may hold requests: these
+// wait in a lot, which is one queue per host, and only the first request of a queue tries to find an instance.
 //
-// HTTP/2 is joined to this by package h2: a stream is a connection of HTTP/1.1 within the process, both
-// towards clients and towards apps.
+// Package h2 adds HTTP/2: each stream is a connection of HTTP/1.1 within the process, both to clients and to apps.
 //
-// A connection is one goroutine, which holds no buffer while it waits. Time limits are looked after by
-// one watch over all connections instead of timers, and a request costs no allocation.
+// Each connection has one goroutine, which holds no buffer while it waits. One watch checks the time limits of all
+// connections, without timers. A request costs no allocation.
 package router

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// drainBit in an endpoint's count says that it takes no more requests.
+	// drainBit in an endpoint's count means that it takes no more requests.
 	drainBit = math.MinInt64
 
 	connectLimit = time.Second
-	// An endpoint that refuses connections is left out for ejectFirst, doubling to ejectMost.
+	// An endpoint that refuses connections is excluded for ejectFirst, doubling up to ejectMost.
 	ejectFirst = 250 * time.Millisecond
 	ejectMost  = 16 * time.Second
 	// An endpoint that closes a connection within hastyWithin of its last answer counts as hasty for hastyFor.
@@ -26,7 +26,7 @@ const (
 	hastyFor    = time.Minute
 )
 
-// Endpoint is an instance as the router reaches it. It lives on from table to table under its ID.
+// Endpoint is the router's view of an instance. It is kept from table to table by the instance's ID.
 type Endpoint struct {
 	ID      cloud.InstanceID
 	Release cloud.ReleaseRef
@@ -37,16 +37,16 @@ type Endpoint struct {
 
 	// count is the number of requests in flight, with drainBit.
 	count     atomic.Int64
-	served    atomic.Uint64 // requests that it was ever claimed for
-	first     atomic.Int64  // when that was for the first time, on the router's clock
+	served    atomic.Uint64 // all requests so far
+	first     atomic.Int64  // time of the first request, on the router's clock
 	downUntil atomic.Int64  // on the router's clock
 	failures  atomic.Int32  // to connect, in a row
-	hasty     atomic.Int64  // until then it may close a connection that is being used again
+	hasty     atomic.Int64  // until then, the app may close a connection while it is being reused
 	drained   chan struct{}
 	drainOnce sync.Once
 
-	// streams are those in flight that have begun their answer, of unknown length, or were upgraded: they may last
-	// for hours and say little about how busy the instance is.
+	// streams counts the requests in flight that were upgraded, or whose answer has begun and has no known length. They may
+	// last for hours, and say little about how busy the instance is.
 	streams atomic.Int64
 	tunnels tunnels
 
@@ -60,7 +60,7 @@ func newEndpoint(id cloud.InstanceID, release cloud.ReleaseRef, addr netip.AddrP
 	return &Endpoint{ID: id, Release: release, Addr: addr, hash: fnv(string(id)), drained: make(chan struct{})}
 }
 
-// speakHTTP2 has the endpoint be spoken to by HTTP/2, in cleartext.
+// speakHTTP2 makes the router use cleartext HTTP/2 for the endpoint.
 func (e *Endpoint) speakHTTP2() {
 	e.h2 = h2.NewUpstream(func(ctx context.Context) (net.Conn, error) {
 		return e.dialTCP(ctx)
@@ -68,7 +68,7 @@ func (e *Endpoint) speakHTTP2() {
 	e.dial = e.h2.Dial
 }
 
-// claim counts a request in before anything of it is sent, so that a drain can't miss it.
+// claim counts a request before anything is sent, so that a drain can't miss it.
 func (e *Endpoint) claim() bool {
 	if e.count.Add(1) < 0 {
 		e.release()
@@ -77,15 +77,14 @@ func (e *Endpoint) claim() bool {
 	return true
 }
 
-// release counts a request out.
+// release ends the count of a request.
 func (e *Endpoint) release() {
 	if e.count.Add(-1) == drainBit {
 		e.drainOnce.Do(func() { close(e.drained) })
 	}
 }
 
-// drain refuses claims from now on and closes idle connections; e.drained is closed when nothing is in
-// flight any more.
+// drain refuses further claims and closes idle connections. e.drained is closed when no request is in flight.
 func (e *Endpoint) drain() {
 	if e.count.Or(drainBit) == 0 {
 		e.drainOnce.Do(func() { close(e.drained) })
@@ -98,10 +97,11 @@ func (e *Endpoint) drain() {
 
 func (e *Endpoint) draining() bool { return e.count.Load() < 0 }
 
-// InFlight is the number of requests and upgraded connections that have not ended.
+// InFlight returns the number of requests and upgraded connections in flight.
 func (e *Endpoint) InFlight() int64 { return e.count.Load() &^ drainBit }
 
-// load orders endpoints: by requests in flight that are no streams, ejected ones after all others.
+// load returns the number by which endpoints are compared: requests in flight without streams; ejected endpoints come after
+// all others.
 func (e *Endpoint) load(now int64) int64 {
 	n := e.InFlight() - e.streams.Load()
 	if e.ejected(now) {
@@ -114,7 +114,7 @@ func (e *Endpoint) ejected(now int64) bool {
 	return e.downUntil.Load() > now || e.at != nil && e.at.lost.Load()
 }
 
-// failed leaves the endpoint out for a while, longer each time.
+// failed excludes the endpoint for some time, longer each time.
 func (e *Endpoint) failed(now int64) {
 	n := min(e.failures.Add(1)-1, 8)
 	e.downUntil.Store(now + int64(min(ejectFirst<<n, ejectMost)))

@@ -8,58 +8,57 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// Exchange is one request and what became of it. It is valid only while Record runs: what is kept must
-// be copied.
+// Exchange is one request and its result. It is valid only during Record; whatever is kept must be copied.
 type Exchange struct {
-	Start    time.Time     // when its first byte came
-	First    time.Duration // until the answer's head was there; 0 where none came
-	Duration time.Duration // until the last byte was sent
+	Start    time.Time     // arrival of the first byte
+	First    time.Duration // from Start to the answer's head; 0 if there was none
+	Duration time.Duration // from Start to the last byte sent
 
 	Client    netip.AddrPort
-	Internal  bool   // it came to an internal listener
+	Internal  bool   // arrived at an internal listener
 	Scheme    string // "http" or "https"
 	RequestID []byte
 	Method    []byte
-	Host      []byte // as it came
-	Target    []byte // path and query as they came
+	Host      []byte // as received
+	Target    []byte // path and query as received
 
-	// Release is whose request it was. It is zero where no route was found, and has no number where several
-	// releases could have taken it and none did, or where a part of micro answered.
+	// Release is the release that answered. It is zero if no route was found. It has no number if none of several releases
+	// took the request, or if a part of micro answered.
 	Release  cloud.ReleaseRef
 	Instance cloud.InstanceID
-	Nth      uint64        // which request of its instance this is, from 1; 0 where none took it
+	Nth      uint64        // number of the request at its instance, from 1; 0 if no instance took it
 	Age      time.Duration // since the instance's first request
 
-	// RouteHost and RoutePath are the route of a mapped host as it is in the cloud: "*.example.com", "/api".
-	// Both are empty for the apps' own addresses.
+	// RouteHost and RoutePath are the mapped route, such as "*.example.com" and "/api". They are empty for own addresses of
+	// apps.
 	RouteHost, RoutePath string
 
-	Status   int           // 499 where the client went away before any answer
-	In, Out  int64         // bytes of the bodies
-	Attempts int           // endpoints that were tried
-	Held     time.Duration // how long it was held for want of a ready instance
+	Status   int           // 499 if the client left before an answer
+	In, Out  int64         // sizes of the bodies in bytes
+	Attempts int           // number of endpoints tried
+	Held     time.Duration // how long it waited for a ready instance
 	Upgraded bool
-	// GRPCStatus is how a gRPC call ended; 0 is well, or no gRPC.
+	// GRPCStatus is the status of a gRPC call; 0 for success and for other requests.
 	GRPCStatus uint8
 	Pinned     bool   // the client asked for this very release, or a rule of the route names it
 	waits      *tally // counts it among those that wait for an answer
-	// Error is the code of the answer that micro gave itself, or why the answer broke off; "" is fine.
+	// Error is the code of micro's own answer, or why the answer broke off; "" for success.
 	Error string
 }
 
-// Recorder is told of every exchange, by many goroutines at a time. It must be quick.
+// Recorder records exchanges. Many goroutines call it concurrently, so it must be fast.
 type Recorder interface{ Record(*Exchange) }
 
-// WaitRecorder is told which exchanges wait for an answer, by many goroutines at a time. It must be quick.
+// WaitRecorder records exchanges that wait for an answer. Many goroutines call it concurrently, so it must be fast.
 type WaitRecorder interface {
-	// Waits says that a request has been sent whole to x's release, which is to answer now. It may be called again
-	// for another release, where the first one broke off.
+	// Waits is called after a complete request was sent to x's release. It may be called again for another release, if the
+	// first one failed.
 	Waits(x *Exchange)
-	// Waited says that the answer's head is there, or that none will come. It may be called more than once.
+	// Waited is called when the answer's head has arrived, or when there will be none. It may be called more than once.
 	Waited(x *Exchange)
 }
 
-// exchange is an Exchange under way.
+// exchange is a running Exchange.
 type exchange struct {
 	Exchange
 	choice
@@ -118,7 +117,7 @@ func (x *exchange) claim() fault {
 	return f
 }
 
-// note records what has been chosen.
+// note records the choice.
 func (x *exchange) note() {
 	x.Release, x.Pinned = x.release, x.pinned || x.ruled
 	if x.route != nil && x.route.mapped {

@@ -11,8 +11,8 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Figures counts exchanges by release, and by route and release for mapped hosts. It is a Recorder that
-// takes no lock and allocates only for what it sees for the first time.
+// Figures counts exchanges by release, and for mapped hosts by route and release. It is a Recorder without locks, and
+// allocates only for new releases, routes and status codes.
 type Figures struct {
 	byRelease atomic.Pointer[map[cloud.ReleaseRef]*Series]
 	byRoute   tallies
@@ -26,18 +26,17 @@ var (
 	_ WaitRecorder = (*Figures)(nil)
 )
 
-// Series are a release's counts. They only ever rise.
+// Series has a release's counts, which only grow.
 type Series struct {
 	Release  cloud.ReleaseRef // as in Exchange
 	Requests atomic.Uint64
-	// Errors are answers of 5xx, the app's and our own, and those that broke off for the app's fault. A
-	// client that went away is none.
+	// Errors counts answers with 5xx, of the app and of micro, and answers that broke off by the app's fault. Clients that
+	// left don't count.
 	Errors  atomic.Uint64
-	Gone    atomic.Uint64 // clients that went away
+	Gone    atomic.Uint64 // clients that left
 	In, Out atomic.Uint64 // bytes of bodies
 	Classes [6]atomic.Uint64
-	// Latency has the time until the answer's head was there, of requests that were answered by the app
-	// and not upgraded.
+	// Latency has the times until the answer's head, of requests that the app answered, without upgrades.
 	Latency Histogram
 
 	codes atomic.Pointer[[]*Codes]
@@ -46,34 +45,34 @@ type Series struct {
 
 // Codes counts answers of one status to one method.
 type Codes struct {
-	Method string // "OTHER" for an unusual one: what clients make up is no label
+	Method string // "OTHER" for unusual methods, so that clients can't create labels
 	Status int
 	N      atomic.Uint64
 }
 
-// DefaultWarmup is how many requests an instance gets before its latency is judged: runtimes compile, pools and
-// caches fill.
+// DefaultWarmup is how many first requests of an instance don't count for its latency, because code is compiled and caches
+// are filled then.
 const DefaultWarmup = 50
 
-// Even where few requests come, an instance is warm after warmTime and warmLeast requests.
+// With few requests, an instance is warm after warmTime and warmLeast requests.
 const (
 	warmTime  = 2 * time.Minute
 	warmLeast = 10
 )
 
-// warms says whether the request was one of its instance's first.
+// warms reports whether the request was one of the first of its instance.
 func (f *Figures) warms(x *Exchange) bool {
 	return x.Nth-1 < f.warmup && (x.Nth <= warmLeast || x.Age < warmTime) // an Nth of 0 is far above any
 }
 
-// NewFigures has counted nothing. Each instance's first requests, warmup of them, are not judged.
+// NewFigures returns empty Figures. The first warmup requests of each instance don't count for its latency.
 func NewFigures(warmup int) *Figures {
 	f := &Figures{warmup: uint64(max(warmup, 0))}
 	f.byRelease.Store(&map[cloud.ReleaseRef]*Series{})
 	return f
 }
 
-// Record counts an exchange. Those that no release was found for are counted together.
+// Record counts an exchange. Exchanges without a release are counted together.
 func (f *Figures) Record(x *Exchange) {
 	s := (*f.byRelease.Load())[x.Release]
 	if s == nil {
@@ -86,7 +85,7 @@ func (f *Figures) Record(x *Exchange) {
 	}
 }
 
-// Waits implements WaitRecorder: it counts requests of mapped hosts whose clients have not chosen the release.
+// Waits implements WaitRecorder. It counts requests of mapped hosts, without those whose client chose the release.
 func (f *Figures) Waits(x *Exchange) {
 	f.Waited(x)
 	if x.RouteHost == "" || x.Release.App == "" || x.Pinned {
@@ -119,7 +118,7 @@ func (f *Figures) add(key cloud.ReleaseRef) *Series {
 	return s
 }
 
-// Forget drops the releases that are no more, and the routes of hosts that are not mapped any more.
+// Forget removes the counts of releases that don't exist any more, and of hosts that are not mapped any more.
 func (f *Figures) Forget(release func(cloud.ReleaseRef) bool, mapped func(host, path string) bool) {
 	keep := func(r routeKey, k cloud.ReleaseRef) bool { return mapped(r.host, r.path) && release(k) }
 	f.byRoute.forget(keep)
@@ -138,7 +137,7 @@ func (f *Figures) All() []*Series {
 	})
 }
 
-// Get returns the series of a release, nil where it had no request.
+// Get returns the series of a release; nil if it had no requests.
 func (f *Figures) Get(r cloud.ReleaseRef) *Series { return (*f.byRelease.Load())[r] }
 
 // compareReleases orders releases by app and number.
@@ -175,12 +174,12 @@ func (x *Exchange) clientGone() bool {
 // isShortage reports whether the router itself lacked a resource, which says nothing about the app.
 func (x *Exchange) isShortage() bool { return x.Error == faultOverloaded.code }
 
-// failed says that the client did not get a proper answer, and for no fault of its own.
+// failed reports whether the client got no proper answer, and not by its own fault.
 func (x *Exchange) failed() bool {
 	return !x.clientGone() && !x.isShortage() && (x.class() == 5 || x.Error != "" && x.First > 0)
 }
 
-// timed says that First is the time that the app took.
+// timed reports whether First is the time that the app took.
 func (x *Exchange) timed() bool { return x.First > 0 && !x.Upgraded }
 
 func (s *Series) code(method string, status int) *Codes {
@@ -235,10 +234,10 @@ func method(b []byte) string {
 	return "OTHER"
 }
 
-// Recorders tells several.
+// Recorders is a list of recorders.
 type Recorders []Recorder
 
-// Record tells each of them.
+// Record calls each recorder.
 func (r Recorders) Record(x *Exchange) {
 	for _, one := range r {
 		one.Record(x)

@@ -6,8 +6,8 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// writeRequest writes the head for the upstream into x.buf: every field anew, what concerns the
-// client's connection alone removed first, then ours added, so that Connection can't name ours away.
+// writeRequest writes the head for the upstream into x.buf. It writes every field anew: first the client's fields without
+// those of its connection, then the router's, so that the client's Connection field can't remove the router's.
 func (x *exchange) writeRequest() {
 	q, c := &x.req, x.c
 	x.upgrade = q.Upgrade && q.Minor == 1 && q.Length <= 0 && !q.Chunked && upgradable(q.Get(h1.Upgrade))
@@ -97,14 +97,14 @@ func appendField(b, name, value []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// upgradable tells that a protocol may be switched to. Cleartext HTTP/2 may not: behind the switch
-// requests would pass that nobody has looked at.
+// upgradable reports whether an upgrade to the protocol is allowed. Cleartext HTTP/2 is not, because its requests would pass
+// the router unchecked.
 func upgradable(protocol []byte) bool {
 	return len(protocol) > 0 && !h1.HasToken(protocol, "h2c") && !h1.HasToken(protocol, "h2")
 }
 
-// appendForwarded adds who the request is from and what it was for. A trusted proxy's own words are
-// kept or continued, anybody else's were dropped.
+// appendForwarded appends the fields with the client and the original request. A trusted proxy's fields are kept or
+// continued; those of other clients have been removed.
 func (x *exchange) appendForwarded(b []byte) []byte {
 	q, c := &x.req, x.c
 	var proto, host, id, start []byte
@@ -167,15 +167,15 @@ func appendList(b []byte, q *h1.Request, n h1.Name) []byte {
 	return b
 }
 
-// newID makes the request's ID: 128 random bits, of which a trace made here is named too.
+// newID returns a new request ID: 128 random bits, which are also the ID of a new trace.
 func (x *exchange) newID() {
 	r := x.c.r
 	b := appendHex(x.id[:0], r.random())
 	x.RequestID = appendHex(b, r.random())
 }
 
-// appendTrace begins a trace (W3C Trace Context). It is marked as sampled: an app whose tracer follows
-// its parent, as tracers do by default, would record nothing else.
+// appendTrace starts a trace (W3C Trace Context). It is marked as sampled, because by default tracers record only what their
+// parent has sampled.
 func (x *exchange) appendTrace(b []byte) []byte {
 	if len(x.RequestID) != len(x.id) || &x.RequestID[0] != &x.id[0] {
 		appendHex(appendHex(x.id[:0], x.c.r.random()), x.c.r.random())

@@ -7,24 +7,23 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// gRPC answers 200 whatever becomes of a call, and says in a field or trailer how it ended. An exchange is judged by
-// that.
+// gRPC always answers 200, and sends the status of the call in a field or trailer. That status counts.
 
-// noteCall keeps how a gRPC call ended, from the fields of an answer without a body or from its trailers.
+// noteCall records the status of a gRPC call, from the fields of an answer without a body or from its trailers.
 func (x *exchange) noteCall(status []byte) {
 	if n, err := strconv.ParseUint(string(status), 10, 8); err == nil {
 		x.GRPCStatus = uint8(n)
 	}
 }
 
-// isCall tells that the answer is gRPC's.
+// isCall reports whether the answer is one of gRPC.
 func (x *exchange) isCall() bool {
 	kind := x.res.Lookup("content-type", 0)
 	const grpc = "application/grpc"
 	return len(kind) >= len(grpc) && h1.EqualFold(kind[:len(grpc)], grpc)
 }
 
-// noteTrailers looks for the end of a call in an answer's trailers.
+// noteTrailers records the status from an answer's trailers.
 func (x *exchange) noteTrailers(lines []byte) {
 	for len(lines) > 0 {
 		var line []byte
@@ -36,8 +35,8 @@ func (x *exchange) noteTrailers(lines []byte) {
 	}
 }
 
-// class is the class of the answer's status, 0 to 5. That of a failed gRPC call is 5 where the app or what it needs
-// failed, and 4 where the call was wrong.
+// class returns the class of the answer's status, 0 to 5. A failed gRPC call has class 5 if the app or its dependencies
+// failed, and 4 if the call was invalid.
 func (x *Exchange) class() int {
 	switch x.GRPCStatus {
 	case 0:

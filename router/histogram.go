@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A histogram's buckets are log-linear: every power of two of microseconds has 32 of the same width, so
-// that a bucket's middle is at most 1.6 % off. The last one takes all above 71 minutes.
+// A histogram's buckets are log-linear: every power of two of microseconds has 32 buckets of equal width, so the error of a
+// bucket's middle is at most 1.6 %. The last bucket has all values above 71 minutes.
 const (
 	linearBits = 5
 	linear     = 1 << linearBits
@@ -17,7 +17,7 @@ const (
 )
 
 // Histogram counts durations. Its zero value is empty; it may be used by many goroutines at a time.
-// It has memory only for the powers of two that it has seen: most need five of them.
+// It allocates memory only for the powers of two that occur, usually about five.
 type Histogram struct {
 	sum    atomic.Uint64 // microseconds
 	octave [buckets / linear]atomic.Pointer[[linear]atomic.Uint64]

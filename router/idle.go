@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// maxIdle bounds an endpoint's idle connections of each kind. The one that was used least lately is closed.
+// maxIdle limits an endpoint's idle connections of each kind. The least recently used one is closed.
 const maxIdle = 256
 
-// idleConns are an endpoint's connections without a request.
+// idleConns has an endpoint's idle connections.
 type idleConns struct {
 	mu     sync.Mutex
 	closed bool
 	shared []*wire // for any request; the one that was used last stands last
 	// owned are those that have carried a body, each known to one client connection (see reuse).
 	owned []*wire
-	// parting are not to be used again. The peer, which knows that, may close them first: whoever closes first
-	// keeps the port for a minute (TIME_WAIT), and one address has no more than some 28,000 for another.
+	// parting are not used again. The peer knows that and closes them first, which keeps the port busy (TIME_WAIT) on the
+	// peer's side: there are only some 28,000 ports from one address to another.
 	parting []*wire
 }
 
@@ -35,7 +35,7 @@ func (i *idleConns) add(list *[]*wire, w *wire) (surplus *wire) {
 	return surplus
 }
 
-// last removes and returns the shared connection that was used last, nil where there is none.
+// last removes and returns the most recently used shared connection; nil if there is none.
 func (i *idleConns) last() *wire {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -87,9 +87,9 @@ func (i *idleConns) closeAll() {
 	}
 }
 
-// take returns an idle connection for a request, nil where there is none. own is the client's, for a request
-// with a body. Each is looked at first: what the peer has closed is of no use, and what it has said unasked
-// would be taken for the answer. What may be sent once only gets no connection of a hasty endpoint.
+// take returns an idle connection for a request; nil if there is none. own is the client's connection, for a request with a
+// body. Each connection is checked first: the peer may have closed it, or sent unsolicited bytes that would be taken for the
+// answer. A request that must not be sent twice gets no idle connection of a hasty endpoint.
 func (e *Endpoint) take(now, until int64, own *wire, once bool) *wire {
 	for ; !once || e.hasty.Load() <= now; own = nil {
 		w := own

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// A host holds as many requests and as many bytes of them at a time; one more is refused as without holding.
+	// The largest number and size of a host's waiting requests; further ones are refused as without holding.
 	maxHeld      = 1024
 	maxHeldBytes = 16 << 20
 	// heldRetry is how often the first of the held requests tries, besides at each new table.
@@ -18,8 +18,8 @@ const (
 	heldLook = 250 * time.Millisecond
 )
 
-// lot is where a host's requests wait until they may go on: in a queue, of which the first alone tries. It lives on
-// from table to table.
+// lot is the queue of a host's waiting requests. Only the first one tries to find an instance. A lot is kept from table to
+// table.
 type lot struct {
 	n atomic.Int32 // requests in the queue
 

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// A copy takes as long as mirrorLimit, and there are no more of a route and of the router at a time than
-	// maxMirrored: a mirror that hangs costs its route's copies, and no user anything.
+	// A copy may take mirrorLimit, and the numbers of concurrent copies are limited: a mirror that hangs affects only the
+	// copies of its route, and no user.
 	mirrorLimit      = 10 * time.Second
 	maxMirroredRoute = 64
 	maxMirrored      = 256
@@ -23,13 +23,13 @@ const (
 	maxMirrorBody = 8 << 20
 )
 
-// mirror is where a share of a route's safe requests is copied to.
+// mirror is the pool that gets copies of a share of a route's safe requests.
 type mirror struct {
 	percent uint64 // 1 to 100
 	pool    *Pool
 }
 
-// Mirrored is a copy of a request and what became of it, beside its original.
+// Mirrored is the result of a copy, with that of its original.
 type Mirrored struct {
 	RouteHost, RoutePath string           // as in Exchange
 	Release              cloud.ReleaseRef // that the copy went to
@@ -44,7 +44,7 @@ type Mirrored struct {
 	Error string
 }
 
-// MirrorRecorder is told of every copy, by many goroutines at a time.
+// MirrorRecorder records copies. Many goroutines call it concurrently.
 type MirrorRecorder interface{ RecordMirror(*Mirrored) }
 
 // mirrors are the copies under way.

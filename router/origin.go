@@ -10,30 +10,30 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// origin is who a request is from, and what that client may ask for.
+// origin is a request's client and what it may access.
 type origin struct {
 	peer   netip.AddrPort
 	client []byte // the peer's address as text
 	// "for=" of Forwarded: an IPv6 address in brackets and quotes.
 	forwardedFor []byte
 	scheme       string
-	inside       bool // it came to an address for internal hosts
-	internal     bool // the internal table is the one to ask
-	denied       bool // on an internal address, from a peer that has no business there
+	inside       bool // arrived at an address for internal hosts
+	internal     bool // use the internal table
+	denied       bool // arrived at an internal address from a peer that must not use it
 	loopback     bool
-	trusted      bool   // a proxy whose forwarding fields are believed
+	trusted      bool   // a trusted proxy
 	tls          bool   // the connection itself is by TLS
-	clients      string // the ID of the Clients that vouch for it
+	clients      string // ID of the Clients that have verified its certificate
 }
 
-// origin returns where a connection is from.
+// origin returns the origin of a connection.
 func (r *Router) origin(nc net.Conn, l *Listener) origin {
 	o := origin{scheme: l.Scheme, peer: addrPort(nc.RemoteAddr())}
 	o.inside = l.Internal || slices.Contains(l.Inside, addrPort(nc.LocalAddr()).Addr())
 	peer := o.peer.Addr()
 	o.loopback = peer.IsLoopback()
 	known := o.loopback || r.local(peer)
-	// A public listener answers strangers from the public table, also at an internal address.
+	// A public listener uses the public table for other peers, even at an internal address.
 	o.internal = l.Internal || known && o.inside
 	o.denied = o.internal && !known
 	o.name(r)
@@ -70,8 +70,8 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// become makes a client that a trusted proxy speaks for the one whom everything goes by. Internal hosts are for it
-// only where they would be without the proxy; else it gets the public ones.
+// become replaces a trusted proxy by its client. The client gets internal hosts only if it would get them without the proxy,
+// and otherwise public hosts.
 func (o *origin) become(r *Router, client netip.AddrPort) {
 	o.peer = client
 	o.loopback = o.loopback && client.Addr().IsLoopback()
@@ -79,8 +79,7 @@ func (o *origin) become(r *Router, client netip.AddrPort) {
 	o.denied = false
 }
 
-// seeThrough finds the client that a trusted proxy speaks for, and the scheme that it used, by the request's
-// fields. The exchange goes by them from here on.
+// seeThrough takes the client and the scheme from the fields of a trusted proxy's request, and uses them for the exchange.
 func (x *exchange) seeThrough() {
 	r := x.c.r
 	x.seen = x.c.origin
@@ -116,9 +115,9 @@ func forwardedBy(f fields, proxies []netip.Prefix) (client netip.Addr, scheme st
 	return client, scheme
 }
 
-// lastStranger returns the last address of a list that is not a trusted proxy's, and whether there is such a list.
-// Each proxy appends whom it got the request from, so that what is before a stranger's address is only a claim.
-// Where all are trusted it is the first. With a name the addresses are parameters of that name.
+// lastStranger returns the last address of a list that is not a trusted proxy's, and whether there is a list. Each proxy
+// appends the address of its peer, so everything before an untrusted address is only a claim. If all addresses are trusted,
+// it returns the first. With a name, the addresses are parameters of that name.
 func lastStranger(f fields, proxies []netip.Prefix, field string, name []byte) (client netip.Addr, found bool) {
 	n := 0
 	for f.field(field, n) != nil {

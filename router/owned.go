@@ -1,7 +1,7 @@
 package router
 
-// owned are the upstream connections that have carried bodies of one client connection and are left to it (see
-// reuse): the latest of a few endpoints, for a client's requests are spread over the instances of an app.
+// owned has the upstream connections that have carried bodies of one client connection, which only that client may reuse (see
+// reuse). It keeps the latest connections of a few endpoints, because a client's requests are spread over instances.
 type owned struct {
 	list [4]*wire
 	next int // whose place is taken next

@@ -11,10 +11,9 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Pass is a value of the field X-Micro-Release that lets a client of a public listener choose a release
-// of a mapped host until a time: "r7.1764000000.SIGNATURE". Without one the public is led where the route
-// leads. The signature is HMAC-SHA256 (RFC 2104) by a key that only nodes have. It is of the app too: what
-// was given out for one says nothing of another that the host leads to as well.
+// Pass returns a value of the field X-Micro-Release with which a client of a public listener may choose a release of a mapped
+// host until a time: "r7.1764000000.SIGNATURE". The signature is HMAC-SHA256 (RFC 2104) with a key that only nodes have. It
+// includes the app, so that a pass is not valid for other apps of the host.
 func Pass(key []byte, host cloud.Host, to cloud.ReleaseRef, until time.Time) string {
 	said := "r" + strconv.Itoa(to.N) + "." + strconv.FormatInt(until.Unix(), 10)
 	return said + "." + sign(key, host, to.AppRef, []byte(said))

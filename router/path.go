@@ -2,10 +2,10 @@ package router
 
 import "bytes"
 
-// routingPath returns the path of a request target as routes are found by it: percent-encoded
-// unreserved characters decoded, '\' taken for '/', empty and dot segments resolved, no slash at the
-// end. What is forwarded stays as it came; this is so that "/admin", "//admin" and "/x/%2e%2e/admin"
-// lead to one place. An encoded slash or NUL is no slash and no end: it stays part of its segment.
+// routingPath returns the path of a request target for the look-up of routes: with percent-encoded unreserved characters
+// decoded, '\' replaced by '/', empty and dot segments resolved, and no slash at the end. So "/admin", "//admin" and
+// "/x/%2e%2e/admin" have the same route. The forwarded target is not changed. An encoded slash or NUL stays part of its
+// segment.
 func routingPath(target, scratch []byte) []byte {
 	if i := bytes.IndexByte(target, '?'); i >= 0 {
 		target = target[:i]

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// patience says how long to wait for the next part of a body.
+// patience is how long to wait for the next part of a body.
 type patience struct {
 	stall time.Duration // without any part
-	// A body that takes longer than total in all must come at slowest or more on average; 0 is any time.
+	// A body that takes longer than total must arrive at the rate slowest or faster on average; 0 for no limit.
 	total time.Duration
 	begun int64 // on the router's clock
-	// answered is true once an app has begun its answer to a body that still comes: then the two talk, and a body
-	// may take as long as they do. nil is never.
+	// answered is true if the app has begun its answer while the body still arrives: then both are in a dialogue, and the body
+	// may take any time. nil means never.
 	answered *atomic.Bool
 }
 

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// turns counts a route's requests, so that its shares come out exact.
+// turns counts a route's requests, so that its shares are exact.
 type turns struct {
 	n    atomic.Uint64
 	seed uint64
@@ -14,11 +14,11 @@ type turns struct {
 	underWay atomic.Int64
 }
 
-// schedule gives each of n requests in a row a slot of total, every slot once in total requests, and
-// slots close to each other far apart in time: steps of about total/φ, the golden section.
+// schedule returns the slot of the nth request. In total consecutive requests, each slot occurs once, and neighbouring slots
+// are far apart in time: it steps by about total/φ (golden section).
 //
-// Explicit shares begin every round somewhere else, by the seed, or a client whose requests come in a
-// pattern as long as the round would always meet the same release.
+// With explicit shares each round begins at another slot, by the seed. Otherwise a client with a request pattern of the same
+// length would always get the same release.
 func schedule(n, total, stride, seed uint64, explicit bool) uint64 {
 	if total <= 1 {
 		return 0
@@ -66,7 +66,7 @@ type plan struct {
 	total, stride uint64
 }
 
-// pool returns whose turn it is, nil where no target takes requests.
+// pool returns the pool of the next request; nil if no target takes requests.
 func (r *Route) pool() *Pool {
 	switch len(r.shares) {
 	case 0:
@@ -93,8 +93,8 @@ func (r *Route) poolAt(slot uint64) *Pool {
 // streamsAlike is how many streams more than another an endpoint needs for a much smaller part of the requests.
 const streamsAlike = 8
 
-// lessLoaded returns the endpoint with fewer requests in flight. Where both have as many, chance decides, in favour of
-// the one with fewer streams: a single idle WebSocket hardly matters, a hundred do.
+// lessLoaded returns the endpoint with fewer requests in flight. If both have the same number, it chooses at random, with a
+// preference for fewer streams: a single idle WebSocket hardly matters, a hundred do.
 func lessLoaded(a, b *Endpoint, random uint64, now int64) *Endpoint {
 	la, lb := a.load(now), b.load(now)
 	if la != lb {

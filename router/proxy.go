@@ -9,14 +9,14 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// inlineBody is up to which size a request's body is read whole before anything is sent. Larger ones,
-// and those of unknown size, are passed on as they come while the answer is awaited.
+// inlineBody is the largest body in bytes that is read completely before anything is sent. Larger bodies, and those of unknown
+// size, are forwarded while the router already waits for the answer.
 const inlineBody = 32 << 10
 
-// connectAll bounds the time that is spent on endpoints that can't be reached.
+// connectAll limits the total time for trying to connect to endpoints.
 const connectAll = 10 * time.Second
 
-// resends is how often a request is sent again that an endpoint took and did not answer.
+// resends is how often a request is repeated that an endpoint took and did not answer.
 const resends = 2
 
 // run answers the request whose head is in x.head.
@@ -62,8 +62,8 @@ func (x *exchange) run() ending {
 	return x.send(stream)
 }
 
-// readBody reads a small body behind the head that is to be sent. It takes memory for what arrives, not for what
-// is announced.
+// readBody reads a small body into the buffer after the head. Its memory grows with the bytes that arrive, not with the
+// announced length.
 func (x *exchange) readBody(length int) fault {
 	c := x.c
 	n := min(length, len(c.unread()))
@@ -90,9 +90,8 @@ func (x *exchange) readBody(length int) fault {
 	return fault{}
 }
 
-// send sends the request to one endpoint after the other until one answers, where that is safe: to
-// another one only if nothing was sent, or if the request is idempotent, was sent whole and no byte of
-// an answer has come.
+// send tries endpoints until one answers. It tries another endpoint only if that is safe: if nothing was sent, or if the
+// request is idempotent, was sent completely, and no byte of an answer has arrived.
 func (x *exchange) send(stream bool) ending {
 	var last fault
 	begun := x.c.r.now()
@@ -121,7 +120,7 @@ func (x *exchange) send(stream bool) ending {
 		n, err = w.send(x.buf, x.limits.idle)
 		x.sent = x.c.r.now()
 		if err != nil && n == 0 {
-			// The kernel took none of it: to send it again is to send it once.
+			// The kernel took no byte, so the request has not been sent.
 			if reused {
 				x.endpoint.closed(w, x.c.r.now())
 			}
@@ -167,8 +166,8 @@ func (x *exchange) send(stream bool) ending {
 	}
 }
 
-// connect returns a connection to the claimed endpoint. An error of the endpoint's leaves it out for a while; a
-// shortage of our own does not.
+// connect returns a connection to the claimed endpoint. An error of the endpoint excludes it for some time; a shortage of the
+// router does not.
 func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 	r := x.c.r
 	x.Attempts++
@@ -195,7 +194,7 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 	return w, false, nil
 }
 
-// leave gives up an endpoint that did not answer. One whose idle connection failed may be tried again.
+// leave ends the attempt at an endpoint that did not answer. If an idle connection failed, the endpoint may be tried again.
 func (x *exchange) leave(reused bool) {
 	if reused {
 		x.unclaim()
@@ -224,8 +223,8 @@ func (x *exchange) await() (*block, int, error) {
 	}
 }
 
-// stillDue extends the limit for the answer after it has expired, where it is not due yet: it runs from the end
-// of the request, which a body may put off, or from the last interim answer.
+// stillDue extends the limit for the answer after it has expired, if the answer is not due yet: the time counts from the end
+// of the request's body, or from the last interim answer.
 func (x *exchange) stillDue() bool {
 	if !x.up.read.timedOut() {
 		return false
@@ -246,7 +245,7 @@ func (x *exchange) stillDue() bool {
 	return until > now && x.up.read.extend(until)
 }
 
-// watchClient has the watch notice when the client goes away while we wait for the upstream.
+// watchClient makes the watch detect a client that leaves while the router waits for the upstream.
 func (x *exchange) watchClient() {
 	x.c.w.up.Store(x.up)
 	x.c.w.halfLimit.Store(int64(x.limits.halfClosed))

@@ -2,11 +2,11 @@ package router
 
 import "github.com/protoduction/micro/router/h1"
 
-// reuse says who may use an upstream connection after a request.
+// reuse is who may use an upstream connection after a request.
 //
-// An app that answers without reading the request's body takes the rest of it for the next request on that
-// connection, and whoever sends that one gets an answer that the body's author chose (request smuggling). No
-// answer proves that the body was read. So a connection that has carried a body never serves another client.
+// If an app answers without reading the request's body, it takes the rest of the body for the next request on that
+// connection. The client of the next request would get an answer that the author of the body chose (request smuggling). No
+// answer proves that the app has read the body. So a connection that has carried a body never serves another client.
 type reuse uint8
 
 const (
@@ -17,10 +17,10 @@ const (
 
 // reusable returns who may use the upstream connection after the request.
 //
-// Only bodies of a known length of methods that define one leave it to the client that sent them. A body of GET
-// or DELETE is ignored by many servers, a chunked one by those that don't know chunks, and a HEAD is answered
-// with a body by some. And a client connection may carry requests of several people, each of whom would meet
-// the bodies of the others: one from a proxy does, and one from a browser sends what other people's pages ask for.
+// The same client may reuse it only after a body of known length, of a method that defines a body. Many servers ignore a body
+// of GET or DELETE, some don't know chunked bodies, and some answer HEAD with a body. A client connection that may carry
+// requests of several people must not reuse it either, such as one of a proxy, or of a browser that sends requests of other
+// people's pages.
 func (x *exchange) reusable() reuse {
 	q := &x.req
 	switch {
@@ -47,6 +47,6 @@ func (x *exchange) reusable() reuse {
 	return byItsOwner
 }
 
-// inDoubt tells that the upstream may believe that its answer has a body where the answer has none: the bytes
-// would be taken for the next answer on the connection (RFC 9112, section 9.2).
+// inDoubt reports whether the upstream may send a body with an answer that has none. Its bytes would be taken for the next
+// answer on the connection (RFC 9112, section 9.2).
 func inDoubt(s *h1.Response) bool { return s.Chunked || s.Length > 0 }

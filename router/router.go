@@ -14,20 +14,20 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Config is what a Router needs; its zero value is fit for use.
+// Config configures a Router. Its zero value is valid.
 type Config struct {
 	Logger   *slog.Logger   // nil: none
 	Recorder Recorder       // nil: none
 	Waits    WaitRecorder   // nil: none
 	Mirrors  MirrorRecorder // nil: none
-	// TrustedProxies are peers whose forwarding fields are believed.
+	// TrustedProxies are peers whose forwarding fields are used.
 	TrustedProxies []netip.Prefix
 	// ProxyProtocol are peers whose connections begin with a header of the PROXY protocol.
 	ProxyProtocol []netip.Prefix
-	// Local says which peers an internal listener answers; nil is loopback only.
+	// Local reports whether a peer may use internal listeners; nil for loopback only.
 	Local  func(netip.Addr) bool
 	Limits Connections
-	// PassKey signs passes, and is secret; without one there are none.
+	// PassKey is the secret key of passes; without it there are no passes.
 	PassKey []byte
 	// Challenges returns what an authority's question about a host, named by its token, is answered with (RFC 8555); ""
 	// where it is none of ours. nil: none is.
@@ -36,8 +36,8 @@ type Config struct {
 	random func() uint64 // returns random numbers, called by many goroutines at a time; nil is the runtime's
 }
 
-// Connections are limits of how many connections there may be. Where one more would exceed them, the connection
-// that has waited longest for a request ends; where none waits, the new one is refused.
+// Connections limits the numbers of connections. If a new connection would exceed a limit, the one that has waited longest for
+// a request ends; if none waits, the new one is refused.
 type Connections struct {
 	// Descriptors are the file descriptors that the router may hold for all clients' connections and those to
 	// apps; 0 is any number.
@@ -51,7 +51,7 @@ type Connections struct {
 	GroupOf func(netip.Addr) string
 }
 
-// Router proxies what its table says. It is made by New.
+// Router forwards requests by its table. Create it with New.
 type Router struct {
 	log           *slog.Logger
 	recorder      Recorder
@@ -66,8 +66,8 @@ type Router struct {
 
 	epoch     time.Time
 	table     atomic.Pointer[Table]
-	closing   atomic.Bool // answers say that they are the last
-	noWaiting atomic.Bool // connections end where they would wait for a request
+	closing   atomic.Bool // answers close their connection
+	noWaiting atomic.Bool // connections end instead of waiting for a request
 	bufs      buffers
 	exchanges sync.Pool
 	watch     watch
@@ -112,17 +112,17 @@ func New(cfg Config) *Router {
 	return r
 }
 
-// now is the time on the router's own clock, which never goes back: nanoseconds since it was made, never 0.
+// now returns the time of the router's monotonic clock: nanoseconds since New, never 0.
 func (r *Router) now() int64 { return int64(time.Since(r.epoch)) | 1 }
 
 // limits are the cloud's limits, for what no route is known of.
 func (r *Router) limits() *limits { return r.table.Load().limits }
 
-// Table returns the table in force.
+// Table returns the current table.
 func (r *Router) Table() *Table { return r.table.Load() }
 
-// Swap puts a table in force. Requests under way end as they began; endpoints that it does not have
-// take no new ones.
+// Swap sets the current table. Running requests keep their table; endpoints that the new table does not have take no new
+// requests.
 func (r *Router) Swap(t *Table) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,13 +146,13 @@ func (r *Router) Swap(t *Table) {
 	}
 }
 
-// tableLag is how long Drain waits for the table that no longer has the instance. That table has what
-// takes the instance's place; without it there may be nobody to answer.
+// tableLag is how long Drain waits for a table without the instance. That table has the replacement; draining earlier could
+// leave no instance to answer.
 const tableLag = 2 * time.Second
 
-// Drain returns when no request is in flight to the instance, upgraded connections included, and none
-// can be any more: once a table without it is in force, or tableLag after it was asked. It returns ctx's
-// error where that ends first; the instance takes no requests then either.
+// Drain waits until no request or upgraded connection is in flight to the instance and no new one is possible. New requests
+// end with a table without the instance, or after tableLag. If ctx ends first, Drain returns its error; then, too, the
+// instance takes no new requests.
 func (r *Router) Drain(ctx context.Context, instance cloud.InstanceID) error {
 	lag := time.NewTimer(tableLag)
 	defer lag.Stop()
@@ -202,14 +202,14 @@ func (r *Router) exchange(c *conn) *exchange {
 // maxKept is the largest head buffer that is kept for another request.
 const maxKept = 64 << 10
 
-// waited says that the exchange waits for no answer any more.
+// waited records that the exchange no longer waits for an answer.
 func (x *exchange) waited() {
 	if x.c.r.waits != nil {
 		x.c.r.waits.Waited(&x.Exchange)
 	}
 }
 
-// end records the exchange and gives back what it holds.
+// end records the exchange and releases its resources.
 func (x *exchange) end() {
 	c := x.c
 	r := c.r
@@ -246,7 +246,7 @@ func (x *exchange) forget() {
 	}
 }
 
-// Stats is what a router does now.
+// Stats is the current state of a router.
 type Stats struct {
 	Refused     uint64                     // connections of clients, because there were too many
 	Connections int                        // of clients
@@ -260,7 +260,7 @@ type InstanceStats struct {
 	InFlight int64  // of them and of upgraded connections, that have not ended
 }
 
-// Stats counts what is under way, to instances that left the table too.
+// Stats returns the current state. It includes instances that have left the table.
 func (r *Router) Stats() Stats {
 	s := Stats{InFlight: map[cloud.ReleaseRef]int64{}, Instances: map[cloud.InstanceID]InstanceStats{}}
 	s.Connections, s.Refused = r.conns.count()

@@ -12,7 +12,7 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// hostTLS is how a host wants to be asked by TLS.
+// hostTLS has a host's TLS settings.
 type hostTLS struct {
 	only    bool
 	hsts    string         // the field's value, "" for none
@@ -20,7 +20,7 @@ type hostTLS struct {
 	id      string         // of clients: the same for the same authorities
 }
 
-// newHostTLS returns nil where the host wants nothing special.
+// newHostTLS returns nil for the default settings.
 func newHostTLS(c *cloud.HostTLS, prev *hostTLS) *hostTLS {
 	if c == nil {
 		return nil
@@ -42,7 +42,7 @@ func newHostTLS(c *cloud.HostTLS, prev *hostTLS) *hostTLS {
 	return t
 }
 
-// Clients is who vouches for the clients of a host.
+// Clients has the authorities that sign the certificates of a host's clients.
 type Clients struct {
 	Pool *x509.CertPool // nil: anybody is let in
 	ID   string         // the same for the same authorities
@@ -78,7 +78,7 @@ var (
 	faultNoClient    = fault{403, "client_certificate", "This address answers by TLS alone, to clients with a certificate.", 0}
 )
 
-// admits returns why the host does not let a client in.
+// admits returns a fault if the host does not admit a client.
 func (t *hostTLS) admits(from *origin) fault {
 	switch {
 	case t == nil || t.clients == nil || from.tls && from.clients == t.id:
@@ -91,7 +91,7 @@ func (t *hostTLS) admits(from *origin) fault {
 	return faultNoClient
 }
 
-// redirect answers a request without TLS for a host that wants TLS alone, and tells whether it did.
+// redirect redirects a request without TLS if the host requires TLS, and reports whether it did.
 func (x *exchange) redirect() (end ending, done bool) {
 	t := x.route.tls
 	if t == nil || !t.only || x.from.scheme == "https" {

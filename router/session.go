@@ -7,8 +7,7 @@ import (
 	"net/netip"
 )
 
-// session is a client's connection from its acceptance to its end: a handshake, and then whatever protocol that
-// has agreed on.
+// session is a client's connection from accept to close: a handshake, and then the negotiated protocol.
 type session struct {
 	origin
 	r        *Router

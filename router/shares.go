@@ -17,9 +17,9 @@ func (t target) ready() uint64 {
 
 // shares turns targets into pools with whole-numbered shares.
 //
-// Weights are relative to each other where all targets have one, and percent otherwise; targets without
-// one share the rest by their ready instances. A target splits its share among its pools by their ready
-// instances. Who has no instance ready takes no requests, and the others share them as before.
+// If all targets have weights, these are relative to each other. Otherwise weights are percent, and targets without a weight
+// share the rest by their ready instances. A target splits its share among its pools by their ready instances. Targets
+// without ready instances take no requests; the others keep their ratio.
 func shares(targets []target) []share {
 	var all, free uint64 // ready instances of all targets, and of those without a weight
 	percent := uint64(0)

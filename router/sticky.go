@@ -9,7 +9,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// sticky is how a route knows a client again.
+// sticky is how a route recognises clients.
 type sticky struct {
 	by     cloud.StickyBy // "" for not at all
 	header string         // in lower case
@@ -22,8 +22,8 @@ func newSticky(s *cloud.Sticky) sticky {
 	return sticky{s.By, strings.ToLower(s.Header)}
 }
 
-// held returns the pool that a client keeps: weighted rendezvous hashing, so that raising one pool's
-// share moves clients to it and none between the others, and lowering it the other way round.
+// held returns the pool that a client keeps, by weighted rendezvous hashing: raising a pool's share moves clients to it, and
+// none between the others; lowering it does the reverse.
 func (r *Route) held(client uint64) *Pool {
 	var best *Pool
 	top := math.Inf(-1)
@@ -38,7 +38,7 @@ func (r *Route) held(client uint64) *Pool {
 	return best
 }
 
-// client returns what the client is known by on its route; false where it has nothing of the kind.
+// client returns the hash that identifies the client on its route; false if the request has no such value.
 func (c *choice) client() (uint64, bool) {
 	switch c.route.sticky.by {
 	case cloud.StickyCookie:
@@ -53,12 +53,12 @@ func (c *choice) client() (uint64, bool) {
 	return 0, false
 }
 
-// claimSticky counts a request in at the instance that its client keeps; false where there is none, and any will do.
+// claimSticky counts a request at the instance that its client keeps; false if there is none.
 //
-// A client known by its cookie stays with the instance that the cookie names, as long as that takes requests. In
-// another release than that of its share it stays only while it is active: so a share that rises gets clients, and
-// what a client has under way is not torn. A client known otherwise is led by rendezvous hashing, within its release
-// too: a new instance takes over its part of the clients.
+// A client with a cookie stays with the instance in the cookie as long as that takes requests. If its share has moved to
+// another release, it stays only while it is active: so a growing share gets clients, and their running work is not
+// interrupted. For other clients rendezvous hashing chooses the instance, too: a new instance takes over its part of the
+// clients.
 func (c *choice) claimSticky(client uint64) bool {
 	now := c.r.now()
 	if c.route.sticky.by != cloud.StickyCookie {
@@ -105,7 +105,7 @@ func (p *Pool) bound(tag uint64) *Endpoint {
 	return nil
 }
 
-// claimHeld counts a request in at the endpoint that a client keeps: rendezvous hashing over those that take requests.
+// claimHeld counts a request at the endpoint that a client keeps, by rendezvous hashing over those that take requests.
 func (p *Pool) claimHeld(client uint64, now int64, tried []*Endpoint) *Endpoint {
 	for range p.Endpoints {
 		var best *Endpoint

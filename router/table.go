@@ -9,19 +9,19 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// Table says where every host and path leads. It is immutable, but for what it refers to: endpoints
-// and turns live on from table to table.
+// Table maps hosts and paths to releases. It is immutable, except for endpoints and turns, which are kept from table to
+// table.
 type Table struct {
 	view   cloud.View
 	domain string
-	// An internal host is not in the public map at all: there is no filter that could be got around.
+	// The public map has no internal hosts, so no filter is needed that could be bypassed.
 	public, internal *shards[*vhost]
 	pools            *shards[*Pool]     // by release, "shop@r7"
 	endpoints        *shards[*Endpoint] // by instance ID
 	limits           *limits            // of the cloud
 	links            map[string]*link   // by ID
 
-	base *Table      // what it was compiled from; cut by Swap
+	base *Table      // the previous table; removed by Swap
 	gone []*Endpoint // endpoints of base that are not in it
 }
 
@@ -41,14 +41,14 @@ type vhost struct {
 	lot     *lot              // nil where no route holds requests
 }
 
-// Route is where a path of a host leads.
+// Route has the targets of a path of a host.
 type Route struct {
 	Host, Path string
-	mapped     bool             // by somebody, it is no app's own address
+	mapped     bool             // a mapped host, not an app's own address
 	apps       []cloud.AppRef   // of its targets, each once, for X-Micro-Release
-	only       cloud.ReleaseRef // that it leads to; without a number where there are several
+	only       cloud.ReleaseRef // its only release; without a number if there are several
 	shares     []share
-	explicit   bool // its shares were asked for, they don't follow the ready instances
+	explicit   bool // its shares are weights, and don't follow the ready instances
 	plan       plan
 	turns      *turns
 	sticky     sticky
@@ -77,8 +77,8 @@ type Pool struct {
 	hash      uint64      // of its name
 }
 
-// Mount leads an internal host to a part of this process or to another one: what Dial connects to
-// speaks HTTP/1.1.
+// Mount sends an internal host's requests to a part of this process or to another process, which speaks HTTP/1.1 on the
+// connections of Dial.
 type Mount struct {
 	Host cloud.Host
 	Name cloud.AppName // what its requests are counted for, for example "api": no app has it
@@ -88,8 +88,8 @@ type Mount struct {
 // maxHostKey is the longest host that a table has.
 const maxHostKey = 253
 
-// hostKey writes what a table knows the host by into buf: lower case, no port, no trailing dot.
-// nil is a host that no table has.
+// hostKey writes the table's key of a host into buf: in lower case, without port and trailing dot. It returns nil for a host
+// that no table can have.
 func hostKey(authority []byte, buf *[maxHostKey + 1]byte) []byte {
 	name := h1.HostName(authority)
 	if n := len(name); n > 1 && name[n-1] == '.' {
@@ -152,7 +152,7 @@ func (s *vhost) find(target, scratch []byte) *Route {
 		return s.root
 	}
 	p := routingPath(target, scratch)
-	// At most as long as the longest route: a path of ten thousand segments costs no more than one.
+	// Begin with the length of the longest route, so that a path of ten thousand segments costs no more than a short one.
 	if len(p) > s.longest {
 		end := s.longest
 		if p[end] != '/' {

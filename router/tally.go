@@ -10,8 +10,8 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// tallies count by route and release. They are spread over maps that are copied when a route is seen
-// for the first time, so that reading takes no lock.
+// tallies counts by route and release. It is divided into maps that are copied for each new route, so that readers need no
+// lock.
 type tallies struct {
 	parts [256]atomic.Pointer[map[routeKey]*routeTally]
 	mu    sync.Mutex // for adding
@@ -19,12 +19,12 @@ type tallies struct {
 
 type routeKey struct{ host, path string }
 
-// routeTally is a route's releases: a few, looked through in turn.
+// routeTally has the tallies of a route's releases, which are few.
 type routeTally struct{ releases atomic.Pointer[[]*tally] }
 
-// tally is what a release did on a route. Requests whose clients chose the release are counted apart: who tests a
-// new one asks it other things than its users do. The latency of an instance's first requests is kept apart too,
-// their errors are not: a cold cache is slow, it does not fail.
+// tally has the counts of a release on a route. Requests whose clients chose the release are counted separately, because
+// testers send other requests than users. The latency of an instance's first requests is counted separately, too, but not
+// their errors: a cold cache makes requests slow, it does not make them fail.
 type tally struct {
 	release        cloud.ReleaseRef
 	chosen, judged counter
@@ -44,10 +44,10 @@ func (t *tally) record(x *Exchange, warming bool) {
 	}
 }
 
-// judgedCounts returns what a verdict goes by.
+// judgedCounts returns the counts for the verdict.
 func (t *tally) judgedCounts() Counts {
 	c := t.judged.counts()
-	c.Ended = t.ended.Load() // first: what ends meanwhile must not be missing among what was started
+	c.Ended = t.ended.Load() // before Started, so that Ended is never larger
 	c.Started = t.started.Load()
 	return c
 }

@@ -17,7 +17,7 @@ const (
 	farewellSpread = 3 * time.Second
 )
 
-// tunnel passes bytes both ways after a 101, until both sides have ended. rest came along with the 101.
+// tunnel forwards bytes in both directions after a 101, until both sides have ended. rest arrived with the 101.
 func (x *exchange) tunnel(rest []byte) ending {
 	c, s := x.c, &x.res
 	r := c.r
@@ -80,8 +80,7 @@ type pipes struct {
 	ended        atomic.Bool
 }
 
-// copy passes on what src sends. Its end is passed on too, and the other direction goes on; an error
-// ends both.
+// copy forwards the bytes of src. The end of src is forwarded, too, and the other direction continues; an error ends both.
 func (p *pipes) copy(dst, src *wire, f *frames) (n int64) {
 	limit := int64(p.limits.tunnel)
 	said := false // our close frame has been sent to dst

@@ -10,9 +10,9 @@ import (
 	"github.com/protoduction/micro/router/h1"
 )
 
-// upload passes a request's body on while the answer is awaited, so that an answer may come before the
-// body's end, or a body wait for a 100. It runs in a goroutine of its own, and shares nothing with the
-// exchange but the two connections, of each of which it uses the other direction.
+// upload forwards a request's body while the exchange waits for the answer. So an answer may arrive before the end of the
+// body, and a body may wait for a 100. It has its own goroutine, and shares only the two connections with the exchange, each
+// in the opposite direction.
 type upload struct {
 	c        *conn
 	up       *wire

@@ -8,8 +8,8 @@ import (
 // tick is how often the watch looks at the limits.
 const tick = 250 * time.Millisecond
 
-// watch enforces the time limits of all connections, and notices clients that went away while they
-// waited. One look at ten thousand connections costs less than one timer per request.
+// watch enforces the time limits of all connections, and detects clients that leave while they wait. One pass over ten
+// thousand connections costs less than a timer per request.
 type watch struct {
 	now         func() int64
 	descriptors *descriptors
@@ -79,9 +79,8 @@ func (h *watch) run() {
 	}
 }
 
-// checkGone ends the wait for a client that has reset its connection. A client that has only ended its sending
-// side may still want the answer, and nothing tells it from one that is gone: it is waited for as long as its
-// limit says.
+// checkGone ends the wait for a client that has reset its connection. A client that has only closed its sending side may still
+// want the answer, and can't be distinguished from one that has left. So the wait continues until its limit.
 func (w *wire) checkGone(since, now int64) {
 	reset, half := w.left()
 	reset = reset || w.gone.Load()

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire is a connection whose time limits cost no timer: the watch looks at all of them now and then.
+// wire is a connection whose time limits need no timers, because the watch checks them periodically.
 type wire struct {
 	net.Conn
 	raw    syscall.RawConn // to read and write; nil for one that is no plain socket
@@ -219,8 +219,8 @@ func (w *wire) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// stale tells that an idle connection is of no use any more: the peer has closed it, or said something
-// unasked. What can't be looked at counts as stale.
+// stale reports whether an idle connection can't be used: the peer has closed it or sent unsolicited bytes, or it can't be
+// checked.
 func (w *wire) stale() bool {
 	n, errno := w.peek()
 	return w.raw == nil || n >= 0 || errno != syscall.EAGAIN
@@ -291,8 +291,8 @@ func (w *wire) closeWrite() {
 	}
 }
 
-// linger closes so that the peer gets to read what was sent last, although it may be sending still:
-// closing with unread bytes would reset the connection and take our answer with it.
+// linger closes the connection so that a peer that is still sending can read the last answer. A plain close with unread bytes
+// would reset the connection, and the peer would lose the answer.
 func (w *wire) linger() {
 	w.closeWrite()
 	_ = w.SetReadDeadline(time.Now().Add(lingerLimit))
