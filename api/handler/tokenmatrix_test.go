@@ -24,6 +24,7 @@ var scopeOperations = map[string][]string{
 	"deploy": {
 		"create-app", "set-env", "promote", "rollback", "stop", "start", "delete-app", "delete-release", "lock", "unlock",
 		"push", "list-files", "upload", "show-push", "push-events", "cancel-push",
+		"create-service", "delete-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
 	},
 	"route":     {"map", "unmap", "traffic", "swap", "limits", "crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort", "pass"},
 	"crossfade": {"crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort"},
@@ -72,7 +73,7 @@ func TestTokenMatrix(t *testing.T) {
 	c := f.fakes.config(nil)
 	c.Store, c.Views, c.Pushes, c.Transfers, c.Rollouts, c.BuildLogs = f, f, f, f, f, f
 	callers := access.New(f, nil, time.Now)
-	c.Callers = callers
+	c.Callers, c.Services = callers, frozenServices{fakeServices{f.fakes}, f.state}
 	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)
