@@ -97,6 +97,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	n.duties = append(n.duties, leader.NewWebhooks(leader.WebhookConfig{Views: n.snapshots, Notes: notes{n}, Poster: n.poster, Log: n.log, Now: now}))
 	n.duties = append(n.duties, n.certificateDuty()...)
 	n.duties = append(n.duties, copyDuty{n, write})
+	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: n.volumes, Log: n.log, Now: now})
 	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, Log: n.log, Now: now})
 	return crossfades, retention
 }
