@@ -122,7 +122,8 @@ func isProbe(below []byte) bool {
 	return len(below) > 1+len(probePrefix) && int(below[0])+1 == len(below) && string(below[1:1+len(probePrefix)]) == probePrefix
 }
 
-// appendText appends a TXT record of one string, which has at most 255 bytes.
+// appendText appends a TXT record of one string. Beyond 255 bytes a string has no room.
 func (m *message) appendText(text string) bool {
+	text = text[:min(len(text), 255)]
 	return m.appendRecord(questionName, dns.TypeTXT, challengeTTL, []byte{byte(len(text))}, []byte(text))
 }

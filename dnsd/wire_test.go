@@ -149,6 +149,8 @@ func FuzzQuery(f *testing.F) {
 		new(dns.Msg).SetQuestion("5.0.77.10.in-addr.arpa.", dns.TypePTR), new(dns.Msg).SetQuestion("8.0.0.7.7.d.f.ip6.arpa.", dns.TypeSOA),
 		new(dns.Msg).SetQuestion("_http._tcp.shop.default.internal.", dns.TypeSRV), new(dns.Msg).SetQuestion("x.resolver.arpa.", dns.TypeSVCB),
 		new(dns.Msg).SetQuestion("b.dev.micro.test.", dns.TypeHTTPS), withCookie(new(dns.Msg).SetQuestion("any.dev.micro.test.", dns.TypeA)),
+		new(dns.Msg).SetQuestion("_acme-challenge.example.com.", dns.TypeTXT), new(dns.Msg).SetQuestion("micro-check-1._acme-challenge.example.com.", dns.TypeTXT),
+		new(dns.Msg).SetQuestion("org._acme-challenge.example.com.", dns.TypeNS).SetEdns0(1232, true),
 		new(dns.Msg).SetUpdate("micro.test."), new(dns.Msg).SetAxfr("micro.test."), new(dns.Msg).SetNotify("micro.test."),
 	} {
 		wire, err := m.Pack()
@@ -157,7 +159,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		f.Add(wire)
 	}
-	z := compileZone(f, shopView())
+	z := compileZone(f, delegated())
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		var q Query
 		if !q.Parse(wire) {
@@ -175,10 +177,11 @@ func FuzzQuery(f *testing.F) {
 		site := loopback
 		site.UpstreamNetworks = []netip.Prefix{netip.MustParsePrefix("10.64.0.0/10"), netip.MustParsePrefix("fd00::/8")}
 		q.answerCookie = q.cookie // the longest possible
-		for _, v := range []View{loopback, site, lan, inGroup, newborn, outside} {
+		world := View{Class: World, Challenges: texts{"example.com": {strings.Repeat("a", 300), "b"}}}
+		for _, v := range []View{loopback, site, lan, inGroup, newborn, outside, world} {
 			b, ours := z.Answer(nil, &q, v)
 			if !ours {
-				if v.Class == Outside {
+				if v.Class == Outside || v.Class == World {
 					t.Fatal("forwarded for an outside client")
 				}
 				continue
