@@ -42,7 +42,7 @@ type ClusterNode struct {
 	Addr      string            `json:"addr,omitempty" doc:"IP:port on which other nodes reach it"`
 	Status    string            `json:"status" enum:"alive,dead,unknown" doc:"dead: it has given no sign of life for some seconds; unknown: it may be starting"`
 	Drained   bool              `json:"drained" doc:"It gets no new instances, and those that it has move away"`
-	Store     string            `json:"store" enum:"voter,learner,starting,none" doc:"Its copy of the store: a voter's counts for the majority"`
+	Store     string            `json:"store" enum:"voter,learner,starting,none,unknown" doc:"Its copy of the store: a voter's counts for the majority; unknown: no majority says"`
 	Instances int               `json:"instances" doc:"How many run there"`
 	Places    int               `json:"places" doc:"How many are to run there"`
 	Labels    map[string]string `json:"labels,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"syscall"
@@ -43,6 +44,11 @@ type Server struct {
 
 // Listen binds the port. Connections are answered by Serve.
 func (s *Server) Listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
+	// etcd's peers ask the environment for a proxy, which can't be told otherwise.
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: addr.String()}})
+	if err != nil || proxy != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "HTTPS_PROXY is set for micro, and nodes can't reach each other by a proxy").WithHint("add the nodes' addresses to NO_PROXY, for example NO_PROXY=%s", addr.Addr())
+	}
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", addr.String())
 	switch {

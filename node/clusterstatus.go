@@ -25,7 +25,9 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		var err error
 		if out.Leader, err = m.presence.Leader(ctx); err != nil {
 			out.Writable = false
-		} else if members, err = cluster.Members(ctx, m.access()); err != nil {
+		} else if access := m.access(); access == nil {
+			out.Writable = false
+		} else if members, err = cluster.Members(ctx, access); err != nil {
 			out.Writable = false
 		}
 	}
@@ -38,8 +40,14 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	alive := 0
 	for n := range view.State.Nodes() {
 		node := showNode(view, n)
-		if out.Started && out.Writable {
+		switch {
+		case !out.Started:
+		case out.Writable:
 			node.Store = copyOf(members, n)
+		case n.Name != c.cfg.Name:
+			node.Store = "unknown"
+		default:
+			node.Store = c.member.Load().ownCopy()
 		}
 		node.Instances, node.Leads, node.Answers = running[n.Name], n.Name == out.Leader, n.Name == c.cfg.Name
 		if node.Status == "alive" {
@@ -72,6 +80,19 @@ func copyOf(members []cluster.Member, n *cloud.Node) string {
 		return string(cloud.Learner)
 	}
 	return string(cloud.Voter)
+}
+
+// ownCopy returns what this node has of the store, which it knows also without the others.
+func (m *member) ownCopy() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.etcd == nil:
+		return "none"
+	case m.etcd.Votes():
+		return string(cloud.Voter)
+	}
+	return string(cloud.Learner)
 }
 
 func voterOf(s *cloud.State) string {

@@ -65,31 +65,64 @@ func (n *Node) savePeers(m *member, peers []cluster.Peer) {
 func (n *Node) adjustCopy(ctx context.Context, m *member, want cloud.StoreCopy) error {
 	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
-	m.mu.Lock()
-	etcd := m.etcd
-	m.mu.Unlock()
-	if etcd != nil {
-		select {
-		case <-etcd.Ended():
-			return n.replaceEnded(ctx, m)
-		default:
-		}
-		return n.chooseEngine(ctx, m) // it may have become a voter
+	running := n.closeEnded(m)
+	if err := n.chooseEngine(ctx, m); err != nil || running { // it may have become a voter
+		return err
 	}
 	_, has := n.folder.Etcd(m.Membership)
-	switch {
-	case has:
-		return n.folder.RemoveEtcd(m.Membership) // of a copy that is no member any more
-	case want == cloud.NoCopy:
+	if !has && want == cloud.NoCopy {
 		return nil
 	}
-	return n.startLearner(ctx, m)
+	client := m.access()
+	if client == nil {
+		return nil // the cloud is being recovered on this node
+	}
+	all, err := cluster.Members(ctx, client)
+	if err != nil {
+		return err
+	}
+	switch _, isMember := cluster.MemberAt(all, m.Addr.String()); {
+	case has && isMember:
+		return n.startCopy(m, m.Peers)
+	case has:
+		n.log.Info("this node has no copy of the store any more")
+		return n.folder.RemoveEtcd(m.Membership)
+	}
+	return n.startLearner(ctx, m, client)
+}
+
+// closeEnded closes an etcd that has ended by itself, and reports whether one runs.
+func (n *Node) closeEnded(m *member) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.etcd == nil {
+		return false
+	}
+	select {
+	case <-m.etcd.Ended():
+		m.etcd.Close()
+		m.etcd = nil
+		return false
+	default:
+		return true
+	}
+}
+
+// startCopy starts this node's etcd.
+func (n *Node) startCopy(m *member, others []cluster.Peer) error {
+	etcd, err := cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: others, Port: n.port, Log: n.log})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.etcd = etcd
+	m.mu.Unlock()
+	return nil
 }
 
 // startLearner gives this node a copy of the store, which has no vote.
-func (n *Node) startLearner(ctx context.Context, m *member) error {
+func (n *Node) startLearner(ctx context.Context, m *member, client cluster.Access) error {
 	self := cluster.Peer{Name: m.Node, Addr: m.Addr}
-	client := m.remote // a node without a copy has one
 	all, err := cluster.Members(ctx, client)
 	if err != nil {
 		return err
@@ -106,42 +139,10 @@ func (n *Node) startLearner(ctx context.Context, m *member) error {
 	if all, err = cluster.Members(ctx, client); err != nil {
 		return err
 	}
-	etcd, err := cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: cluster.PeersOf(all, m.Addr), Port: n.port, Log: n.log})
-	if err != nil {
+	if err := n.startCopy(m, cluster.PeersOf(all, m.Addr)); err != nil {
 		return errors.Join(err, n.folder.RemoveEtcd(m.Membership))
 	}
-	m.mu.Lock()
-	m.etcd = etcd
-	m.mu.Unlock()
 	n.log.Info("this node has a copy of the store")
-	return etcd.Ready(ctx)
-}
-
-// replaceEnded starts an etcd that has ended again, or removes its data if it is no member any more.
-func (n *Node) replaceEnded(ctx context.Context, m *member) error {
-	m.mu.Lock()
-	etcd := m.etcd
-	m.etcd = nil
-	m.mu.Unlock()
-	etcd.Close()
-	if err := n.chooseEngine(ctx, m); err != nil { // the others' etcds say what has happened
-		return err
-	}
-	all, err := cluster.Members(ctx, m.remote)
-	if err != nil {
-		return err
-	}
-	if _, ok := cluster.MemberAt(all, m.Addr.String()); !ok {
-		n.log.Info("this node has no copy of the store any more")
-		return n.folder.RemoveEtcd(m.Membership)
-	}
-	etcd, err = cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: m.Peers, Port: n.port, Log: n.log})
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	m.etcd = etcd
-	m.mu.Unlock()
 	return nil
 }
 
@@ -187,6 +188,9 @@ func (d copyDuty) step(ctx context.Context, m *member) error {
 		view = d.snapshots.View()
 	}
 	client := m.access()
+	if client == nil {
+		return nil
+	}
 	all, err := cluster.Members(ctx, client)
 	if err != nil {
 		return err

@@ -225,12 +225,15 @@ func peersOf(s *cloud.State) (peers []cluster.Peer) {
 	return peers
 }
 
-// access returns the way to the cloud's etcd that the store uses.
+// access returns the way to the cloud's etcd that the store uses; nil while it changes.
 func (m *member) access() cluster.Access {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.remote != nil {
+	switch {
+	case m.remote != nil:
 		return m.remote
+	case m.etcd != nil:
+		return m.etcd
 	}
-	return m.etcd
+	return nil
 }

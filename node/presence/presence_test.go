@@ -1,0 +1,175 @@
+package presence
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store/boltkv"
+	"github.com/protoduction/micro/store/kv"
+)
+
+// world is nodes on one engine.
+type world struct {
+	*testing.T
+	engine kv.Engine
+	state  *cloud.State
+}
+
+// node is one of them. Its context ends when it is stopped.
+type node struct {
+	*Presence
+	stop func()
+}
+
+var shop = cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db, err := boltkv.Open(boltkv.Config{Dir: filepath.Join(t.TempDir(), "store"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	s := cloud.NewState()
+	s = s.Apply(1, append(s.Init(cloud.Stamp{}), cloud.Put(&cloud.Node{Name: "n1"}), cloud.Put(&cloud.Node{Name: "n2"}), cloud.Put(&cloud.App{AppRef: shop})))
+	return &world{t, db, s}
+}
+
+func (w *world) start(name cloud.NodeName, lead func(context.Context) error) *node {
+	w.Helper()
+	p := &Presence{Node: name, Engine: w.engine, Views: cloud.NewCell(), Log: slog.New(slog.DiscardHandler)}
+	p.Views.SetState(w.state)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	followed := make(chan struct{})
+	for _, run := range []func(context.Context) error{
+		p.Keep, p.Publish, func(ctx context.Context) error { return p.Follow(ctx, followed) }, func(ctx context.Context) error { return p.Lead(ctx, lead) },
+	} {
+		running.Go(func() { _ = run(ctx) })
+	}
+	n := &node{p, sync.OnceFunc(func() { cancel(); running.Wait() })}
+	w.Cleanup(n.stop)
+	<-followed
+	return n
+}
+
+// await waits until a view of the node is as it must be.
+func (w *world) await(n *node, about string, so func(*cloud.Instances) bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	view := n.Views.View()
+	for err := error(nil); !so(view.Instances); {
+		if view, err = n.Views.Changed(ctx, view); err != nil {
+			w.Fatalf("%s: not so", about)
+		}
+	}
+}
+
+func instance(id cloud.InstanceID, on cloud.NodeName) *cloud.Instance {
+	return &cloud.Instance{ID: id, Slot: cloud.Slot{ReleaseRef: shop.Release(1), Process: cloud.Web}, Node: on, Phase: cloud.InstanceReady, Addr: netip.MustParseAddrPort("10.0.0.1:8080")}
+}
+
+func idle(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// TestObserve has one node tell another what it observes, until it leaves.
+func TestObserve(t *testing.T) {
+	w := newWorld(t)
+	n1, n2 := w.start("n1", idle), w.start("n2", idle)
+	see := func(change func(*cloud.Instances) *cloud.Instances) { n1.Views.Observe(change) }
+	crash := &cloud.Crashes{Slot: instance("a", "n1").Slot, Node: "n1", Count: 2, Last: cloud.Exit{At: time.Unix(5, 0).UTC()}}
+	left := &cloud.Left{Slot: crash.Slot, Node: "n1", Token: 7}
+	see(func(o *cloud.Instances) *cloud.Instances {
+		return o.With(instance("a", "n1")).With(instance("b", "n1")).With(instance("other", "n2")).WithCrashes(crash).WithLeft(left)
+	})
+	w.await(n2, "n2 sees what n1 observes", func(o *cloud.Instances) bool {
+		a, ok := o.Get("a")
+		c, crashed := o.Crashes(crash.Slot)
+		token, gone := o.Left(left.Slot, "n1")
+		s, known := o.NodeStatus("n1")
+		return ok && a.Addr.Port() == 8080 && crashed && c.Count == 2 && gone && token == 7 && known && s.Alive
+	})
+	if _, ok := n2.Views.View().Instances.Get("other"); ok {
+		t.Error("n1 speaks for n2")
+	}
+	see(func(o *cloud.Instances) *cloud.Instances {
+		return o.Without("a").WithoutCrashes(crash.Slot).WithoutLeft(left.Slot, "n1")
+	})
+	w.await(n2, "n2 sees what is gone", func(o *cloud.Instances) bool {
+		_, a := o.Get("a")
+		_, b := o.Get("b")
+		_, crashed := o.Crashes(crash.Slot)
+		_, gone := o.Left(left.Slot, "n1")
+		return !a && b && !crashed && !gone
+	})
+	n3 := w.start("n3", idle)
+	w.await(n3, "a node that comes later sees all", func(o *cloud.Instances) bool { _, ok := o.Get("b"); return ok })
+	if err := n1.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n1.stop()
+	w.await(n2, "nothing is left of a node that has left", func(o *cloud.Instances) bool {
+		_, b := o.Get("b")
+		s, known := o.NodeStatus("n1")
+		return !b && known && !s.Alive
+	})
+}
+
+// TestPlacelessInstanceIsNotOffered has an instance that has lost its place while its node was away.
+func TestPlacelessInstanceIsNotOffered(t *testing.T) {
+	w := newWorld(t)
+	a := &cloud.Assignment{ReleaseRef: shop.Release(1), Places: []cloud.Place{{Process: cloud.Web, Node: "n2", Token: 9}}}
+	s := w.state.Apply(2, []cloud.Change{cloud.Put(a)})
+	if got := offered(s, instance("a", "n1")); got.Phase != cloud.InstanceDraining {
+		t.Errorf("it is offered as %s", got.Phase)
+	}
+	if got := offered(w.state, instance("a", "n1")); got.Phase != cloud.InstanceReady {
+		t.Errorf("one that nobody has decided about is offered as %s", got.Phase)
+	}
+}
+
+// TestOneLeader has two nodes of which one leads at a time, and the other when that one has gone.
+func TestOneLeader(t *testing.T) {
+	w := newWorld(t)
+	var mu sync.Mutex
+	leading, most := 0, 0
+	led := make(chan cloud.NodeName, 10)
+	lead := func(name cloud.NodeName) func(context.Context) error {
+		return func(ctx context.Context) error {
+			mu.Lock()
+			leading++
+			most = max(most, leading)
+			mu.Unlock()
+			led <- name
+			<-ctx.Done()
+			mu.Lock()
+			leading--
+			mu.Unlock()
+			return nil
+		}
+	}
+	nodes := map[cloud.NodeName]*node{"n1": w.start("n1", lead("n1")), "n2": w.start("n2", lead("n2"))}
+	first := <-led
+	if name, err := nodes["n1"].Leader(t.Context()); err != nil || name != first {
+		t.Errorf("the leader is said to be %q, %v", name, err)
+	}
+	if err := nodes[first].Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	nodes[first].stop()
+	if second := <-led; second == first {
+		t.Errorf("%s leads again", second)
+	}
+	if most != 1 {
+		t.Errorf("%d nodes led at a time", most)
+	}
+}
