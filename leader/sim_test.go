@@ -289,8 +289,11 @@ func (m *sim) expire(n *simNode) {
 	m.look()
 }
 
-// heal lets a node take part again, as it is.
+// heal lets a node take part again, as it is. Before it has a lease again, it knows the newest state.
 func (m *sim) heal(n *simNode) {
+	if !n.alive {
+		n.state = m.state
+	}
 	n.away, n.alive = false, true
 	for l := range m.runs.LeftOf(shop) {
 		if l.Node == n.name {

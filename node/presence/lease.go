@@ -96,6 +96,16 @@ func (p *Presence) Keep(ctx context.Context) error {
 			pause(ctx, retryAfter)
 			continue
 		}
+		// With a state from before, the node might start what has a place on another node now. Until it knows the newest
+		// state it stays fenced.
+		catching, cancel := context.WithDeadline(ctx, sent.Add(fencedAfter/2))
+		err = p.catchUp(catching)
+		cancel()
+		if err != nil {
+			p.Log.Debug("cannot read the newest state", "err", err)
+			pause(ctx, retryAfter)
+			continue
+		}
 		t := &Term{ID: id}
 		t.ctx, t.lose = context.WithCancel(ctx)
 		p.observe(true)
