@@ -192,7 +192,7 @@ func startServer() (stop func(), err error) {
 		Local: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	}
 	forward, err := dnsd.NewForwarder(dnsd.ForwardConfig{
-		Upstreams: []netip.AddrPort{netip.MustParseAddrPort(upstreamAddr + ":53")}, HostNetworks: dnsd.HostNetworks, Forbidden: []netip.Prefix{subnet},
+		Upstreams: []netip.AddrPort{netip.MustParseAddrPort(upstreamAddr + ":53")}, HostNetworks: dnsd.HostNetworks, Forbidden: func() []netip.Prefix { return []netip.Prefix{subnet} },
 	})
 	if err != nil {
 		return nil, err
