@@ -82,7 +82,7 @@ $(helpers)/bin: deps-build
 
 .PHONY: images
 images: deps-demo ## make the test images from Debian packages
-	@for preset in base python node redis postgres nginx; do go run $(debimage) $$preset >/dev/null || exit; done
+	@for preset in base python python-db node redis postgres nginx; do go run $(debimage) $$preset >/dev/null || exit; done
 
 .PHONY: deps
 deps: deps-build deps-demo deps-test ## install the Debian packages for building, the demo and the tests

@@ -114,13 +114,13 @@ func (n *Node) openNetworkOnly() (err error) {
 	if err := engine.PrepareState(state); err != nil {
 		return err
 	}
-	cfg := network.Config{Name: n.cfg.Data, Subnet: n.slice(), State: state + "/net", Leaving: n.leaving(), Logger: n.log}
-	if !cfg.Leaving {
-		if err := n.configureOverlay(&cfg); err != nil {
-			return err
-		}
+	key, port, err := n.openOverlay()
+	if err != nil {
+		return err
 	}
-	n.net, err = network.Open(cfg)
+	n.net, err = network.Open(network.Config{
+		Name: n.cfg.Data, Subnet: n.slice(), State: state + "/net", Leaving: n.leaving(), Key: key, Port: port, Logger: n.log,
+	})
 	return err
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/ecdh"
 	"net/http"
 	"net/netip"
 
@@ -22,23 +23,26 @@ func (n *Node) slice() netip.Prefix {
 	return n.chosen.Subnet
 }
 
-// configureOverlay adds to the network's configuration what other nodes need to reach this one, also on a node that is
-// the whole cloud: others may join at any time.
-func (n *Node) configureOverlay(cfg *network.Config) (err error) {
-	if cfg.Key, err = network.LoadKey(n.data.Path("overlay.key")); err != nil {
-		return err
+// openOverlay returns the key and the UDP port by which other nodes reach this one, also on a node that is the whole
+// cloud: others may join at any time.
+func (n *Node) openOverlay() (key *ecdh.PrivateKey, port uint16, err error) {
+	if n.leaving() {
+		return nil, 0, nil
+	}
+	if key, err = network.LoadKey(n.data.Path("overlay.key")); err != nil {
+		return nil, 0, err
 	}
 	if n.cfg.Overlay.Port == 0 {
 		n.cfg.Overlay.Port = n.chosen.OverlayPort
 	}
 	if n.cfg.Overlay.Port == 0 {
 		if n.cfg.Overlay.Port, err = network.PickPort(); err != nil {
-			return err
+			return nil, 0, err
 		}
 	}
-	cfg.Port = n.cfg.Overlay.Port
-	n.overlay = cloud.Overlay{Mode: n.cfg.Overlay.Mode, Key: network.PublicKey(cfg.Key), Port: cfg.Port}
-	return nil
+	port = n.cfg.Overlay.Port
+	n.overlay = cloud.Overlay{Mode: n.cfg.Overlay.Mode, Key: network.PublicKey(key), Port: port}
+	return key, port, nil
 }
 
 // recordNetwork tells the cloud how this node's instances are reached. It writes only what has changed.
