@@ -135,8 +135,12 @@ var errEnded = errors.New("this node's copy of the store has ended")
 // Ended is closed when etcd has ended by itself: it was removed from the cloud, or could not write.
 func (e *Etcd) Ended() <-chan struct{} { return e.ended }
 
-// Votes reports whether this node's etcd is a voter.
-func (e *Etcd) Votes() bool { return !e.server.IsLearner() }
+// Votes reports whether this node's etcd is a voter. It does not ask the server's IsLearner, which panics while the member
+// is being removed to become a learner.
+func (e *Etcd) Votes() bool {
+	own := e.server.Cluster().Member(e.server.MemberID())
+	return own != nil && !own.IsLearner
+}
 
 // HasLeader reports whether this node's etcd knows a leader: only then a majority can take writes.
 func (e *Etcd) HasLeader() bool { return e.server.Leader() != 0 }
