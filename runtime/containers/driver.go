@@ -168,6 +168,7 @@ func (d *Driver) Stop(ctx context.Context, id string) error {
 	if in.exited() != nil || in.task == nil {
 		return nil
 	}
+	awaitSignals(ctx, in.task.Pid(), in.stop)
 	err = in.task.Kill(d.engine.Context(ctx), in.stop)
 	if err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, errdefs.ErrFailedPrecondition) {
 		return fmt.Errorf("signal %q to container %s: %w", in.stop, id, err)
