@@ -8,25 +8,23 @@ import (
 
 // Service is a backing service of a group.
 type Service struct {
-	Group       cloud.GroupName `json:"group"`
-	Name        cloud.AppName   `json:"name"`
-	Kind        string          `json:"kind" doc:"Such as postgres"`
-	Version     string          `json:"version,omitempty"`
-	Phase       string          `json:"phase" doc:"ready, starting, failed, stopped, external, deleted"`
-	Reason      string          `json:"reason,omitempty" doc:"Why it is not ready"`
-	Release     int             `json:"release" doc:"The release that runs it, as the log and the instances have it"`
-	Production  bool            `json:"production,omitempty" doc:"Only a releaser may bind it"`
-	External    bool            `json:"external,omitempty" doc:"It runs elsewhere"`
-	Host        string          `json:"host,omitempty" doc:"Where apps that are bound to it find it"`
-	Port        int             `json:"port,omitempty"`
-	Created     time.Time       `json:"created"`
-	Deleted     *time.Time      `json:"deleted,omitempty" doc:"When it was deleted"`
-	Until       *time.Time      `json:"until,omitempty" doc:"Until when a deleted service can be restored"`
-	Memory      int64           `json:"memory_limit,omitempty" doc:"Bytes of memory that it may use"`
-	Shell       string          `json:"shell,omitempty" doc:"Command line of an interactive client in its instance"`
-	BackupEvery string          `json:"backup_every,omitempty" doc:"How often it is backed up"`
-	BackupKeep  int             `json:"backup_keep,omitempty" doc:"How many backups are kept"`
-	Accounts    []Account       `json:"accounts" nullable:"false"`
+	Group      cloud.GroupName `json:"group"`
+	Name       cloud.AppName   `json:"name"`
+	Kind       string          `json:"kind" doc:"Such as postgres"`
+	Version    string          `json:"version,omitempty"`
+	Phase      string          `json:"phase" doc:"ready, starting, failed, stopped, external, deleted"`
+	Reason     string          `json:"reason,omitempty" doc:"Why it is not ready"`
+	Release    int             `json:"release" doc:"The release that runs it, as the log and the instances have it"`
+	Production bool            `json:"production,omitempty" doc:"Only a releaser may bind it"`
+	External   bool            `json:"external,omitempty" doc:"It runs elsewhere"`
+	Host       string          `json:"host,omitempty" doc:"Where apps that are bound to it find it"`
+	Port       int             `json:"port,omitempty"`
+	Created    time.Time       `json:"created"`
+	Deleted    *time.Time      `json:"deleted,omitempty" doc:"When it was deleted"`
+	Until      *time.Time      `json:"until,omitempty" doc:"Until when a deleted service can be restored"`
+	Memory     int64           `json:"memory_limit,omitempty" doc:"Bytes of memory that it may use"`
+	Shell      string          `json:"shell,omitempty" doc:"Command line of an interactive client in its instance"`
+	Accounts   []Account       `json:"accounts" nullable:"false"`
 }
 
 // Account is the log-in of an app at a service, without its password.

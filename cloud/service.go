@@ -18,8 +18,6 @@ type Service struct {
 	External bool `json:"external,omitempty"`
 	// Deleted is when the service was deleted, nil while it is in use. Its data is kept for DeletedFor.
 	Deleted *time.Time `json:"deleted,omitempty"`
-	// Backups say when the service is backed up without being asked, nil for never.
-	Backups *BackupSchedule `json:"backups,omitempty"`
 }
 
 // DeletedFor is how long a deleted service can be restored.
@@ -58,28 +56,6 @@ func (s *State) CreateService(n NewService, at Stamp) ([]Change, ReleaseRef, err
 		return nil, ReleaseRef{}, err
 	}
 	return changes, rel.ReleaseRef, s.CheckQuota(changes)
-}
-
-// UpgradeService returns the changes that make a release of a service with another image.
-func (s *State) UpgradeService(r AppRef, version string, image Image, at Stamp) ([]Change, ReleaseRef, error) {
-	app, err := s.MustService(r)
-	if err != nil {
-		return nil, ReleaseRef{}, err
-	}
-	_, rel, err := s.MustRelease(r.Release(0))
-	if err != nil {
-		return nil, ReleaseRef{}, err
-	}
-	next, service := *app, *app.Service
-	service.Version = version
-	next.Service = &service
-	spec := rel.Spec
-	spec.Image = image
-	changes, made, err := s.derive(&next, rel, spec, rel.Formation, false, "upgrade", at)
-	if err != nil {
-		return nil, ReleaseRef{}, err
-	}
-	return changes, made.ReleaseRef, nil
 }
 
 // MustService returns a service that is not deleted, or an error that a person can use.

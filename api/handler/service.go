@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/protoduction/micro/api"
@@ -107,9 +106,6 @@ func (h *Handler) service(v cloud.View, app *cloud.App) api.Service {
 	if svc.Deleted != nil {
 		until := svc.Deleted.Add(cloud.DeletedFor)
 		out.Until = &until
-	}
-	if b := svc.Backups; b != nil {
-		out.BackupEvery, out.BackupKeep = fmt.Sprint(b.Every), b.Keep
 	}
 	rel, ok := v.State.Release(app.Release(out.Release))
 	out.Phase, out.Reason = h.phaseOfService(v, app, rel)
