@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -86,6 +87,9 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 	}
 	if err := s.checkOverlap(next); err != nil {
 		return nil, err
+	}
+	if ok && reflect.DeepEqual(next, vhost) {
+		return nil, nil
 	}
 	return []Change{Put(next)}, nil
 }
