@@ -159,10 +159,10 @@ func lookPath(path, program string) (string, error) {
 }
 
 // portNames are the variables that have the script's ports.
-var portNames = []string{"HTTP", "DNS", "HTTPS", "PUBLICHTTP", "PUBLICHTTPS", "ACME", "ACMEADMIN", "PUBLICDNS"}
+var portNames = []string{"HTTP", "DNS", "HTTPS", "PUBLICHTTP", "PUBLICHTTPS", "ACME", "ACMEADMIN", "PUBLICDNS", "WORLDDNS"}
 
 // firstBlock is where this process begins to look for ports.
-var firstBlock = rand.IntN(1500)
+var firstBlock = rand.IntN(1300)
 
 // freePorts finds as many in a row as scripts have that TCP and UDP have free, below those that the kernel gives to
 // outgoing connections: a node that is started again must find its own free still. It returns the first. No other of
@@ -180,7 +180,8 @@ func freePorts(n int) (int, error) {
 		}
 		return u.Close() == nil
 	}
-	const first, count, block = 20000, 12000, 8
+	const first, count = 20000, 12000
+	block := len(portNames)
 search:
 	for try := range 11 {
 		// Other runs of these tests look at the same time, and begin elsewhere.

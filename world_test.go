@@ -61,7 +61,7 @@ func startWorld(ts *testscript.TestScript) *world {
 	if w := worlds.byPort[port]; w != nil {
 		return w
 	}
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:"+ts.Getenv("WORLDDNS"))
 	ts.Check(err)
 	listener, err := net.Listen("tcp4", conn.LocalAddr().String())
 	ts.Check(err)
