@@ -38,6 +38,11 @@ func (t *Trial) harms(guards []Guard) []harm {
 			harm{Latency, shiftPart, t.ShiftHarm.log(), t.slowText()},
 			harm{Latency, tailPart, t.TailHarm.log(), t.slowText()})
 	}
+	for _, g := range guards {
+		if m := t.Meters[g]; m != nil {
+			all = append(all, harm{g, meterPart, m.Harm.log(), m.text()})
+		}
+	}
 	return all
 }
 

@@ -11,15 +11,20 @@ import (
 // Guard is a property in which the new release must not be worse.
 type Guard string
 
-// The guards. Users choose only Errors and Latency. Gross changes (failures, hanging requests, other answers) stop a
-// cross-fade whatever its guards are.
+// The guards. Users choose Errors, Latency, CPU, Memory and Logs, and name metrics of their app. Gross changes (failures,
+// hanging requests, other answers, instances without memory) stop a cross-fade whatever its guards are.
 const (
 	Errors  Guard = "errors"  // the share of requests that fail
-	Latency Guard = "latency" // the time to answer, at five quantiles of the old release's
+	Latency Guard = "latency" // the time to answer, at seven quantiles of the old release's
+	CPU     Guard = "cpu"     // the processor time of a request
+	Memory  Guard = "memory"  // the memory that the fullest instance uses
+	Logs    Guard = "logs"    // the log lines of level error of a request
 	Answers Guard = "answers" // the classes of status and the lengths of answers
-	Memory  Guard = "memory"  // instances that reach their memory limit
 	Shares  Guard = "shares"  // the shares of requests, which must match the weights
 )
+
+// Metric returns the guard of an app's own counter.
+func Metric(name string) Guard { return Guard("metric " + name) }
 
 // The tolerances: how much higher the rate of an outcome may be before it counts as worse.
 const (
@@ -31,8 +36,12 @@ const (
 // quantiles of the old release's answers are the times that latency is compared at.
 var quantiles = [...]float64{.1, .25, .5, .75, .9, .95, .99}
 
-// p95 is the index of the quantile that a slow request exceeds.
-const p95 = 5
+// p95 and p99 are indices of quantiles. An answer that takes longer than the old release's 99th percentile with the margin
+// is slow: it counts as harmed if the old release would have answered it faster.
+const (
+	p95 = 5
+	p99 = 6
+)
 
 // times are the limits that answers are compared with. They are chosen from the old release's history.
 type times struct {

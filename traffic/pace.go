@@ -21,7 +21,8 @@ const (
 	lastShare = 50
 	lastDwell = 30 * time.Second
 	// A cross-fade that has taken twice its time gets half of the traffic, for a sooner verdict, if the possible harm is at
-	// most mostDoubt and the odds of harm are below mostOdds.
+	// most mostDoubt and the odds of harm are below mostOdds. After three times its time it ends if half of that harm is
+	// excluded: the proof of "no worse" takes too long by chance alone.
 	mostDoubt = 0.02
 	mostOdds  = 0.3
 	// leastShare is the smallest share in percent; largestRaise is the largest ratio of a share to the one before.
@@ -67,12 +68,14 @@ func nextShare(f *cloud.Crossfade, j Judgement, rate float64, now time.Time) (sh
 		return share, within || planned < 100 && affordable(f, rate, possible) >= top
 	}
 	has := f.Share()
+	late := func(times int, doubt float64) bool {
+		return now.Sub(f.Began()) >= time.Duration(times)*time.Duration(f.Over) && possible <= doubt && j.Odds < mostOdds
+	}
 	switch {
 	case has >= lastShare:
-		return 100, j.Verdict == NoWorse
+		return 100, j.Verdict == NoWorse || late(3, mostDoubt/2)
 	case has >= topShare:
-		late := now.Sub(f.Began()) >= 2*time.Duration(f.Over) && possible <= mostDoubt && j.Odds < mostOdds
-		return lastShare, j.Verdict == NoWorse || late
+		return lastShare, j.Verdict == NoWorse || late(2, mostDoubt)
 	}
 	share = min(affordable(f, rate, possible), needed(f, j, rate, now))
 	if has > 0 {

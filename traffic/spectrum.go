@@ -31,7 +31,7 @@ func (s spectrum) above(i int) (p pair) {
 
 // tilts are the shifts of the whole distribution to bet on: each bin becomes likelier than the bin before by
 // exp(tilt).
-var tilts = []lift{{0.08, 3, 1, .4}, {0.25, 3, 1, .3}, {0.6, 3, 1, .15}, {1.5, 3, 1, .15}}
+var tilts = []lift{{0.1, 2, 1, .65}, {0.3, 2, 1, .2}, {0.6, 2, 1, .1}, {1.5, 2, 1, .05}}
 
 // shifted returns the log-likelihood ratio of the counts: if the new release's answers are tilted towards long times,
 // against both releases being alike. The pooled distribution is the nearest one under which the new release is

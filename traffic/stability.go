@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -19,6 +20,9 @@ const (
 	full = 0.95
 	// fullFor is how long an instance must be full before the cross-fade is aborted.
 	fullFor = time.Minute
+	// The guard "memory" allows the fullest instance of the new release so much more than that of the old one.
+	memoryMore  = 0.5
+	memorySpare = 32 << 20
 )
 
 func (r Resources) isFull() bool { return r.Limit > 0 && float64(r.Memory) >= full*float64(r.Limit) }
@@ -32,13 +36,25 @@ func (t *Trial) Use(old, new Resources, now time.Time) {
 	case t.FullSince.IsZero():
 		t.FullSince = now
 	}
+	switch more := new.Memory > old.Memory+max(int64(memoryMore*float64(old.Memory)), memorySpare); {
+	case !more || old.Memory == 0:
+		t.MoreSince = time.Time{}
+	case t.MoreSince.IsZero():
+		t.MoreSince = now
+	}
 }
 
-// outOfMemory describes that the new release has reached its memory limit, and the old one has not; "" otherwise.
-func (t *Trial) outOfMemory() string {
-	if t.FullSince.IsZero() || t.at.Sub(t.FullSince) < fullFor {
-		return ""
+// outOfMemory describes that the new release has reached its memory limit, and the old one has not, or that it uses more
+// than the guard "memory" allows; "" otherwise.
+func (t *Trial) outOfMemory(guards []Guard) string {
+	long := func(since time.Time) bool { return !since.IsZero() && t.at.Sub(since) >= fullFor }
+	if long(t.FullSince) || long(t.MoreSince) && slices.Contains(guards, Memory) {
+		return t.memoryText()
 	}
+	return ""
+}
+
+func (t *Trial) memoryText() string {
 	u := t.Used
 	return fmt.Sprintf("an instance uses %d of %d MB; before, it was %d of %d MB", u.New.Memory>>20, u.New.Limit>>20, u.Old.Memory>>20, u.Old.Limit>>20)
 }

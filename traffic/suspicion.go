@@ -14,9 +14,9 @@ import (
 type lift struct{ by, burst, perSecond, part float64 }
 
 var (
-	harmLifts = []lift{{0.003, 3, 1, .4}, {0.012, 3, 1, .3}, {0.05, 3, 1, .15}, {0.2, 3, 1, .15}}
+	harmLifts = []lift{{0.003, 2, 1, .5}, {0.012, 2, 1, .3}, {0.05, 2, 1, .12}, {0.2, 2, 1, .08}}
 	// grossLifts are gross harm, which is detected in a few seconds.
-	grossLifts = []lift{{0.25, 4, 3, .5}, {0.6, 4, 3, .5}}
+	grossLifts = []lift{{0.25, 3, 2, .5}, {0.6, 3, 2, .5}}
 )
 
 // suspicion is the evidence that the rate of an outcome has become higher by more than a tolerance. It is the wealth of a
@@ -64,7 +64,7 @@ func (s *suspicion) bet(lifts []lift, took time.Duration, won func(lift) float64
 }
 
 // reserve is the part of the wealth that is not staked at the start.
-const reserve = 0.25
+const reserve = 0.15
 
 // staked returns how much of the reserve has been staked at an age: half of it in the first hour, then less and less,
 // never all of it.

@@ -15,12 +15,12 @@ const boundAlpha = 0.05
 // The parts of the wealth of each comparison. They are relative: the comparisons of a cross-fade share the wealth.
 const (
 	errorsPart = 0.4
-	shiftPart  = 0.32 // of all answers
-	tailPart   = 0.1  // of the slowest twentieth
-	classPart  = 0.03 // of 3xx, and of 4xx
-	sizePart   = 0.02 // of answers that are too short, and too long
-	failPart   = 0.04 // gross errors
-	latePart   = 0.08 // requests that hang
+	shiftPart  = 0.4   // of all answers
+	tailPart   = 0.06  // of the slowest twentieth
+	classPart  = 0.015 // of 3xx, and of 4xx
+	sizePart   = 0.01  // of answers that are too short, and too long
+	failPart   = 0.03  // gross errors
+	latePart   = 0.06  // requests that hang
 )
 
 // Trial is the evidence of a comparison of two releases on one route. It adds up over all steps of a cross-fade: in each
@@ -54,9 +54,11 @@ type Trial struct {
 		Old Resources `json:"old"`
 		New Resources `json:"new"`
 	} `json:"used"`
-	FullSince time.Time `json:"full_since,omitzero"` // when an instance of the new release reached its memory limit
-	Times     *times    `json:"times,omitempty"`
-	Known     history   `json:"known"`
+	Meters    map[Guard]*meter `json:"meters,omitempty"`
+	FullSince time.Time        `json:"full_since,omitzero"` // when an instance of the new release reached its memory limit
+	MoreSince time.Time        `json:"more_since,omitzero"` // when it began to use more memory than the guard allows
+	Times     *times           `json:"times,omitempty"`
+	Known     history          `json:"known"`
 
 	margins Margins
 	blocks  struct {
@@ -91,7 +93,7 @@ type history struct {
 	Errors, Late       frequency
 	Classes            [2]frequency
 	Sizes              [2]frequency
-	Slow               frequency
+	Slow, Slowest      frequency // above the 95th and the 99th percentile
 	Spectrum           [len(quantiles) + 1]float64
 	NewErrors, NewSlow frequency
 }
@@ -163,6 +165,7 @@ func (t *Trial) chooseTimes(old Sample) {
 	}
 	t.Known.Spectrum[len(quantiles)] = 100 * (1 - below)
 	t.Known.Slow = frequency{N: 100, K: 100 * (1 - quantiles[p95])}
+	t.Known.Slowest = frequency{N: 100, K: 100 * (1 - quantiles[p99])}
 	t.Known.Late = frequency{N: 100, K: 1}
 }
 
@@ -177,6 +180,9 @@ func (t *Trial) Valid() bool {
 	}
 	for _, s := range []*suspicion{&t.FailHarm, &t.LateHarm, &t.ClassHarm[0], &t.ClassHarm[1], &t.SizeHarm[0], &t.SizeHarm[1]} {
 		ok = ok && len(s.Stakes) == len(grossLifts)
+	}
+	for _, m := range t.Meters {
+		ok = ok && m != nil && len(m.Harm.Stakes) == len(meterLifts) && len(m.Harm.Limits) == len(meterLifts)
 	}
 	return ok
 }
@@ -259,7 +265,9 @@ func (t *Trial) judgeTimes() {
 	t.ShiftHarm.bet(tilts, bl.tookSlow, func(l lift) float64 { return bl.slow.shifted(usual, l.by) })
 	t.TailHarm.add(harmLifts, p, old, slowTolerance, bl.tookSlow)
 	t.SlowLimit.add(p, old, k.NewSlow.estimate(old), boundAlpha)
-	t.ExcessSlow += p.newK - p.newN*old
+	slow := bl.slow.above(p99)
+	t.ExcessSlow += slow.newK - slow.newN*k.Slowest.estimate(1-quantiles[p99])
+	k.Slowest.add(slow.oldN, slow.oldK)
 	k.NewSlow.add(p.newN, p.newK)
 	k.Slow.add(p.oldN, p.oldK)
 	for i, n := range bl.slow.old {

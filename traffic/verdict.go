@@ -78,16 +78,19 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 			f.Verdict, f.Text = limited(j.MoreSlow, slowMargin), t.slowText()
 			j.Proof = min(j.Proof, t.SlowLimit.proof(slowMargin, boundAlpha))
 			j.Missing = max(j.Missing, t.SlowLimit.missing(slowMargin, t.Known.Slow.estimate(1-quantiles[p95]), boundAlpha))
-		case Answers, Memory, Shares:
+		case Answers, Shares:
 			continue
+		default: // what instances use or count
+			f.Verdict, f.Text = t.measured(g)
 		}
 		j.Findings = append(j.Findings, f)
 		if f.Verdict != NoWorse {
 			j.Verdict = NoHarm
 		}
 	}
-	if text := t.outOfMemory(); text != "" {
-		j.Verdict, j.Findings = Worse, append(j.Findings, Finding{Memory, Worse, text})
+	if text := t.outOfMemory(guards); text != "" {
+		j.Verdict = Worse
+		j.find(Finding{Memory, Worse, text})
 		return j
 	}
 	if odds < suspiciousOdds && !t.striking() {
@@ -101,12 +104,17 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 		sign.Verdict = Worse
 	}
 	j.Verdict = sign.Verdict
-	if i := slices.IndexFunc(j.Findings, func(f Finding) bool { return f.Guard == what.guard }); i >= 0 {
-		j.Findings[i] = sign
-	} else {
-		j.Findings = append(j.Findings, sign)
-	}
+	j.find(sign)
 	return j
+}
+
+// find adds a finding, or replaces the one of the same guard.
+func (j *Judgement) find(f Finding) {
+	if i := slices.IndexFunc(j.Findings, func(o Finding) bool { return o.Guard == f.Guard }); i >= 0 {
+		j.Findings[i] = f
+		return
+	}
+	j.Findings = append(j.Findings, f)
 }
 
 // striking reports whether so many of the new release's requests failed that the cross-fade must wait, even if they are

@@ -60,7 +60,12 @@ func main() {
 	} {
 		bound(c.name, good, c.new)
 	}
-	fmt.Println("\n| alike, and | fades | called worse |\n|---|---|---|")
+	fmt.Println("\n| 5 % errors, at a share of | requests to the new release, on average | before |\n|---|---|---|")
+	for _, c := range []struct{ share, before int }{{5, 276}, {50, 972}} {
+		fixed(c.share, c.before, 400)
+	}
+	fmt.Println("\n| alike, and | fades | called worse | at most (95 %) |\n|---|---|---|---|")
+	fades, backs := 0, 0
 	for _, c := range alike() {
 		n := *alarms * c.percent / 100
 		if n == 0 {
@@ -72,8 +77,23 @@ func main() {
 				back++
 			}
 		}
-		fmt.Printf("| %s | %d | %d |\n", c.name, n, back)
+		fmt.Printf("| %s | %d | %d | %.2f %% |\n", c.name, n, back, 100*upper(back, n))
+		if c.Old.Outage == 0 { // an outage is a difference
+			fades, backs = fades+n, backs+back
+		}
 	}
+	fmt.Printf("| **all without outages** | %d | %d | %.2f %% |\n", fades, backs, 100*upper(backs, fades))
+}
+
+// fixed prints what it costs to find a release that fails 5 % at a fixed share in percent.
+func fixed(share, before, n int) {
+	plan, sum := cloud.DefaultFade(), uint64(0)
+	plan.Over = cloud.Duration(2 * time.Hour) // the first step lasts
+	w := simulate.World{Rate: 10, Old: simulate.Release{Failing: .001}, New: simulate.Release{Failing: .05}}
+	for seed := range uint64(n) {
+		sum += simulate.Fade(seed, w, plan, []int{share, 100}, 2*time.Hour).Requests
+	}
+	fmt.Printf("| %d %% | %.0f | %d |\n", share, float64(sum)/float64(n), before)
 }
 
 // many plays fades with seeds of their own, on all processors.
@@ -154,15 +174,22 @@ func alike() []sameRelease {
 		}
 		return simulate.Weather{Rate: .7, Failing: 1, Slower: 1}
 	}
+	day := world(20, good)
+	day.Phase = 24 * time.Hour
+	day.Change = func(now time.Duration) simulate.Weather {
+		x := math.Sin(2 * math.Pi * now.Hours() / 24)
+		return simulate.Weather{Rate: math.Pow(10, x/2), Failing: 2 + x, Slower: 1 + x/3}
+	}
 	outage := func(every time.Duration) simulate.Release {
 		return simulate.Release{Failing: .001, Outage: 2 * time.Second, Every: every}
 	}
 	return []sameRelease{
-		{"log-normal latency, 0.1 % errors, 20 requests a second", 25, world(20, good)},
+		{"log-normal latency, 0.1 % errors, 20 requests a second", 26, world(20, good)},
 		{"1 % errors, 50 a second", 10, world(50, simulate.Release{Failing: .01})},
 		{"5 % errors, 5 a second", 15, world(5, simulate.Release{Failing: .05})},
 		{"Pareto latency (1.1)", 10, pareto}, {"exactly 5 % slow answers", 10, cliff},
 		{"rate, errors and latency that drift", 10, drift}, {"bursts of requests, errors and slow answers", 10, bursts},
+		{"a day: the rate changes tenfold, errors and latency with it", 10, day},
 		{"an outage of 2 s every hour each, 20 a second", 8, world(20, outage(time.Hour))},
 		{"an outage of 2 s every 10 minutes each, 100 a second", 2, world(100, outage(10*time.Minute))},
 	}

@@ -15,6 +15,8 @@ type World struct {
 	Latency  Latency
 	// Change makes the rate and everybody's errors and latency change over time; nil leaves them.
 	Change func(now time.Duration) Weather
+	// Phase is the length of time of which a random part has passed of Change when the fade begins.
+	Phase time.Duration
 	// Breaks is when New begins to be as it is; before that it is as Old. 0 is from the first request on.
 	Breaks time.Duration
 }
@@ -37,6 +39,7 @@ func Fade(seed uint64, w World, plan cloud.FadePlan, steps []int, limit time.Dur
 	if w.Latency == nil {
 		w.Latency = LogNormal
 	}
+	phase := time.Duration(rng.Float64() * float64(w.Phase))
 	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	margins := traffic.Margins{Errors: plan.Errors, Latency: plan.Latency, Floor: traffic.DefaultFloor}
 	old, fresh := newServer(w.Old, rng), newServer(w.New, rng)
@@ -70,7 +73,7 @@ func Fade(seed uint64, w World, plan cloud.FadePlan, steps []int, limit time.Dur
 		}
 		rate, a, b := w.Rate, old.Release, fresh.Release
 		if w.Change != nil {
-			c := w.Change(now)
+			c := w.Change(phase + now)
 			rate *= c.Rate
 			old.Failing, fresh.Failing = a.Failing*c.Failing, b.Failing*c.Failing
 			old.Slower, fresh.Slower = a.Slower*c.Slower, b.Slower*c.Slower
@@ -84,13 +87,13 @@ func Fade(seed uint64, w World, plan cloud.FadePlan, steps []int, limit time.Dur
 	return Result{traffic.Hold, "", limit, fresh.did.Started, fresh.harmed}
 }
 
-// slowFrom is the time from which an answer is slow: the 95th percentile and the margin.
+// slowFrom is the time from which an answer is slow: the 99th percentile and the margin.
 func slowFrom(rng *rand.Rand, latency Latency, m traffic.Margins) time.Duration {
 	s := newServer(Release{}, rng)
 	s.serve(rng, 20_000, latency, 0, Release{}, m, 0)
 	sum := uint64(0)
 	for i, n := range s.did.Counts {
-		if sum += n; float64(sum) >= .95*20_000 {
+		if sum += n; float64(sum) >= .99*20_000 {
 			return m.After(bounds[i])
 		}
 	}

@@ -85,6 +85,40 @@ func TestBadReleasesGoBack(t *testing.T) {
 	}
 }
 
+// Harm that is hard to see stays within the budget too, whether it is found or not.
+func TestSmallHarmStaysWithinTheBudget(t *testing.T) {
+	for name, fresh := range map[string]Release{"half a percent fails": {Failing: .005}, "1.3 times as slow": {Failing: .001, Slower: 1.3}} {
+		for _, rate := range []float64{10, 100} {
+			const runs = 40
+			// P(Binomial(40, 0.95) < 35) is 0.014, and the seeds are fixed.
+			if _, _, within, _ := many(t, runs, World{Rate: rate, Old: good, New: fresh}); within < 35 {
+				t.Errorf("%s at %g requests a second: %d of %d within the budget", name, rate, within, runs)
+			}
+		}
+	}
+}
+
+// At a fixed share a release that fails 5 % is found with half of the requests that it took before evidence added up:
+// 276 and 972 on average.
+func TestCostOfAFixedShare(t *testing.T) {
+	plan := cloud.DefaultFade()
+	plan.Over = cloud.Duration(2 * time.Hour)
+	for share, most := range map[int]float64{5: 138, 50: 486} {
+		const runs = 60
+		sum := 0.0
+		for seed := range uint64(runs) {
+			r := Fade(seed, World{Rate: 10, Old: good, New: Release{Failing: .05}}, plan, []int{share, 100}, 2*time.Hour)
+			if r.Move != traffic.Abort {
+				t.Errorf("share %d, seed %d: %s", share, seed, r.Move)
+			}
+			sum += float64(r.Requests)
+		}
+		if mean := sum / runs; mean > most {
+			t.Errorf("at %d %% it takes %.0f requests on average, want %g", share, mean, most)
+		}
+	}
+}
+
 // Releases that are alike are not called worse, whatever their traffic is like.
 func TestFalseAlarms(t *testing.T) {
 	alike := func(r Release) World { return World{Rate: 20, Old: r, New: r} }

@@ -18,11 +18,11 @@ func Oracle(seed uint64, old, fresh Release, m traffic.Margins) (requests, harme
 		luck := rng.Float64()
 		if fresh.Slower > 1+m.Latency {
 			// The logarithm of a log-normal time is normal. The nearest release that is no worse is slower by the margin.
-			const sigma, p95 = 0.5, 1.6449
+			const sigma, p99 = 0.5, 2.3263
 			shift := math.Log(fresh.Slower/(1+m.Latency)) / sigma
 			z := rng.NormFloat64()
 			sum += shift*(z+shift) - shift*shift/2
-			if z <= p95 && z+shift > p95 {
+			if z <= p99 && z+shift > p99 {
 				harmed++
 			}
 			continue
