@@ -28,7 +28,7 @@ type JoinToken struct {
 
 // Cluster is the nodes of a cloud and its store, as the answering node sees them.
 type Cluster struct {
-	Started  bool           `json:"started" doc:"Other nodes can join"`
+	Joinable bool           `json:"joinable" doc:"Other nodes can join"`
 	Writable bool           `json:"writable" doc:"A majority of the voters answers, so that changes are possible"`
 	Leader   cloud.NodeName `json:"leader,omitempty" doc:"The node that gives instances their places, and has the cloud's other duties"`
 	Text     string         `json:"text" doc:"How it is, in words"`

@@ -34,13 +34,15 @@ type Fading struct {
 type Comparison struct {
 	Host     cloud.Host `json:"host"`
 	Path     string     `json:"path"`
-	Since    time.Time  `json:"since" doc:"When counting began: the node's start. What was before is lost, for all releases alike"`
+	Since    time.Time  `json:"since" doc:"When counting began: the start of the node that has counted longest. What was before is lost, for all releases alike"`
 	Until    time.Time  `json:"until"`
 	Releases []Compared `json:"releases" nullable:"false"`
-	Mirrors  []Mirrored `json:"mirrors,omitempty" doc:"What became of copies of requests"`
-	Fade     *Crossfade `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
-	Faded    *Faded     `json:"faded,omitempty" doc:"How the last one ended"`
-	Step     *FadeStep  `json:"judgement,omitempty" doc:"The judgement of the cross-fade so far, or of two targets without one"`
+	// Missing are routers that ended without a word, or do not answer.
+	Missing []MissingCounts `json:"uncounted,omitempty" doc:"Routers whose last counts are in no figure: nodes that were lost, or do not answer"`
+	Mirrors []Mirrored      `json:"mirrors,omitempty" doc:"What became of copies of requests"`
+	Fade    *Crossfade      `json:"crossfade,omitempty" doc:"The cross-fade that is under way"`
+	Faded   *Faded          `json:"faded,omitempty" doc:"How the last one ended"`
+	Step    *FadeStep       `json:"judgement,omitempty" doc:"The judgement of the cross-fade so far, or of two targets without one"`
 }
 
 // Crossfade is a cross-fade that is under way.

@@ -272,6 +272,7 @@ func (c *command) printComparison(cmp api.Comparison) error {
 		"MEMORY", "CPU", "1M P95", "P50", "P99", "1M ERRORS", "READY"); err != nil {
 		return err
 	}
+	c.printMissing(cmp.Missing)
 	for _, m := range cmp.Mirrors {
 		c.print("copies to %s: %d answered, %d of them with another status, p95 %s where the original took %s; %d failed, %d not sent",
 			m.ReleaseName, m.Answered, m.Differ, ms(m.P95), ms(m.OriginalP95), m.Failed, m.Dropped)

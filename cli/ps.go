@@ -113,7 +113,15 @@ func (c *command) figures(ctx context.Context, u *urfave.Context, client *api.Cl
 		return nil
 	}
 	c.print("")
+	defer c.printMissing(list[0].Missing)
 	return c.table([]string{"RELEASE", "RATE", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P95", "P99", "1M ERRORS", "1M P95"}, rows, "1M P95", "P50", "IN FLIGHT", "P99", "1M ERRORS")
+}
+
+// printMissing names the routers whose last counts are in no figure.
+func (c *command) printMissing(missing []api.MissingCounts) {
+	for _, m := range missing {
+		c.print("without what the router of node %s counted after %s", m.Node, m.After.Format("2006-01-02 15:04:05 MST"))
+	}
 }
 
 // minute is what tables show of the last minute.

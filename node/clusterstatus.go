@@ -21,7 +21,7 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	if m := c.member.Load(); m != nil {
 		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 		defer cancel()
-		out.Started = true
+		out.Joinable = true
 		var err error
 		if out.Leader, err = m.presence.Leader(ctx); err != nil {
 			out.Writable = false
@@ -41,7 +41,7 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	for n := range view.State.Nodes() {
 		node := showNode(view, n)
 		switch {
-		case !out.Started:
+		case !out.Joinable:
 		case out.Writable:
 			node.Store = copyOf(members, n)
 		case n.Name != c.cfg.Name:
@@ -56,7 +56,7 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		out.Nodes = append(out.Nodes, node)
 	}
 	switch {
-	case !out.Started:
+	case !out.Joinable:
 		out.Text, out.Hint = "this node is the whole cloud", "micro cluster start lets others join"
 	case !out.Writable:
 		out.Text = "no majority of the voters answers: nothing can be changed, and requests are routed on"

@@ -10,6 +10,7 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/node/events"
+	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/store/kv"
@@ -107,16 +108,11 @@ func (j jobs) RunJob(ctx context.Context, r cloud.ReleaseRef, job cloud.Job) (cl
 	return cloud.Exit{Code: exit.Code, OOM: exit.OOM, At: exit.At}, err
 }
 
-// counts gives the leader the router's request counts.
-type counts struct{ figures *router.Figures }
+// counts gives the leader the request counts of all routers.
+type counts struct{ totals *figures.Totals }
 
 func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic.Sample {
-	for _, s := range c.figures.Route(string(host), path) {
-		if s.Release == r {
-			return sample(s.Judged)
-		}
-	}
-	return sample(router.Counts{})
+	return sample(c.totals.Recent(router.Place{Host: string(host), Path: path})[r].Judged)
 }
 
 // sample converts the router's counts to the input of a verdict. Requests whose client gave up count as neither

@@ -27,6 +27,7 @@ type membership struct {
 	joined  bool          // this process has joined, so that a failed start must undo it
 	removed chan struct{} // closed when another node has removed this one from the cloud
 	removal sync.Once
+	leads   atomic.Bool // this node has the leader's duties
 	// followed is closed when this node has first read what the others observe.
 	followed chan struct{}
 }

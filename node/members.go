@@ -33,6 +33,7 @@ func (n *Node) runMember(ctx context.Context, adopted <-chan struct{}) error {
 	all.Go(func() error { return m.presence.Keep(ctx) })
 	all.Go(func() error { return n.keepCopy(ctx, m) })
 	all.Go(func() error { return n.renewIdentity(ctx, m) })
+	all.Go(func() error { return n.totals.Run(ctx, n.leads.Load) })
 	all.Go(func() error {
 		select {
 		case <-adopted:
@@ -124,5 +125,9 @@ func (n *Node) lead(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.member.Load().presence.Lead(ctx, func(ctx context.Context) error { return leader.Lead(ctx, n.duties...) })
+	return n.member.Load().presence.Lead(ctx, func(ctx context.Context) error {
+		n.leads.Store(true)
+		defer n.leads.Store(false)
+		return leader.Lead(ctx, n.duties...)
+	})
 }

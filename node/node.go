@@ -112,6 +112,7 @@ type front struct {
 	router   *router.Router
 	compiler *router.Compiler
 	counted  *router.Figures
+	totals   *figures.Totals
 	dns      *dnsd.Server
 	// publicDNS answers the world about public domains; nil where nobody asked for that.
 	publicDNS *dnsd.Server
@@ -289,6 +290,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	systemd.Notify(n.log, "STOPPING=1")
 	n.status.setWaiting("stopping")
 	n.shutdownRouter()
+	n.handOver()
 	p.stop()
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -19,6 +19,7 @@ import (
 	"github.com/protoduction/micro/node/datadir"
 	"github.com/protoduction/micro/node/disk"
 	"github.com/protoduction/micro/node/events"
+	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/node/imagecopies"
 	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
@@ -172,6 +173,7 @@ func (n *Node) openNames(context.Context) error {
 		return err
 	}
 	n.counted = router.NewFigures(router.DefaultWarmup)
+	n.totals = figures.NewTotals(figures.TotalsConfig{Node: n.cfg.Name, Counted: n.counted, Started: n.started, Peers: peerFigures{n}, Now: now})
 	n.router = router.New(router.Config{
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Waits: n.counted, Mirrors: n.counted,
 		Local: n.addresses.IsLocal, PassKey: n.secret, Challenges: n.challenges, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,

@@ -36,6 +36,7 @@ func (n *Node) servePeers() {
 		answerPeer(w, stats, err)
 	})
 	mux.HandleFunc("POST /peer/logs", n.servePeerLogs)
+	n.serveFigures(mux)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		var by cloud.Actor
 		if err := json.Unmarshal([]byte(r.Header.Get(actorHeader)), &by); err != nil {

@@ -42,7 +42,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	})
 	run := commands{n, n.driver, n.agent}
 	n.figures = figures.New(figures.Config{
-		Counted: n.counted, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Started: n.started, Now: now,
+		Totals: n.totals, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Others: peerFigures{n},
 	})
 	if err := n.bindAPI(ctx); err != nil {
 		return err
@@ -80,7 +80,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	write := leaderWriter{n.store, n.snapshots, n.reserve}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.counted}, Usages: usage{commands{n, n.driver, n.agent}}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.totals}, Usages: usage{commands{n, n.driver, n.agent}}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{

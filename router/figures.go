@@ -133,20 +133,19 @@ func (f *Figures) Forget(release func(cloud.ReleaseRef) bool, mapped func(host, 
 // All returns the series by app and release.
 func (f *Figures) All() []*Series {
 	return slices.SortedFunc(maps.Values(*f.byRelease.Load()), func(a, b *Series) int {
-		return compareReleases(a.Release, b.Release)
+		return CompareReleases(a.Release, b.Release)
 	})
 }
 
 // Get returns the series of a release; nil if it had no requests.
 func (f *Figures) Get(r cloud.ReleaseRef) *Series { return (*f.byRelease.Load())[r] }
 
-// compareReleases orders releases by app and number.
-func compareReleases(a, b cloud.ReleaseRef) int {
+// CompareReleases orders releases by app and number.
+func CompareReleases(a, b cloud.ReleaseRef) int {
 	return cmp.Or(cmp.Compare(a.AppRef.String(), b.AppRef.String()), cmp.Compare(a.N, b.N))
 }
 
 func (s *Series) record(x *Exchange) {
-	s.Requests.Add(1)
 	if x.In > 0 {
 		s.In.Add(uint64(x.In))
 	}
@@ -164,6 +163,7 @@ func (s *Series) record(x *Exchange) {
 	if x.timed() {
 		s.Latency.Add(x.First)
 	}
+	s.Requests.Add(1) // last: whoever sees the request counted sees everything of it
 }
 
 // clientGone reports whether the client left, or stopped reading, before it had its answer.

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"encoding/json"
+	"errors"
 	"math"
 	"math/bits"
 	"sync/atomic"
@@ -57,23 +59,30 @@ func (h *Histogram) Add(d time.Duration) {
 
 // Snapshot is what a histogram had counted at some time.
 type Snapshot struct {
-	Count  uint64
-	Sum    time.Duration
-	counts []uint64 // by bucket; nil for none
+	Count uint64
+	Sum   time.Duration
+	bins  []bin // of the buckets that have counted any, in their order
+}
+
+// bin is how many durations a bucket has counted.
+type bin struct {
+	bucket int
+	n      uint64
 }
 
 // Snapshot returns what has been counted so far. Counts that come meanwhile may be in it or not.
 func (h *Histogram) Snapshot() Snapshot {
-	s := Snapshot{counts: make([]uint64, buckets), Sum: time.Duration(h.sum.Load()) * time.Microsecond}
+	s := Snapshot{Sum: time.Duration(h.sum.Load()) * time.Microsecond}
 	for i := range h.octave {
 		octave := h.octave[i].Load()
 		if octave == nil {
 			continue
 		}
 		for k := range octave {
-			n := octave[k].Load()
-			s.counts[i*linear+k] = n
-			s.Count += n
+			if n := octave[k].Load(); n > 0 {
+				s.bins = append(s.bins, bin{i*linear + k, n})
+				s.Count += n
+			}
 		}
 	}
 	return s
@@ -88,23 +97,76 @@ var upper = func() (ends []time.Duration) {
 	return ends
 }()
 
-// Buckets returns where each of the histogram's buckets ends, the same for all histograms, and what each
-// has counted. Neither may be changed.
+// Buckets returns where each of the histogram's buckets ends, which nobody may change, and what each has counted.
 func (s Snapshot) Buckets() (ends []time.Duration, counts []uint64) {
-	if s.counts == nil {
-		return upper, make([]uint64, buckets)
+	counts = make([]uint64, buckets)
+	for _, b := range s.bins {
+		counts[b.bucket] = b.n
 	}
-	return upper, s.counts
+	return upper, counts
 }
 
 // Merge returns what both have counted.
 func (s Snapshot) Merge(o Snapshot) Snapshot {
-	n := Snapshot{counts: make([]uint64, buckets), Sum: s.Sum + o.Sum, Count: s.Count + o.Count}
-	copy(n.counts, s.counts)
-	for i, c := range o.counts {
-		n.counts[i] += c
+	return s.combine(o, func(a, b uint64) uint64 { return a + b }, s.Sum+o.Sum)
+}
+
+// Since returns what was counted after an earlier snapshot.
+func (s Snapshot) Since(earlier Snapshot) Snapshot {
+	return s.combine(earlier, func(a, b uint64) uint64 { return a - min(a, b) }, max(0, s.Sum-earlier.Sum))
+}
+
+// combine combines the counts of each bucket.
+func (s Snapshot) combine(o Snapshot, with func(a, b uint64) uint64, sum time.Duration) Snapshot {
+	out := Snapshot{Sum: sum, bins: make([]bin, 0, max(len(s.bins), len(o.bins)))}
+	a, b := s.bins, o.bins
+	for len(a) > 0 || len(b) > 0 {
+		var next bin
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].bucket < b[0].bucket:
+			next, a = bin{a[0].bucket, with(a[0].n, 0)}, a[1:]
+		case len(a) == 0 || b[0].bucket < a[0].bucket:
+			next, b = bin{b[0].bucket, with(0, b[0].n)}, b[1:]
+		default:
+			next, a, b = bin{a[0].bucket, with(a[0].n, b[0].n)}, a[1:], b[1:]
+		}
+		if next.n > 0 {
+			out.bins = append(out.bins, next)
+			out.Count += next.n
+		}
 	}
-	return n
+	return out
+}
+
+// MarshalJSON writes the sum in microseconds, and the index and the count of each bucket that is not empty.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	flat := make([]uint64, 1, 1+2*len(s.bins))
+	flat[0] = uint64(s.Sum / time.Microsecond)
+	for _, b := range s.bins {
+		flat = append(flat, uint64(b.bucket), b.n)
+	}
+	return json.Marshal(flat)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Snapshot) UnmarshalJSON(text []byte) error {
+	var flat []uint64
+	if err := json.Unmarshal(text, &flat); err != nil {
+		return err
+	}
+	if len(flat)%2 != 1 {
+		return errors.New("a histogram has a sum, and an index and a count for each bucket")
+	}
+	*s = Snapshot{Sum: time.Duration(flat[0]) * time.Microsecond}
+	for flat = flat[1:]; len(flat) > 0; flat = flat[2:] {
+		b := bin{int(min(flat[0], buckets)), flat[1]}
+		if b.bucket == buckets || len(s.bins) > 0 && s.bins[len(s.bins)-1].bucket >= b.bucket {
+			return errors.New("the buckets of a histogram are in their order")
+		}
+		s.bins = append(s.bins, b)
+		s.Count += b.n
+	}
+	return nil
 }
 
 // Quantile returns the duration that a share q of all counted ones, 0 to 1, does not exceed; 0 where
@@ -116,15 +178,15 @@ func (s Snapshot) Quantile(q float64) time.Duration {
 	// The next whole number; what floating point adds is none. Of 10 durations 95 % are all 10.
 	rank := uint64(math.Ceil(min(max(q, 0), 1)*float64(s.Count) - 1e-6))
 	rank = min(max(rank, 1), s.Count)
-	for i, n := range s.counts {
-		if n >= rank {
-			from, to := bounds(i)
+	for _, b := range s.bins {
+		if b.n >= rank {
+			from, to := bounds(b.bucket)
 			if to-from == 1 {
 				return time.Duration(from) * time.Microsecond
 			}
 			return time.Duration(from+to) * time.Microsecond / 2
 		}
-		rank -= n
+		rank -= b.n
 	}
 	return 0
 }
@@ -133,8 +195,11 @@ func (s Snapshot) Quantile(q float64) time.Duration {
 // buckets need.
 func (s Snapshot) Over(d time.Duration) uint64 {
 	var n uint64
-	for i := bucket(uint64(max(d, 0)/time.Microsecond)) + 1; i < len(s.counts); i++ {
-		n += s.counts[i]
+	last := bucket(uint64(max(d, 0) / time.Microsecond))
+	for _, b := range s.bins {
+		if b.bucket > last {
+			n += b.n
+		}
 	}
 	return n
 }

@@ -92,11 +92,7 @@ func (f *Figures) AllMirrors() []MirrorCounts {
 	defer f.byMirror.mu.Unlock()
 	sum := map[cloud.ReleaseRef]MirrorCounts{}
 	for k, t := range f.byMirror.all {
-		c, s := sum[k.release], t.snapshot()
-		sum[k.release] = MirrorCounts{
-			s.Release, c.Answered + s.Answered, c.Differ + s.Differ, c.Failed + s.Failed, c.Dropped + s.Dropped,
-			c.Original.Merge(s.Original), c.Copy.Merge(s.Copy),
-		}
+		sum[k.release] = sum[k.release].merge(t.snapshot())
 	}
 	var out []MirrorCounts
 	for _, c := range sum {
@@ -106,9 +102,20 @@ func (f *Figures) AllMirrors() []MirrorCounts {
 	return out
 }
 
+// each returns the counts of all copies.
+func (t *mirrorTallies) each() map[mirrorKey]MirrorCounts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[mirrorKey]MirrorCounts, len(t.all))
+	for k, one := range t.all {
+		out[k] = one.snapshot()
+	}
+	return out
+}
+
 func sortMirrors(list []MirrorCounts) {
 	slices.SortFunc(list, func(a, b MirrorCounts) int {
-		return compareReleases(a.Release, b.Release)
+		return CompareReleases(a.Release, b.Release)
 	})
 }
 

@@ -71,7 +71,6 @@ const SizeBins = 33
 
 // record counts an exchange, and the time that its answer took in latency.
 func (c *counter) record(x *Exchange, latency *Histogram) {
-	c.requests.Add(1)
 	c.classes[x.class()].Add(1)
 	switch {
 	case x.clientGone():
@@ -88,16 +87,18 @@ func (c *counter) record(x *Exchange, latency *Histogram) {
 			c.sizes[min(bits.Len64(uint64(max(x.Out, 0))), SizeBins-1)].Add(1)
 		}
 	}
+	c.requests.Add(1) // last: whoever sees the request counted sees everything of it
 }
 
 func (c *counter) counts() Counts {
-	out := Counts{Requests: c.requests.Load(), Errors: c.errors.Load(), Gone: c.gone.Load(), Latency: c.latency.Snapshot(), Given: c.given.Snapshot()}
+	out := Counts{Errors: c.errors.Load(), Gone: c.gone.Load(), Latency: c.latency.Snapshot(), Given: c.given.Snapshot()}
 	for i := range c.classes {
 		out.Classes[i] = c.classes[i].Load()
 	}
 	for i := range c.sizes {
 		out.Sizes[i] = c.sizes[i].Load()
 	}
+	out.Requests = c.requests.Load() // last, so that there are never more errors than requests
 	return out
 }
 
@@ -200,6 +201,7 @@ type Counts struct {
 // Merge returns the sum of both.
 func (c Counts) Merge(o Counts) Counts {
 	c.Requests, c.Errors, c.Gone = c.Requests+o.Requests, c.Errors+o.Errors, c.Gone+o.Gone
+	c.Started, c.Ended = c.Started+o.Started, c.Ended+o.Ended
 	for i, n := range o.Classes {
 		c.Classes[i] += n
 	}
@@ -230,23 +232,5 @@ func (f *Figures) Route(host, path string) []RouteSeries {
 
 // Compare orders series by app and release number.
 func (s RouteSeries) Compare(o RouteSeries) int {
-	return compareReleases(s.Release, o.Release)
-}
-
-// EachRoute calls f with how many requests each route of a mapped host has had, in no order. It costs little: no
-// latencies are summed up.
-func (f *Figures) EachRoute(visit func(host, path string, requests uint64)) {
-	for i := range f.byRoute.parts {
-		routes := f.byRoute.parts[i].Load()
-		if routes == nil {
-			continue
-		}
-		for k, route := range *routes {
-			var n uint64
-			for _, t := range *route.releases.Load() {
-				n += t.judged.requests.Load() + t.chosen.requests.Load()
-			}
-			visit(k.host, k.path, n)
-		}
-	}
+	return CompareReleases(s.Release, o.Release)
 }

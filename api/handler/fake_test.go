@@ -179,11 +179,11 @@ func (f *fakes) Drop(cloud.AppRef) error { return nil }
 
 func (f *fakes) Inspect(context.Context, Probe) Trace { return f.trace }
 
-func (f *fakes) OfInstances() map[cloud.InstanceID]InstanceRequests {
+func (f *fakes) OfInstances(context.Context) map[cloud.InstanceID]InstanceRequests {
 	return map[cloud.InstanceID]InstanceRequests{"i1": {Total: 7, InFlight: 2}}
 }
 
-func (f *fakes) Figures() []api.ReleaseFigures {
+func (f *fakes) Figures(context.Context) []api.ReleaseFigures {
 	return []api.ReleaseFigures{{Group: "default", App: "blog", Release: 1}, {Group: "default", App: "shop", Release: 7}, {Group: "qa", App: "shop", Release: 1}}
 }
 

@@ -18,18 +18,18 @@ type Usage interface {
 	Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error)
 }
 
-// Requests are those that the router has counted.
+// Requests are those that the routers of all nodes have counted.
 type Requests interface {
 	// Figures returns the figures of each release that got requests, by app and release.
-	Figures() []api.ReleaseFigures
-	// OfInstances returns the requests of each instance that the router knows.
-	OfInstances() map[cloud.InstanceID]InstanceRequests
+	Figures(ctx context.Context) []api.ReleaseFigures
+	// OfInstances returns the requests of each instance that the routers know.
+	OfInstances(ctx context.Context) map[cloud.InstanceID]InstanceRequests
 }
 
 // InstanceRequests are the requests of an instance.
 type InstanceRequests struct {
-	Total    uint64 // since it joined the routing table
-	InFlight int64  // requests and upgraded connections that have not ended
+	Total    uint64 `json:"total,omitempty"`     // since it joined the routing table
+	InFlight int64  `json:"in_flight,omitempty"` // requests and upgraded connections that have not ended
 }
 
 type instancesInput struct {
@@ -76,7 +76,7 @@ func (h *Handler) serveInstances() {
 				return api.List[api.ReleaseFigures]{}, err
 			}
 			sees := h.sees(ctx)
-			return whole(slices.DeleteFunc(h.Requests.Figures(), func(f api.ReleaseFigures) bool {
+			return whole(slices.DeleteFunc(h.Requests.Figures(ctx), func(f api.ReleaseFigures) bool {
 				return f.Group != in.Group || in.App != "" && f.App != in.App || !sees(cloud.AppRef{Group: f.Group, App: f.App})
 			})), nil
 		})
@@ -86,7 +86,7 @@ func (h *Handler) serveInstances() {
 func (h *Handler) addStats(ctx context.Context, items []api.Instance) {
 	var asked sync.WaitGroup
 	atOnce := make(chan struct{}, 16)
-	got := h.Requests.OfInstances()
+	got := h.Requests.OfInstances(ctx)
 	for i := range items {
 		it := &items[i]
 		if it.Instance == "" {

@@ -3,6 +3,7 @@ package figures
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -23,47 +24,47 @@ func (f *Figures) Compare(ctx context.Context, h cloud.Host, path string) (api.C
 	if !ok {
 		return api.Comparison{}, cloud.Errorf(cloud.NotFound, "host %s has no route %s", h, path).WithCommand("micro routes")
 	}
+	asked := f.Now()
+	f.Refresh(ctx)
 	c := api.Comparison{
-		Host: h, Path: path, Since: f.Started.UTC(), Until: f.Now(), Releases: []api.Compared{},
-		Fade: api.CrossfadeOf(route.Crossfade), Faded: api.FadedOf(route.Faded), Step: f.judgement(view, h, path),
+		Host: h, Path: path, Since: f.Since(), Until: f.Now(), Releases: []api.Compared{}, Missing: f.Missing(asked),
+		Fade: api.CrossfadeOf(route.Crossfade), Faded: api.FadedOf(route.Faded),
 	}
-	series := f.Counted.Route(string(h), path)
-	shares := view.State.Shares(route)
-	for _, s := range withTargets(series, shares) {
-		c.Releases = append(c.Releases, f.compareRelease(ctx, view, shares, s, routeName{string(h), path}, c.Until))
+	var elsewhere bool
+	if c.Step, elsewhere = f.Others.Judgement(ctx, h, path); !elsewhere {
+		c.Step = f.Judgement(h, path)
 	}
-	for _, m := range f.Counted.Mirrors(string(h), path) {
-		c.Mirrors = append(c.Mirrors, mirrored(m))
+	at := router.Place{Host: string(h), Path: path}
+	shares, all, lately := view.State.Shares(route), f.At(at), f.Recent(at)
+	for _, t := range shares { // a target may have had no requests yet
+		all[t.ReleaseRef] = all[t.ReleaseRef].Merge(router.SeriesCounts{})
+	}
+	for _, release := range slices.SortedFunc(maps.Keys(all), router.CompareReleases) {
+		row := f.compareRelease(ctx, view, shares, release, all[release].Total)
+		row.Rate = float64(row.Requests) / max(c.Until.Sub(c.Since).Seconds(), 0.001)
+		row.Minute = f.recent.lastMinute(router.SeriesName{Place: at, Release: release}, lately[release].Total, c.Until)
+		c.Releases = append(c.Releases, row)
+	}
+	copies := f.At(router.Place{Host: string(h), Path: path, Copies: true})
+	for _, release := range slices.SortedFunc(maps.Keys(copies), router.CompareReleases) {
+		c.Mirrors = append(c.Mirrors, mirrored(release, copies[release].Copies))
 	}
 	return c, nil
 }
 
-// withTargets adds targets that have had no requests yet, and sorts the result.
-func withTargets(series []router.RouteSeries, shares []cloud.TargetShare) []router.RouteSeries {
-	for _, t := range shares {
-		if !slices.ContainsFunc(series, func(s router.RouteSeries) bool { return s.Release == t.ReleaseRef }) {
-			series = append(series, router.RouteSeries{Release: t.ReleaseRef})
-		}
-	}
-	slices.SortFunc(series, router.RouteSeries.Compare)
-	return series
-}
-
 // compareRelease returns the comparison's row of one release.
-func (f *Figures) compareRelease(ctx context.Context, v cloud.View, shares []cloud.TargetShare, s router.RouteSeries, at routeName, now time.Time) api.Compared {
-	p50, p95, p99 := s.Total.Latency.Quantiles()
+func (f *Figures) compareRelease(ctx context.Context, v cloud.View, shares []cloud.TargetShare, release cloud.ReleaseRef, total router.Counts) api.Compared {
+	p50, p95, p99 := total.Latency.Quantiles()
 	c := api.Compared{
-		ReleaseName: api.NameOf(s.Release), Requests: s.Total.Requests, Errors: s.Total.Errors, Gone: s.Total.Gone,
-		Rate: float64(s.Total.Requests) / max(now.Sub(f.Started).Seconds(), 0.001),
-		P50:  milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
-		Minute: f.recent.lastMinute(seriesName{at, s.Release}, s.Total.Requests, s.Total.Errors, s.Total.Latency, now),
+		ReleaseName: api.NameOf(release), Requests: total.Requests, Errors: total.Errors, Gone: total.Gone,
+		P50: milliseconds(p50), P95: milliseconds(p95), P99: milliseconds(p99),
 	}
 	for _, t := range shares {
-		if t.ReleaseRef == s.Release {
+		if t.ReleaseRef == release {
 			c.Share = t.Percent
 		}
 	}
-	for _, i := range v.Pool(s.Release) {
+	for _, i := range v.Pool(release) {
 		c.Ready++
 		if st, err := f.Usage.Stats(ctx, i.ID); err == nil {
 			c.CPU += st.CPU.Seconds()
@@ -74,11 +75,11 @@ func (f *Figures) compareRelease(ctx context.Context, v cloud.View, shares []clo
 }
 
 // mirrored returns the results of the requests that were copied to a mirror.
-func mirrored(m router.MirrorCounts) api.Mirrored {
+func mirrored(release cloud.ReleaseRef, m router.MirrorCounts) api.Mirrored {
 	_, was, _ := m.Original.Quantiles()
 	_, is, _ := m.Copy.Quantiles()
 	return api.Mirrored{
-		ReleaseName: api.NameOf(m.Release), Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
+		ReleaseName: api.NameOf(release), Answered: m.Answered, Differ: m.Differ, Failed: m.Failed, Dropped: m.Dropped,
 		OriginalP95: milliseconds(was), P95: milliseconds(is),
 	}
 }
@@ -96,8 +97,9 @@ func build(v cloud.View, r cloud.ReleaseRef) api.Build {
 	return api.Build{Image: rel.Spec.Image.Name, Digest: rel.Spec.Image.Digest, Commit: rel.Spec.Labels["org.opencontainers.image.revision"]}
 }
 
-// judgement returns the judgement of a route's cross-fade, or nil if there is none.
-func (f *Figures) judgement(v cloud.View, h cloud.Host, path string) *api.FadeStep {
+// Judgement returns this node's judgement of a route's cross-fade, nil if there is none. Only the node that leads judges.
+func (f *Figures) Judgement(h cloud.Host, path string) *api.FadeStep {
+	v := f.Views.View()
 	j, ok := f.Judge.Judge(v, h, path)
 	if !ok {
 		return nil
