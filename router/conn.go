@@ -16,12 +16,11 @@ type conn struct {
 	w   *wire
 	own owned
 
-	in     *block    // has unused bytes; nil if there are none
-	at, n  int       // in.b[at:n] are unused
-	start  time.Time // when the first byte of the request arrived
-	begun  int64     // the same on the router's clock
-	idle   atomic.Bool
-	stream bool // a stream of HTTP/2: the HTTP/2 connection has the idle limit, not this one
+	in    *block    // has unused bytes; nil if there are none
+	at, n int       // in.b[at:n] are unused
+	start time.Time // when the first byte of the request arrived
+	begun int64     // the same on the router's clock
+	idle  atomic.Bool
 	// waiting is when the connection began to wait for a request, on the router's clock; 0 during a request.
 	waiting atomic.Int64
 }
@@ -124,9 +123,6 @@ func (c *conn) use(n int) {
 	}
 }
 
-// forever is longer than any connection lasts.
-const forever = 365 * 24 * time.Hour
-
 // head reads until there is a complete head and returns its length; 0 at the end of the connection. Until the first byte
 // arrives, it holds no memory but the goroutine's.
 func (c *conn) head() (int, error) {
@@ -134,17 +130,13 @@ func (c *conn) head() (int, error) {
 	if c.in == nil {
 		now := r.now()
 		c.waiting.Store(now)
-		wait := r.limits().keepalive
-		if c.stream {
-			wait = forever // its connection has that limit
-		}
-		if !c.w.read.arm(now + int64(wait)) {
+		if !c.w.read.arm(now + int64(r.limits().keepalive)) {
 			return 0, nil
 		}
 		// Mark the connection idle before checking for the shutdown. The shutdown does it the other way round,
 		// so that one of the two always sees the other.
 		c.idle.Store(true)
-		if r.noWaiting.Load() && !c.stream {
+		if r.noWaiting.Load() {
 			return 0, nil
 		}
 		b, n, err := c.w.first(smallBlock, 0, smallBlock)
@@ -218,6 +210,7 @@ func (c *conn) makeRoom() {
 // refuseHead answers an invalid request.
 func (c *conn) refuseHead(bad *h1.Error) {
 	x := c.r.exchange(c)
+	x.req = h1.Request{} // none could be read
 	x.refuse(fault{status: bad.Status, code: "bad_request", text: bad.Reason})
 	x.end()
 	c.drop()

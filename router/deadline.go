@@ -110,7 +110,10 @@ func (w *wire) checkWrite(now int64) {
 // progress returns a number that changes when the peer takes data, and whether there is data that the peer has not taken.
 func (w *wire) progress() (taken uint64, pending bool) {
 	if w.socket == nil {
-		return 0, true
+		if p, ok := w.Conn.(interface{ Progress() uint64 }); ok {
+			taken = p.Progress()
+		}
+		return taken, true
 	}
 	pending = true
 	_ = w.socket.Control(func(fd uintptr) {

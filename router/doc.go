@@ -14,7 +14,8 @@
 // an outage and fill the node with connections. Routes of apps whose releases must not overlap may hold requests: these
 // wait in a lot, which is one queue per host, and only the first request of a queue tries to find an instance.
 //
-// Package h2 adds HTTP/2: each stream is a connection of HTTP/1.1 within the process, both to clients and to apps.
+// Package h2 adds HTTP/2: the core sees a client's stream as a connection whose head it gets whole, and an app of HTTP/2 as a
+// connection of HTTP/1.1 within the process.
 //
 // Each connection has one goroutine, which holds no buffer while it waits. One watch checks the time limits of all
 // connections, without timers. A request costs no allocation.

@@ -3,25 +3,29 @@ package router
 import (
 	"crypto/tls"
 	"net"
-	"sync"
+	"time"
 
 	"github.com/protoduction/micro/router/h1"
 	"github.com/protoduction/micro/router/h2"
 )
 
-// multiplexed is a client's connection that speaks HTTP/2. Each of its streams is a connection of HTTP/1.1 within
-// this process, which a goroutine serves like any other (see package h2).
+// multiplexed is a client's connection that speaks HTTP/2 (see package h2).
 type multiplexed struct {
 	*session
-	conn    *h2.Conn
-	streams sync.WaitGroup
+	w    *wire
+	conn *h2.Conn
 }
 
 var _ speaker = (*multiplexed)(nil)
 
 func newMultiplexed(s *session, nc net.Conn) *multiplexed {
-	m := &multiplexed{session: s}
-	cfg := h2.Config{Open: m.open, Now: s.r.now, Idle: s.r.limits().keepalive, MaxHead: h1.MaxHead}
+	m := &multiplexed{session: s, w: newWire(nc, &s.r.bufs, &s.r.watch, nil)}
+	m.w.within(s.accepted)
+	limits := s.r.limits()
+	cfg := h2.Config{
+		Open: m.open, Send: m.send, Cut: m.kill, Now: s.r.now,
+		Idle: limits.keepalive, Begin: limits.head, MaxHead: h1.MaxHead, GivenBack: givenBack,
+	}
 	if t, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		cfg.ServerName = t.ConnectionState().ServerName
 	}
@@ -29,44 +33,59 @@ func newMultiplexed(s *session, nc net.Conn) *multiplexed {
 	return m
 }
 
-// open opens a connection for streams.
-func (m *multiplexed) open() (net.Conn, func()) {
-	ours, core := net.Pipe()
-	c := newStreamConn(m.session, core)
-	m.streams.Go(c.serve)
-	return ours, c.leave
+// open returns what answers the requests of a stream.
+func (m *multiplexed) open(s *h2.Stream) h2.Core {
+	return core{&conn{session: m.session, w: newWire(s, &m.r.bufs, &m.r.watch, nil)}}
+}
+
+func (m *multiplexed) send(b []byte) error {
+	_, err := m.w.send(b, m.r.limits().idle)
+	return err
 }
 
 func (m *multiplexed) serve() {
-	m.conn.Serve()
-	m.streams.Wait()
+	if m.conn.Serve() {
+		m.w.linger()
+	} else {
+		m.w.close()
+	}
 }
 
 func (m *multiplexed) idleSince() int64 { return m.conn.IdleSince() }
 
-func (m *multiplexed) endWaiting() bool {
-	if m.conn.IdleSince() == 0 {
-		return false
-	}
-	m.conn.End()
-	return true
-}
+func (m *multiplexed) endWaiting() bool { return m.conn.EndIdle() }
 
 func (m *multiplexed) endIdle() { m.conn.End() }
 
-func (m *multiplexed) kill() { m.conn.Kill() }
+func (m *multiplexed) kill() { _ = m.accepted.Close() }
 
-// newStreamConn returns a connection that carries the requests of one stream after the other.
-func newStreamConn(s *session, nc net.Conn) *conn {
-	c := &conn{session: s, w: newWire(nc, &s.r.bufs, &s.r.watch, nil), stream: true}
-	c.waiting.Store(s.since)
-	return c
+// core answers the requests of a stream of HTTP/2, one after the other.
+type core struct{ *conn }
+
+var _ h2.Core = core{}
+
+// Answer answers a request.
+func (c core) Answer(head []byte, bad *h1.Error) bool {
+	c.start = time.Now()
+	c.begun = int64(c.start.Sub(c.r.epoch)) | 1
+	c.w.read.set(0)
+	x := c.r.exchange(c.conn)
+	end := keepOpen
+	if bad != nil {
+		x.req = h1.Request{} // it is not whole
+		end = x.refuse(badRequest(bad))
+	} else {
+		x.head = append(x.head, head...)
+		end = x.run()
+	}
+	x.end()
+	c.drop()
+	return end == keepOpen && !c.w.read.over()
 }
 
-// leave ends the request under way, and the connection: nobody waits for the answer any more.
-func (c *conn) leave() {
+// Leave ends the wait for the upstream of the request under way: nobody waits for the answer any more.
+func (c core) Leave() {
 	c.w.gone.Store(true)
-	_ = c.w.Conn.Close()
 	up := c.w.up.Load()
 	if up == nil {
 		return // the watch looks again
@@ -76,4 +95,10 @@ func (c *conn) leave() {
 	if c.w.up.Load() == up && at >= 0 && up.read.at.CompareAndSwap(at, cancelled) {
 		_ = up.SetReadDeadline(longAgo)
 	}
+}
+
+// Close ends what is kept for the client's next requests.
+func (c core) Close() {
+	c.own.clear()
+	c.w.close()
 }

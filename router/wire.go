@@ -122,6 +122,18 @@ func (w *wire) first(size, at, most int) (*block, int, error) {
 }
 
 func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
+	if s, ok := w.Conn.(waiter); ok {
+		if err := s.Wait(); err != nil {
+			return nil, 0, err
+		}
+		b := w.bufs.get(size)
+		n, err := s.Read(b.b[at:min(len(b.b), at+most)])
+		if n > 0 {
+			return b, n, nil
+		}
+		w.bufs.put(b)
+		return nil, 0, err
+	}
 	if w.raw == nil {
 		// Nobody can say whether there is something to read without reading it.
 		b := w.bufs.get(min(size, smallBlock))
@@ -141,6 +153,12 @@ func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
 		return nil, 0, err
 	}
 	return b, n, nil
+}
+
+// waiter is a connection that tells when there is something to read.
+type waiter interface {
+	net.Conn
+	Wait() error
 }
 
 func (t *transfer) result(err error) (int, error) {

@@ -1,262 +1,266 @@
 package h2
 
 import (
-	"bufio"
-	"context"
-	"errors"
-	"fmt"
 	"io"
-	"maps"
-	"net/http"
-	"slices"
+	"net"
+	"os"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/protoduction/micro/router/h1"
 )
 
-// ServeHTTP answers a stream.
-func (c *Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.streams.Add(1)
-	c.idle.Store(0)
-	defer func() {
-		if c.streams.Add(-1) == 0 {
-			c.idle.Store(c.Now())
+// Stream is a request of a client, as a connection that the core reads the body from and writes the answer to. After a
+// whole answer it is used for another request. The mutex of its Conn guards it.
+type Stream struct {
+	c     *Conn
+	core  Core
+	start chan struct{} // has a request to answer; closed for no more of them
+	// head and bad are what the core is to answer, until it has begun.
+	head []byte
+	bad  *h1.Error
+
+	id   uint32
+	wake sync.Cond // something has come, or may be sent
+	gone bool      // the stream has ended before its answer
+	// Time is over for reading or writing, until another limit is set.
+	readOver, writeOver bool
+
+	body
+	answer
+}
+
+// body is what comes from the client.
+type body struct {
+	in         []byte // in[at:] has not been read
+	at         int
+	receive    int64  // window
+	receiveDue int64  // by how much it can be opened again
+	due        int64  // bytes that are to come, -1 for any number
+	received   bool   // all of it has come
+	chunked    bool   // the core reads chunks
+	closing    []byte // what ends the chunks, as far as it has not been read
+}
+
+// maxKept is how much memory a stream keeps for the next request's body.
+const maxKept = 32 << 10
+
+// begin makes s that of a new request. mu is held.
+func (s *Stream) begin(id uint32, ended bool, h *head, bad *h1.Error) {
+	s.id, s.bad = id, bad
+	s.head, h.text = h.text, s.head
+	s.gone, s.readOver, s.writeOver = false, false, false
+	in := s.in[:0]
+	if cap(in) > maxKept {
+		in = nil
+	}
+	s.body = body{in: in, receive: streamWindow, due: h.length, received: ended, chunked: !ended && h.chunked()}
+	s.answer.begin(s.c.firstSend, h)
+}
+
+// run answers requests, one after the other.
+func (s *Stream) run() {
+	defer s.core.Close()
+	for range s.start {
+		keep := s.waitedFor() && s.core.Answer(s.head, s.bad)
+		if !s.finish(keep) {
+			return
 		}
-	}()
-	if why := unspeakable(r); why != "" {
-		http.Error(w, why, http.StatusBadRequest)
+	}
+}
+
+// waitedFor tells that the client still waits for the answer.
+func (s *Stream) waitedFor() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return !s.gone
+}
+
+// finish ends a stream whose request is answered, and tells whether s is used again.
+func (s *Stream) finish(keep bool) bool {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.giveBack(s.head)
+	if !s.gone {
+		switch {
+		case !s.sent:
+			// The client can tell the answer from a whole one.
+			c.reset(s, http2.ErrCodeInternal)
+			keep = false
+		case !s.received && s.due != 0:
+			// It is answered and need not send the rest (RFC 9113, section 8.1).
+			c.reset(s, http2.ErrCodeNo)
+			keep = false
+		default:
+			c.budget.earn(answerPays)
+			c.remove(s)
+			if !s.received {
+				c.finished.add(s.id) // an empty frame may follow
+			}
+		}
+		c.flush()
+	} else {
+		keep = false
+	}
+	if c.running--; c.running == 0 {
+		c.idle.Store(c.Now())
+		if c.left {
+			c.hangUp()
+		}
+	}
+	if keep = keep && !c.ended && len(c.free) < maxFree; keep {
+		c.free = append(c.free, s)
+	}
+	return keep
+}
+
+// leave ends a stream in the middle. mu is held.
+func (s *Stream) leave() {
+	if s.gone {
 		return
 	}
-	l := c.take()
-	if l == nil {
-		panic(http.ErrAbortHandler) // the connection has ended
+	s.gone = true
+	s.core.Leave()
+	s.wake.Broadcast()
+	s.c.room.Broadcast()
+}
+
+// endBody notes that the whole body has come, with its trailers as lines of HTTP/1.1. mu is held.
+func (s *Stream) endBody(trailers []byte) {
+	s.received = true
+	if s.due > 0 {
+		s.c.reset(s, http2.ErrCodeProtocol) // it is shorter than announced
+		return
 	}
-	// A stream that is reset, or whose connection ends, leaves the core at once.
-	stop := context.AfterFunc(r.Context(), l.close)
-	sent := make(chan error, 1)
-	go func() { sent <- l.send(r) }()
-	whole, err := c.answer(w, r, l)
-	if err != nil || !whole {
-		l.close()
+	if s.chunked {
+		s.closing = append(append(append(s.closing[:0], "0\r\n"...), trailers...), "\r\n"...)
 	}
-	sendErr, ended := awaitSent(r, sent, whole && err == nil)
-	if !ended {
-		_ = r.Body.Close()
-		l.close()
-		<-sent
-	}
-	whole = whole && ended && sendErr == nil
-	if stop() && whole && err == nil {
-		c.give(l)
-	} else {
-		l.close()
-	}
-	if err != nil {
-		panic(http.ErrAbortHandler) // the client can tell the answer from a whole one
+	s.wake.Broadcast()
+}
+
+// reopen makes room for n more bytes of the body. mu is held.
+func (s *Stream) reopen(n int64) {
+	if s.receiveDue += n; s.receiveDue >= streamWindow/4 && !s.received {
+		s.c.appendWindow(s.id, s.receiveDue)
+		s.receive += s.receiveDue
+		s.receiveDue = 0
 	}
 }
 
-// sendEnds is how long the goroutine that sends a body may take to notice that the core has read the last of it.
-const sendEnds = 5 * time.Millisecond
-
-// awaitSent waits for the end of sending the request, and returns false where the core does not read the rest. After a
-// whole answer the goroutine that sends may need a moment to run again. Of a body the core may have read a part alone,
-// so that the wait has an end; a head it has read.
-func awaitSent(r *http.Request, sent <-chan error, answered bool) (sendErr error, ended bool) {
-	select {
-	case sendErr = <-sent:
-		return sendErr, true
-	default:
-	}
-	if !answered {
-		return nil, false
-	}
-	if r.ContentLength == 0 {
-		return <-sent, true
-	}
-	limit := time.NewTimer(sendEnds)
-	defer limit.Stop()
-	select {
-	case sendErr = <-sent:
-		return sendErr, true
-	case <-limit.C:
-		return nil, false
-	}
+// Wait returns when there is something to read, or an error that Read would return. A core that waits here holds no
+// buffer meanwhile.
+func (s *Stream) Wait() error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.wait()
 }
 
-// unspeakable says what of a request can't be written in HTTP/1.1; "" for nothing. The core looks at all else.
-func unspeakable(r *http.Request) string {
-	switch {
-	case r.Method == http.MethodConnect:
-		return "CONNECT is not supported."
-	case strings.ContainsAny(r.RequestURI, " \r\n") || r.RequestURI == "":
-		return "The path of the request is not valid."
-	case strings.ContainsAny(r.Host, " \r\n\t"):
-		return "The authority of the request is not valid."
-	}
-	return ""
-}
-
-// send writes a request to the core, its body as it comes.
-func (l *link) send(r *http.Request) error {
-	w := l.w
-	fmt.Fprintf(w, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Host)
-	for name, values := range r.Header {
-		switch name {
-		case "Content-Length", "Transfer-Encoding", "Host", "Connection", "Trailer", "Expect":
-			continue
-		}
-		for _, v := range values {
-			w.WriteString(name)
-			w.WriteString(": ")
-			w.WriteString(v)
-			w.WriteString("\r\n")
-		}
-	}
-	length := r.ContentLength
-	if len(r.Trailer) > 0 && length != 0 {
-		// HTTP/1.1 has trailers behind chunks alone. An app reads those that are announced.
-		length = -1
-		fmt.Fprintf(w, "Trailer: %s\r\n", strings.Join(slices.Sorted(maps.Keys(r.Trailer)), ", "))
-	}
-	switch {
-	case length > 0:
-		fmt.Fprintf(w, "Content-Length: %d\r\n\r\n", r.ContentLength)
-	case length < 0:
-		w.WriteString("Transfer-Encoding: chunked\r\n\r\n")
-	default:
-		if _, given := r.Header["Content-Length"]; given || r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH" {
-			w.WriteString("Content-Length: 0\r\n")
-		}
-		w.WriteString("\r\n")
-	}
-	if err := w.Flush(); err != nil || length == 0 {
-		return err
-	}
-	if length > 0 {
-		n, err := io.Copy(l.Conn, r.Body)
-		if err == nil && n < r.ContentLength {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	if err := writeChunks(w, r.Body); err != nil {
-		return err
-	}
-	writeTrailer(w, r.Trailer)
-	return w.Flush()
-}
-
-// writeChunks writes a body in chunks, each piece at once, and the last chunk without the end of the message.
-func writeChunks(w *bufio.Writer, body io.Reader) error {
-	b := make([]byte, 32<<10)
+// wait is Wait. mu is held.
+func (s *Stream) wait() error {
 	for {
-		n, err := body.Read(b)
-		if n > 0 {
-			w.WriteString(strconv.FormatInt(int64(n), 16))
-			w.WriteString("\r\n")
-			w.Write(b[:n])
-			w.WriteString("\r\n")
-			if err := w.Flush(); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			w.WriteString("0\r\n")
+		switch {
+		case s.gone:
+			return net.ErrClosed
+		case s.readOver:
+			return os.ErrDeadlineExceeded
+		case s.at < len(s.in) || len(s.closing) > 0:
 			return nil
+		case s.received:
+			return io.EOF
 		}
-		if err != nil {
-			return err
-		}
+		s.wake.Wait()
 	}
 }
 
-// writeTrailer writes trailers and the end of the message.
-func writeTrailer(w *bufio.Writer, trailer http.Header) {
-	for name, values := range trailer {
-		for _, v := range values {
-			w.WriteString(name)
-			w.WriteString(": ")
-			w.WriteString(v)
-			w.WriteString("\r\n")
-		}
+// Read reads of the request's body.
+func (s *Stream) Read(b []byte) (n int, err error) {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(b) == 0 {
+		return 0, nil
 	}
-	w.WriteString("\r\n")
+	if err := s.wait(); err != nil {
+		return 0, err
+	}
+	if s.at == len(s.in) {
+		n = copy(b, s.closing)
+		s.closing = s.closing[n:]
+		return n, nil
+	}
+	if !s.chunked {
+		n = copy(b, s.in[s.at:])
+		s.read(n)
+		return n, nil
+	}
+	return s.readChunk(b)
 }
 
-// answer passes the core's answer on. whole tells that the connection may carry another request.
-func (c *Conn) answer(w http.ResponseWriter, r *http.Request, l *link) (whole bool, err error) {
-	h := w.Header()
-	var res *http.Response
-	for {
-		if res, err = http.ReadResponse(l.r, r); err != nil {
-			return false, err
-		}
-		if res.StatusCode >= 200 {
-			break
-		}
-		if res.StatusCode != http.StatusContinue { // the library's to say
-			copyFields(h, res.Header)
-			w.WriteHeader(res.StatusCode)
-			clear(h)
-		}
+// chunkFrame is as much as the frame of a chunk needs that fits into a buffer.
+const chunkFrame = 12
+
+// readChunk reads of a body as a chunk. mu is held.
+func (s *Stream) readChunk(b []byte) (int, error) {
+	if len(b) <= chunkFrame {
+		return 0, io.ErrShortBuffer
 	}
-	defer res.Body.Close()
-	copyFields(h, res.Header)
-	if _, typed := h["Content-Type"]; !typed {
-		h["Content-Type"] = nil // it is not for the library to guess
-	}
-	status := res.StatusCode
-	if status == http.StatusNotFound && c.ServerName != "" && h.Get("X-Micro-Error") == "unknown_route" && !sameHost(r.Host, c.ServerName) {
-		// The client took this connection for another host that its certificate covers. A connection of that host's
-		// own may lead to other routes (RFC 9110, section 15.5.20).
-		status = http.StatusMisdirectedRequest
-	}
-	w.WriteHeader(status)
-	flush := w.(http.Flusher)
-	if res.ContentLength != 0 && l.r.Buffered() == 0 {
-		flush.Flush() // the body may take its time
-	}
-	b := make([]byte, 32<<10)
-	for {
-		n, err := res.Body.Read(b)
-		if n > 0 {
-			if _, err := w.Write(b[:n]); err != nil {
-				return false, err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return false, err
-		}
-		if l.r.Buffered() == 0 {
-			flush.Flush()
-		}
-	}
-	for name, values := range res.Trailer {
-		h[http.TrailerPrefix+name] = values
-	}
-	return !res.Close, nil
+	k := min(len(s.in)-s.at, len(b)-chunkFrame)
+	chunk := append(strconv.AppendInt(b[:0], int64(k), 16), "\r\n"...)
+	chunk = append(append(chunk, s.in[s.at:s.at+k]...), "\r\n"...)
+	s.read(k)
+	return len(chunk), nil
 }
 
-// copyFields copies what is not of the connection to the core.
-func copyFields(to, from http.Header) {
-	for name, values := range from {
-		switch name {
-		case "Connection", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "Upgrade", "Trailer":
-		default:
-			to[name] = values
-		}
+// read notes that n bytes of the body have been read. mu is held.
+func (s *Stream) read(n int) {
+	if s.at += n; s.at == len(s.in) {
+		s.c.giveBack(s.in)
+		s.in, s.at = s.in[:0], 0
 	}
+	s.c.reopen(int64(n))
+	s.reopen(int64(n))
+	s.c.flush()
 }
 
-// sameHost tells that an authority is of a host.
-func sameHost(authority, host string) bool {
-	name := authority
-	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
-		name = name[:i]
+// SetReadDeadline ends a running read where t is in the past, and lets the next ones wait where it is zero. The router
+// has its own clock and sets no others.
+func (s *Stream) SetReadDeadline(t time.Time) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.readOver = !t.IsZero(); s.readOver {
+		s.wake.Broadcast()
 	}
-	return strings.EqualFold(strings.TrimSuffix(name, "."), strings.TrimSuffix(host, "."))
+	return nil
 }
+
+// SetWriteDeadline is SetReadDeadline for writing.
+func (s *Stream) SetWriteDeadline(t time.Time) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.writeOver = !t.IsZero(); s.writeOver {
+		s.wake.Broadcast()
+		s.c.room.Broadcast()
+	}
+	return nil
+}
+
+// SetDeadline is both.
+func (s *Stream) SetDeadline(t time.Time) error {
+	_ = s.SetReadDeadline(t)
+	return s.SetWriteDeadline(t)
+}
+
+// Close does nothing: a stream ends with its answer.
+func (s *Stream) Close() error { return nil }
+
+// LocalAddr returns the connection's.
+func (s *Stream) LocalAddr() net.Addr { return s.c.nc.LocalAddr() }
+
+// RemoteAddr returns the client's.
+func (s *Stream) RemoteAddr() net.Addr { return s.c.nc.RemoteAddr() }
+
+var _ net.Conn = (*Stream)(nil)

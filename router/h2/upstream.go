@@ -241,3 +241,51 @@ func writeReset(nc net.Conn, r *http.Request, err error) {
 	// The core may have gone.
 	_, _ = fmt.Fprintf(nc, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: %d\r\nGrpc-Message: the app reset the stream\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status)
 }
+
+// writeChunks writes a body in chunks, each piece at once, and the last chunk without the end of the message.
+func writeChunks(w *bufio.Writer, body io.Reader) error {
+	b := make([]byte, 32<<10)
+	for {
+		n, err := body.Read(b)
+		if n > 0 {
+			w.WriteString(strconv.FormatInt(int64(n), 16))
+			w.WriteString("\r\n")
+			w.Write(b[:n])
+			w.WriteString("\r\n")
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			w.WriteString("0\r\n")
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// writeTrailer writes trailers and the end of the message.
+func writeTrailer(w *bufio.Writer, trailer http.Header) {
+	for name, values := range trailer {
+		for _, v := range values {
+			w.WriteString(name)
+			w.WriteString(": ")
+			w.WriteString(v)
+			w.WriteString("\r\n")
+		}
+	}
+	w.WriteString("\r\n")
+}
+
+// copyFields copies what is not of the connection to the core.
+func copyFields(to, from http.Header) {
+	for name, values := range from {
+		switch name {
+		case "Connection", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "Upgrade", "Trailer":
+		default:
+			to[name] = values
+		}
+	}
+}
