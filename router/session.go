@@ -88,7 +88,7 @@ func (s *session) handshake() (net.Conn, string, error) {
 	var protocol string
 	err := s.readProxyHeader()
 	if err == nil {
-		nc, protocol, err = s.listener.Handshake(ctx, s.accepted, s.internal && !s.denied)
+		nc, protocol, err = s.listener.Handshake(ctx, newSocket(s.accepted), s.internal && !s.denied)
 	}
 	if v, ok := nc.(verified); ok && err == nil {
 		s.tls, s.clients = true, v.ClientsID()

@@ -62,6 +62,9 @@ func (x *exchange) tunnel(rest []byte) ending {
 	if p.half != nil {
 		p.half.Stop()
 	}
+	if !p.ended.Load() {
+		c.w.closeWrite() // a stream of HTTP/2 has no other sign of a whole end
+	}
 	x.abandon()
 	return closing
 }

@@ -2,7 +2,6 @@ package router
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -33,6 +32,7 @@ type wire struct {
 	watch *watch
 	index int       // in the watch
 	owner *Endpoint // of an upstream connection
+	more  bool      // the last read has filled its buffer, so that there may be more to read at once
 	// idleSince is when an upstream connection's last answer had come, on the router's clock.
 	idleSince int64
 
@@ -47,24 +47,17 @@ type wire struct {
 	halfSince   int64
 }
 
-// transfer is one direction's system call under way, kept here so that it needs no closure of its own.
-type transfer struct {
-	try   func(fd uintptr) bool
-	b     []byte
-	n     int
-	errno syscall.Errno
-	held  *block // made when there is something to read
-	size  int
-	at    int
-	most  int
-}
-
 func newWire(c net.Conn, bufs *buffers, watch *watch, owner *Endpoint) *wire {
+	if s, ok := c.(*socket); ok {
+		c = s.TCPConn
+	}
 	w := &wire{Conn: c, bufs: bufs, watch: watch, owner: owner}
 	w.tcp, _ = c.(*net.TCPConn)
 	w.within(c)
 	w.raw = w.socket
-	w.in.try, w.out.try, w.look = w.tryRead, w.tryWrite, w.lookAt
+	w.in.init(bufs)
+	w.out.init(bufs)
+	w.look = w.lookAt
 	watch.add(w)
 	return w
 }
@@ -103,10 +96,7 @@ func (w *wire) readOnce(b []byte) (int, error) {
 	if w.raw == nil {
 		return w.Conn.Read(b)
 	}
-	w.in.b = b
-	err := w.raw.Read(w.in.try)
-	w.in.b = nil
-	return w.in.result(err)
+	return w.in.readFrom(w.raw, b)
 }
 
 // first waits for something to read, and only then takes a block of the size to read it in, from at on
@@ -136,8 +126,13 @@ func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
 	}
 	if w.raw == nil {
 		// Nobody can say whether there is something to read without reading it.
-		b := w.bufs.get(min(size, smallBlock))
-		n, err := w.Conn.Read(b.b[at:min(len(b.b), at+most)])
+		if !w.more {
+			size = min(size, smallBlock)
+		}
+		b := w.bufs.get(size)
+		to := b.b[at:min(len(b.b), at+most)]
+		n, err := w.Conn.Read(to)
+		w.more = n == len(to)
 		if n > 0 {
 			return b, n, nil
 		}
@@ -145,7 +140,7 @@ func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
 		return nil, 0, err
 	}
 	w.in.size, w.in.at, w.in.most = size, at, most
-	n, err := w.in.result(w.raw.Read(w.in.try))
+	n, err := w.in.result(w.raw.Read(w.in.read))
 	b := w.in.held
 	w.in.held, w.in.size = nil, 0
 	if err != nil {
@@ -161,80 +156,12 @@ type waiter interface {
 	Wait() error
 }
 
-func (t *transfer) result(err error) (int, error) {
-	switch {
-	case err != nil:
-		return 0, err
-	case t.errno != 0:
-		return 0, os.NewSyscallError("read", t.errno)
-	case t.n == 0:
-		return 0, io.EOF
-	}
-	return t.n, nil
-}
-
-// tryRead reads once. The socket never blocks, so that the scheduler need not be told.
-func (w *wire) tryRead(fd uintptr) bool {
-	t := &w.in
-	b := t.b
-	if t.size > 0 {
-		if t.held == nil {
-			t.held = w.bufs.get(t.size)
-		}
-		b = t.held.b[t.at:min(len(t.held.b), t.at+t.most)]
-	}
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch errno {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			if t.held != nil {
-				w.bufs.put(t.held)
-				t.held = nil
-			}
-			return false
-		case 0:
-			t.n, t.errno = int(n), 0
-		default:
-			t.n, t.errno = 0, errno
-		}
-		return true
-	}
-}
-
 // Write writes all of b, without a limit of its own. It returns how much the kernel has taken.
 func (w *wire) Write(b []byte) (int, error) {
 	if w.raw == nil {
 		return w.Conn.Write(b)
 	}
-	t := &w.out
-	t.b, t.n, t.errno = b, 0, 0
-	err := w.raw.Write(t.try)
-	t.b = nil
-	if err == nil && t.errno != 0 {
-		err = os.NewSyscallError("write", t.errno)
-	}
-	return t.n, err
-}
-
-func (w *wire) tryWrite(fd uintptr) bool {
-	t := &w.out
-	for t.n < len(t.b) {
-		b := t.b[t.n:]
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch errno {
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return false
-		case 0:
-			t.n += int(n)
-		default:
-			t.errno = errno
-			return true
-		}
-	}
-	return true
+	return w.out.writeTo(w.raw, b)
 }
 
 // stale reports whether an idle connection can't be used: the peer has closed it or sent unsolicited bytes, or it can't be
