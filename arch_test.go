@@ -53,6 +53,7 @@ var depends = []struct {
 	{"api$", []string{"cloud"}, "the contract is what a client needs, and a client is not a node"},
 	{"api/handler", []string{"api", "cloud", "runtime$"}, "the server is told what to serve: it sees contracts, and no part that carries them out"},
 	{"deploy", []string{"deploy", "api$", "cloud", "runtime$"}, "a push is carried out by whatever builds, stores and runs, behind interfaces: so it can be tested without any of them, and be begun by others than the HTTP server"},
+	{"backup", []string{"backup", "cloud"}, "a file and its place: what the data is, and how it is encrypted, others know"},
 	{"services", []string{"services", "api$", "cloud", "runtime$"}, "a service is an app: this package knows kinds and accounts, and runs commands by an interface"},
 	{"access", []string{"access", "cloud"}, "who calls is found out by what the State has, whatever keeps it"},
 	{"config", []string{"config", "cloud"}, "settings are read before there is anything to set"},

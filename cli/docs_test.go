@@ -25,7 +25,7 @@ const (
 	jsonPage    = "../docs/json.md"
 )
 
-var part = regexp.MustCompile(`(?s)<!-- (help|codes|json) ?([A-Za-z ]*) -->\n.*?<!-- end -->`)
+var part = regexp.MustCompile(`(?s)<!-- (help|codes|json) ?([A-Za-z -]*?) -->\n.*?<!-- end -->`)
 
 func TestCommandPageHasWhatTheCodeHas(t *testing.T) {
 	helped := comparePage(t, commandPage, func(page []byte) []byte {

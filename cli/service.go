@@ -20,7 +20,8 @@ func (c *command) service() *urfave.Command {
 	stats := c.stats()
 	stats.ArgsUsage, stats.Usage = "SERVICE", "show what a service uses"
 	return family("service", "databases and other backing services",
-		c.createService(), c.listServices(), c.showService(), c.deleteService(), c.undeleteService(), c.serviceShell(), logs, stats,
+		c.createService(), c.listServices(), c.showService(), c.deleteService(), c.undeleteService(), c.serviceShell(),
+		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), logs, stats,
 		c.serviceKinds(), c.serviceImage())
 }
 

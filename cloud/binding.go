@@ -121,7 +121,11 @@ func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]str
 	var errs []error
 	names, services := map[string]bool{}, map[AppName]bool{}
 	for _, b := range bindings {
-		if _, err := s.MustService(AppRef{app.Group, b.Service}); err != nil {
+		service, err := s.MustService(AppRef{app.Group, b.Service})
+		if err == nil && service.Service.Unfinished != nil {
+			err = Errorf(Conflict, "service %s is being made from the data of %s", b.Service, service.Service.Unfinished.Of).WithCommand("micro service show %s", service.AppRef)
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -104,6 +104,9 @@ func (s *State) DeleteGroup(n GroupName) ([]Change, error) {
 			return nil, Errorf(Conflict, "group %s owns domain %s", n, d.Name).WithCommand("micro domain remove %s --group %s", d.Name, n)
 		}
 	}
+	for b := range s.AllBackups(n) {
+		return nil, Errorf(Conflict, "group %s has backups of %s", n, b.AppRef).WithCommand("micro service delete-backup %s %s", b.AppRef, b.ID)
+	}
 	changes := []Change{Delete(g)}
 	for grant := range s.Grants() {
 		if grant.Group == n {

@@ -24,6 +24,7 @@ var kinds = map[string]func() Object{
 	"authorities": func() Object { return new(Authority) },
 	"apps":        func() Object { return new(App) },
 	"assignments": func() Object { return new(Assignment) },
+	"backups":     func() Object { return new(Backup) },
 	"clusters":    func() Object { return new(Cluster) },
 	"counters":    func() Object { return new(Counter) },
 	"domains":     func() Object { return new(PublicDomain) },

@@ -18,6 +18,38 @@ type Service struct {
 	External bool `json:"external,omitempty"`
 	// Deleted is when the service was deleted, nil while it is in use. Its data is kept for DeletedFor.
 	Deleted *time.Time `json:"deleted,omitempty"`
+	// Unfinished is set of a service that is not in use yet, and removed if who makes it is killed.
+	Unfinished *Unfinished `json:"unfinished,omitempty"`
+}
+
+// Unfinished says who fills a service with another one's data, and what for.
+type Unfinished struct {
+	Of    AppName `json:"of"`
+	Drill bool    `json:"drill,omitempty"` // the service is removed afterwards; else it is a clone
+	// Node and Process fill the service. Process is different after each start of the node.
+	Node    NodeName `json:"node"`
+	Process string   `json:"process"`
+}
+
+// FinishService returns the changes that put a service to use.
+func (s *State) FinishService(r AppRef) ([]Change, error) {
+	app, err := s.MustService(r)
+	if err != nil || app.Service.Unfinished == nil {
+		return nil, err
+	}
+	next, service := *app, *app.Service
+	service.Unfinished = nil
+	next.Service = &service
+	return []Change{Put(&next)}, nil
+}
+
+// DiscardService returns the changes that forget an unfinished service. Its volumes are the caller's to remove.
+func (s *State) DiscardService(r AppRef) []Change {
+	app, ok := s.App(r)
+	if !ok || app.Service == nil || app.Service.Unfinished == nil {
+		return nil
+	}
+	return s.forgetService(app)
 }
 
 // DeletedFor is how long a deleted service can be restored.
@@ -118,11 +150,15 @@ func (s *State) PurgeService(r AppRef) []Change {
 	if !ok || app.Service == nil || app.Service.Deleted == nil {
 		return nil
 	}
+	return s.forgetService(app)
+}
+
+func (s *State) forgetService(app *App) []Change {
 	changes := []Change{Delete(app)}
-	for rel := range s.Releases(r) {
+	for rel := range s.Releases(app.AppRef) {
 		changes = append(changes, Delete(rel))
 	}
-	for a := range s.AccountsAt(r) {
+	for a := range s.AccountsAt(app.AppRef) {
 		changes = append(changes, Delete(a))
 	}
 	return changes

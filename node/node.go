@@ -14,6 +14,7 @@ import (
 	"github.com/protoduction/micro/access/portal"
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/api/handler"
+	"github.com/protoduction/micro/backup"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
 	"github.com/protoduction/micro/deploy"
@@ -41,6 +42,7 @@ import (
 	"github.com/protoduction/micro/runtime/images"
 	"github.com/protoduction/micro/runtime/logs"
 	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/services"
 	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/boltkv"
 	"github.com/protoduction/micro/store/seal"
@@ -138,6 +140,8 @@ type programs struct {
 	janitor  *janitor.Janitor
 	figures  *figures.Figures
 	deployer *deploy.Deployer
+	services *services.Provider
+	archives *backup.Keeper
 	api      *handler.Handler
 	portal   *portal.Portal
 	portalAt *inside      // where the router reaches it
@@ -274,6 +278,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	p.start(ctx, "log-in page", 5*time.Second, n.servePortal)
 	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
+	p.start(ctx, "unfinished services", time.Second, n.clearServices)
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
 	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error {
 		return n.api.Run(ctx, append([]net.Listener{n.socket}, n.remote...)...)

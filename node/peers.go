@@ -37,6 +37,9 @@ func (n *Node) servePeers() {
 	})
 	mux.HandleFunc("POST /peer/logs", n.servePeerLogs)
 	n.serveFigures(mux)
+	mux.HandleFunc("POST /peer/drop-volumes", n.servePeerVolumes)
+	mux.HandleFunc("GET /peer/backup", n.servePeerBackup)
+	mux.HandleFunc("DELETE /peer/backup", n.servePeerBackup)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		var by cloud.Actor
 		if err := json.Unmarshal([]byte(r.Header.Get(actorHeader)), &by); err != nil {

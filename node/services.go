@@ -41,6 +41,10 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Held: n.deployer.HeldImages, Log: n.log,
 	})
 	run := commands{n, n.driver, n.agent}
+	if err := n.openBackups(); err != nil {
+		return err
+	}
+	n.services = n.provider(writer, run)
 	n.figures = figures.New(figures.Config{
 		Totals: n.totals, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Others: peerFigures{n},
 	})
@@ -57,8 +61,8 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images, n.copies}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Webhooks: webhooks{n.poster, notes{n}}, Cluster: clusterControl{n, new(sync.Mutex)},
-		Services: n.provider(writer, run),
-		Passes:   passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
+		Services: n.services, Backups: n.services,
+		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: n.volumes, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
@@ -97,14 +101,9 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	n.duties = append(n.duties, leader.NewWebhooks(leader.WebhookConfig{Views: n.snapshots, Notes: notes{n}, Poster: n.poster, Log: n.log, Now: now}))
 	n.duties = append(n.duties, n.certificateDuty()...)
 	n.duties = append(n.duties, copyDuty{n, write})
-	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: n.volumes, Log: n.log, Now: now})
+	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: volumesOfAll{n}, Log: n.log, Now: now})
 	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, Log: n.log, Now: now})
 	return crossfades, retention
-}
-
-// provider creates what makes backing services.
-func (n *Node) provider(s apiStore, run commands) *services.Provider {
-	return &services.Provider{Store: s, Views: n.snapshots, Images: n.images, Commands: serviceCommands{run}, Log: n.log, Now: now}
 }
 
 func (n *Node) newStatus() *status {

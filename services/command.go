@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/protoduction/micro/cloud"
@@ -42,7 +43,7 @@ func run(ctx context.Context, commands Commands, v cloud.View, service *cloud.Ap
 	} else {
 		i, ok := instanceOf(v, service)
 		if !ok {
-			return cloud.Errorf(cloud.Unavailable, "service %s is not ready", service.AppRef).WithCommand("micro service show %s", service.AppRef)
+			return notReady(service)
 		}
 		code, err = commands.Exec(ctx, i.ID, cmd)
 	}
@@ -53,6 +54,10 @@ func run(ctx context.Context, commands Commands, v cloud.View, service *cloud.Ap
 		return cloud.Errorf(cloud.DeployFailed, "service %s: %s", service.AppRef, said.text(c.about.Password))
 	}
 	return nil
+}
+
+func notReady(service *cloud.App) error {
+	return cloud.Errorf(cloud.Unavailable, "service %s is not ready", service.AppRef).WithCommand("micro service show %s", service.AppRef)
 }
 
 // output keeps the end of what a command says.
@@ -68,17 +73,20 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// text returns the last line that was said, without the password.
+// text returns the last line that tells of an error, or the last one where none does, without the password.
 func (o *output) text(password string) string {
 	said := strings.TrimSpace(o.String())
 	if password != "" {
 		said = strings.ReplaceAll(said, password, "…")
 	}
-	if i := strings.LastIndexByte(said, '\n'); i >= 0 {
-		said = said[i+1:]
-	}
 	if said == "" {
 		return "its command failed without a message"
 	}
-	return said
+	lines := strings.Split(said, "\n")
+	for _, line := range slices.Backward(lines) {
+		if strings.Contains(strings.ToLower(line), "error") {
+			return line
+		}
+	}
+	return lines[len(lines)-1]
 }

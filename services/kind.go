@@ -53,7 +53,8 @@ type Kind struct {
 	Sessions string `yaml:"sessions"` // prints how many sessions the account has
 	Backup   string `yaml:"backup"`   // writes all data to standard output
 	Restore  string `yaml:"restore"`  // replaces all data by what is on standard input
-	Check    string `yaml:"check"`    // succeeds if the data is consistent
+	Atomic   bool   `yaml:"atomic"`   // a Restore that fails has changed nothing
+	Check    string `yaml:"check"`    // succeeds if the data is consistent, and prints what it has checked
 	Shell    string `yaml:"shell"`    // an interactive client of the administrator
 }
 

@@ -33,6 +33,10 @@ type Provider struct {
 	Views    Views
 	Images   Images
 	Commands Commands
+	Archives Archives
+	Volumes  Volumes
+	Node     cloud.NodeName
+	Process  string // of this node's process: another one after each start
 	Log      *slog.Logger
 	Now      func() time.Time
 }

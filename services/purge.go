@@ -8,13 +8,14 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Volumes are the services' data on this node.
+// Volumes are the services' data.
 type Volumes interface {
 	// Drop removes all volumes of an app that no longer exists.
 	Drop(app cloud.AppRef) error
 }
 
-// Purge is the duty that forgets services for good, cloud.DeletedFor after they were deleted.
+// Purge is the duty that forgets services for good: cloud.DeletedFor after they were deleted, or as soon as the node has
+// gone that filled them.
 type Purge struct {
 	Views   Views
 	Writer  Writer
@@ -26,15 +27,21 @@ type Purge struct {
 // Name implements leader.Duty.
 func (*Purge) Name() string { return "deleted services" }
 
-// purgeEvery is how often to look for deleted services whose time is over.
-const purgeEvery = time.Hour
+// purgeEvery is how often to look for services that are to go.
+const purgeEvery = time.Minute
 
 // Run implements leader.Duty.
 func (p *Purge) Run(ctx context.Context) error {
 	for {
-		for _, ref := range Expired(p.Views.View().State, p.Now()) {
+		view := p.Views.View()
+		for _, ref := range Expired(view.State, p.Now()) {
 			if err := p.purge(ctx, ref); err != nil {
 				p.Log.Error("cannot remove a deleted service", "service", ref.String(), "err", err)
+			}
+		}
+		for _, ref := range Abandoned(view) {
+			if err := discard(ctx, p.Writer, p.Volumes, ref); err != nil {
+				p.Log.Error("cannot remove an unfinished service", "service", ref.String(), "err", err)
 			}
 		}
 		select {

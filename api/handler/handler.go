@@ -52,6 +52,7 @@ type Config struct {
 	Webhooks     Webhooks
 	Cluster      Cluster
 	Services     Services
+	Backups      Backups
 
 	Status  Status
 	Metrics Metrics
@@ -159,6 +160,7 @@ func New(c Config) (*Handler, error) {
 	h.serveReviews()
 	h.serveTimeline()
 	h.serveServices()
+	h.serveBackups()
 	h.serveBindings()
 	h.serveServiceKinds()
 	h.serveOpenAPI()

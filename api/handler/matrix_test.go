@@ -207,6 +207,8 @@ func calls(g string, staged bool) map[string]call {
 		"egress": {"GET", group + "/egress?app=shop", ""}, "set-egress": {"POST", group + "/egress", `{"app":"shop","allow":["192.0.2.1"]}`},
 		"services": {"GET", group + "/services", ""}, "service": {"GET", service, ""}, "create-service": {"POST", group + "/services", `{"name":"newdb","kind":"postgres"}`},
 		"delete-service": {"DELETE", service, ""}, "undelete-service": {"POST", service + "/undelete", ""},
+		"backups": {"GET", service + "/backups", ""}, "backup-service": {"POST", service + "/backups", `{}`}, "delete-backup": {"DELETE", service + "/backups/latest", ""},
+		"restore-service": {"POST", service + "/restore", `{}`}, "drill-service": {"POST", service + "/drill", `{}`}, "clone-service": {"POST", service + "/clone", `{"name":"newdb"}`},
 		"bindings": {"GET", app + "/bindings", ""}, "bind": {"POST", app + "/bind", use}, "unbind": {"POST", app + "/unbind", use},
 		"rebind": {"POST", app + "/rebind", use}, "rotate": {"POST", app + "/rotate", use},
 		"service-kinds": {"GET", "/v1/service-kinds", ""}, "add-service-kind": {"POST", "/v1/service-kinds", `{"text":"x"}`},
@@ -261,6 +263,8 @@ var matrix = map[string][2]cloud.Role{
 	"services": {"auditor", "auditor"}, "service": {"auditor", "auditor"}, "create-service": {"developer", "developer"},
 	"delete-service": {"developer", "releaser"}, "undelete-service": {"developer", "releaser"}, "bindings": {"auditor", "auditor"},
 	"bind": {"developer", "releaser"}, "unbind": {"developer", "releaser"}, "rebind": {"developer", "releaser"}, "rotate": {"developer", "releaser"},
+	"backups": {"auditor", "auditor"}, "backup-service": {"developer", "releaser"}, "delete-backup": {"developer", "releaser"}, "restore-service": {"developer", "releaser"},
+	"drill-service": {"developer", "releaser"}, "clone-service": {"developer", "releaser"},
 	"service-kinds": {"auditor", "auditor"}, "add-service-kind": {"-", "-"}, "set-service-image": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},
@@ -282,6 +286,7 @@ func newMatrix(t *testing.T) (*Handler, *cloud.State) {
 	c := f.fakes.config(nil)
 	c.Store, c.Views, c.Pushes, c.Transfers, c.Rollouts, c.BuildLogs = f, f, f, f, f, f
 	c.Services = frozenServices{fakeServices{f.fakes}, f.state}
+	c.Backups = fakeBackups{}
 	c.Log = slog.New(slog.DiscardHandler)
 	h, err := New(c)
 	if err != nil {

@@ -137,6 +137,13 @@ var policy = map[string]rule{
 	"delete-service":   {needs: cloud.MayDeploy, in: inApp},
 	"undelete-service": {needs: cloud.MayDeploy, in: inApp},
 
+	"backups":         {needs: cloud.MayRead, in: inApp},
+	"backup-service":  {needs: cloud.MayDeploy, in: inApp},
+	"restore-service": {needs: cloud.MayDeploy, in: inApp},
+	"clone-service":   {needs: cloud.MayDeploy, in: inApp},
+	"drill-service":   {needs: cloud.MayDeploy, in: inApp},
+	"delete-backup":   {needs: cloud.MayDeploy, in: inApp},
+
 	"bindings": {needs: cloud.MayRead, in: inApp},
 	"bind":     {needs: cloud.MayDeploy, in: inRelease},
 	"unbind":   {needs: cloud.MayDeploy, in: inRelease},

@@ -73,9 +73,7 @@ func (h *Handler) serveServices() {
 	get(h, operation("create-service", "POST /v1/groups/{group}/services", "Create a service; wait for its release to see it ready"),
 		func(ctx context.Context, in *newServiceInput) (api.Changed, error) {
 			q := requestOf(ctx)
-			ref, rev, err := h.Services.Create(ctx, q.actor, in.Group, in.Body, func(s *cloud.State, changes []cloud.Change) error {
-				return cloud.Join(q.check(s), s.CheckQuota(changes))
-			})
+			ref, rev, err := h.Services.Create(ctx, q.actor, in.Group, in.Body, q.checked)
 			return api.Changed{Revision: rev, Release: ref.N}, err
 		})
 	get(h, operation("delete-service", "DELETE /v1/groups/{group}/services/{service}", "Stop a service; its data is kept for a week"),

@@ -25,7 +25,7 @@ var scopeOperations = map[string][]string{
 		"create-app", "set-env", "promote", "rollback", "stop", "start", "delete-app", "delete-release", "lock", "unlock",
 		"create-service", "delete-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
 		"push", "list-files", "upload", "show-push", "push-events", "cancel-push",
-		"create-service", "delete-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
+		"backup-service", "restore-service", "clone-service", "drill-service", "delete-backup",
 	},
 	"route":     {"map", "unmap", "traffic", "swap", "limits", "crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort", "pass"},
 	"crossfade": {"crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort"},
@@ -75,6 +75,7 @@ func TestTokenMatrix(t *testing.T) {
 	c.Store, c.Views, c.Pushes, c.Transfers, c.Rollouts, c.BuildLogs = f, f, f, f, f, f
 	callers := access.New(f, nil, time.Now)
 	c.Callers, c.Services = callers, frozenServices{fakeServices{f.fakes}, f.state}
+	c.Backups = fakeBackups{}
 	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 type Keys struct {
 	path       string
 	identities []age.Identity
-	recipient  age.Recipient
+	recipient  *age.X25519Recipient
 }
 
 // Load reads the keys from a file, to which only its owner may have access. It returns NotFound if there is no

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Backup is a file with all data that a service had at one time.
+type Backup struct {
+	ID        cloud.BackupID `json:"id"`
+	Service   cloud.AppName  `json:"service"`
+	Kind      string         `json:"kind"`
+	Version   string         `json:"version,omitempty"`
+	Place     string         `json:"place,omitempty" doc:"The folder that has the file; missing: the node's own"`
+	File      string         `json:"file" doc:"The file's name there"`
+	Node      cloud.NodeName `json:"node,omitempty" doc:"The node that has the file; missing: all nodes reach it"`
+	Taken     time.Time      `json:"taken" doc:"The time whose data it has"`
+	Took      cloud.Duration `json:"took,omitempty"`
+	Data      int64          `json:"data,omitempty" doc:"Bytes of data; missing in a list of what a place has: unknown"`
+	Size      int64          `json:"size,omitempty" doc:"Bytes of the file"`
+	Digest    string         `json:"digest,omitempty" doc:"SHA-256 of the file without its last 256 bytes"`
+	By        string         `json:"by"`
+	Scheduled bool           `json:"scheduled,omitempty"`
+	Proven    *time.Time     `json:"proven,omitempty" doc:"When it was last restored into another service and passed the check"`
+}
+
+// NewBackup asks for a backup.
+type NewBackup struct {
+	To string `json:"to,omitempty" maxLength:"1024" doc:"Absolute path of a folder on the node; missing: the node's own folder"`
+}
+
+// BackupChoice names a backup.
+type BackupChoice struct {
+	Backup cloud.BackupID `json:"backup,omitempty" maxLength:"64" doc:"Its ID; missing or latest: the newest"`
+	Of     cloud.AppName  `json:"of,omitempty" maxLength:"64" doc:"The service that was backed up; missing: the same one"`
+	From   string         `json:"from,omitempty" maxLength:"1024" doc:"The folder to look for it in, also for one that micro does not know; missing: the backups that micro knows"`
+}
+
+// CloneRequest asks for a service with the same data.
+type CloneRequest struct {
+	Name cloud.AppName `json:"name" maxLength:"64"`
+}
+
+// Drill is a backup that was restored into a throw-away service.
+type Drill struct {
+	Backup  cloud.BackupID `json:"backup"`
+	Took    cloud.Duration `json:"took" doc:"From the start to the end of the check"`
+	Younger cloud.Duration `json:"younger" doc:"How old the backup was at the start: writes of that time are not in it"`
+	Checked string         `json:"checked,omitempty" doc:"What the kind's check said"`
+}
+
+// TaskEvent is something that happened in a task that takes long. Exactly one of the fields is set. The last event has the
+// result.
+type TaskEvent struct {
+	Progress *Progress `json:"progress,omitempty"`
+	Backup   *Backup   `json:"backup,omitempty" doc:"The backup that was made or restored"`
+	Drill    *Drill    `json:"drill,omitempty"`
+	Changed  *Changed  `json:"changed,omitempty" doc:"The service that was made"`
+}
+
+// Ended reports whether the event is the last one.
+func (e TaskEvent) Ended() bool { return e.Progress == nil }

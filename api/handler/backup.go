@@ -1,0 +1,199 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/protoduction/micro/api"
+	"github.com/protoduction/micro/cloud"
+)
+
+// Backups saves the data of services, and restores it.
+type Backups interface {
+	// Backups returns the backups of a service that are known, or for a place those that are found there.
+	Backups(ctx context.Context, s cloud.AppRef, place *string) ([]*cloud.Backup, error)
+	// FindBackup returns a backup by its ID, in a place unless that is nil.
+	FindBackup(ctx context.Context, s cloud.AppRef, id cloud.BackupID, place *string) (*cloud.Backup, error)
+	Backup(ctx context.Context, by cloud.Actor, s cloud.AppRef, place string, scheduled bool, tell func(api.Progress)) (*cloud.Backup, error)
+	RemoveBackup(ctx context.Context, by cloud.Actor, s cloud.AppRef, id cloud.BackupID) error
+	// Restore replaces all data of a service by that of a backup.
+	Restore(ctx context.Context, s cloud.AppRef, b *cloud.Backup, tell func(api.Progress)) error
+	// Clone creates a service with another one's data, if check lets it.
+	Clone(ctx context.Context, by cloud.Actor, s cloud.AppRef, name cloud.AppName, check func(*cloud.State, []cloud.Change) error, tell func(api.Progress)) (cloud.ReleaseRef, error)
+	// Drill restores a backup into a throw-away service, if check lets it, and checks the data.
+	Drill(ctx context.Context, by cloud.Actor, s cloud.AppRef, b *cloud.Backup, check func(*cloud.State, []cloud.Change) error, tell func(api.Progress)) (*api.Drill, error)
+}
+
+type backupInput struct {
+	ServiceInput
+	Body api.NewBackup
+}
+
+func (in backupInput) demands(*cloud.State) []need { return folderNeeds(in.Body.To) }
+
+type restoreInput struct {
+	ServiceInput
+	Body api.BackupChoice
+}
+
+func (in restoreInput) demands(*cloud.State) []need {
+	needs := folderNeeds(in.Body.From)
+	if in.Body.Of != "" { // its data can be read in the other service
+		needs = append(needs, need{cloud.MayDeploy, cloud.Scope{Group: in.Group, App: in.Body.Of}})
+	}
+	return needs
+}
+
+type backupsInput struct {
+	ServiceInput
+	Paging
+	In string `query:"in" maxLength:"1024" doc:"List what this folder has; missing: the backups that micro knows"`
+}
+
+func (in backupsInput) demands(*cloud.State) []need { return folderNeeds(in.In) }
+
+type cloneInput struct {
+	ServiceInput
+	Body api.CloneRequest
+}
+
+func (in cloneInput) scopes(*cloud.State) []cloud.Scope {
+	return []cloud.Scope{{Group: in.Group, App: in.Service}, {Group: in.Group, App: in.Body.Name}}
+}
+
+// folderNeeds is what naming a folder of a node needs: whoever may, can read and write files there as root.
+func folderNeeds(place string) []need {
+	if !strings.HasPrefix(place, "/") {
+		return nil
+	}
+	return []need{{cloud.MayAdminister, cloud.Scope{}}}
+}
+
+// optional is nil for "".
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func (h *Handler) serveBackups() {
+	get(h, operation("backups", "GET /v1/groups/{group}/services/{service}/backups", "List the backups of a service, the oldest first"),
+		func(ctx context.Context, in *backupsInput) (api.List[api.Backup], error) {
+			all, err := h.Backups.Backups(ctx, in.ref(), optional(in.In))
+			if err != nil {
+				return api.List[api.Backup]{}, err
+			}
+			if _, err := h.Store.State().MustService(in.ref()); err != nil && len(all) == 0 {
+				return api.List[api.Backup]{}, err
+			}
+			list := make([]api.Backup, len(all))
+			for i, b := range all {
+				list[i] = shownBackup(b)
+			}
+			return whole(list), nil
+		})
+	get(h, operation("delete-backup", "DELETE /v1/groups/{group}/services/{service}/backups/{backup}", "Delete a backup"),
+		func(ctx context.Context, in *struct {
+			ServiceInput
+			Backup cloud.BackupID `path:"backup" maxLength:"64"`
+		}) (api.Changed, error) {
+			err := h.Backups.RemoveBackup(ctx, requestOf(ctx).actor, in.ref(), in.Backup)
+			return api.Changed{Revision: h.Store.State().Rev()}, err
+		})
+	tasks(h, operation("backup-service", "POST /v1/groups/{group}/services/{service}/backups", "Back a service up"),
+		func(ctx context.Context, in *backupInput, tell func(api.Progress)) (e api.TaskEvent, err error) {
+			b, err := h.Backups.Backup(ctx, requestOf(ctx).actor, in.ref(), in.Body.To, false, tell)
+			if err != nil {
+				return e, err
+			}
+			shown := shownBackup(b)
+			return api.TaskEvent{Backup: &shown}, nil
+		})
+	tasks(h, operation("restore-service", "POST /v1/groups/{group}/services/{service}/restore", "Replace all data of a service by that of a backup"),
+		func(ctx context.Context, in *restoreInput, tell func(api.Progress)) (e api.TaskEvent, err error) {
+			b, err := h.chosen(ctx, in)
+			if err != nil {
+				return e, err
+			}
+			if err := h.record(ctx, "restore-service", in.ref().String()+" "+string(b.ID)); err != nil {
+				return e, err
+			}
+			shown := shownBackup(b)
+			return api.TaskEvent{Backup: &shown}, h.Backups.Restore(ctx, in.ref(), b, tell)
+		})
+	tasks(h, operation("drill-service", "POST /v1/groups/{group}/services/{service}/drill", "Restore a backup into a throw-away service, and check the data there"),
+		func(ctx context.Context, in *restoreInput, tell func(api.Progress)) (e api.TaskEvent, err error) {
+			b, err := h.chosen(ctx, in)
+			if err != nil {
+				return e, err
+			}
+			q := requestOf(ctx)
+			d, err := h.Backups.Drill(ctx, q.actor, in.ref(), b, q.checked, tell)
+			return api.TaskEvent{Drill: d}, err
+		})
+	tasks(h, operation("clone-service", "POST /v1/groups/{group}/services/{service}/clone", "Create a service with the data that another one has now"),
+		func(ctx context.Context, in *cloneInput, tell func(api.Progress)) (e api.TaskEvent, err error) {
+			q := requestOf(ctx)
+			made, err := h.Backups.Clone(ctx, q.actor, in.ref(), in.Body.Name, q.checked, tell)
+			return api.TaskEvent{Changed: &api.Changed{Release: made.N, Revision: h.Store.State().Rev()}}, err
+		})
+}
+
+// checked reports whether the caller is allowed changes.
+func (q *request) checked(s *cloud.State, changes []cloud.Change) error {
+	return cloud.Join(q.check(s), s.CheckQuota(changes))
+}
+
+// chosen returns the backup that a request names.
+func (h *Handler) chosen(ctx context.Context, in *restoreInput) (*cloud.Backup, error) {
+	if _, err := h.Store.State().MustService(in.ref()); err != nil {
+		return nil, err
+	}
+	of := cloud.AppRef{Group: in.Group, App: cmp.Or(in.Body.Of, in.Service)}
+	return h.Backups.FindBackup(ctx, of, cmp.Or(in.Body.Backup, "latest"), optional(in.Body.From))
+}
+
+func shownBackup(b *cloud.Backup) api.Backup {
+	return api.Backup{
+		ID: b.ID, Service: b.App, Kind: b.Kind, Version: b.Version, Place: b.Place, File: b.FileName(), Node: b.Node, Taken: b.Taken, Took: b.Took,
+		Data: b.Data, Size: b.Size, Digest: b.Digest, By: b.By, Scheduled: b.Scheduled, Proven: b.Proven,
+	}
+}
+
+// tasks registers an operation that takes long: events tell how far it is, and the last one has the result. The task
+// ends with the request.
+func tasks[I any](h *Handler, op huma.Operation, do func(ctx context.Context, in *I, tell func(api.Progress)) (api.TaskEvent, error)) {
+	events(h, op, func(ctx context.Context, in *I) (iter.Seq2[api.TaskEvent, error], error) {
+		return func(yield func(api.TaskEvent, error) bool) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			told := make(chan api.Progress)
+			var last api.TaskEvent
+			var err error
+			go func() {
+				defer close(told)
+				last, err = do(ctx, in, func(p api.Progress) {
+					select {
+					case told <- p:
+					case <-ctx.Done():
+					}
+				})
+			}()
+			reads := true
+			for p := range told {
+				if reads && !yield(api.TaskEvent{Progress: &p}, nil) {
+					reads = false
+					cancel()
+				}
+			}
+			if reads {
+				yield(last, err)
+			}
+		}, nil
+	}, func(api.TaskEvent) string { return "" })
+}
