@@ -61,3 +61,13 @@ type TaskEvent struct {
 
 // Ended reports whether the event is the last one.
 func (e TaskEvent) Ended() bool { return e.Progress == nil }
+
+// BackupSchedule says when a service is backed up by itself.
+type BackupSchedule struct {
+	Cron   string     `json:"cron" maxLength:"256" doc:"Five fields of crontab(5), in UTC, or @daily and the like"`
+	Keep   int        `json:"keep" minimum:"1" maximum:"1000" doc:"How many scheduled backups are kept"`
+	To     string     `json:"to,omitempty" maxLength:"1024" doc:"Absolute path of a folder on the leading node; missing: the node's own folder"`
+	Next   *time.Time `json:"next,omitempty" doc:"In answers: when the next one is due"`
+	Last   *time.Time `json:"last,omitempty" doc:"In answers: when the last one that was made was begun"`
+	Failed *string    `json:"failed,omitempty" doc:"In answers: why the one after that failed"`
+}

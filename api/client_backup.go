@@ -39,6 +39,16 @@ func (c *Client) Clone(ctx context.Context, s cloud.AppRef, r CloneRequest) iter
 	return c.task(ctx, servicePath(s, "clone"), r)
 }
 
+// ScheduleBackups has a service backed up by a schedule.
+func (c *Client) ScheduleBackups(ctx context.Context, s cloud.AppRef, b BackupSchedule) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodPost, servicePath(s, "schedule"), nil, b)
+}
+
+// EndSchedule ends the schedule of a service's backups.
+func (c *Client) EndSchedule(ctx context.Context, s cloud.AppRef) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodDelete, servicePath(s, "schedule"), nil, nil)
+}
+
 // task yields the events of a task. It ends with the request.
 func (c *Client) task(ctx context.Context, path string, body any) iter.Seq2[TaskEvent, error] {
 	return func(yield func(TaskEvent, error) bool) {

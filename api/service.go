@@ -25,6 +25,9 @@ type Service struct {
 	Memory     int64           `json:"memory_limit,omitempty" doc:"Bytes of memory that it may use"`
 	Shell      string          `json:"shell,omitempty" doc:"Command line of an interactive client in its instance"`
 	Accounts   []Account       `json:"accounts" nullable:"false"`
+	Fills      cloud.AppName   `json:"fills,omitempty" doc:"The service whose data it is being filled with"`
+	Backup     *time.Time      `json:"backup,omitempty" doc:"The time of the newest backup"`
+	Schedule   *BackupSchedule `json:"schedule,omitempty"`
 }
 
 // Account is the log-in of an app at a service, without its password.

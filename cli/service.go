@@ -21,7 +21,7 @@ func (c *command) service() *urfave.Command {
 	stats.ArgsUsage, stats.Usage = "SERVICE", "show what a service uses"
 	return family("service", "databases and other backing services",
 		c.createService(), c.listServices(), c.showService(), c.deleteService(), c.undeleteService(), c.serviceShell(),
-		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), logs, stats,
+		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), c.scheduleBackups(), logs, stats,
 		c.serviceKinds(), c.serviceImage())
 }
 
@@ -148,6 +148,7 @@ func (c *command) showService() *urfave.Command {
 				c.print("address    %s:%d, for apps that are bound to it", s.Host, s.Port)
 				c.print("memory     %s", cloud.FormatSize(s.Memory))
 			}
+			c.showBackups(s)
 			if len(s.Accounts) == 0 {
 				return nil
 			}

@@ -43,6 +43,7 @@ var kinds = map[string]func() Object{
 	"quotas":      func() Object { return new(Quota) },
 	"releases":    func() Object { return new(Release) },
 	"reviews":     func() Object { return new(Review) },
+	"schedules":   func() Object { return new(BackupSchedule) },
 	"settings":    func() Object { return new(Settings) },
 	"tokens":      func() Object { return new(Token) },
 	"users":       func() Object { return new(User) },

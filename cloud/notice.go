@@ -17,11 +17,12 @@ const (
 	NoticeStarted  NoticeKind = "crossfade-started"
 	NoticeFinished NoticeKind = "crossfade-finished"
 	NoticeAborted  NoticeKind = "crossfade-aborted"
+	NoticeBackup   NoticeKind = "backup-failed" // a scheduled one
 )
 
 // NoticeKinds returns every kind.
 func NoticeKinds() []NoticeKind {
-	return []NoticeKind{NoticeFailed, NoticeApproved, NoticeRejected, NoticeStarted, NoticeFinished, NoticeAborted}
+	return []NoticeKind{NoticeFailed, NoticeApproved, NoticeRejected, NoticeStarted, NoticeFinished, NoticeAborted, NoticeBackup}
 }
 
 // Notice is something that people want to be told of.
@@ -49,6 +50,9 @@ func (s *State) Notices(app AppRef, since time.Time) []Notice {
 		n.App = app
 		n.ID = fmt.Sprintf("%s %s %s%s %s", app.Release(n.Release), n.Kind, n.Host, n.Path, n.Time.UTC().Format(time.RFC3339Nano))
 		notices = append(notices, n)
+	}
+	if b, ok := s.BackupSchedule(app); ok && b.Failed != nil {
+		add(Notice{Time: b.Failed.At, Kind: NoticeBackup, By: "micro", Text: fmt.Sprintf("the scheduled backup of %s failed: %s", app, b.Failed.Reason)})
 	}
 	for rel := range s.Releases(app) {
 		ref := rel.ReleaseRef

@@ -155,6 +155,9 @@ func (s *State) PurgeService(r AppRef) []Change {
 
 func (s *State) forgetService(app *App) []Change {
 	changes := []Change{Delete(app)}
+	if b, ok := s.BackupSchedule(app.AppRef); ok {
+		changes = append(changes, Delete(b))
+	}
 	for rel := range s.Releases(app.AppRef) {
 		changes = append(changes, Delete(rel))
 	}

@@ -27,8 +27,13 @@ const socketFile = "micro.sock"
 
 // openServices creates the programs that use the parts, and binds the API's socket.
 func (n *Node) openServices(ctx context.Context) (err error) {
-	crossfades, retention := n.openLeader()
 	writer := apiStore{n.store, n.snapshots, n.published, n.reserve, n.writable}
+	run := commands{n, n.driver, n.agent}
+	if err := n.openBackups(); err != nil {
+		return err
+	}
+	n.services = n.provider(writer, run)
+	crossfades, retention := n.openLeader()
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Everywhere: n.everywhere, Log: n.log, Now: now,
@@ -40,11 +45,6 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Views: n.snapshots, Store: n.store, Images: n.images, Logs: n.logs, LogDir: n.data.Path("logs"), Volumes: n.volumes,
 		Held: n.deployer.HeldImages, Log: n.log,
 	})
-	run := commands{n, n.driver, n.agent}
-	if err := n.openBackups(); err != nil {
-		return err
-	}
-	n.services = n.provider(writer, run)
 	n.figures = figures.New(figures.Config{
 		Totals: n.totals, Router: n.router, Views: n.snapshots, Usage: run, Judge: crossfades, Others: peerFigures{n},
 	})
@@ -103,6 +103,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	n.duties = append(n.duties, copyDuty{n, write})
 	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: volumesOfAll{n}, Log: n.log, Now: now})
 	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, Log: n.log, Now: now})
+	n.duties = append(n.duties, &services.Schedules{Views: n.snapshots, Provider: n.services, Events: n.events, Log: n.log, Now: now})
 	return crossfades, retention
 }
 

@@ -40,6 +40,12 @@ func saved(s *cloud.State, ref cloud.AppRef) (*cloud.App, *Kind, error) {
 	return service, kind, nil
 }
 
+// CanBackup reports why a service cannot be backed up.
+func (p *Provider) CanBackup(ref cloud.AppRef) error {
+	_, _, err := saved(p.Store.State(), ref)
+	return err
+}
+
 // Backup writes all data of a service to a new backup in a place.
 func (p *Provider) Backup(ctx context.Context, by cloud.Actor, ref cloud.AppRef, place string, scheduled bool, tell Tell) (*cloud.Backup, error) {
 	v := p.Views.View()
@@ -84,7 +90,11 @@ func (p *Provider) recordBackup(ctx context.Context, by cloud.Actor, b *cloud.Ba
 		if _, err := s.MustBackup(b.AppRef, b.ID); err == nil {
 			return nil, cloud.Errorf(cloud.Conflict, "another backup of %s was begun at the same time", b.AppRef)
 		}
-		return []cloud.Change{cloud.Put(b)}, nil
+		changes := []cloud.Change{cloud.Put(b)}
+		if schedule, ok := s.BackupSchedule(b.AppRef); ok && b.Scheduled {
+			changes = append(changes, cloud.Put(schedule.Done(b.Taken)))
+		}
+		return changes, nil
 	})
 	if err != nil && cloud.CodeOf(err) != cloud.Conflict { // of a conflict the file is the other's
 		err = errors.Join(err, p.Archives.Remove(context.WithoutCancel(ctx), b))

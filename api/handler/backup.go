@@ -20,6 +20,8 @@ type Backups interface {
 	FindBackup(ctx context.Context, s cloud.AppRef, id cloud.BackupID, place *string) (*cloud.Backup, error)
 	Backup(ctx context.Context, by cloud.Actor, s cloud.AppRef, place string, scheduled bool, tell func(api.Progress)) (*cloud.Backup, error)
 	RemoveBackup(ctx context.Context, by cloud.Actor, s cloud.AppRef, id cloud.BackupID) error
+	// CanBackup reports why a service cannot be backed up.
+	CanBackup(s cloud.AppRef) error
 	// Restore replaces all data of a service by that of a backup.
 	Restore(ctx context.Context, s cloud.AppRef, b *cloud.Backup, tell func(api.Progress)) error
 	// Clone creates a service with another one's data, if check lets it.
@@ -47,6 +49,13 @@ func (in restoreInput) demands(*cloud.State) []need {
 	}
 	return needs
 }
+
+type scheduleInput struct {
+	ServiceInput
+	Body api.BackupSchedule
+}
+
+func (in scheduleInput) demands(*cloud.State) []need { return folderNeeds(in.Body.To) }
 
 type backupsInput struct {
 	ServiceInput
@@ -142,6 +151,49 @@ func (h *Handler) serveBackups() {
 			made, err := h.Backups.Clone(ctx, q.actor, in.ref(), in.Body.Name, q.checked, tell)
 			return api.TaskEvent{Changed: &api.Changed{Release: made.N, Revision: h.Store.State().Rev()}}, err
 		})
+}
+
+// serveSchedules answers what is about backups that are made by the clock.
+func (h *Handler) serveSchedules() {
+	get(h, operation("schedule-backups", "POST /v1/groups/{group}/services/{service}/schedule", "Have a service backed up by a schedule"),
+		func(ctx context.Context, in *scheduleInput) (api.Changed, error) {
+			n, at := 0, h.stamp(ctx)
+			if err := h.Backups.CanBackup(in.ref()); err != nil {
+				return api.Changed{}, err
+			}
+			return h.update(ctx, "schedule-backups", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				return s.ScheduleBackups(cloud.BackupSchedule{AppRef: in.ref(), Cron: in.Body.Cron, Keep: in.Body.Keep, To: in.Body.To}, at)
+			})
+		})
+	get(h, operation("end-schedule", "DELETE /v1/groups/{group}/services/{service}/schedule", "End the schedule of a service's backups, which stay"),
+		func(ctx context.Context, in *ServiceInput) (api.Changed, error) {
+			n := 0
+			return h.update(ctx, "end-schedule", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				return s.EndSchedule(in.ref())
+			})
+		})
+}
+
+// showBackups adds to a service what is known of its backups.
+func (h *Handler) showBackups(s *cloud.State, app *cloud.App, out *api.Service) {
+	if newest, err := s.MustBackup(app.AppRef, "latest"); err == nil {
+		out.Backup = &newest.Taken
+	}
+	if u := app.Service.Unfinished; u != nil {
+		out.Fills = u.Of
+	}
+	b, ok := s.BackupSchedule(app.AppRef)
+	if !ok {
+		return
+	}
+	next := b.Due(h.Now())
+	out.Schedule = &api.BackupSchedule{Cron: b.Cron, Keep: b.Keep, To: b.To, Next: &next}
+	if !b.Last.IsZero() {
+		out.Schedule.Last = &b.Last
+	}
+	if b.Failed != nil {
+		out.Schedule.Failed = &b.Failed.Reason
+	}
 }
 
 // checked reports whether the caller is allowed changes.

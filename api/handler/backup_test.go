@@ -30,6 +30,8 @@ func (f fakeBackups) Backup(_ context.Context, _ cloud.Actor, s cloud.AppRef, _ 
 	return f.one(s), nil
 }
 
+func (fakeBackups) CanBackup(cloud.AppRef) error { return nil }
+
 func (fakeBackups) RemoveBackup(context.Context, cloud.Actor, cloud.AppRef, cloud.BackupID) error {
 	return nil
 }

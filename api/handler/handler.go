@@ -161,6 +161,7 @@ func New(c Config) (*Handler, error) {
 	h.serveTimeline()
 	h.serveServices()
 	h.serveBackups()
+	h.serveSchedules()
 	h.serveBindings()
 	h.serveServiceKinds()
 	h.serveOpenAPI()

@@ -124,6 +124,7 @@ func matrixState(t *testing.T) *cloud.State {
 			service := cloud.Service{Kind: "postgres", Variable: "DATABASE_URL", Production: name == "proddb"}
 			changes, _, err := s.CreateService(cloud.NewService{App: cloud.AppRef{Group: g, App: name}, Service: service, Built: cloud.Built{Image: cloud.Image{Digest: "sha256:2222"}}}, at)
 			do(changes, err)
+			do(s.ScheduleBackups(cloud.BackupSchedule{AppRef: cloud.AppRef{Group: g, App: name}, Cron: "@daily", Keep: 7}, at))
 		}
 		for _, name := range []string{"www", "in"} {
 			host := cloud.Host(name + "." + string(g) + ".example.com")
@@ -209,6 +210,7 @@ func calls(g string, staged bool) map[string]call {
 		"delete-service": {"DELETE", service, ""}, "undelete-service": {"POST", service + "/undelete", ""},
 		"backups": {"GET", service + "/backups", ""}, "backup-service": {"POST", service + "/backups", `{}`}, "delete-backup": {"DELETE", service + "/backups/latest", ""},
 		"restore-service": {"POST", service + "/restore", `{}`}, "drill-service": {"POST", service + "/drill", `{}`}, "clone-service": {"POST", service + "/clone", `{"name":"newdb"}`},
+		"schedule-backups": {"POST", service + "/schedule", `{"cron":"@daily","keep":7}`}, "end-schedule": {"DELETE", service + "/schedule", ""},
 		"bindings": {"GET", app + "/bindings", ""}, "bind": {"POST", app + "/bind", use}, "unbind": {"POST", app + "/unbind", use},
 		"rebind": {"POST", app + "/rebind", use}, "rotate": {"POST", app + "/rotate", use},
 		"service-kinds": {"GET", "/v1/service-kinds", ""}, "add-service-kind": {"POST", "/v1/service-kinds", `{"text":"x"}`},
@@ -264,7 +266,7 @@ var matrix = map[string][2]cloud.Role{
 	"delete-service": {"developer", "releaser"}, "undelete-service": {"developer", "releaser"}, "bindings": {"auditor", "auditor"},
 	"bind": {"developer", "releaser"}, "unbind": {"developer", "releaser"}, "rebind": {"developer", "releaser"}, "rotate": {"developer", "releaser"},
 	"backups": {"auditor", "auditor"}, "backup-service": {"developer", "releaser"}, "delete-backup": {"developer", "releaser"}, "restore-service": {"developer", "releaser"},
-	"drill-service": {"developer", "releaser"}, "clone-service": {"developer", "releaser"},
+	"drill-service": {"developer", "releaser"}, "clone-service": {"developer", "releaser"}, "schedule-backups": {"developer", "releaser"}, "end-schedule": {"developer", "releaser"},
 	"service-kinds": {"auditor", "auditor"}, "add-service-kind": {"-", "-"}, "set-service-image": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},

@@ -114,6 +114,7 @@ func (h *Handler) service(v cloud.View, app *cloud.App) api.Service {
 	for a := range v.State.AccountsAt(app.AppRef) {
 		out.Accounts = append(out.Accounts, account(v.State, a))
 	}
+	h.showBackups(v.State, app, &out)
 	return out
 }
 

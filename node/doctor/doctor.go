@@ -47,7 +47,7 @@ type Doctor struct{ Config }
 // Examine runs all checks, one after the other.
 func (d Doctor) Examine(ctx context.Context) []api.Check {
 	checks := append([]api.Check{d.checkStore(), d.checkDisk(), checkDescriptors("/proc")}, d.checkNames(ctx)...)
-	checks = append(checks, d.checkForwarding(), d.checkEscapes(ctx), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkCertificates(ctx))
+	checks = append(checks, d.checkForwarding(), d.checkEscapes(ctx), d.checkLimits(), d.checkQuotas(), d.checkMemory(), d.checkApps(), d.checkBackups(time.Now()), d.checkCertificates(ctx))
 	return append(checks, d.checkDomains(ctx)...)
 }
 
