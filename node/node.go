@@ -319,11 +319,17 @@ func (n *Node) leave() error {
 		return nil
 	}
 	ctx := context.Background()
-	n.leaveOthers(ctx)
 	list, err := n.driver.List(ctx)
-	for _, r := range list {
-		err = errors.Join(err, n.driver.Remove(ctx, r.ID))
+	remove := func(fenced bool) {
+		for _, r := range list {
+			if runtime.IsFenced(r.Labels) == fenced {
+				err = errors.Join(err, n.driver.Remove(ctx, r.ID))
+			}
+		}
 	}
+	remove(true) // as soon as this node has left, the others start what must not run twice
+	n.leaveOthers(ctx)
+	remove(false)
 	n.release() // the parts that use the folders removed below
 	select {
 	case <-n.removed:

@@ -27,7 +27,11 @@ const (
 	labelPort       = "micro.port"
 	labelOf         = "micro.of"    // when the release was made, in nanoseconds
 	labelToken      = "micro.token" // of the instance's place
+	labelFenced     = "micro.fenced"
 )
+
+// IsFenced reports whether a container with these labels must not run while another node may run it.
+func IsFenced(labels map[string]string) bool { return labels[labelFenced] != "" }
 
 // AppOf returns the app that a container's labels name, "GROUP/APP"; "" for none.
 func AppOf(labels map[string]string) string {
@@ -73,6 +77,10 @@ func (n nodeFacts) container(group *cloud.Group, rel *cloud.Release, i *cloud.In
 		Disk:     diskLimit(scale.Disk),
 		Mounts:   volumes,
 		Log:      log,
+	}
+	// An app with volumes stays on their node, and a release command runs only once: neither starts elsewhere.
+	if rel.Spec.Strategy.Kind == cloud.Recreate && len(rel.Spec.Volumes) == 0 && i.Process != cloud.ReleaseCommand {
+		c.Fenced, c.Labels[labelFenced] = true, "yes"
 	}
 	if c.CPU == 0 || c.CPU > n.cores {
 		c.CPU = n.cores

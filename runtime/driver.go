@@ -25,6 +25,8 @@ type Container struct {
 	// the name in Reaches can open connections to it.
 	Service string
 	Reaches []string
+	// Fenced ends the container when its node may have lost its lease, whether micro runs or not.
+	Fenced bool
 	// AddressEnv returns the variables that depend on the address, which Start chooses; nil for none.
 	AddressEnv func(netip.Addr) []string
 	User       string // "" is the image's user

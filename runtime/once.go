@@ -79,6 +79,7 @@ func (a *Agent) onceContainer(ctx context.Context, what string, r cloud.ReleaseR
 	made := a.facts.container(group, rel, i, image, volumes, "")
 	made.bind(rel, state)
 	made.Labels = map[string]string{labelOnce: rel.ReleaseRef.String()}
+	made.Fenced = false // it runs once, and nowhere else later
 	made.Shim += ".once"
 	return made, i, nil
 }

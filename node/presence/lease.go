@@ -18,6 +18,9 @@ const (
 	// what must not run twice.
 	fencedAfter = 4 * time.Second
 	renewEvery  = time.Second
+	// KilledAfter is when what must not run twice is killed at the latest, if the lease has not been renewed. It is sooner
+	// than ttl by what the kill may take.
+	KilledAfter = 4500 * time.Millisecond
 	retryAfter  = 500 * time.Millisecond
 )
 
@@ -27,9 +30,13 @@ type Presence struct {
 	Engine kv.Engine
 	Views  *cloud.Cell
 	Log    *slog.Logger
+	// Renewing is called before the lease is asked for or renewed, and what it returns when that has succeeded; nil for
+	// nothing.
+	Renewing func() (renewed func())
 
 	mu      sync.Mutex
 	term    *Term
+	lease   kv.LeaseID    // of the last term
 	changed chan struct{} // closed and replaced when the term changes
 	known   int64         // the engine's revision up to which Follow has read all; 0 while it reads nothing
 	moved   chan struct{} // closed and forgotten when known changes
@@ -58,7 +65,9 @@ func (p *Presence) Current() (*Term, <-chan struct{}) {
 func (p *Presence) setTerm(t *Term) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.term = t
+	if p.term = t; t != nil {
+		p.lease = t.ID
+	}
 	if p.changed != nil {
 		close(p.changed)
 	}
@@ -87,7 +96,7 @@ const graceForLease = 2 * time.Second
 // Keep keeps the node's lease until ctx ends, and gets another one when it is lost.
 func (p *Presence) Keep(ctx context.Context) error {
 	for ctx.Err() == nil {
-		sent := time.Now()
+		sent, renewed := time.Now(), p.renewing()
 		granting, cancel := context.WithTimeout(ctx, ttl)
 		id, err := p.Engine.Grant(granting, ttl)
 		cancel()
@@ -108,6 +117,7 @@ func (p *Presence) Keep(ctx context.Context) error {
 		}
 		t := &Term{ID: id}
 		t.ctx, t.lose = context.WithCancel(ctx)
+		renewed()
 		p.observe(true)
 		p.setTerm(t)
 		p.renew(ctx, t, sent)
@@ -124,15 +134,16 @@ func (p *Presence) Keep(ctx context.Context) error {
 // renew renews a lease that was last renewed at a time, and returns when it is lost or ctx ends.
 func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 	type answer struct {
-		sent time.Time
-		err  error
+		sent    time.Time
+		renewed func()
+		err     error
 	}
 	answers := make(chan answer, 8)
 	ask := func() {
-		sent := time.Now()
+		sent, renewed := time.Now(), p.renewing()
 		asking, cancel := context.WithTimeout(ctx, fencedAfter)
 		defer cancel()
-		answers <- answer{sent, p.Engine.Renew(asking, t.ID)}
+		answers <- answer{sent, renewed, p.Engine.Renew(asking, t.ID)}
 	}
 	every := time.NewTicker(renewEvery)
 	defer every.Stop()
@@ -159,6 +170,7 @@ func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 			}
 			if a.err == nil && a.sent.After(renewed) {
 				renewed = a.sent
+				a.renewed()
 			}
 		}
 		fence.Stop()
@@ -166,6 +178,13 @@ func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 			return
 		}
 	}
+}
+
+func (p *Presence) renewing() (renewed func()) {
+	if p.Renewing == nil {
+		return func() {}
+	}
+	return p.Renewing()
 }
 
 // observe notes whether this node holds its lease.
@@ -178,13 +197,15 @@ func (p *Presence) observe(alive bool) {
 	})
 }
 
-// Leave ends the node's lease, so that the others need not wait for its end.
+// Leave ends the node's lease, so that the others need not wait for its end. It may be called after Keep has ended.
 func (p *Presence) Leave(ctx context.Context) error {
-	t, _ := p.Current()
-	if t == nil {
+	p.mu.Lock()
+	lease := p.lease
+	p.mu.Unlock()
+	if lease == 0 {
 		return nil
 	}
-	return p.Engine.Revoke(ctx, t.ID)
+	return p.Engine.Revoke(ctx, lease)
 }
 
 func pause(ctx context.Context, d time.Duration) {

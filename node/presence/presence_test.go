@@ -113,10 +113,10 @@ func TestObserve(t *testing.T) {
 	})
 	n3 := w.start("n3", idle)
 	w.await(n3, "a node that comes later sees all", func(o *cloud.Instances) bool { _, ok := o.Get("b"); return ok })
+	n1.stop()
 	if err := n1.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n1.stop()
 	w.await(n2, "nothing is left of a node that has left", func(o *cloud.Instances) bool {
 		_, b := o.Get("b")
 		s, known := o.NodeStatus("n1")

@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -25,6 +26,18 @@ func (d *Driver) writeSecrets(c runtime.Container) error {
 		return fmt.Errorf("its secrets: %w", err)
 	}
 	return writeJSON(d.secretsFile(c.ID), c.Secrets)
+}
+
+// markFenced tells the shim that the container must end when the node may have lost its lease.
+func (d *Driver) markFenced(c runtime.Container) error {
+	if !c.Fenced {
+		return nil
+	}
+	file := shim.FencedFile(d.engine.State(), c.ID)
+	if err := errors.Join(os.MkdirAll(d.folder(c.ID), 0o711), os.WriteFile(file, nil, 0o600)); err != nil {
+		return fmt.Errorf("its fence: %w", err)
+	}
+	return nil
 }
 
 // writeFiles writes a container's hostname, hosts and resolv.conf. They belong to the container's root, who may change

@@ -18,6 +18,7 @@ import (
 
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/engine"
+	"github.com/protoduction/micro/runtime/engine/shim"
 	"github.com/protoduction/micro/runtime/network"
 )
 
@@ -107,6 +108,9 @@ func (d *Driver) watch(in *instance, status <-chan client.ExitStatus) {
 // exitOf returns the Exit for the shim's exit code. Whether memory ran out is read from the cgroup, which exists until
 // Remove.
 func (d *Driver) exitOf(id string, code int, at time.Time) runtime.Exit {
+	if _, err := os.Stat(shim.KilledFile(d.engine.State(), id)); err == nil {
+		return runtime.Exit{Code: code, Lost: true, At: at, Reason: "this node could not renew its lease, so that another one may run it"}
+	}
 	x := runtime.Exit{Code: code, At: at}
 	// The killed process may be another one than the first, which may then have ended because of that. But if the first
 	// one ended with success, memory was not the reason.

@@ -99,7 +99,7 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 		if err := d.writeFiles(c, ep, d.net.Gateway()); err != nil {
 			return err
 		}
-		if err := errors.Join(d.writeSecrets(c), d.writeBindings(c)); err != nil {
+		if err := errors.Join(d.writeSecrets(c), d.writeBindings(c), d.markFenced(c)); err != nil {
 			return err
 		}
 		return createLog(c.Log)
@@ -257,7 +257,7 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 
 // shimVersion counts the changes of what a shim does for a container, such as to give it its secrets. After an upgrade
 // a container must not join the shim of an older micro, which would start it without. Raise it with every such change.
-const shimVersion = "2"
+const shimVersion = "3"
 
 // shimGroup returns the name of the group of containers that share a shim; without one, a container has its own shim.
 func shimGroup(c runtime.Container) string { return cmp.Or(c.Shim, c.ID) + "/" + shimVersion }

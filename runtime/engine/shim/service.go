@@ -15,15 +15,16 @@ import (
 )
 
 // service is containerd's task service, but for the files that containers are made of (rootfs.go) and those that
-// they log to: the shim writes the latter itself, so that it can bound them, and goes on where a disk is full.
+// they log to, and those whose node has lost its lease (fence.go): the shim writes the latter itself, so that it can bound them, and goes on where a disk is full.
 // containerd's own copying would end with the first error, and the app would wait for ever to write to a pipe that
 // nobody reads.
 type service struct {
 	taskAPI.TTRPCTaskService
 	temp string // folder for mounts that last for a moment
 
-	mu   sync.Mutex               // guards logs
-	logs map[string]chan struct{} // by container: closed when all of its output is written
+	fence *fence
+	mu    sync.Mutex               // guards logs
+	logs  map[string]chan struct{} // by container: closed when all of its output is written
 }
 
 var _ ctdshim.TTRPCService = (*service)(nil)
@@ -47,6 +48,9 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (_ *
 	}
 	r.Rootfs = rootfs
 	response, err := s.createLogged(ctx, r)
+	if err == nil {
+		s.fence.add(r.Bundle, r.ID)
+	}
 	if rerr := release(); rerr != nil && err == nil {
 		// The container stands on the same mount elsewhere. What is left here the node takes away.
 		fmt.Fprintln(os.Stderr, "micro shim: the container's files:", rerr)
@@ -97,6 +101,7 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 	if err != nil || r.ExecID != "" {
 		return response, err
 	}
+	s.fence.remove(r.ID)
 	s.mu.Lock()
 	written := s.logs[r.ID]
 	delete(s.logs, r.ID)

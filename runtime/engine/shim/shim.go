@@ -51,7 +51,10 @@ func Main() {
 			}
 			tasks, err := task.NewTaskService(ending{ic.Context}, publisher.(ctdshim.Publisher), stop.(shutdown.Service))
 			runc.Monitor = starter{runc.Monitor} // which that has set
-			return &service{TTRPCTaskService: tasks, temp: temp, logs: map[string]chan struct{}{}}, err
+			return &service{
+				TTRPCTaskService: tasks, temp: temp, logs: map[string]chan struct{}{},
+				fence: &fence{kill: killContainer(tasks), ids: map[string]bool{}},
+			}, err
 		},
 	})
 	// Nobody reads the log that containerd has in a container's folder: it may not be the first one's shim.

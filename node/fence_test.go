@@ -1,0 +1,27 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+func TestCanGoOnWithout(t *testing.T) {
+	f := func(copies map[cloud.NodeName]cloud.StoreCopy, want bool) {
+		t.Helper()
+		s := cloud.NewState()
+		for name, c := range copies {
+			s = s.Apply(s.Rev()+1, []cloud.Change{cloud.Put(&cloud.Node{Name: name, Copy: c})})
+		}
+		if got := canGoOnWithout(s, "n1"); got != want {
+			t.Errorf("%v: %v", copies, got)
+		}
+	}
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.NoCopy}, false)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter}, false)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Learner}, false)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Learner, "n2": cloud.Voter}, true)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter}, false)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter, "n3": cloud.Voter}, true)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.NoCopy, "n2": cloud.Voter, "n3": cloud.Voter, "n4": cloud.Voter}, true)
+}

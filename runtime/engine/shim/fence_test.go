@@ -1,0 +1,79 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestFence has containers with and without the mark, and a lease that is renewed, ends, and is not there at all.
+func TestFence(t *testing.T) {
+	state := t.TempDir()
+	bundle := func(id string) string { return filepath.Join(state, "tasks", "micro", id) }
+	mark := func(id string) {
+		file := FencedFile(state, id)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold := func(more time.Duration) {
+		now, err := Boottime()
+		if err == nil {
+			err = WriteLease(state, now+more)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mu sync.Mutex
+	var killed []string
+	busy := true
+	f := &fence{ids: map[string]bool{}, kill: func(_ context.Context, id string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if busy { // the first attempt fails
+			busy = false
+			return errors.New("busy")
+		}
+		killed = append(killed, id)
+		return nil
+	}}
+	kills := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Sorted(slices.Values(killed))
+	}
+	mark("one")
+	mark("two")
+	mark("gone")
+	for _, id := range []string{"one", "two", "free", "gone"} {
+		f.add(bundle(id), id)
+	}
+	f.remove("gone")
+	time.Sleep(2 * watchEvery)
+	if got := kills(); got != nil {
+		t.Errorf("without a lease: %v", got)
+	}
+	for range 5 {
+		hold(3 * watchEvery)
+		time.Sleep(watchEvery)
+	}
+	if got := kills(); got != nil {
+		t.Errorf("under the lease: %v", got)
+	}
+	began := time.Now()
+	for len(kills()) < 2 && time.Since(began) < 5*time.Second {
+		time.Sleep(watchEvery / 10)
+	}
+	if got := kills(); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("after the lease: %v", got)
+	}
+	if _, err := os.Stat(KilledFile(state, "one")); err != nil {
+		t.Error(err)
+	}
+}
