@@ -318,8 +318,15 @@ func (s diskSpace) Disk(ctx context.Context) (api.Disk, error) {
 // the reserve, as it must work on a full disk, and one part that fails keeps none of the others.
 func (s diskSpace) Prune(ctx context.Context) (api.Pruned, error) {
 	defer s.reserve.Lend()()
+	before, berr := s.Disk(ctx)
 	err := errors.Join(s.pushes.Prune(s.store.State()), s.retention.Prune(ctx))
-	images, ierr := s.janitor.Prune(ctx)
-	cache, cerr := s.builder.Prune(ctx)
-	return api.Pruned{Bytes: images + cache}, errors.Join(err, ierr, cerr)
+	_, ierr := s.janitor.Prune(ctx)
+	_, cerr := s.builder.Prune(ctx)
+	err = errors.Join(err, ierr, cerr, s.images.Collect(ctx))
+	after, aerr := s.Disk(ctx)
+	if berr != nil || aerr != nil {
+		return api.Pruned{}, errors.Join(err, berr, aerr)
+	}
+	// What parts say of themselves is not what the disk gets back: they have files in common.
+	return api.Pruned{Bytes: max(0, disk.Prunable(before)-disk.Prunable(after))}, err
 }

@@ -97,8 +97,8 @@ func (s *Set) WriteTar(ctx context.Context, w io.Writer, send func(Entry) bool, 
 		if err := ctx.Err(); err != nil {
 			return cloud.Errorf(cloud.Interrupted, "send %s: %w", show(e.Path), err)
 		}
-		// PAX keeps times below the second and names of any length; anything else only without need of them.
-		h := &tar.Header{Name: e.Path, Mode: int64(e.Mode.Perm()), ModTime: e.ModTime, Format: tar.FormatPAX}
+		// PAX has names of any length; it adds a header of its own only to those that need it.
+		h := &tar.Header{Name: e.Path, Mode: int64(e.Mode.Perm()), ModTime: wholeSeconds(e.ModTime), Format: tar.FormatPAX}
 		switch {
 		case e.Mode.IsDir():
 			h.Typeflag, h.Name = tar.TypeDir, e.Path+"/"

@@ -50,6 +50,17 @@ func Usage(ctx context.Context, data string, measure layers) (api.Disk, error) {
 	return d, nil
 }
 
+// Prunable returns how many bytes the parts use that prune makes smaller.
+func Prunable(d api.Disk) (total int64) {
+	for _, p := range d.Parts {
+		switch p.Name {
+		case "images", "uploads", "containers", "build cache":
+			total += p.Bytes
+		}
+	}
+	return total
+}
+
 // links are files with several links that have been counted.
 type links map[inode]bool
 

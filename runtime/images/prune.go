@@ -45,6 +45,20 @@ func (s *Store) Prune(ctx context.Context, keep func() map[string]bool) (int64, 
 	return max(0, before.total()-after.total()), nil
 }
 
+// Collect removes content and files that nothing refers to, before it returns.
+func (s *Store) Collect(ctx context.Context) error {
+	ctx = s.ns(ctx)
+	service := s.client.LeasesService()
+	lease, err := service.Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Hour))
+	if err != nil {
+		return fmt.Errorf("make a lease: %w", err)
+	}
+	if err := service.Delete(ctx, lease, leases.SynchronousDelete); err != nil {
+		return fmt.Errorf("collect what no image needs: %w", err)
+	}
+	return nil
+}
+
 // removeUnused removes the records of images that are not needed.
 func (s *Store) removeUnused(ctx context.Context, lease leases.Lease, keep func() map[string]bool) error {
 	store := s.client.ImageService()

@@ -49,6 +49,9 @@ func (s *Store) Space(ctx context.Context) (Space, error) {
 		if i.Kind != snapshots.KindCommitted {
 			return nil // a container's files
 		}
+		if d, ok := i.Labels[SharedLabel]; ok && blobs[digest.Digest(d)] {
+			return nil // its files are those of an image's snapshot
+		}
 		u, err := sn.Usage(ctx, i.Name)
 		if errdefs.IsNotFound(err) {
 			return nil
@@ -61,6 +64,10 @@ func (s *Store) Space(ctx context.Context) (Space, error) {
 	}
 	return space, nil
 }
+
+// SharedLabel is the label of a snapshot of the build cache that has its files in common with the snapshot of an image.
+// Its value is the digest of the layer.
+const SharedLabel = "micro.shared-layer"
 
 // contents returns the blobs and the snapshots that images need.
 func (s *Store) contents(ctx context.Context) (blobs map[digest.Digest]bool, unpacked map[string]bool, err error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/buildkit/frontend"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
+	ctdsnapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/solver/pb"
@@ -123,7 +124,10 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 		return nil, opt, err
 	}
 	// Layers are packed and unpacked in this process, not in the node.
-	opt.Applier, opt.Differ = layer.Applier{Store: eager{opt.ContentStore}}, walking.NewWalkingDiff(opt.ContentStore)
+	origins := &origins{}
+	opt.ContentStore = ctdsnapshot.NewContentStore(packing{opt.ContentStore.Store, origins}, s.Namespace)
+	opt.Applier = relinking{layer.Applier{Store: eager{opt.ContentStore}}, opt.Snapshotter, opt.LeaseManager, origins}
+	opt.Differ = walking.NewWalkingDiff(opt.ContentStore)
 	opt.Snapshotter = layers{opt.Snapshotter, &shared{}}
 	opt.RegistryHosts = registryHosts(ctx, s)
 	opt.GCPolicy = cachePolicy(s)
