@@ -41,6 +41,7 @@ func ReturnUnused(ctx context.Context) error {
 		now := allocated[0].Value.Uint64()
 		if now-last < quietBytes && now-given >= worthBytes {
 			debug.FreeOSMemory()
+			_ = releaseProgram() // if it fails, the pages stay
 			given = now
 		}
 		last = now
