@@ -15,7 +15,7 @@ type Crossfading struct {
 	Steps   []int              `json:"steps,omitempty" maxItems:"100" doc:"Percent, rising to 100; missing: micro chooses them by the host's traffic"`
 	Budget  *int               `json:"budget,omitempty" doc:"How many requests a bad release may harm before the traffic is back; missing: 20"`
 	Over    cloud.Duration     `json:"over,omitempty" doc:"From the first step to the end, at least, for example 10m; missing: 5m, and 10m with steps"`
-	Guards  []string           `json:"guards,omitempty" doc:"errors, latency, or none alone; missing: both"`
+	Guards  []string           `json:"guards,omitempty" doc:"errors, latency, cpu, memory, logs, or none alone; missing: errors and latency. With any of them the counters that the release names are guarded too"`
 	Errors  *float64           `json:"errors_margin,omitempty" doc:"How much larger the share of errors may be, 0 to 1; missing: 0.005"`
 	Latency *float64           `json:"latency_margin,omitempty" doc:"How much longer the 95th percentile may be; missing: 0.2, a fifth"`
 	Max     cloud.Duration     `json:"max,omitempty" doc:"How long to wait for evidence at most; missing: 30m"`
@@ -61,7 +61,7 @@ type Crossfade struct {
 	Reason         string             `json:"reason,omitempty" doc:"Why its last step was taken"`
 	Over           cloud.Duration     `json:"over" doc:"From the first share to the end, at least"`
 	Budget         int                `json:"budget,omitempty" doc:"How many requests a bad release may harm"`
-	Guards         []string           `json:"guards,omitempty" doc:"What the new release must not be worse at: errors, latency"`
+	Guards         []string           `json:"guards,omitempty" doc:"What the new release must not be worse at: errors, latency, cpu, memory, logs"`
 	Errors         float64            `json:"errors_margin" doc:"How much larger the share of errors may be, 0 to 1"`
 	Latency        float64            `json:"latency_margin" doc:"How much longer the 95th percentile may be; 0.2 is a fifth"`
 	Max            cloud.Duration     `json:"max" doc:"How long to wait for evidence at most"`
@@ -186,7 +186,7 @@ type Build struct {
 
 // FadeFinding is the verdict of one guard.
 type FadeFinding struct {
-	Guard   string `json:"guard" enum:"errors,latency,answers,memory,shares"`
+	Guard   string `json:"guard" doc:"errors, latency, cpu, memory, logs, answers, shares, clients, or metric and its name"`
 	Verdict string `json:"verdict" enum:"worse,no worse,no sign of harm,inconclusive"`
 	Text    string `json:"text"`
 }

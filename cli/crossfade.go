@@ -24,7 +24,7 @@ func (c *command) crossfade() *urfave.Command {
 		&urfave.IntFlag{Name: "budget", Usage: "how many `REQUESTS` a bad release may harm (default 20)"},
 		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first share to the end at least (default 5m, with --steps 10m)"},
 		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default: as the budget allows)"},
-		&urfave.StringFlag{Name: "guard", Usage: "`WHAT` may not become worse: errors, latency, or none (default errors,latency)"},
+		&urfave.StringFlag{Name: "guard", Usage: "`WHAT` to guard: errors,latency (default), cpu, memory, logs; or none"},
 		&urfave.Float64Flag{Name: "errors-margin", Usage: "errors may grow by `POINTS` percentage points (default 0.5)"},
 		&urfave.Float64Flag{Name: "latency-margin", Usage: "the 95th percentile may grow by `PERCENT` (default 20)"},
 		&urfave.DurationFlag{Name: "max", Usage: "`TIME` to wait at most for evidence (default 30m)"},

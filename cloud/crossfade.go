@@ -3,6 +3,7 @@ package cloud
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,7 +37,8 @@ type FadePlan struct {
 	Over Duration `json:"over"` // from the first step to the end, where nothing has to be waited for
 	// Budget is how many requests a bad release may harm before the traffic is back.
 	Budget int `json:"budget,omitempty"`
-	// Guards are what the new release may not be worse at: "errors", "latency".
+	// Guards are what the new release may not be worse at: "errors", "latency", "cpu", "memory", "logs". With any of them the
+	// metrics of the release's own guards are compared too.
 	Guards  []string `json:"guards,omitempty"`
 	Errors  float64  `json:"errors_margin"`  // how much larger the share of errors may be, 0 to 1
 	Latency float64  `json:"latency_margin"` // how much longer the 95th percentile may be: 0.2 is a fifth
@@ -122,6 +124,9 @@ func (f *Crossfade) Began() time.Time {
 	return f.First
 }
 
+// guardNames are the guards that a cross-fade may have.
+var guardNames = []string{"errors", "latency", "cpu", "memory", "logs"}
+
 func (p FadePlan) validate(steps []int) error {
 	switch {
 	case p.Over < 0 || p.Over > Duration(30*24*time.Hour):
@@ -136,8 +141,8 @@ func (p FadePlan) validate(steps []int) error {
 		return Errorf(Invalid, "a cross-fade must be allowed some time to wait for traffic").WithHint("for example --max 24h")
 	}
 	for i, g := range p.Guards {
-		if g != "errors" && g != "latency" || slices.Contains(p.Guards[:i], g) {
-			return Errorf(Invalid, "guard %q is not one of errors and latency, each given once", g).WithHint("for example --guard errors")
+		if !slices.Contains(guardNames, g) || slices.Contains(p.Guards[:i], g) {
+			return Errorf(Invalid, "guard %q is not one of %s, each given once", g, strings.Join(guardNames, ", ")).WithHint("for example --guard errors,latency,cpu")
 		}
 	}
 	if !slices.Contains([]Inconclusive{InconclusiveHold, InconclusiveAbort, InconclusiveGo}, p.OnInconclusive) {

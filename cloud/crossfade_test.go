@@ -236,7 +236,7 @@ func TestCrossfadePlan(t *testing.T) {
 		{"a time before", []int{100}, func(p *FadePlan) { p.Over = -1 }, false},
 		{"more than a month", []int{100}, func(p *FadePlan) { p.Over = Duration(31 * 24 * time.Hour) }, false},
 		{"no patience", []int{100}, func(p *FadePlan) { p.Max = 0 }, false},
-		{"an unknown guard", []int{100}, func(p *FadePlan) { p.Guards = []string{"memory"} }, false},
+		{"an unknown guard", []int{100}, func(p *FadePlan) { p.Guards = []string{"colour"} }, false},
 		{"a guard twice", []int{100}, func(p *FadePlan) { p.Guards = []string{"errors", "errors"} }, false},
 		{"a margin below nothing", []int{100}, func(p *FadePlan) { p.Errors = -.1 }, false},
 		{"a margin above all", []int{100}, func(p *FadePlan) { p.Errors = 1.1 }, false},

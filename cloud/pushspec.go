@@ -18,6 +18,8 @@ type PushSpec struct {
 	Annotations map[string]string           `json:"annotations,omitempty"`
 	// Place are labels that a node must have; empty for none, nil for those of the parent.
 	Place map[string]string `json:"place,omitempty"`
+	// Guards are counters that cross-fades compare; empty for none, nil for those of the parent.
+	Guards []MetricGuard `json:"guards,omitempty"`
 	// Services are bindings that the release is to have, beside those that it inherits.
 	Services []Binding `json:"services,omitempty"`
 	// Rebind has the service to use instead of one that the release would inherit.
@@ -95,6 +97,7 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 		maps.Copy(spec.Env, parent.Spec.Env)
 		spec.Bindings = parent.Spec.Bindings
 		spec.Volumes, spec.Strategy, spec.Overlap, spec.Place = parent.Spec.Volumes, parent.Spec.Strategy, parent.Spec.Overlap, parent.Spec.Place
+		spec.Guards = parent.Spec.Guards
 		maps.Copy(formation, parent.Formation)
 	}
 	maps.Copy(spec.Env, d.Env)
@@ -110,6 +113,9 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	}
 	if d.Place != nil {
 		spec.Place = d.Place
+	}
+	if d.Guards != nil {
+		spec.Guards = d.Guards
 	}
 	if d.Overlap != nil {
 		spec.Overlap = *d.Overlap

@@ -6,7 +6,7 @@ func (r *Release) Shipped() PushSpec {
 	s := r.Spec
 	d := PushSpec{
 		Processes: map[ProcessName]ProcessSpec{}, Volumes: s.Volumes, Strategy: &s.Strategy, Overlap: &s.Overlap,
-		Labels: s.Labels, Annotations: s.Annotations, Cron: s.Cron, NoWeb: true,
+		Labels: s.Labels, Annotations: s.Annotations, Cron: s.Cron, Guards: s.Guards, NoWeb: true,
 	}
 	for name, p := range s.Processes {
 		scale, protocol, init := r.Formation[name], p.Protocol, !p.NoInit

@@ -23,6 +23,8 @@ type Spec struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Place are labels that a node must have to run instances of the release. NodeLabel is the node's own name.
 	Place map[string]string `json:"place,omitempty"`
+	// Guards are counters of the app that a cross-fade to the release compares.
+	Guards []MetricGuard `json:"guards,omitempty"`
 }
 
 // Main returns the process that a command is about where it names none: web, or the first one of a release

@@ -63,7 +63,7 @@ func errorsOf(s Spec, f Formation) error {
 			bad("process %s: stop grace must not be negative", name)
 		}
 	}
-	errs = append(errs, f.Validate())
+	errs = append(errs, f.Validate(), validateGuards(s.Guards))
 	if len(s.Cron) > MaxJobs {
 		bad("%d jobs are more than %d", len(s.Cron), MaxJobs)
 	}

@@ -13,17 +13,8 @@ import (
 // Counts says what a release did on a route so far.
 type Counts interface {
 	Sample(host cloud.Host, path string, release cloud.ReleaseRef) traffic.Sample
-}
-
-// Usage is what an instance uses: CPU since it started, Memory and its Limit in bytes.
-type Usage struct {
-	CPU           time.Duration
-	Memory, Limit int64
-}
-
-// Usages says what instances use.
-type Usages interface {
-	Usage(ctx context.Context, id cloud.InstanceID) (Usage, error)
+	// Requests returns how many requests a release got so far, on all routes.
+	Requests(release cloud.ReleaseRef) uint64
 }
 
 // CrossfadeConfig is what Crossfades stands on.
@@ -48,6 +39,8 @@ type Crossfades struct {
 	mu    sync.Mutex
 	pairs map[route]*pair
 	saved map[route]record // trials of earlier leaders, and which ones this leader has saved
+
+	measuring sync.WaitGroup
 }
 
 // NewCrossfades returns the duty; no cross-fade is moved until it runs.
@@ -71,6 +64,7 @@ const (
 func (c *Crossfades) Run(ctx context.Context) error {
 	c.loadTrials()
 	defer c.saveTrials(true)
+	defer c.measuring.Wait()
 	old := cloud.View{}
 	view := c.Views.View()
 	for {
@@ -211,10 +205,7 @@ func (c *Crossfades) Judge(v cloud.View, host cloud.Host, path string) (Judgemen
 // judge compares the releases of a pair. mu is held.
 func (c *Crossfades) judge(v cloud.View, p *pair) Judgement {
 	now := c.Now()
-	guards := make([]traffic.Guard, len(p.fade.Guards))
-	for i, g := range p.fade.Guards {
-		guards[i] = traffic.Guard(g)
-	}
+	guards := guardsOf(v, p.fade)
 	j := Judgement{
 		Judgement: p.trial.Judge(guards), Fade: p.fade, Began: p.trial.Began,
 		Old: p.trial.Totals.Old, New: p.trial.Totals.New, Rate: p.trial.Rate(),

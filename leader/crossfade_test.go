@@ -106,6 +106,23 @@ func (w *site) Usage(_ context.Context, id cloud.InstanceID) (Usage, error) {
 	return Usage{CPU: time.Duration(w.counted[1].Requests) * 10 * time.Millisecond, Memory: 50, Limit: 100}, nil
 }
 
+// Requests implements Counts.
+func (w *site) Requests(r cloud.ReleaseRef) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counted[r.N].Requests
+}
+
+// Metrics implements Usages: an instance of r1 has made an order for each two requests, one of r2 none.
+func (w *site) Metrics(_ context.Context, i *cloud.Instance, _ []cloud.MetricGuard) map[string]float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i.N == 2 {
+		return map[string]float64{"orders_total": 0}
+	}
+	return map[string]float64{"orders_total": float64(w.counted[1].Requests / 2)}
+}
+
 // Note implements Events.
 func (w *site) Note(e Event) {
 	w.mu.Lock()
@@ -378,4 +395,43 @@ func TestUnlikeSharesHold(t *testing.T) {
 			t.Errorf("%s: %+v", j.Verdict, j.Decision)
 		}
 	})
+}
+
+// A guard of processor time finds what needs three times as much, one of a counter what takes no orders. Without these
+// guards both get through.
+func TestGuardsOfAmounts(t *testing.T) {
+	for _, c := range []struct {
+		guards  []string
+		metrics []cloud.MetricGuard
+		why     string // "" for none
+	}{
+		{[]string{"errors"}, nil, ""},
+		{[]string{"errors", "cpu"}, nil, "cpu got worse: 30 ms of processor time a request, before 10"},
+		{[]string{"errors"}, []cloud.MetricGuard{{Metric: "orders_total", Less: .05}}, "metric orders_total got worse: 0 orders_total a request, before 0.5"},
+		{nil, []cloud.MetricGuard{{Metric: "orders_total", Less: .05}}, ""},
+	} {
+		in(t, func(w *site) {
+			w.do(func(s *cloud.State) ([]cloud.Change, error) {
+				rel, _ := s.Release(shop.Release(2))
+				next := *rel
+				next.Spec.Guards = c.metrics
+				return []cloud.Change{cloud.Put(&next)}, nil
+			})
+			_, stop := w.lead()
+			defer stop()
+			w.do(func(s *cloud.State) ([]cloud.Change, error) {
+				plan := cloud.DefaultFade()
+				plan.Guards, plan.Over = c.guards, cloud.Duration(10*time.Minute)
+				return s.BeginCrossfade(www, "/", shop.Release(2), []int{50, 100}, plan, false, w.stamp())
+			})
+			w.serve(300, 50, 0)
+			f := w.faded()
+			if c.why == "" && f != nil {
+				t.Errorf("%v: %s", c.guards, f.Reason)
+			}
+			if c.why != "" && (f == nil || !strings.Contains(f.Reason, c.why)) {
+				t.Errorf("%v: %+v, want %q", c.guards, f, c.why)
+			}
+		})
+	}
 }

@@ -28,6 +28,7 @@ type pair struct {
 
 	step       step
 	measured   time.Time // when it was asked last what the instances use
+	measuring  bool
 	old, fresh consumption
 }
 

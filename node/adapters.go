@@ -202,7 +202,14 @@ func (r commands) Stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats
 	if i, ok := r.elsewhere(id); ok {
 		return callNode[runtime.Stats](ctx, r.Node, i.Node, http.MethodGet, "/peer/stats", url.Values{"instance": {string(id)}})
 	}
-	return r.driver.Stats(ctx, string(id))
+	return r.stats(ctx, id)
+}
+
+// stats returns what an instance of this node uses, with its log lines of level error.
+func (n *Node) stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, error) {
+	s, err := n.driver.Stats(ctx, string(id))
+	s.ErrorLines = n.logs.ErrorLines(id)
+	return s, err
 }
 
 func (r commands) Run(ctx context.Context, o handler.OneOff) (int, error) {

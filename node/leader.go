@@ -11,6 +11,7 @@ import (
 	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/node/figures"
+	"github.com/protoduction/micro/node/scrape"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/store/kv"
@@ -115,6 +116,10 @@ func (c counts) Sample(host cloud.Host, path string, r cloud.ReleaseRef) traffic
 	return sample(c.totals.Recent(router.Place{Host: string(host), Path: path})[r].Judged)
 }
 
+func (c counts) Requests(r cloud.ReleaseRef) uint64 {
+	return c.totals.Recent(router.Place{})[r].Total.Requests
+}
+
 // sample converts the router's counts to the input of a verdict. Requests whose client gave up count as neither
 // answered nor failed. But the time until then counts as latency, or a release that hangs would look good.
 func sample(c router.Counts) traffic.Sample {
@@ -127,7 +132,11 @@ type usage struct{ commands }
 
 func (u usage) Usage(ctx context.Context, id cloud.InstanceID) (leader.Usage, error) {
 	s, err := u.Stats(ctx, id)
-	return leader.Usage{CPU: s.CPU, Memory: s.Memory, Limit: s.MemoryLimit}, err
+	return leader.Usage{CPU: s.CPU, Memory: s.Memory, Limit: s.MemoryLimit, ErrorLines: s.ErrorLines}, err
+}
+
+func (usage) Metrics(ctx context.Context, i *cloud.Instance, guards []cloud.MetricGuard) map[string]float64 {
+	return scrape.Metrics(ctx, i.Addr, guards)
 }
 
 // eventNotes adds events of the leader to the node's events.

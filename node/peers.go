@@ -32,7 +32,7 @@ func (n *Node) servePeers() {
 		answerPeer(w, struct{}{}, err)
 	})
 	mux.HandleFunc("GET /peer/stats", func(w http.ResponseWriter, r *http.Request) {
-		stats, err := n.driver.Stats(r.Context(), r.FormValue("instance"))
+		stats, err := n.stats(r.Context(), cloud.InstanceID(r.FormValue("instance")))
 		answerPeer(w, stats, err)
 	})
 	mux.HandleFunc("POST /peer/logs", n.servePeerLogs)

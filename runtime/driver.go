@@ -83,6 +83,7 @@ type Stats struct {
 	Processes           int64 // running processes, without micro's init
 	Zombies             int64 // ended processes that were not reaped
 	OOMKills            int64
+	ErrorLines          uint64 // log lines of level error since micro's start; the driver does not know them
 }
 
 // Listener is a TCP address that a process in the container listens on.

@@ -20,7 +20,16 @@ type Limit struct {
 	Spare float64 `json:"spare,omitempty"`
 }
 
-// The limits of the guards that compare what micro itself counts.
+// LimitOf returns the limit of a guard that compares amounts that micro itself counts; false for other guards.
+func LimitOf(g Guard) (l Limit, ok bool) {
+	for _, l := range []Limit{cpuLimit, logLimit} {
+		if l.Guard == g {
+			return l, true
+		}
+	}
+	return Limit{}, false
+}
+
 var (
 	cpuLimit = Limit{Guard: CPU, By: 0.2, Unit: "ms of processor time", Spare: 10}
 	logLimit = Limit{Guard: Logs, By: 0.2, Unit: "log lines of level error"}

@@ -16,7 +16,7 @@ type lift struct{ by, burst, perSecond, part float64 }
 var (
 	harmLifts = []lift{{0.003, 2, 1, .5}, {0.012, 2, 1, .3}, {0.05, 2, 1, .12}, {0.2, 2, 1, .08}}
 	// grossLifts are gross harm, which is detected in a few seconds.
-	grossLifts = []lift{{0.25, 3, 2, .5}, {0.6, 3, 2, .5}}
+	grossLifts = []lift{{0.25, 3, 3, .5}, {0.6, 3, 3, .5}}
 )
 
 // suspicion is the evidence that the rate of an outcome has become higher by more than a tolerance. It is the wealth of a

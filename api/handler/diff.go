@@ -48,6 +48,7 @@ func facts(r *cloud.Release) map[string]string {
 		"overlap":  strconv.FormatBool(r.Spec.Overlap),
 		"volumes":  text(r.Spec.Volumes),
 		"cron":     text(r.Spec.Cron),
+		"guards":   text(r.Spec.Guards),
 		"routes":   text(r.Spec.Routes),
 		"batch":    strconv.Itoa(r.Spec.Strategy.Batch),
 	}

@@ -146,6 +146,7 @@ func (a *app) draft() cloud.PushSpec {
 		Strategy:    a.own.takeOver.draft(),
 		Overlap:     a.own.side,
 		Place:       a.own.place,
+		Guards:      a.own.metrics,
 		Processes:   map[cloud.ProcessName]cloud.ProcessSpec{},
 	}
 	for name, p := range a.others {

@@ -36,6 +36,7 @@ func TestDocs(t *testing.T) {
 	undocumented[strategy](t, doc)
 	undocumented[volume](t, doc)
 	undocumented[build](t, doc)
+	undocumented[guard](t, doc)
 	undocumented[docker](t, doc)
 	undocumented[metadata](t, doc)
 	undocumented[route](t, doc)

@@ -2,6 +2,9 @@ package manifest
 
 import (
 	"path"
+	"slices"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -14,11 +17,13 @@ type own struct {
 	side     *bool
 	takeOver strategy
 	place    map[string]string
+	guards   []*guard
 	image    build
 	buildAt  *yaml.Node
 	web      ownProcess
 
-	drafts []cloud.Volume
+	drafts  []cloud.Volume
+	metrics []cloud.MetricGuard
 }
 
 func (v value) overlap(o *own) {
@@ -102,8 +107,48 @@ func (v value) buildArgs(b *build) { b.Args = v.texts() }
 
 func (v value) volumeShared(vol *volume) { vol.Shared, _ = v.flag() }
 
+// guard is a counter of the app that cross-fades compare.
+type guard struct {
+	at *yaml.Node
+	cloud.MetricGuard
+}
+
+func (v value) guardMetric(g *guard) { g.Metric, _ = v.word() }
+func (v value) guardPath(g *guard)   { g.Path, _ = v.word() }
+func (v value) guardPort(g *guard)   { g.Port, _ = v.number(1, 65535) }
+func (v value) guardLess(g *guard)   { g.Less, _ = v.part() }
+func (v value) guardMore(g *guard)   { g.More, _ = v.part() }
+
+// part reads "5%" or 0.05 as a part of one.
+func (v value) part() (float64, bool) {
+	s, ok := v.word()
+	if !ok {
+		return 0, false
+	}
+	digits, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+	x, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+	if percent {
+		x /= 100
+	}
+	if err != nil || !(x > 0 && x <= 10) { // NaN neither
+		v.bad("%q is not a percentage: write it like 5%%", abbreviate(s))
+		return 0, false
+	}
+	return x, true
+}
+
 // finish checks what the keys mean together.
 func (o *own) finish(r *reader) {
+	for _, g := range o.guards {
+		if err := g.Validate(); err != nil {
+			r.badErr(g.at, err)
+			continue
+		}
+		if slices.ContainsFunc(o.metrics, func(m cloud.MetricGuard) bool { return m.Metric == g.Metric }) {
+			r.bad(g.at, "guard %s is given twice", g.Metric)
+		}
+		o.metrics = append(o.metrics, g.MetricGuard)
+	}
 	names, paths := map[string]bool{}, map[string]bool{}
 	for _, vol := range o.volumes {
 		if vol.Name == "" || vol.Path == "" {

@@ -124,6 +124,10 @@ func (*own) keys() ([]key[own], string) {
 		{name: "strategy", read: value.strategy},
 		{name: "place", read: func(v value, o *own) { o.place = v.texts() }},
 		{name: "build", read: value.build},
+		{name: "guards", read: list(func(o *own, at *yaml.Node) *guard {
+			o.guards = append(o.guards, &guard{at: at})
+			return last(o.guards)
+		})},
 	}, lift(ownProcessKeys, func(o *own) *ownProcess { return &o.web })...), "x-micro"
 }
 
@@ -150,6 +154,16 @@ func (*volume) keys() ([]key[volume], string) {
 		{name: "path", read: value.volumePath},
 		{name: "shared", read: value.volumeShared},
 	}, "a volume"
+}
+
+func (*guard) keys() ([]key[guard], string) {
+	return []key[guard]{
+		{name: "metric", read: value.guardMetric},
+		{name: "less", read: value.guardLess},
+		{name: "more", read: value.guardMore},
+		{name: "path", read: value.guardPath},
+		{name: "port", read: value.guardPort},
+	}, "a guard"
 }
 
 func (*build) keys() ([]key[build], string) {

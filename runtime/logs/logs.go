@@ -128,6 +128,16 @@ func (l *Logs) Copy(id cloud.InstanceID) {
 	}
 }
 
+// ErrorLines returns how many lines of level error an instance has written since micro's start.
+func (l *Logs) ErrorLines(id cloud.InstanceID) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r, ok := l.raws[id]; ok {
+		return r.errors
+	}
+	return 0
+}
+
 // Done copies the last of an instance's output, also a line without an end, and removes its raw file.
 func (l *Logs) Done(id cloud.InstanceID) {
 	l.mu.Lock()

@@ -28,7 +28,8 @@ type raw struct {
 	instance cloud.Instance
 	copied   int64 // offset behind the last line in the journal
 	punched  int64
-	lateTo   int64 // lines that end before here were written while micro was down
+	lateTo   int64  // lines that end before here were written while micro was down
+	errors   uint64 // lines of level error that were copied since micro's start
 }
 
 // openRaw opens, or makes, an instance's raw file and finds where copying must go on.
@@ -66,6 +67,11 @@ func (r *raw) copy(buf []byte, now time.Time, all bool) (more bool, err error) {
 		return false, err
 	}
 	r.copied += int64(taken)
+	for _, l := range lines {
+		if isError(l.Text) {
+			r.errors++
+		}
+	}
 	if r.copied-r.punched >= punchEvery {
 		r.punch()
 	}

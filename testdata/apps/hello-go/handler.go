@@ -40,6 +40,7 @@ func (a *app) handler() http.Handler {
 	mux.HandleFunc("/ws", a.ws)
 	mux.HandleFunc("/ready", a.readiness)
 	mux.HandleFunc("/alloc", a.alloc)
+	mux.HandleFunc("/metrics", a.metrics)
 	mux.HandleFunc("/burn", burn)
 	mux.HandleFunc("/exit", exit)
 	mux.HandleFunc("/hang", a.hang)

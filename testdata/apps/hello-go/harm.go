@@ -23,6 +23,21 @@ func (a *app) misbehave(w http.ResponseWriter, n int64) bool {
 	case "alloc":
 		a.hold(1)
 		return false
+	case "grow":
+		if n < 200 {
+			a.hold(1)
+		}
+		return false
+	case "log":
+		if n%4 == 0 {
+			fmt.Println(`{"level":"error","msg":"as MISBEHAVE wants it"}`)
+		}
+		return false
+	case "burn":
+		spin(2 * time.Millisecond)
+		return false
+	case "lazy":
+		return false
 	default:
 		return false
 	}
@@ -52,11 +67,24 @@ func (a *app) alloc(w http.ResponseWriter, r *http.Request) {
 
 // burn keeps one CPU busy.
 func burn(w http.ResponseWriter, r *http.Request) {
-	rounds := 0
-	for end := time.Now().Add(millis(r.FormValue("ms"), time.Second)); time.Now().Before(end); {
+	fmt.Fprintln(w, spin(millis(r.FormValue("ms"), time.Second)))
+}
+
+// spin uses a processor for a time.
+func spin(d time.Duration) (rounds int) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
 		rounds++
 	}
-	fmt.Fprintln(w, rounds)
+	return rounds
+}
+
+// metrics exports a counter of orders, one for each second request to /. With MISBEHAVE=lazy there are none.
+func (a *app) metrics(w http.ResponseWriter, _ *http.Request) {
+	orders := a.count.Load() / 2
+	if os.Getenv("MISBEHAVE") == "lazy" {
+		orders = 0
+	}
+	fmt.Fprintf(w, "# TYPE orders_total counter\norders_total{shop=\"hello\"} %d\n", orders)
 }
 
 func exit(_ http.ResponseWriter, r *http.Request) {
