@@ -2,8 +2,8 @@ package network
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -18,6 +18,8 @@ import (
 //	  ip saddr @slice  ip daddr SUBNET              accept
 //	  ip saddr @slice                               drop
 //	chain forward
+//	  iifname m*  iifname . ip daddr @visit         accept   containers that are bound to a service on another node
+//	  iifname m*  ip daddr @closed                  drop     and no others of the group
 //	  iifname m*  ip daddr @slice  mark set 0
 //	  iifname m*  mark set ip daddr map @elsewhere
 //	  iifname m*  ip daddr @slice  iifname . mark @member  accept   same group, on another node
@@ -40,10 +42,11 @@ import (
 // A packet passes two nodes' rules. The sender's node knows the sender's group for certain, the receiver's node the
 // receiver's, and each checks against what it knows of the other one. So an address that another group has got is
 // noticed even if one of the two nodes has not heard of that yet. Containers for single commands are known to their own
-// node alone.
+// node alone. What may reach a service is therefore up to the sender's node, which knows what each of its containers is
+// bound to. An instance that it has not heard of yet, it lets nobody reach.
 
 // elsewhereSets are the sets of the rules about other nodes.
-type elsewhereSets struct{ slice, gateway, node, elsewhere *nftables.Set }
+type elsewhereSets struct{ slice, gateway, node, elsewhere, closed, visit *nftables.Set }
 
 func newElsewhereSets(t *nftables.Table) elsewhereSets {
 	return elsewhereSets{
@@ -51,14 +54,16 @@ func newElsewhereSets(t *nftables.Table) elsewhereSets {
 		gateway:   &nftables.Set{Table: t, Name: "gateway", KeyType: nftables.TypeIPAddr},
 		node:      &nftables.Set{Table: t, Name: "node", KeyType: nftables.TypeIPAddr},
 		elsewhere: &nftables.Set{Table: t, Name: "elsewhere", IsMap: true, KeyType: nftables.TypeIPAddr, DataType: nftables.TypeMark},
+		closed:    &nftables.Set{Table: t, Name: "closed", KeyType: nftables.TypeIPAddr},
+		visit:     &nftables.Set{Table: t, Name: "visit", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)},
 	}
 }
 
-// add adds the sets with the elements of the peers and of the instances on other nodes.
-func (s elsewhereSets) add(c *nftables.Conn, peers []Peer, groups map[netip.Addr]uint32) error {
+// addElsewhere adds the sets with the elements of the peers and of the instances on other nodes. n.mu must be held.
+func (n *Network) addElsewhere(c *nftables.Conn, s elsewhereSets) error {
 	var gateways, nodes []nftables.SetElement
 	seen := map[netip.Addr]bool{}
-	for _, p := range peers {
+	for _, p := range n.peers {
 		gateways = append(gateways, nftables.SetElement{Key: gateway(p.Subnet).AsSlice()})
 		if p.Addr.Is4() && !p.Addr.IsLoopback() && !seen[p.Addr] {
 			seen[p.Addr] = true
@@ -68,7 +73,10 @@ func (s elsewhereSets) add(c *nftables.Conn, peers []Peer, groups map[netip.Addr
 	for _, set := range []struct {
 		*nftables.Set
 		elements []nftables.SetElement
-	}{{s.slice, sliceElements(peers)}, {s.gateway, gateways}, {s.node, nodes}, {s.elsewhere, groupElements(groups)}} {
+	}{
+		{s.slice, sliceElements(n.peers)}, {s.gateway, gateways}, {s.node, nodes}, {s.elsewhere, groupElements(n.remote)},
+		{s.closed, closedElements(n.remote)}, {s.visit, n.visitElements(n.remote)},
+	} {
 		if err := addSet(c, set.Set, set.elements); err != nil {
 			return err
 		}
@@ -87,43 +95,75 @@ func sliceElements(peers []Peer) (list []nftables.SetElement) {
 	return list
 }
 
-func groupElements(groups map[netip.Addr]uint32) []nftables.SetElement {
-	list := make([]nftables.SetElement, 0, len(groups))
-	for a, group := range groups {
-		list = append(list, nftables.SetElement{Key: a.AsSlice(), Val: binaryutil.NativeEndian.PutUint32(group + 1)})
+func groupElements(instances map[netip.Addr]Remote) []nftables.SetElement {
+	list := make([]nftables.SetElement, 0, len(instances))
+	for a, i := range instances {
+		list = append(list, nftables.SetElement{Key: a.AsSlice(), Val: binaryutil.NativeEndian.PutUint32(i.Group + 1)})
 	}
 	return list
 }
 
-// updateGroups changes the elements of instances on other nodes. n.mu must be held.
-func (n *Network) updateGroups(started map[netip.Addr]uint32, ended []netip.Addr) error {
+// closedElements returns the addresses of services.
+func closedElements(instances map[netip.Addr]Remote) (list []nftables.SetElement) {
+	for a, i := range instances {
+		if i.Service != "" {
+			list = append(list, nftables.SetElement{Key: a.AsSlice()})
+		}
+	}
+	return list
+}
+
+// visitElements returns the elements that let this node's containers reach those of the instances that are services. n.mu
+// must be held.
+func (n *Network) visitElements(instances map[netip.Addr]Remote) (list []nftables.SetElement) {
+	for _, ep := range n.endpoints {
+		if ep.ruled {
+			list = append(list, ep.visitsElsewhere(instances)...)
+		}
+	}
+	return list
+}
+
+// visitsElsewhere returns the elements that let an endpoint reach services on other nodes.
+func (ep *endpoint) visitsElsewhere(instances map[netip.Addr]Remote) (list []nftables.SetElement) {
+	if len(ep.Reaches) == 0 {
+		return nil
+	}
+	for a, i := range instances {
+		if i.Service != "" && i.Group == ep.Tenant && slices.Contains(ep.Reaches, i.Service) {
+			list = append(list, nftables.SetElement{Key: concat(ifname(ep.link), a.AsSlice())})
+		}
+	}
+	return list
+}
+
+// updateElsewhere changes the elements of instances on other nodes. n.mu must be held.
+func (n *Network) updateElsewhere(started, gone map[netip.Addr]Remote) error {
 	c, t, err := n.nft()
 	if err != nil {
 		return err
 	}
-	set := newElsewhereSets(t).elsewhere
-	old := make(map[netip.Addr]uint32, len(ended))
-	for _, a := range ended {
-		old[a] = 0
+	s := newElsewhereSets(t)
+	old := groupElements(gone)
+	for k := range old {
+		old[k].Val = nil
 	}
-	if err := changeElements(c.SetDeleteElements, set, keysOnly(old)); err != nil {
-		return err
-	}
-	if err := changeElements(c.SetAddElements, set, groupElements(started)); err != nil {
-		return err
+	for _, change := range []struct {
+		of  func(*nftables.Set, []nftables.SetElement) error
+		set *nftables.Set
+		el  []nftables.SetElement
+	}{
+		{c.SetDeleteElements, s.elsewhere, old}, {c.SetDeleteElements, s.visit, n.visitElements(gone)}, {c.SetDeleteElements, s.closed, closedElements(gone)},
+		{c.SetAddElements, s.closed, closedElements(started)}, {c.SetAddElements, s.visit, n.visitElements(started)}, {c.SetAddElements, s.elsewhere, groupElements(started)},
+	} {
+		if err := changeElements(change.of, change.set, change.el); err != nil {
+			return err
+		}
 	}
 	if c.Flush() == nil {
 		return nil
 	}
 	return n.rebuild()
-}
-
-func keysOnly(addrs map[netip.Addr]uint32) []nftables.SetElement {
-	list := make([]nftables.SetElement, 0, len(addrs))
-	for a := range maps.Keys(addrs) {
-		list = append(list, nftables.SetElement{Key: a.AsSlice()})
-	}
-	return list
 }
 
 // elementsAtOnce is how many elements a message has at most: the kernel's attributes are at most 64 KiB long.

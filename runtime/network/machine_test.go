@@ -45,6 +45,7 @@ type order struct {
 	Detach  string      `json:",omitempty"`
 	Sockets *netip.Addr `json:",omitempty"`
 	Group   uint32
+	Access  Access
 	Repair  bool `json:",omitempty"`
 	// Await waits until the nodes that don't answer are these, separated by spaces; "-" if all have answered.
 	Await   string `json:",omitempty"`
@@ -62,6 +63,7 @@ type world struct {
 	Nodes     []*cloud.Node
 	Groups    []*cloud.Group
 	Instances []*cloud.Instance
+	Services  []cloud.AppRef
 }
 
 const machineEnv = "MICRO_TEST_MACHINE" // set in the process of a machine
@@ -256,7 +258,7 @@ func runMachine(text string) error {
 			views.Show(v)
 			err = n.awaitView(v, cfg.Name)
 		case o.Attach != "":
-			if ep, err = n.Reserve(o.Attach, o.Group, Access{}); err == nil {
+			if ep, err = n.Reserve(o.Attach, o.Group, o.Access); err == nil {
 				err = n.Attach(ctx, o.Attach)
 			}
 		case o.Sandbox != "":
@@ -322,6 +324,9 @@ func (w *world) view(s *cloud.State, rev cloud.Revision) cloud.View {
 	for _, g := range w.Groups {
 		changes = append(changes, cloud.Put(g))
 	}
+	for _, app := range w.Services {
+		changes = append(changes, cloud.Put(&cloud.App{AppRef: app, Service: &cloud.Service{}}))
+	}
 	o := cloud.NewInstances()
 	for _, i := range w.Instances {
 		o = o.With(i)
@@ -340,7 +345,7 @@ func (n *Network) awaitView(v cloud.View, self cloud.NodeName) error {
 	}
 	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) { //nolint:forbidigo // another goroutine's work
 		n.mu.Lock()
-		done := len(n.peers) == len(peers) && len(n.groups) == want
+		done := len(n.peers) == len(peers) && len(n.remote) == want
 		n.mu.Unlock()
 		if done {
 			return nil

@@ -14,8 +14,14 @@ import (
 // overlay is what a node's network knows of other nodes. It is empty on a node that is the whole cloud.
 type overlay struct {
 	peers  []Peer
-	groups map[netip.Addr]uint32 // of instances on other nodes
+	remote map[netip.Addr]Remote // instances on other nodes
 	tunnel *tunnel               // nil while there is no peer by WireGuard
+}
+
+// Remote is an instance on another node.
+type Remote struct {
+	Group   uint32
+	Service string // that it runs, "" for none: only containers that are bound to the service may connect to it
 }
 
 // Follow keeps this node connected to the other nodes that a view has, until ctx ends. The connections stay then:
@@ -69,53 +75,53 @@ func (n *Network) Connect(peers []Peer) error {
 func (n *Network) disconnect() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.peers, n.groups = nil, nil
+	n.peers, n.remote = nil, nil
 	return errors.Join(n.setTunnel(), n.setRoutes())
 }
 
-// SetElsewhere tells the firewall which instances other nodes have started and ended, and the groups of those started.
-func (n *Network) SetElsewhere(started map[netip.Addr]uint32, ended []netip.Addr) error {
+// SetElsewhere tells the firewall which instances other nodes have started and ended.
+func (n *Network) SetElsewhere(started map[netip.Addr]Remote, ended []netip.Addr) error {
 	if len(started) == 0 && len(ended) == 0 {
 		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.groups == nil {
-		n.groups = map[netip.Addr]uint32{}
+	if n.remote == nil {
+		n.remote = map[netip.Addr]Remote{}
 	}
-	var gone []netip.Addr
+	gone := map[netip.Addr]Remote{}
 	for _, a := range ended {
-		if _, ok := n.groups[a]; ok {
-			gone = append(gone, a)
-			delete(n.groups, a)
+		if was, ok := n.remote[a]; ok {
+			gone[a] = was
+			delete(n.remote, a)
 		}
 	}
-	for a := range started {
-		if group, ok := n.groups[a]; ok && group != started[a] {
-			gone = append(gone, a) // its element's value can't be changed
+	for a, is := range started {
+		if was, ok := n.remote[a]; ok && was != is {
+			gone[a] = was // its element's value can't be changed
 		}
 	}
-	maps.Copy(n.groups, started)
+	maps.Copy(n.remote, started)
 	if len(n.peers) == 0 || n.rules == nil {
 		return nil // the next rebuild adds them
 	}
-	return n.updateGroups(started, gone)
+	return n.updateElsewhere(started, gone)
 }
 
 // elsewhere keeps track of the instances on other nodes.
 type elsewhere struct {
 	self cloud.NodeName
 	seen cloud.View
-	apps map[cloud.AppRef]map[netip.Addr]uint32 // groups by address
+	apps map[cloud.AppRef]map[netip.Addr]Remote
 }
 
 func newElsewhere(self cloud.NodeName) *elsewhere {
-	return &elsewhere{self: self, apps: map[cloud.AppRef]map[netip.Addr]uint32{}}
+	return &elsewhere{self: self, apps: map[cloud.AppRef]map[netip.Addr]Remote{}}
 }
 
 // update returns what differs from the last view that it was given. An address that one app has given up and another
 // has got is in started alone.
-func (e *elsewhere) update(now cloud.View) (started map[netip.Addr]uint32, ended []netip.Addr) {
+func (e *elsewhere) update(now cloud.View) (started map[netip.Addr]Remote, ended []netip.Addr) {
 	changed, ok := now.TouchedApps(e.seen)
 	e.seen = now
 	if !ok {
@@ -127,12 +133,12 @@ func (e *elsewhere) update(now cloud.View) (started map[netip.Addr]uint32, ended
 			changed[i.AppRef] = true
 		}
 	}
-	started = map[netip.Addr]uint32{}
+	started = map[netip.Addr]Remote{}
 	for app := range changed {
-		next := e.groupsOf(now, app)
-		for a, group := range next {
-			if was, ok := e.apps[app][a]; !ok || was != group {
-				started[a] = group
+		next := e.instancesOf(now, app)
+		for a, is := range next {
+			if was, ok := e.apps[app][a]; !ok || was != is {
+				started[a] = is
 			}
 		}
 		for a := range e.apps[app] {
@@ -148,21 +154,25 @@ func (e *elsewhere) update(now cloud.View) (started map[netip.Addr]uint32, ended
 	return started, ended
 }
 
-// groupsOf returns the groups of an app's instances on other nodes, by address.
-func (e *elsewhere) groupsOf(v cloud.View, app cloud.AppRef) map[netip.Addr]uint32 {
-	var groups map[netip.Addr]uint32
+// instancesOf returns an app's instances on other nodes, by address.
+func (e *elsewhere) instancesOf(v cloud.View, app cloud.AppRef) map[netip.Addr]Remote {
+	var instances map[netip.Addr]Remote
 	group, ok := v.State.Group(app.Group)
 	if !ok {
 		return nil
+	}
+	is := Remote{Group: group.Number}
+	if a, ok := v.State.App(app); ok && a.Service != nil {
+		is.Service = string(app.App)
 	}
 	for i := range v.Instances.OfApp(app) {
 		if i.Node == e.self || i.Phase == cloud.InstanceExited || !i.Addr.Addr().IsValid() {
 			continue
 		}
-		if groups == nil {
-			groups = map[netip.Addr]uint32{}
+		if instances == nil {
+			instances = map[netip.Addr]Remote{}
 		}
-		groups[i.Addr.Addr()] = group.Number
+		instances[i.Addr.Addr()] = is
 	}
-	return groups
+	return instances
 }

@@ -55,7 +55,16 @@ func newCluster(t *testing.T, mode cloud.OverlayMode, mtu int) *cluster {
 
 // start starts a container of a group that all machines get to know.
 func (c *cluster) start(k int, id string, group uint32) place {
-	p := c.machines[k].attach(id, group)
+	return c.startWith(k, id, group, Access{})
+}
+
+// startWith starts a container that is a service, or is bound to some.
+func (c *cluster) startWith(k int, id string, group uint32, a Access) place {
+	m := c.machines[k]
+	p := m.placeOf(m.do(order{Attach: id, Group: group, Access: a}))
+	if a.Service != "" {
+		c.world.Services = append(c.world.Services, cloud.AppRef{Group: cloud.GroupName(fmt.Sprintf("g%d", group)), App: cloud.AppName(id)})
+	}
 	c.world.Instances = append(c.world.Instances, &cloud.Instance{
 		ID:   cloud.InstanceID(id),
 		Slot: cloud.Slot{ReleaseRef: cloud.AppRef{Group: cloud.GroupName(fmt.Sprintf("g%d", group)), App: cloud.AppName(id)}.Release(1), Process: cloud.Web},
@@ -141,6 +150,32 @@ func reachAcross(t *testing.T, mode cloud.OverlayMode) {
 	n0.do(order{View: &stale}) // n0 takes b1 for one of group 0
 	f("node of the sender is wrong", a0, "tcp", b1.IP, 8080, no)
 	n0.do(order{View: &c.world})
+
+	// A service is open to containers that are bound to it, wherever they run and whichever of the two is known first.
+	early := n0.placeOf(n0.do(order{Attach: "early", Group: 0, Access: Access{Reaches: []string{"db"}}}))
+	db := c.startWith(1, "db", 0, Access{Service: "db"})
+	db.listen(5432)
+	f("a service that is not known yet", early, "tcp", db.IP, 5432, no)
+	c.tell()
+	late := n0.placeOf(n0.do(order{Attach: "late", Group: 0, Access: Access{Reaches: []string{"other", "db"}}}))
+	other := n0.placeOf(n0.do(order{Attach: "other", Group: 1, Access: Access{Reaches: []string{"db"}}}))
+	f("bound before", early, "tcp", db.IP, 5432, early.IP.String())
+	f("bound afterwards", late, "tcp", db.IP, 5432, late.IP.String())
+	f("not bound", a0, "tcp", db.IP, 5432, no)
+	f("not bound, udp", a0, "udp", db.IP, 5432, no)
+	f("not bound, on the third node", a2, "tcp", db.IP, 5432, no)
+	f("a single command that is not bound", once, "tcp", db.IP, 5432, no)
+	f("bound in another group", other, "tcp", db.IP, 5432, no)
+	f("a sandbox", sandbox, "tcp", db.IP, 5432, no)
+	f("a router to a service", n0.host, "tcp", db.IP, 5432, gw0.String())
+	f("a service to the group", db, "tcp", a0.IP, 8080, db.IP.String())
+	n0.do(order{Repair: true})
+	f("not bound, after a repair", a0, "tcp", db.IP, 5432, no)
+	f("bound, after a repair", late, "tcp", db.IP, 5432, late.IP.String())
+	n0.do(order{Detach: "late"})
+	stays := c.start(0, "stays", 0)
+	f("another container afterwards", stays, "tcp", db.IP, 5432, no)
+	c.tell()
 
 	forge(t, c, a0, a1)
 

@@ -139,6 +139,11 @@ func (n *Network) elementsOf(s sets, ep *endpoint) map[*nftables.Set][]nftables.
 	if el := append(ep.guests(n.endpoints), ep.visits(n.endpoints)...); len(el) > 0 {
 		all[s.guest] = el
 	}
+	if len(n.peers) > 0 {
+		if el := ep.visitsElsewhere(n.remote); len(el) > 0 {
+			all[s.visit] = el
+		}
+	}
 	return all
 }
 
@@ -217,7 +222,7 @@ func (n *Network) rebuild() error {
 		}
 	}
 	if len(n.peers) > 0 {
-		if err := s.add(c, n.peers, n.groups); err != nil {
+		if err := n.addElsewhere(c, s.elsewhereSets); err != nil {
 			return err
 		}
 	}
@@ -256,6 +261,8 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(forward, fromContainer, match{oifname(), source(2), lookup(s.guest, false)}, accept())
 	r.rule(forward, fromContainer, match{oifname(), lookup(s.service, false)}, drop())
 	if others {
+		r.rule(forward, fromContainer, match{iifname(), destination(2), lookup(s.visit, false)}, accept())
+		r.rule(forward, fromContainer, destinationIn(s.closed), drop())
 		r.rule(forward, fromContainer, destinationIn(s.slice), clearMark())
 		r.rule(forward, fromContainer, markOf(destinationOffset, s.elsewhere))
 		r.rule(forward, fromContainer, destinationIn(s.slice), match{iifname(), mark(2), lookup(s.member, false)}, accept())
@@ -334,7 +341,8 @@ func (n *Network) intact() bool {
 		want[set] = len(el)
 	}
 	if len(n.peers) > 0 {
-		want[s.slice], want[s.elsewhere] = len(sliceElements(n.peers)), len(n.groups)
+		want[s.slice], want[s.elsewhere] = len(sliceElements(n.peers)), len(n.remote)
+		want[s.closed], want[s.visit] = len(closedElements(n.remote)), len(n.visitElements(n.remote))
 	}
 	for set, count := range want {
 		el, err := c.GetSetElements(set)
