@@ -130,7 +130,7 @@ func (c *command) appRef(ctx *urfave.Context, arg string) (cloud.AppRef, error) 
 func hostPath(arg string) (host cloud.Host, path string, err error) {
 	arg = strings.TrimPrefix(strings.TrimPrefix(arg, "http://"), "https://")
 	name, rest, _ := strings.Cut(arg, "/")
-	if host, err = cloud.ParseHost(name); err != nil {
+	if host, err = cloud.ParseRouteHost(name); err != nil {
 		return "", "", err
 	}
 	path, err = cloud.ParsePath(rest)

@@ -61,15 +61,8 @@ func hostFlags() []urfave.Flag {
 }
 
 func setHost(u *urfave.Context, m *api.Mapping) error {
-	if u.IsSet("https-only") {
-		on := u.Bool("https-only")
-		m.HTTPSOnly = &on
-	}
+	m.HTTPSOnly, m.Login = said(u, "https-only"), said(u, "require-login")
 	m.HSTS = u.String("hsts")
-	if u.IsSet("require-login") {
-		on := u.Bool("require-login")
-		m.Login = &on
-	}
 	m.LoginOf = cloud.GroupName(u.String("login-group"))
 	if !u.IsSet("client-ca") {
 		return nil

@@ -92,6 +92,15 @@ func targetsOf(r api.Route) string {
 	for _, name := range sorted(r.Limits) {
 		to = append(to, name+" "+r.Limits[name])
 	}
+	if r.Passthrough {
+		to = append(to, "TLS is the app's")
+	}
+	if r.ProxyProtocol {
+		to = append(to, "PROXY protocol")
+	}
+	if r.Fault != "" {
+		to = append(to, r.Fault)
+	}
 	if r.Login != "" {
 		to = append(to, "log-in of group "+string(r.Login))
 	}
@@ -108,10 +117,12 @@ func (c *command) mapCommand() *urfave.Command {
 		&urfave.BoolFlag{Name: "public", Usage: "answer on the public listeners too"},
 		&urfave.StringFlag{Name: "sticky", Usage: "keep clients with release and instance: cookie, client, `header:NAME` or none"},
 		&urfave.BoolFlag{Name: "headers", Usage: "name release and instance in every answer; --headers=false ends that"},
+		&urfave.BoolFlag{Name: "passthrough", Usage: "leave TLS to the app: pass connections for the host on as they are"},
+		&urfave.BoolFlag{Name: "proxy-protocol", Usage: "begin connections that are passed on with a PROXY header (v2)"},
 		&urfave.IntFlag{Name: "weight", Aliases: []string{"w"}, Usage: "`PERCENT` of the requests; the other targets share the rest"},
 	}
 	flags = append(append(flags, hostFlags()...), limitFlags()...)
-	return c.new("map", "APP[@rN] HOST[/PATH]", "route a host to an app or release", 2, 2, flags,
+	return c.new("map", "APP[@rN] HOST[/PATH]|tcp:PORT", "route a host or a TCP port to an app or release", 2, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
 			if err != nil {
@@ -127,10 +138,8 @@ func (c *command) mapCommand() *urfave.Command {
 				m.Weight = &w
 			}
 			m.Sticky, m.Limits = u.String("sticky"), limitsOf(u)
-			if u.IsSet("headers") {
-				on := u.Bool("headers")
-				m.Headers = &on
-			}
+			m.Headers = said(u, "headers")
+			m.Passthrough, m.ProxyProtocol = said(u, "passthrough"), said(u, "proxy-protocol")
 			if err := setHost(u, &m); err != nil {
 				return err
 			}
@@ -141,16 +150,28 @@ func (c *command) mapCommand() *urfave.Command {
 			if !u.Bool("json") {
 				for _, r := range changed.Routes {
 					c.sayShared(r, ref)
+					if r.Host.Port() != 0 {
+						c.print("%s", strings.Join(r.Addresses, "\n"))
+					}
 				}
 				if r := changed.Routes; u.Bool("require-login") && len(r) > 0 && r[0].Exposure == cloud.ExposedPublic && !r[0].HTTPSOnly {
 					c.say("passwords are sent without TLS: add --https-only, where the node has a public listener with TLS")
 				}
 			}
-			if !m.Public {
+			if !m.Public || host.Port() != 0 || u.Bool("passthrough") {
 				return nil
 			}
 			return c.awaitCertificate(ctx, client, ref.Group, string(host), u.Duration("wait"))
 		}))
+}
+
+// said returns a flag's value where it is given.
+func said(u *urfave.Context, flag string) *bool {
+	if !u.IsSet(flag) {
+		return nil
+	}
+	on := u.Bool(flag)
+	return &on
 }
 
 func (c *command) unmap() *urfave.Command {

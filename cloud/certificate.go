@@ -86,5 +86,5 @@ func (s *State) Orderable(h Host) error {
 
 // WantsCertificate says whether a host is to have a certificate of its own: it is public and leads somewhere.
 func (s *VirtualHost) WantsCertificate() bool {
-	return s.Exposure == ExposedPublic && slices.ContainsFunc(s.Routes, func(r Route) bool { return len(r.Targets) > 0 })
+	return s.Exposure == ExposedPublic && !s.PassesBytes() && slices.ContainsFunc(s.Routes, func(r Route) bool { return len(r.Targets) > 0 })
 }

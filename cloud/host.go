@@ -27,6 +27,8 @@ type VirtualHost struct {
 	TLS      *HostTLS  `json:"tls,omitempty"`
 	// Login is who may see the host, nil for anybody who reaches it.
 	Login *HostLogin `json:"login,omitempty"`
+	// Passthrough leaves TLS to the app: connections for the host are passed on as they are.
+	Passthrough bool `json:"passthrough,omitempty"`
 }
 
 // Key is "hosts/HOST".
@@ -78,6 +80,9 @@ type Route struct {
 	Faded *Faded `json:"faded,omitempty"`
 	// Headers adds X-Micro-Release and X-Micro-Instance to answers.
 	Headers bool `json:"headers,omitempty"`
+	// ProxyProtocol tells the app of a host whose bytes are passed on who the client is, by a header of the PROXY
+	// protocol (version 2) before each connection's first byte.
+	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// Limits are the route's own.
 	Limits Limits `json:"limits,omitzero"`
 }

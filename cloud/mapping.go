@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -17,6 +18,8 @@ type Map struct {
 	Sticky *Sticky
 	// Headers says whether answers name their release and instance; nil leaves it.
 	Headers *bool
+	// ProxyProtocol and Passthrough say how bytes are passed on; nil leaves it.
+	ProxyProtocol, Passthrough *bool
 	// Limits are set by name; those that are not named stay as they are.
 	Limits map[string]string
 	// TLS changes how the host wants to be asked.
@@ -72,6 +75,7 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		route.Sticky = m.Sticky
 	}
 	route.Headers = or(m.Headers, route.Headers)
+	route.ProxyProtocol = or(m.ProxyProtocol, route.ProxyProtocol)
 	if route.Limits, err = route.Limits.WithTexts(m.Limits, true); err != nil {
 		return nil, err
 	}
@@ -83,6 +87,10 @@ func (s *State) Map(m Map, at Stamp) ([]Change, error) {
 		return nil, err
 	}
 	if next.Login, err = s.changeLogin(next, m.Login); err != nil {
+		return nil, err
+	}
+	next.Passthrough = or(m.Passthrough, next.Passthrough)
+	if err := next.checkBytes(); err != nil {
 		return nil, err
 	}
 	if err := s.checkOverlap(next); err != nil {
@@ -195,7 +203,7 @@ func crossfading(h Host, path string, f *Crossfade) error {
 func (s *State) mapSpec(app AppRef, routes []RouteSpec, at Stamp) ([]Change, error) {
 	vhosts := map[Host]*VirtualHost{}
 	for _, d := range routes {
-		if host, err := ParseHost(string(d.Host)); err != nil || host != d.Host {
+		if host, err := ParseRouteHost(string(d.Host)); err != nil || host != d.Host {
 			return nil, Errorf(Invalid, "route %q: %q is not a host name in lower case", string(d.Host)+d.Path, d.Host).WithHint("write it like www.example.com/path")
 		}
 		if path, err := ParsePath(d.Path); err != nil || path != d.Path {
@@ -228,6 +236,9 @@ func (s *State) mapSpec(app AppRef, routes []RouteSpec, at Stamp) ([]Change, err
 		next := vhost.With(route)
 		if d.Public {
 			next.Exposure = ExposedPublic
+		}
+		if err := next.checkBytes(); err != nil {
+			return nil, err
 		}
 		vhosts[d.Host] = next
 	}
@@ -364,6 +375,9 @@ func (s *State) Swap(a, b Host, force bool) ([]Change, error) {
 	}
 	nx, ny := *x, *y
 	nx.Routes, ny.Routes = y.Routes, x.Routes
+	if err := errors.Join(nx.checkBytes(), ny.checkBytes()); err != nil {
+		return nil, err
+	}
 	changes := []Change{Put(&nx), Put(&ny)}
 	for _, h := range []Host{a, b} {
 		path, stopped, ok := s.silenced(h, changes)

@@ -29,5 +29,9 @@ func (s *State) SetMirror(h Host, path string, to ReleaseRef, percent int) ([]Ch
 		return nil, nil
 	}
 	next.Mirror = &mirror
-	return []Change{Put(vhost.With(next))}, nil
+	changed := vhost.With(next)
+	if err := changed.checkBytes(); err != nil {
+		return nil, err
+	}
+	return []Change{Put(changed)}, nil
 }

@@ -141,6 +141,9 @@ func (s *State) SetRule(h Host, path string, rule Rule) ([]Change, error) {
 		next.Rules = append(next.Rules, rule)
 	}
 	changed := vhost.With(next)
+	if err := changed.checkBytes(); err != nil {
+		return nil, err
+	}
 	if err := s.checkOverlap(changed); err != nil {
 		return nil, err
 	}

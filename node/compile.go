@@ -25,6 +25,7 @@ func (n *Node) publish(ctx context.Context) error {
 			return nil
 		}
 		n.router.Swap(n.compiler.Compile(n.router.Table(), now))
+		n.ports.Changed()
 		n.swapZone(dnsd.Compile(n.dns.Zone(), old, now))
 		n.closeWaysOut(now.State)
 		n.published.Show(now)

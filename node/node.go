@@ -29,6 +29,7 @@ import (
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/memory"
 	"github.com/protoduction/micro/node/metrics"
+	"github.com/protoduction/micro/node/ports"
 	"github.com/protoduction/micro/node/systemd"
 	"github.com/protoduction/micro/node/vault"
 	"github.com/protoduction/micro/node/volumes"
@@ -66,6 +67,7 @@ type Node struct {
 	chosen    datadir.Choices // choices of the last start; openNames replaces them with those of this start
 	sockets   *systemd.Sockets
 	addresses *addresses.Bound
+	ports     *ports.Ports
 	membership
 	storage
 	machine
@@ -276,6 +278,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.InternalAddrs(ln)})
 		})
 	}
+	p.start(ctx, "routed ports", 35*time.Second, n.ports.Run)
 	p.start(ctx, "log-in page", 5*time.Second, n.servePortal)
 	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
 	p.start(ctx, "unfinished services", time.Second, n.clearServices)

@@ -21,6 +21,7 @@ import (
 	"github.com/protoduction/micro/node/events"
 	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/node/imagecopies"
+	"github.com/protoduction/micro/node/ports"
 	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
@@ -178,6 +179,12 @@ func (n *Node) openNames(context.Context) error {
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Waits: n.counted, Mirrors: n.counted,
 		Local: n.addresses.IsLocal, PassKey: n.secret, Challenges: n.challenges, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
 		Limits: router.Connections{Descriptors: routerDescriptors(), GroupOf: tenants{n.net, n.snapshots}.GroupOf},
+	})
+	n.ports = ports.New(ports.Config{
+		Wanted: func() map[uint16]bool { return n.router.Table().Ports() }, Open: n.addresses.ListenPort, Log: n.log,
+		Serve: func(ctx context.Context, ln addresses.PortListener, port uint16) error {
+			return n.router.Serve(ctx, ln, router.Listener{Internal: ln.Internal, Scheme: "tcp", Port: port})
+		},
 	})
 	n.portalAt = newInside()
 	n.onRelease(func() { n.portalAt.Close() })

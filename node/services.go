@@ -67,7 +67,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
 		Disk: diskSpace{n.cfg.Data, n.images, n.store, n.deployer, retention, n.janitor, n.builder, n.reserve}, Down: n.Down,
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, PublicURLs: n.addresses.PublicURLs, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, PublicURLs: n.addresses.PublicURLs, Ports: n.ports, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"strings"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -23,6 +24,7 @@ type choice struct {
 	tried    []*Endpoint // that have failed this request
 	pinned   bool        // the client has chosen the release
 	link     *link       // that the client has opened, nil for none
+	through  string      // the host whose route a connection takes that is passed on, "" for a request
 	ruled    bool        // a rule of the route names the release
 	sticks   bool        // the client stays with its release and instance
 	known    uint64      // hash of what identifies the client
@@ -49,7 +51,7 @@ func (c *choice) reset(r *Router, from *origin, f fields) {
 	c.r, c.from, c.fields = r, from, f
 	c.host, c.target = nil, nil
 	c.table, c.route, c.link, c.pool, c.endpoint, c.tried = nil, nil, nil, nil, nil, c.tried[:0]
-	c.pinned, c.ruled = false, false
+	c.pinned, c.ruled, c.through = false, false, ""
 	c.sticks, c.newCookie, c.release, c.nth, c.limits = false, false, cloud.ReleaseRef{}, 0, nil
 	c.clientCookie = clientCookie{}
 }
@@ -68,6 +70,9 @@ func (c *choice) find() fault {
 		return faultUnknown
 	}
 	c.limits = c.route.limits
+	if c.route.passes && c.through == "" && c.from.scheme == "https" {
+		return faultMisdirected // the app's TLS is on connections of its own
+	}
 	if f := c.route.tls.admits(c.from); f.status != 0 {
 		return f
 	}
@@ -90,6 +95,24 @@ func (c *choice) find() fault {
 }
 
 func (c *choice) lookup() *Route {
+	if port, ok := strings.CutPrefix(c.through, "tcp:"); ok && port != "" {
+		hosts := c.table.public
+		if c.from.internal {
+			hosts = c.table.internal
+		}
+		if v, ok := hosts.lookup(c.through); ok {
+			return v.root
+		}
+		return nil
+	}
+	if c.through != "" {
+		c.host, c.target = append(c.scratch[:0], c.through...), nil
+		host := hostKey(c.host, &c.key)
+		if v := c.table.vhost(c.from.internal, c.from.loopback, &c.key, host); v != nil {
+			return v.root
+		}
+		return nil
+	}
 	host := hostKey(c.host, &c.key)
 	if host == nil {
 		return nil

@@ -55,7 +55,7 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 		pools: prev.pools.edit(), endpoints: prev.endpoints.edit(),
 	}
 	// A change of the cloud's limits recompiles all routes, because they share these limits.
-	j.limits = prev.limits
+	j.limits, j.ports, j.passing = prev.limits, prev.ports, prev.passing
 	if set := now.State.Settings().Limits; prev.view.State.Settings().Limits != set {
 		j.limits = newLimits(set)
 	}
@@ -79,7 +79,7 @@ func (c *Compiler) Compile(prev *Table, now cloud.View) *Table {
 	return &Table{
 		view: now, domain: string(j.domain),
 		public: j.public.next, internal: j.internal.next, pools: j.pools.next, endpoints: j.endpoints.next,
-		limits: j.limits, links: j.links(), base: prev, gone: j.gone,
+		limits: j.limits, ports: j.ports, passing: j.passing, links: j.links(), base: prev, gone: j.gone,
 	}
 }
 
@@ -105,6 +105,8 @@ type compilation struct {
 	endpoints        *edit[*Endpoint]
 	gone             []*Endpoint
 	limits           *limits
+	ports            map[uint16]bool
+	passing          int
 }
 
 // everything returns all apps and hosts of the previous table and of the view.
@@ -171,6 +173,10 @@ func (j *compilation) app(app cloud.AppRef, hosts map[cloud.Host]bool) {
 func (j *compilation) host(h cloud.Host) {
 	key := string(h)
 	s, ok := j.now.State.VirtualHost(h)
+	j.port(h, s)
+	if before, ok := j.prev.internal.lookup(key); ok && before.passthrough {
+		j.passing--
+	}
 	if !ok {
 		j.public.delete(key)
 		if target, ok := j.now.State.OwnerOf(h); ok {
@@ -187,8 +193,12 @@ func (j *compilation) host(h cloud.Host) {
 		was = before.tls
 	}
 	made.tls = newHostTLS(s.TLS, was)
+	if made.passthrough = s.Passthrough; s.Passthrough {
+		j.passing++
+		made.tls = &hostTLS{only: true} // who asks without TLS is led there
+	}
 	for _, r := range made.routes {
-		r.mapped, r.tls = true, made.tls
+		r.mapped, r.tls, r.passes = true, made.tls, s.PassesBytes()
 	}
 	j.requireLogin(made, s)
 	j.internal.set(key, made)
@@ -232,7 +242,7 @@ func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 }
 
 func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
-	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, sticky: newSticky(r.Sticky), limits: j.limits}
+	made := &Route{Host: string(h), Path: r.Path, headers: r.Headers, proxyProtocol: r.ProxyProtocol, sticky: newSticky(r.Sticky), limits: j.limits}
 	if r.Limits != (cloud.Limits{}) {
 		made.limits = newLimits(r.Limits.Or(j.now.State.Settings().Limits))
 		made.limited = r.Limits
@@ -352,6 +362,9 @@ func (r *Route) String() string {
 	}
 	if r.headers {
 		b.WriteString(" headers")
+	}
+	if r.passes {
+		fmt.Fprintf(&b, " passes proxy=%t", r.proxyProtocol)
 	}
 	if set := r.limited.Texts(); len(set) > 0 {
 		for _, name := range slices.Sorted(maps.Keys(set)) {

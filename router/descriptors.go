@@ -46,16 +46,16 @@ func (r *Router) evictIdle() bool {
 }
 
 // connect makes a new connection to an endpoint.
-func (r *Router) connect(e *Endpoint) (*wire, error) {
+func (r *Router) connect(e *Endpoint, bytes bool) (*wire, error) {
 	if !r.descriptors.take(1) {
 		if !r.evictIdle() {
 			return nil, syscall.EMFILE
 		}
 		r.descriptors.force()
 	}
-	c, err := e.connect(context.Background())
+	c, err := e.connect(context.Background(), bytes)
 	if cloud.Shortage(err) && r.evictIdle() {
-		c, err = e.connect(context.Background())
+		c, err = e.connect(context.Background(), bytes)
 	}
 	if err != nil {
 		r.descriptors.give(1)

@@ -127,11 +127,11 @@ func (e *Endpoint) connected() {
 	}
 }
 
-// connect makes a new connection.
-func (e *Endpoint) connect(ctx context.Context) (net.Conn, error) {
+// connect makes a new connection, for requests or for bytes that are passed on.
+func (e *Endpoint) connect(ctx context.Context, bytes bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	if e.dial != nil {
+	if e.dial != nil && !(bytes && e.h2 != nil) {
 		return e.dial(ctx)
 	}
 	return e.dialTCP(ctx)

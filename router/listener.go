@@ -18,6 +18,8 @@ type Listener struct {
 	// internal table. It returns what to speak on, and the protocol that was agreed on (ALPN). nil is for cleartext,
 	// which needs none.
 	Handshake func(ctx context.Context, c net.Conn, internal bool) (to net.Conn, protocol string, err error)
+	// Port is the TCP port whose route the listener's connections take; 0 is for a listener of HTTP.
+	Port uint16
 	// HTTPS is the port at which the hosts of a listener for cleartext are answered by TLS; 0 is 443.
 	HTTPS uint16
 	// Inside are local addresses of a public listener on which local peers get the internal table.

@@ -143,7 +143,7 @@ func (r *Router) send(s *shadow) string {
 	w := e.take(r.now(), until, nil, true)
 	if w == nil {
 		var err error
-		if w, err = r.connect(e); err != nil {
+		if w, err = r.connect(e, false); err != nil {
 			if cloud.Shortage(err) {
 				return dropped
 			}

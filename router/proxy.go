@@ -182,7 +182,7 @@ func (x *exchange) connect(fresh bool) (w *wire, reused bool, err error) {
 			return w, true, nil
 		}
 	}
-	w, err = r.connect(x.endpoint)
+	w, err = r.connect(x.endpoint, x.route.passes)
 	if err != nil {
 		if !cloud.Shortage(err) {
 			x.endpoint.failed(r.now())

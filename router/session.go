@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+
+	"github.com/protoduction/micro/cloud"
 )
 
 // session is a client's connection from accept to close: a handshake, and then the negotiated protocol.
@@ -14,6 +16,9 @@ type session struct {
 	listener *Listener
 	accepted net.Conn
 	since    int64 // when it was accepted, on the router's clock
+	// through is the host whose route the connection takes where it is passed on, first what has been read of it.
+	through string
+	first   []byte
 
 	// What follows belongs to conns.
 	speaker  speaker // nil until the handshake is over
@@ -57,6 +62,12 @@ func (s *session) run() {
 	defer s.r.descriptors.give(1)
 	defer s.r.conns.remove(s)
 	nc, protocol, err := s.handshake()
+	if errors.Is(err, errPassed) {
+		p := newPassage(s, s.through, s.first)
+		s.r.conns.speaks(s, p)
+		p.serve()
+		return
+	}
 	if err != nil {
 		s.r.log.Debug("handshake", "client", s.peer.Addr(), "err", err)
 		// A client that has sent a request after its part of the handshake gets to read why it is refused.
@@ -87,8 +98,18 @@ func (s *session) handshake() (net.Conn, string, error) {
 	var nc net.Conn
 	var protocol string
 	err := s.readProxyHeader()
+	to := newSocket(s.accepted)
+	switch {
+	case err != nil:
+	case s.listener.Port != 0:
+		s.through, err = string(cloud.PortHost(s.listener.Port)), errPassed
+	case s.listener.Scheme == "https":
+		if s.through, s.first, to, err = s.passHost(); s.through != "" {
+			err = errPassed
+		}
+	}
 	if err == nil {
-		nc, protocol, err = s.listener.Handshake(ctx, newSocket(s.accepted), s.internal && !s.denied)
+		nc, protocol, err = s.listener.Handshake(ctx, to, s.internal && !s.denied)
 	}
 	if v, ok := nc.(verified); ok && err == nil {
 		s.tls, s.clients = true, v.ClientsID()

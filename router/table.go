@@ -20,6 +20,8 @@ type Table struct {
 	endpoints        *shards[*Endpoint] // by instance ID
 	limits           *limits            // of the cloud
 	links            map[string]*link   // by ID
+	ports            map[uint16]bool    // that are routed, and whether the public may reach each
+	passing          int                // hosts whose TLS is the app's
 
 	base *Table      // the previous table; removed by Swap
 	gone []*Endpoint // endpoints of base that are not in it
@@ -39,6 +41,8 @@ type vhost struct {
 	tls     *hostTLS          // nil for nothing special
 	mounted *Endpoint         // of a Mount
 	lot     *lot              // nil where no route holds requests
+	// passthrough: TLS is the app's
+	passthrough bool
 }
 
 // Route has the targets of a path of a host.
@@ -61,6 +65,8 @@ type Route struct {
 	tls        *hostTLS     // of the host
 	login      *login       // of the host, nil where nobody has to log in
 	portal     bool         // people log in there
+	// passes: connections are passed on as they are. proxyProtocol: each begins with a header that says whose it is.
+	passes, proxyProtocol bool
 }
 
 // share is the part of a route's requests that a pool takes.

@@ -29,6 +29,9 @@ func (h *Handler) serveExplain() {
 			DNS    bool     `query:"assume_dns" doc:"Leave out the look-up: the host's name counts as one of the node's addresses"`
 			Header []string `query:"header,explode" maxItems:"50" doc:"Fields of the request's header, as Name: value"`
 		}) (api.Explanation, error) {
+			if host, ok := probedPort(in.URL); ok {
+				return h.explainPort(ctx, host, in.From)
+			}
 			probe, err := readProbe(in.URL, in.From)
 			if err != nil {
 				return api.Explanation{}, err

@@ -63,6 +63,8 @@ type Config struct {
 	Domain cloud.Domain
 	// URLs returns the addresses that open a host, the one that needs no set-up first.
 	URLs func(cloud.Host) []string
+	// Ports are the ports that the node passes connections of. nil: none.
+	Ports Ports
 	// PublicURLs returns the addresses that open a public host. Without it they are those of URLs.
 	PublicURLs func(cloud.Host) []string
 	Version    api.Version
@@ -97,7 +99,7 @@ func (c Config) validate() error {
 	fields := reflect.ValueOf(c)
 	for i := range fields.NumField() {
 		switch name := fields.Type().Field(i).Name; {
-		case name == "AdminGroup", name == "AdminRole", name == "Now", name == "Version", name == "PublicURLs":
+		case name == "AdminGroup", name == "AdminRole", name == "Now", name == "Version", name == "PublicURLs", name == "Ports":
 		case fields.Field(i).IsZero():
 			errs = append(errs, fmt.Errorf("the API's %s is not configured", name))
 		}

@@ -54,7 +54,7 @@ func aboutOf(body any) about {
 func (in hostInput[T]) scopes(*cloud.State) (scopes []cloud.Scope) {
 	a := aboutOf(in.Body)
 	for _, text := range a.hosts {
-		host, err := cloud.ParseHost(text)
+		host, err := cloud.ParseRouteHost(text)
 		if err != nil {
 			host = "invalid" // which the operation says
 		}
@@ -81,14 +81,14 @@ func (in hostInput[T]) demands(*cloud.State) (needs []need) {
 		return needs
 	}
 	for _, text := range a.hosts {
-		host, _ := cloud.ParseHost(text) // what is none is refused by the operation
+		host, _ := cloud.ParseRouteHost(text) // what is none is refused by the operation
 		needs = append(needs, need{cloud.MayExpose, cloud.Scope{Group: in.Group, Host: host}})
 	}
 	return needs
 }
 
 func (in routeInput) scopes(*cloud.State) []cloud.Scope {
-	host, err := cloud.ParseHost(in.Host)
+	host, err := cloud.ParseRouteHost(in.Host)
 	if err != nil {
 		return in.GroupInput.scopes(nil)
 	}

@@ -38,6 +38,10 @@ func (h *Handler) serveRoutes() {
 				target.Weighted, target.Weight = true, *m.Weight
 			}
 			mapped := cloud.Map{Host: host, Path: path, Target: target, Public: m.Public, Headers: m.Headers, Limits: m.Limits, Force: m.Force}
+			mapped.Passthrough, mapped.ProxyProtocol = m.Passthrough, m.ProxyProtocol
+			if err := h.checkPort(s, host, m.Public); err != nil {
+				return nil, "", err
+			}
 			mapped.TLS = cloud.HostTLSChange{Only: m.HTTPSOnly, ClientCA: m.ClientCA}
 			mapped.Login = cloud.HostLoginChange{Required: m.Login, Group: m.LoginOf}
 			if m.HSTS != "" {
@@ -238,7 +242,7 @@ func cutPath(name string) (host, path string) {
 
 // readRoute reads a host and path as people write them.
 func readRoute(host, path string) (cloud.Host, string, error) {
-	name, err := cloud.ParseHost(host)
+	name, err := cloud.ParseRouteHost(host)
 	if err != nil {
 		return "", "", err
 	}
@@ -339,10 +343,14 @@ func (h *Handler) route(v cloud.View, r route) api.Route {
 	if l := r.vhost.Login; l != nil {
 		out.Login = l.Group
 	}
+	if fault := h.portFault(r.vhost.Host); fault != nil {
+		out.Fault = fault.Error()
+	}
 	if len(r.vhost.Routes) == 0 {
 		return out // kept by its owner, answers 503
 	}
 	route := r.vhost.Routes[r.index]
+	out.Passthrough, out.ProxyProtocol = r.vhost.Passthrough, route.ProxyProtocol
 	out.Path, out.Crossfade = route.Path, api.CrossfadeOf(route.Crossfade)
 	if s := route.Sticky; s != nil {
 		out.Sticky = &api.Sticky{By: s.By, Header: s.Header}

@@ -45,11 +45,24 @@ func (v value) parseRoute(s string) (cloud.RouteSpec, bool) {
 		return d, false
 	}
 	host, p, _ := strings.Cut(s, "/")
-	if host, port, ok := strings.Cut(host, ":"); ok {
-		v.refuse("a route with a port, %s:%s,", abbreviate(host), abbreviate(port))
-		return d, false
-	}
 	var err error
+	if name, port, ok := strings.Cut(host, ":"); ok {
+		// As Cloud Foundry's TCP routes, tcp.example.com:5433. The port alone says where it leads.
+		if _, err := cloud.ParseHost(name); err != nil {
+			v.badErr(err)
+			return d, false
+		}
+		if d.Host, err = cloud.ParseRouteHost("tcp:" + port); err != nil {
+			v.badErr(err)
+			return d, false
+		}
+		if p != "" {
+			v.bad("route %q has a port and a path: a TCP route has no path", abbreviate(s))
+			return d, false
+		}
+		d.Path = "/"
+		return d, true
+	}
 	if d.Host, err = cloud.ParseHost(host); err != nil {
 		v.badErr(err)
 		return d, false
@@ -66,13 +79,13 @@ func (v value) parseRoute(s string) (cloud.RouteSpec, bool) {
 }
 
 func (v value) protocol(rt *route) {
-	s, ok := v.oneOf("http1", "http2", "tcp")
-	if ok && s == "tcp" {
-		v.refuse("protocol %s", s)
-	} else if ok {
+	if s, ok := v.oneOf("http1", "http2", "tcp"); ok {
 		rt.protocol = cloud.Protocol(s)
 	}
 }
+
+// tcp is the protocol of a route whose bytes are passed on; it says nothing of the app's others.
+const tcp cloud.Protocol = "tcp"
 
 func (v value) loadBalancing(*routeOptions) { v.oneOf("round-robin", "least-connection", "hash") }
 
@@ -198,7 +211,15 @@ func (g *routing) finish(r *reader) {
 			continue
 		}
 		rt.draft.Public, rt.draft.Sticky, rt.draft.Limits = rt.own.public, rt.own.sticky, rt.own.limits
-		if said := rt.protocol; said != "" {
+		switch port := rt.draft.Host.Port() != 0; {
+		case rt.protocol == tcp && !port:
+			r.bad(rt.at, "a TCP route needs a port: write it like route: tcp.example.com:5433")
+			continue
+		case port && rt.protocol != "" && rt.protocol != tcp:
+			r.bad(rt.at, "a route with a port is a TCP route: leave out protocol %s, or the port", rt.protocol)
+			continue
+		}
+		if said := rt.protocol; said != "" && said != tcp {
 			if g.protocol != nil && *g.protocol != said {
 				r.bad(rt.at, "protocol %s: another route says %s, and an app speaks one", said, *g.protocol)
 			}

@@ -12,6 +12,9 @@ import (
 // URLs returns the URLs of a host, first the one under localhost: such names resolve to this machine without any
 // set-up (RFC 6761, section 6.3).
 func (b *Bound) URLs(h cloud.Host) []string {
+	if port := h.Port(); port != 0 {
+		return b.portURLs(port, false)
+	}
 	addrs := b.Internal
 	if len(addrs) == 0 {
 		return nil
@@ -37,6 +40,9 @@ func (b *Bound) PublicURLs(h cloud.Host) []string {
 
 // OutsideURLs returns what opens a host on the public listeners, none where the node has none.
 func (b *Bound) OutsideURLs(h cloud.Host) (urls []string) {
+	if port := h.Port(); port != 0 {
+		return b.portURLs(port, true)
+	}
 	for _, public := range []struct {
 		scheme    string
 		port      int
