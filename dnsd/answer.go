@@ -82,9 +82,16 @@ func (z *Zone) answerPrivate(m *message, v View) {
 		m.countAnswer(m.appendAddress(questionName, v.A))
 	case m.q.Type == dns.TypeAAAA && v.AAAA.IsValid():
 		m.countAnswer(m.appendAddress(questionName, v.AAAA))
+	case m.q.Type == dns.TypeHTTPS && v.HTTPS != 0 && z.asksTLS(key):
+		m.countAnswer(m.appendRecord(questionName, dns.TypeHTTPS, ttl, serviceHTTPS, []byte{byte(v.HTTPS >> 8), byte(v.HTTPS)}))
 	}
 	m.addSOAIfEmpty(&z.private)
 }
+
+// serviceHTTPS is a record that says how a host is asked by TLS (RFC 9460), up to the port's number: priority 1, the name
+// itself, ALPN and port. A browser that reads it asks by HTTP/2 and by TLS at once, without being led there. So it is said
+// of those hosts alone that are asked by TLS alone: others must open for people who don't trust the cloud's authority.
+var serviceHTTPS = []byte("\x00\x01\x00" + "\x00\x01\x00\x0c\x02h2\x08http/1.1" + "\x00\x03\x00\x02")
 
 // answerCommon writes the answers that are the same in all our zones: NXDOMAIN, the SOA at the apex, and the
 // minimal answer to ANY (RFC 8482, section 4.2). It returns false if the answer is then complete.

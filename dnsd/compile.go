@@ -36,8 +36,9 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 		b.addApp(new, ref)
 	}
 	for host := range hosts {
-		_, exists := new.State.VirtualHost(host)
+		vhost, exists := new.State.VirtualHost(host)
 		b.setOwner(host, ownHost, exists)
+		b.setOwner(host, ownSecure, exists && vhost.TLS != nil && vhost.TLS.Only && !vhost.Passthrough)
 	}
 	z := *prev
 	z.hosts, z.services, z.addrs = b.hosts.Commit(), b.services.Commit(), b.addrs.Commit()

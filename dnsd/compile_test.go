@@ -116,6 +116,9 @@ func randomChange(t *rapid.T, v cloud.View) cloud.View {
 		if rapid.Bool().Draw(t, "unmap") {
 			return put(cloud.Delete(s))
 		}
+		if rapid.Bool().Draw(t, "TLS alone") {
+			s.TLS = &cloud.HostTLS{Only: true}
+		}
 		s.Routes = []cloud.Route{{Path: "/", Targets: []cloud.Target{{ReleaseRef: rel.ReleaseRef}}}}
 		return put(cloud.Put(s))
 	case 5:

@@ -23,12 +23,15 @@ type Network struct {
 	// A and AAAA are the addresses at which these clients reach the internal listener. If one is the zero
 	// Addr, names have no address of that family for them (NODATA).
 	A, AAAA netip.Addr
+	// HTTPS is the port at which they reach it by TLS; 0 is none.
+	HTTPS uint16
 }
 
 // View is what Answer knows about the client.
 type View struct {
 	Class   Class
 	A, AAAA netip.Addr
+	HTTPS   uint16 // the port of the internal listener for TLS; 0 is none
 	Group   string // of a container; "" if it is in none
 	Recurse bool   // forward names outside our zones for this client
 	// UpstreamNetworks are the networks whose reverse zones the upstream may have.
@@ -56,7 +59,7 @@ func (vs Views) Find(client netip.Addr) View {
 	client = client.Unmap().WithZone("")
 	for i := range vs {
 		if vs[i].Prefix.Contains(client) {
-			return View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA}
+			return View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA, HTTPS: vs[i].HTTPS}
 		}
 	}
 	return View{}

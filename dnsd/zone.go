@@ -51,6 +51,8 @@ const (
 	ownRelease
 	ownHost
 	ownNode // the node's own names
+	// ownSecure is set beside another owner: the host is to be asked by TLS alone.
+	ownSecure
 )
 
 // endpoints are the healthy instances behind a name in ".internal", sorted by address.
@@ -155,6 +157,16 @@ func (z *Zone) findHost(key []byte) existence {
 		return present
 	}
 	return found
+}
+
+// asksTLS reports whether the host of a key, which exists, is to be asked by TLS alone.
+func (z *Zone) asksTLS(key []byte) bool {
+	by, ok := z.hosts.Get(key)
+	if !ok && len(key) > 0 {
+		var room [maxName + 2]byte
+		by, _ = z.hosts.Get(append(append(room[:0], key[:lastLabel(key)]...), "\x01*"...))
+	}
+	return by&ownSecure != 0
 }
 
 // lastLabel returns the offset of a key's last label.

@@ -37,6 +37,13 @@ func instance(r *cloud.Release, index int, addr string, phase cloud.InstancePhas
 	return &cloud.Instance{ID: id, Slot: cloud.Slot{ReleaseRef: r.ReleaseRef, Process: cloud.Web, Index: index}, Phase: phase, Addr: netip.MustParseAddrPort(addr)}
 }
 
+// tlsOnly is a host that is asked by TLS alone, which is the app's if it is passed through.
+func tlsOnly(host string, passthrough bool) *cloud.VirtualHost {
+	v := vhost(host)
+	v.TLS, v.Passthrough = &cloud.HostTLS{Only: true}, passthrough
+	return v
+}
+
 func vhost(host string) *cloud.VirtualHost {
 	return &cloud.VirtualHost{Host: cloud.Host(host), Group: "default"}
 }
@@ -51,7 +58,8 @@ func shopView() cloud.View {
 	v.State = v.State.Apply(42, []cloud.Change{
 		cloud.Put(&cloud.Group{Name: "default"}), cloud.Put(&cloud.Group{Name: "qa"}), cloud.Put(&cloud.Group{Name: "empty"}),
 		cloud.Put(shop), cloud.Put(blog), cloud.Put(tool), cloud.Put(r6), cloud.Put(r7), cloud.Put(staged), cloud.Put(b1), cloud.Put(t2),
-		cloud.Put(vhost("www.micro.test")), cloud.Put(vhost("*.dev.micro.test")), cloud.Put(vhost("a.b.dev.micro.test")), cloud.Put(vhost("a.b.deep.micro.test")), cloud.Put(vhost("www.example.com")),
+		cloud.Put(tlsOnly("only.micro.test", false)), cloud.Put(tlsOnly("*.only.micro.test", false)), cloud.Put(tlsOnly("mq.micro.test", true)),
+		cloud.Put(vhost("tcp:5433")), cloud.Put(vhost("www.micro.test")), cloud.Put(vhost("*.dev.micro.test")), cloud.Put(vhost("a.b.dev.micro.test")), cloud.Put(vhost("a.b.deep.micro.test")), cloud.Put(vhost("www.example.com")),
 	})
 	for _, i := range []*cloud.Instance{
 		instance(r7, 0, "10.77.0.5:8080", cloud.InstanceReady), instance(r7, 1, "10.77.0.6:8080", cloud.InstanceReady),
@@ -155,6 +163,18 @@ func TestAnswer(t *testing.T) {
 	f("shop.micro.test. IN AAAA", lan, "shop.micro.test. 5 IN AAAA fd00::5")
 	f("shop.micro.test. IN AAAA", loopback, "NOERROR", soa)
 	f("shop.micro.test. IN HTTPS", loopback, "NOERROR", soa)
+
+	// Hosts that are asked by TLS alone say how, where this client has a listener for TLS.
+	byTLS, elsewhere := loopback, lan
+	byTLS.HTTPS, elsewhere.HTTPS = 8443, 443
+	f("shop.micro.test. IN HTTPS", byTLS, "NOERROR", soa)
+	f("www.micro.test. IN HTTPS", byTLS, "NOERROR", soa)
+	f("only.micro.test. IN HTTPS", loopback, "NOERROR", soa)
+	f("only.micro.test. IN HTTPS", byTLS, `only.micro.test. 5 IN HTTPS 1 . alpn="h2,http/1.1" port="8443"`)
+	f("only.micro.test. IN HTTPS", elsewhere, `only.micro.test. 5 IN HTTPS 1 . alpn="h2,http/1.1" port="443"`)
+	f("any.only.micro.test. IN HTTPS", byTLS, `any.only.micro.test. 5 IN HTTPS 1 . alpn="h2,http/1.1" port="8443"`)
+	f("mq.micro.test. IN HTTPS", byTLS, "NOERROR", soa)
+	f("only.micro.test. IN CAA", byTLS, "NOERROR", soa)
 	f("sHoP.MICRO.test. IN A", loopback, "sHoP.MICRO.test. 5 IN A 127.0.0.1")
 	f("tool.qa.micro.test. IN A", loopback, "tool.qa.micro.test. 5 IN A 127.0.0.1")
 	f("api.micro.test. IN A", loopback, "api.micro.test. 5 IN A 127.0.0.1")

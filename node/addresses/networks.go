@@ -22,7 +22,16 @@ func (b *Bound) Networks() []dnsd.Network {
 			reach.Local = append(reach.Local, prefix)
 		}
 	}
-	return reach.Networks()
+	networks := reach.Networks()
+	for i, n := range networks {
+		for _, a := range b.Secure {
+			if a.Addr() == n.A || !n.A.IsValid() && a.Addr() == n.AAAA {
+				networks[i].HTTPS = a.Port()
+				break
+			}
+		}
+	}
+	return networks
 }
 
 // MachineAddrs returns all addresses of this machine.
