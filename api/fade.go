@@ -16,6 +16,7 @@ type Crossfading struct {
 	Budget  *int               `json:"budget,omitempty" doc:"How many requests a bad release may harm before the traffic is back; missing: 20"`
 	Over    cloud.Duration     `json:"over,omitempty" doc:"From the first step to the end, at least, for example 10m; missing: 5m, and 10m with steps"`
 	Guards  []string           `json:"guards,omitempty" doc:"errors, latency, cpu, memory, logs, or none alone; missing: errors and latency. With any of them the counters that the release names are guarded too"`
+	Unit    cloud.Unit         `json:"unit,omitempty" enum:"request,client" doc:"What counts once; missing: a request. A client on sticky routes alone"`
 	Errors  *float64           `json:"errors_margin,omitempty" doc:"How much larger the share of errors may be, 0 to 1; missing: 0.005"`
 	Latency *float64           `json:"latency_margin,omitempty" doc:"How much longer the 95th percentile may be; missing: 0.2, a fifth"`
 	Max     cloud.Duration     `json:"max,omitempty" doc:"How long to wait for evidence at most; missing: 30m"`
@@ -62,6 +63,7 @@ type Crossfade struct {
 	Over           cloud.Duration     `json:"over" doc:"From the first share to the end, at least"`
 	Budget         int                `json:"budget,omitempty" doc:"How many requests a bad release may harm"`
 	Guards         []string           `json:"guards,omitempty" doc:"What the new release must not be worse at: errors, latency, cpu, memory, logs"`
+	Unit           cloud.Unit         `json:"unit,omitempty" doc:"What counts once: a request (missing), or a client"`
 	Errors         float64            `json:"errors_margin" doc:"How much larger the share of errors may be, 0 to 1"`
 	Latency        float64            `json:"latency_margin" doc:"How much longer the 95th percentile may be; 0.2 is a fifth"`
 	Max            cloud.Duration     `json:"max" doc:"How long to wait for evidence at most"`
@@ -87,7 +89,7 @@ func CrossfadeOf(f *cloud.Crossfade) *Crossfade {
 	}
 	out := &Crossfade{
 		From: NameOf(f.From), To: NameOf(f.To), Steps: f.Steps, Step: f.Step, Share: f.Share(), Started: f.Started, Since: f.Since, Paused: f.Paused,
-		By: f.By, MovedBy: f.MovedBy, Reason: f.Reason, Over: f.Over, Budget: f.Budget, Guards: f.Guards, Errors: f.Errors, Latency: f.Latency, Max: f.Max,
+		By: f.By, MovedBy: f.MovedBy, Reason: f.Reason, Over: f.Over, Budget: f.Budget, Guards: f.Guards, Unit: f.Unit, Errors: f.Errors, Latency: f.Latency, Max: f.Max,
 		OnInconclusive: f.OnInconclusive, Before: []WeightedRelease{},
 	}
 	if !f.First.IsZero() {

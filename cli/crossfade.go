@@ -25,6 +25,7 @@ func (c *command) crossfade() *urfave.Command {
 		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first share to the end at least (default 5m, with --steps 10m)"},
 		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default: as the budget allows)"},
 		&urfave.StringFlag{Name: "guard", Usage: "`WHAT` to guard: errors,latency (default), cpu, memory, logs; or none"},
+		&urfave.StringFlag{Name: "unit", Usage: "`WHAT` counts once: request, or client on a sticky route (default request)"},
 		&urfave.Float64Flag{Name: "errors-margin", Usage: "errors may grow by `POINTS` percentage points (default 0.5)"},
 		&urfave.Float64Flag{Name: "latency-margin", Usage: "the 95th percentile may grow by `PERCENT` (default 20)"},
 		&urfave.DurationFlag{Name: "max", Usage: "`TIME` to wait at most for evidence (default 30m)"},
@@ -62,7 +63,7 @@ func (c *command) beginCrossfade(ctx context.Context, u *urfave.Context, client 
 			return err
 		}
 	}
-	f := api.Crossfading{Over: cloud.Duration(u.Duration("over")), Max: cloud.Duration(u.Duration("max")), Then: cloud.Inconclusive(u.String("on-inconclusive"))}
+	f := api.Crossfading{Over: cloud.Duration(u.Duration("over")), Max: cloud.Duration(u.Duration("max")), Then: cloud.Inconclusive(u.String("on-inconclusive")), Unit: cloud.Unit(u.String("unit"))}
 	for s := range strings.SplitSeq(u.String("steps"), ",") {
 		if !u.IsSet("steps") {
 			break

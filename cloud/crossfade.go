@@ -39,9 +39,11 @@ type FadePlan struct {
 	Budget int `json:"budget,omitempty"`
 	// Guards are what the new release may not be worse at: "errors", "latency", "cpu", "memory", "logs". With any of them the
 	// metrics of the release's own guards are compared too.
-	Guards  []string `json:"guards,omitempty"`
-	Errors  float64  `json:"errors_margin"`  // how much larger the share of errors may be, 0 to 1
-	Latency float64  `json:"latency_margin"` // how much longer the 95th percentile may be: 0.2 is a fifth
+	Guards []string `json:"guards,omitempty"`
+	// Unit is what counts once: a request, or on a sticky route a client, so that a noisy one does not decide.
+	Unit    Unit    `json:"unit,omitempty"`
+	Errors  float64 `json:"errors_margin"`  // how much larger the share of errors may be, 0 to 1
+	Latency float64 `json:"latency_margin"` // how much longer the 95th percentile may be: 0.2 is a fifth
 	// Max is how long to wait for traffic enough to judge by, and OnInconclusive what comes then.
 	Max            Duration     `json:"max"`
 	OnInconclusive Inconclusive `json:"on_inconclusive"`
@@ -78,6 +80,15 @@ func CutoverFade() ([]int, FadePlan) {
 	plan.Over, plan.Guards, plan.Max = 0, nil, DefaultCutoverMax
 	return []int{100}, plan
 }
+
+// Unit is what a cross-fade counts.
+type Unit string
+
+// The units. "" is UnitRequest.
+const (
+	UnitRequest Unit = "request"
+	UnitClient  Unit = "client"
+)
 
 // Inconclusive says what becomes of a cross-fade that too little traffic was seen of.
 type Inconclusive string
@@ -145,6 +156,9 @@ func (p FadePlan) validate(steps []int) error {
 			return Errorf(Invalid, "guard %q is not one of %s, each given once", g, strings.Join(guardNames, ", ")).WithHint("for example --guard errors,latency,cpu")
 		}
 	}
+	if !slices.Contains([]Unit{"", UnitRequest, UnitClient}, p.Unit) {
+		return Errorf(Invalid, "unit %q is not one of request, client", p.Unit)
+	}
 	if !slices.Contains([]Inconclusive{InconclusiveHold, InconclusiveAbort, InconclusiveGo}, p.OnInconclusive) {
 		return Errorf(Invalid, "%q is not one of hold, abort, go", p.OnInconclusive)
 	}
@@ -163,6 +177,9 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	}
 	if err := route.notFading(h); err != nil {
 		return nil, err
+	}
+	if plan.Unit == UnitClient && route.Sticky == nil {
+		return nil, Errorf(Conflict, "%s%s does not keep its clients with a release, so they can't be counted", h, path).WithHint("use --unit request, or map the host with --sticky")
 	}
 	_, rel, err := s.MustRelease(to)
 	if err != nil {

@@ -165,8 +165,13 @@ func (c *Crossfades) observe(v cloud.View) (wait time.Duration) {
 	return wait
 }
 
+// samples returns what both releases of a fade did so far, by requests or by clients.
 func (c *Crossfades) samples(at route, f *cloud.Crossfade) (from, to traffic.Sample) {
-	return c.Counts.Sample(at.host, at.path, f.From), c.Counts.Sample(at.host, at.path, f.To)
+	from, to = c.Counts.Sample(at.host, at.path, f.From), c.Counts.Sample(at.host, at.path, f.To)
+	if f.Unit == cloud.UnitClient {
+		return from.ByClient(), to.ByClient()
+	}
+	return from, to
 }
 
 // Judgement is what two releases of a route did at the same time, and what comes of it.

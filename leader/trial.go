@@ -69,7 +69,9 @@ func (c *Crossfades) begin(at route, f *cloud.Crossfade) *pair {
 		r.Trial.Resume(old, fresh, margins(f), now)
 		return &pair{fade: f, trial: r.Trial, saved: now, told: map[string]bool{}}
 	}
-	return &pair{fade: f, trial: traffic.Begin(old, fresh, margins(f), now), told: map[string]bool{}}
+	trial := traffic.Begin(c.Counts.Sample(at.host, at.path, f.From), fresh, margins(f), now)
+	trial.Resume(old, fresh, margins(f), now) // the past is known by requests alone
+	return &pair{fade: f, trial: trial, told: map[string]bool{}}
 }
 
 // loadTrials reads the trials that an earlier leader has saved.

@@ -124,7 +124,12 @@ func (c counts) Requests(r cloud.ReleaseRef) uint64 {
 // answered nor failed. But the time until then counts as latency, or a release that hangs would look good.
 func sample(c router.Counts) traffic.Sample {
 	bounds, counts := c.Latency.Merge(c.Given).Buckets()
-	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Started: c.Started, Ended: c.Ended, Sizes: c.Sizes, Bounds: bounds, Counts: counts}
+	return traffic.Sample{Requests: c.Requests - min(c.Gone, c.Requests), Errors: c.Errors, Classes: c.Classes, Started: c.Started, Ended: c.Ended, Sizes: c.Sizes, Bounds: bounds, Counts: counts, Clients: byClient(c.Clients)}
+}
+
+func byClient(c router.ClientCounts) traffic.Clients {
+	_, first := c.First.Buckets()
+	return traffic.Clients{Known: c.Known, Failed: c.Failed, Other: c.Other, Moved: c.Moved, Requests: c.Requests, Busiest: c.Busiest, First: first}
 }
 
 // usage tells the leader what instances use.

@@ -247,6 +247,9 @@ func (j *compilation) route(h cloud.Host, r cloud.Route) *Route {
 		made.limits = newLimits(r.Limits.Or(j.now.State.Settings().Limits))
 		made.limited = r.Limits
 	}
+	if r.Crossfade != nil {
+		made.fading = r.Crossfade.Started.Unix()
+	}
 	var targets []target
 	for _, t := range r.Targets {
 		if !slices.Contains(made.apps, t.AppRef) {

@@ -40,8 +40,11 @@ type Exchange struct {
 	Upgraded bool
 	// GRPCStatus is the status of a gRPC call; 0 for success and for other requests.
 	GRPCStatus uint8
-	Pinned     bool   // the client asked for this very release, or a rule of the route names it
-	waits      *tally // counts it among those that wait for an answer
+	// ClientKey is a hash of what its route knows the client by; 0 unless a cross-fade compares releases there.
+	ClientKey uint64
+	fading    int64  // when the cross-fade began, in Unix seconds
+	Pinned    bool   // the client asked for this very release, or a rule of the route names it
+	waits     *tally // counts it among those that wait for an answer
 	// Error is the code of micro's own answer, or why the answer broke off; "" for success.
 	Error string
 }
@@ -122,6 +125,9 @@ func (x *exchange) note() {
 	x.Release, x.Pinned = x.release, x.pinned || x.ruled
 	if x.route != nil && x.route.mapped {
 		x.RouteHost, x.RoutePath = x.route.Host, x.route.Path
+		if x.route.fading != 0 && !x.Pinned {
+			x.ClientKey, x.fading = x.clientKey(), x.route.fading
+		}
 	}
 	if x.endpoint != nil {
 		x.Instance, x.Nth, x.Age = x.endpoint.ID, x.nth, x.age

@@ -113,6 +113,7 @@ func (c Counts) Since(o Counts) Counts {
 		c.Sizes[i] = less(c.Sizes[i], n)
 	}
 	c.Latency, c.Given = c.Latency.Since(o.Latency), c.Given.Since(o.Given)
+	c.Clients = c.Clients.Since(o.Clients)
 	return c
 }
 

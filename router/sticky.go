@@ -53,6 +53,14 @@ func (c *choice) client() (uint64, bool) {
 	return 0, false
 }
 
+// clientKey returns the hash of what the client is known by: as the route keeps its clients, else by its address.
+func (c *choice) clientKey() uint64 {
+	if c.sticks {
+		return c.known | 1
+	}
+	return c.hash(c.from.client) | 1
+}
+
 // claimSticky counts a request at the instance that its client keeps; false if there is none.
 //
 // A client with a cookie stays with the instance in the cookie as long as that takes requests. If its share has moved to

@@ -52,7 +52,8 @@ type Route struct {
 	apps       []cloud.AppRef   // of its targets, each once, for X-Micro-Release
 	only       cloud.ReleaseRef // its only release; without a number if there are several
 	shares     []share
-	explicit   bool // its shares are weights, and don't follow the ready instances
+	fading     int64 // when the cross-fade of the route began, in Unix seconds; 0 for none
+	explicit   bool  // its shares are weights, and don't follow the ready instances
 	plan       plan
 	turns      *turns
 	sticky     sticky

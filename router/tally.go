@@ -31,9 +31,22 @@ type tally struct {
 	warming        Histogram
 	// started counts the requests that the release was to answer, and ended those of them that wait no more.
 	started, ended atomic.Uint64
+	clients        atomic.Pointer[clients] // nil unless a cross-fade has compared the release
 }
 
 func (t *tally) record(x *Exchange, warming bool) {
+	if x.ClientKey != 0 {
+		c := t.clients.Load()
+		if c == nil || c.begun != x.fading { // each cross-fade counts anew
+			t.clients.CompareAndSwap(c, &clients{begun: x.fading})
+			c = t.clients.Load()
+		}
+		if c != nil {
+			c.record(x, warming)
+		}
+	} else if !x.Pinned && t.clients.Load() != nil {
+		t.clients.Store(nil)
+	}
 	switch {
 	case x.Pinned:
 		t.chosen.record(x, &t.chosen.latency)
@@ -49,6 +62,7 @@ func (t *tally) judgedCounts() Counts {
 	c := t.judged.counts()
 	c.Ended = t.ended.Load() // before Started, so that Ended is never larger
 	c.Started = t.started.Load()
+	c.Clients = t.clients.Load().counts()
 	return c
 }
 
@@ -196,6 +210,8 @@ type Counts struct {
 	// Given has how long those waited who gave up before the answer's head was there: it would have taken
 	// longer still.
 	Given Snapshot
+	// Clients are the requests by client.
+	Clients ClientCounts `json:"clients,omitzero"`
 }
 
 // Merge returns the sum of both.
@@ -209,6 +225,7 @@ func (c Counts) Merge(o Counts) Counts {
 		c.Sizes[i] += n
 	}
 	c.Latency, c.Given = c.Latency.Merge(o.Latency), c.Given.Merge(o.Given)
+	c.Clients = c.Clients.Merge(o.Clients)
 	return c
 }
 

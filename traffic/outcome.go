@@ -20,6 +20,7 @@ const (
 	Memory  Guard = "memory"  // the memory that the fullest instance uses
 	Logs    Guard = "logs"    // the log lines of level error of a request
 	Answers Guard = "answers" // the classes of status and the lengths of answers
+	Few     Guard = "clients" // a warning, that few clients make most of the requests
 	Shares  Guard = "shares"  // the shares of requests, which must match the weights
 )
 

@@ -20,6 +20,8 @@ type Sample struct {
 	Counts []uint64
 	// Sizes are the answers with 2xx by their length: Sizes[i] had fewer than 2^i bytes, and at least half of that.
 	Sizes [SizeBins]uint64
+	// Clients are the requests by client.
+	Clients Clients
 }
 
 // SizeBins is the number of size classes of answers: powers of two up to 2 GB, and more.
@@ -29,7 +31,7 @@ const SizeBins = 33
 func (s Sample) since(earlier Sample) Sample {
 	out := Sample{
 		Requests: less(s.Requests, earlier.Requests), Errors: less(s.Errors, earlier.Errors),
-		Started: less(s.Started, earlier.Started), Ended: less(s.Ended, earlier.Ended), Bounds: s.Bounds, Counts: slices.Clone(s.Counts),
+		Started: less(s.Started, earlier.Started), Ended: less(s.Ended, earlier.Ended), Bounds: s.Bounds, Counts: slices.Clone(s.Counts), Clients: s.Clients,
 	}
 	for i := range s.Classes {
 		out.Classes[i] = less(s.Classes[i], earlier.Classes[i])

@@ -62,6 +62,14 @@ const slowMargin = 0.01
 
 // Judge returns the trial's current result for the guards.
 func (t *Trial) Judge(guards []Guard) Judgement {
+	j := t.judge(guards)
+	if text := t.few(); text != "" {
+		j.Findings = append(j.Findings, Finding{Few, NoHarm, text})
+	}
+	return j
+}
+
+func (t *Trial) judge(guards []Guard) Judgement {
 	what, odds := t.worst(guards)
 	j := Judgement{
 		Odds: odds, MoreErrors: t.ErrorsLimit.bound(), MoreSlow: t.SlowLimit.bound(), Cost: t.Cost(), Requests: t.Totals.New.Requests,
@@ -78,7 +86,7 @@ func (t *Trial) Judge(guards []Guard) Judgement {
 			f.Verdict, f.Text = limited(j.MoreSlow, slowMargin), t.slowText()
 			j.Proof = min(j.Proof, t.SlowLimit.proof(slowMargin, boundAlpha))
 			j.Missing = max(j.Missing, t.SlowLimit.missing(slowMargin, t.Known.Slow.estimate(1-quantiles[p95]), boundAlpha))
-		case Answers, Shares:
+		case Answers, Shares, Few:
 			continue
 		default: // what instances use or count
 			f.Verdict, f.Text = t.measured(g)

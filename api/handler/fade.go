@@ -161,6 +161,7 @@ func readFade(f api.Crossfading) (steps []int, plan cloud.FadePlan) {
 	if f.Cutover {
 		return steps, plan
 	}
+	plan.Unit = f.Unit
 	if len(f.Steps) > 0 {
 		plan.Over = cloud.DefaultStepsOver
 	}

@@ -15,6 +15,8 @@ type World struct {
 	Latency  Latency
 	// Change makes the rate and everybody's errors and latency change over time; nil leaves them.
 	Change func(now time.Duration) Weather
+	// Clients send the requests; nil for requests that don't depend on each other.
+	Clients *Clients
 	// Phase is the length of time of which a random part has passed of Change when the fade begins.
 	Phase time.Duration
 	// Breaks is when New begins to be as it is; before that it is as Old. 0 is from the first request on.
@@ -56,9 +58,19 @@ func Fade(seed uint64, w World, plan cloud.FadePlan, steps []int, limit time.Dur
 		guards[i] = traffic.Guard(g)
 	}
 	trial := traffic.Begin(old.did, fresh.did, margins, start)
+	var all *crowd
+	if w.Clients != nil {
+		all = newCrowd(*w.Clients, rng)
+		a, b := all.samples(old, fresh)
+		trial.Resume(a, b, margins, start)
+	}
 	for now := time.Duration(0); now < limit; now += time.Second {
 		j := trial.Judge(guards)
-		d := traffic.Next(f, traffic.Readiness{Up: true, Back: true}, j, w.Rate, start.Add(now))
+		known := w.Rate
+		if all != nil && all.ByClient {
+			known = trial.Rate()
+		}
+		d := traffic.Next(f, traffic.Readiness{Up: true, Back: true}, j, known, start.Add(now))
 		switch {
 		case d.Move == traffic.Abort, d.Move == traffic.Advance && d.Share >= 100:
 			return Result{d.Move, d.Why, now, fresh.did.Started, fresh.harmed}
@@ -79,6 +91,12 @@ func Fade(seed uint64, w World, plan cloud.FadePlan, steps []int, limit time.Dur
 			old.Slower, fresh.Slower = a.Slower*c.Slower, b.Slower*c.Slower
 		}
 		share := f.Share() / 100
+		if all != nil {
+			all.serve(rng, poisson(rng, rate), share, now, old, fresh, w.Latency)
+			a, b := all.samples(old, fresh)
+			trial.Observe(a, b, start.Add(now+time.Second))
+			continue
+		}
 		old.serve(rng, poisson(rng, rate*(1-share)), w.Latency, now, old.Release, margins, slow)
 		fresh.serve(rng, poisson(rng, rate*share), w.Latency, now, old.Release, margins, slow)
 		old.Release, fresh.Release = a, b
