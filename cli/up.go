@@ -99,11 +99,14 @@ func (c *command) up() *urfave.Command {
 			return err
 		}
 		if u.Bool("detach") {
-			return c.upDetached(u.Context, cfg)
+			return c.upDetached(u.Context, cfg, u.IsSet("data"))
 		}
 		return c.Up(u.Context, cfg, func(n api.Node) {
 			c.sayReady(n)
 			c.warn(n)
+			if u.IsSet("data") {
+				c.say("%s lets other commands find this node", exportData(cfg))
+			}
 			c.say("Ctrl-C ends the node; its apps run on")
 		})
 	})
@@ -140,8 +143,12 @@ func port(addrs []string) string {
 	return p
 }
 
-// upDetached starts a node as a process of its own, and returns when it answers.
-func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
+// exportData is the shell's line after which commands speak to a node whose data is not in the default folder.
+func exportData(cfg config.Node) string { return "export MICRO_DATA=" + cloud.ShellQuote(cfg.Data) }
+
+// upDetached starts a node as a process of its own, and returns when it answers. flagged says that only a flag names its
+// data folder.
+func (c *command) upDetached(ctx context.Context, cfg config.Node, flagged bool) error {
 	self, err := os.Executable()
 	if err != nil {
 		return cloud.Errorf(cloud.Internal, "cannot find micro's own program: %w", err)
@@ -193,7 +200,11 @@ func (c *command) upDetached(ctx context.Context, cfg config.Node) error {
 			c.sayReady(node)
 			c.say("  log      %s", logPath)
 			c.warn(node)
-			c.say("micro down removes it from this machine")
+			if flagged {
+				c.say("%s lets other commands find this node, and micro down remove it from this machine", exportData(cfg))
+			} else {
+				c.say("micro down removes it from this machine")
+			}
 			return nil
 		}
 		select {

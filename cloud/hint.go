@@ -23,13 +23,13 @@ func (e *Error) WithCommand(format string, args ...any) *Error {
 		n := min(countVerbs(word), len(args))
 		arg := fmt.Sprintf(word, args[:n]...)
 		args = args[n:]
-		plain = plain && quote(arg) == arg
+		plain = plain && ShellQuote(arg) == arg
 		hinted.Command = append(hinted.Command, arg)
 	}
 	if !plain {
 		quoted := make([]string, len(hinted.Command))
 		for i, arg := range hinted.Command {
-			quoted[i] = quote(arg)
+			quoted[i] = ShellQuote(arg)
 		}
 		hinted.Hint = strings.Join(quoted, " ")
 	}
@@ -82,8 +82,8 @@ func countVerbs(word string) int {
 	return strings.Count(strings.ReplaceAll(word, "%%", ""), "%")
 }
 
-// quote writes an argument as a shell reads it. What is for a person to fill in stays readable.
-func quote(arg string) string {
+// ShellQuote writes an argument as a shell reads it. What is for a person to fill in stays readable.
+func ShellQuote(arg string) string {
 	const safe = "%+,-./:=@_[]{}…"
 	if arg != "" && strings.IndexFunc(arg, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(safe, r))
