@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"pebble": pebbleCommand, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
+			"pebble": pebbleCommand, "matrix": matrixCommand, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},
 		RequireExplicitExec: true,
 	})
