@@ -20,6 +20,8 @@ type Service struct {
 	Deleted *time.Time `json:"deleted,omitempty"`
 	// Unfinished is set of a service that is not in use yet, and removed if who makes it is killed.
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
+	// Purging says that the data of a deleted service is being removed: it can't come back any more.
+	Purging bool `json:"purging,omitempty"`
 }
 
 // Unfinished says who fills a service with another one's data, and what for.
@@ -129,8 +131,11 @@ func (s *State) UndeleteService(r AppRef, at Stamp) ([]Change, ReleaseRef, error
 	if !ok || app.Service == nil {
 		return nil, ReleaseRef{}, Errorf(NotFound, "no service %q in group %s was deleted within %s", r.App, r.Group, Duration(DeletedFor)).WithCommand("micro service list")
 	}
-	if app.Service.Deleted == nil {
+	switch {
+	case app.Service.Deleted == nil:
 		return nil, ReleaseRef{}, Errorf(Conflict, "service %s is not deleted", r)
+	case app.Service.Purging:
+		return nil, ReleaseRef{}, Errorf(Conflict, "the data of service %s is being removed: it was deleted more than %s ago", r, Duration(DeletedFor))
 	}
 	next := *app
 	service := *app.Service
@@ -142,6 +147,18 @@ func (s *State) UndeleteService(r AppRef, at Stamp) ([]Change, ReleaseRef, error
 	}
 	started, err := s.Start(r.Release(0), at)
 	return append(changes, started...), r.Release(app.Current), err
+}
+
+// MarkPurging returns the changes after which a deleted service can't be brought back, so that its data may go.
+func (s *State) MarkPurging(r AppRef) []Change {
+	app, ok := s.App(r)
+	if !ok || app.Service == nil || app.Service.Deleted == nil || app.Service.Purging {
+		return nil
+	}
+	next, service := *app, *app.Service
+	service.Purging = true
+	next.Service = &service
+	return []Change{Put(&next)}
 }
 
 // PurgeService returns the changes that forget a deleted service for good. Its volumes are the caller's to remove.
@@ -157,6 +174,9 @@ func (s *State) forgetService(app *App) []Change {
 	changes := []Change{Delete(app)}
 	if b, ok := s.BackupSchedule(app.AppRef); ok {
 		changes = append(changes, Delete(b))
+	}
+	if home, ok := s.Home(app.AppRef); ok {
+		changes = append(changes, Delete(home))
 	}
 	for rel := range s.Releases(app.AppRef) {
 		changes = append(changes, Delete(rel))

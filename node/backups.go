@@ -59,9 +59,16 @@ type volumesOfAll struct{ *Node }
 // volumesTimeout is how long the other nodes may take to drop volumes.
 const volumesTimeout = 10 * time.Second
 
-// Drop removes all volumes of an app, on every living node.
-func (v volumesOfAll) Drop(app cloud.AppRef) error {
-	ctx, cancel := context.WithTimeout(context.Background(), volumesTimeout)
+// Drop removes all volumes of an app, on every living node. It fails if the node is down that has them; the data of one that
+// has left the cloud is not this cloud's any more.
+func (v volumesOfAll) Drop(ctx context.Context, app cloud.AppRef) error {
+	state := v.store.State()
+	if home, ok := state.Home(app); ok && home.Node != v.cfg.Name {
+		if _, member := state.Node(home.Node); member && !v.lives(home.Node) {
+			return cloud.Errorf(cloud.Unavailable, "node %s, which has the volumes of %s, is down", home.Node, app).WithCommand("micro node list")
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, volumesTimeout)
 	defer cancel()
 	v.everyNode(ctx, http.MethodPost, "/peer/drop-volumes", url.Values{"group": {string(app.Group)}, "app": {string(app.App)}})
 	return errors.Join(v.volumes.Drop(app), ctx.Err())

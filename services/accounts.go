@@ -32,8 +32,9 @@ type Accounts struct {
 
 	mu     sync.Mutex
 	busy   map[cloud.AppRef]bool
-	retry  map[cloud.AppRef]time.Time
-	failed map[Step]int // how often a step has failed in a row
+	retry  map[cloud.AppRef]time.Time // when an app's pause after a failure ends
+	failed map[Step]int               // how often a step has failed in a row
+	turns  map[cloud.AppRef]*sync.Mutex
 	all    sync.WaitGroup
 }
 
@@ -68,8 +69,8 @@ func (d *Accounts) Run(ctx context.Context) error {
 		}
 		wait := cloud.Never
 		for client := range maps.Clone(pending) {
-			again, begun := d.begin(ctx, view, client, now)
-			if !begun {
+			again, done := d.begin(ctx, view, client, now)
+			if !done {
 				wait = busyWait
 				continue
 			}
@@ -77,9 +78,6 @@ func (d *Accounts) Run(ctx context.Context) error {
 			work.Due(client, again)
 		}
 		wait = min(wait, cloud.Until(work.Earliest(), now))
-		if at := d.retries(pending, now); !at.IsZero() {
-			wait = min(wait, cloud.Until(at, now))
-		}
 		var err error
 		if view, err = cloud.ChangedWithin(ctx, d.Views, view, wait); err != nil {
 			return nil
@@ -87,17 +85,20 @@ func (d *Accounts) Run(ctx context.Context) error {
 	}
 }
 
-// begin begins to work on the accounts of an app, if there is anything to do. begun is false while the work that was begun
-// before goes on.
-func (d *Accounts) begin(ctx context.Context, v cloud.View, client cloud.AppRef, now time.Time) (again time.Time, begun bool) {
+// begin begins to work on the accounts of an app, if there is anything to do. done is false while that goes on; then it
+// returns when to look at the app again although nothing has changed.
+func (d *Accounts) begin(ctx context.Context, v cloud.View, client cloud.AppRef, now time.Time) (again time.Time, done bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.busy[client] {
 		return again, false
 	}
 	steps, again := Plan(v, client, now)
-	if len(steps) == 0 || now.Before(d.retry[client]) {
+	if len(steps) == 0 {
 		return again, true
+	}
+	if pause := d.retry[client]; now.Before(pause) {
+		return pause, true
 	}
 	d.busy[client] = true
 	d.all.Go(func() {
@@ -106,29 +107,12 @@ func (d *Accounts) begin(ctx context.Context, v cloud.View, client cloud.AppRef,
 		defer d.mu.Unlock()
 		delete(d.busy, client)
 	})
-	return again, true
+	return again, false
 }
 
-// retries adds the apps whose pause is over to those to look at, and returns when the next one's ends.
-func (d *Accounts) retries(pending map[cloud.AppRef]bool, now time.Time) (next time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for client, at := range d.retry {
-		switch {
-		case !now.Before(at):
-			delete(d.retry, client)
-			pending[client] = true
-			next = now
-		case next.IsZero() || at.Before(next):
-			next = at
-		}
-	}
-	return next
-}
-
-// work carries out steps until none is left or one fails.
+// work carries out steps until none is left. After a failure it carries out the others and pauses.
 func (d *Accounts) work(ctx context.Context, client cloud.AppRef) {
-	for ctx.Err() == nil {
+	for pause := false; ctx.Err() == nil && !pause; {
 		v := d.Views.View()
 		steps, _ := Plan(v, client, d.Now())
 		if len(steps) == 0 {
@@ -139,9 +123,7 @@ func (d *Accounts) work(ctx context.Context, client cloud.AppRef) {
 			if ctx.Err() != nil {
 				return
 			}
-			if d.note(ctx, s, err) {
-				return
-			}
+			pause = d.note(ctx, s, err) || pause
 		}
 	}
 }
@@ -236,7 +218,7 @@ func (d *Accounts) issue(ctx context.Context, s Step) error {
 			if err != nil {
 				return nil, err
 			}
-			a.Credentials = external(rel)
+			a.Credentials = kind.withMore(external(rel), s.Client)
 		}
 		return []cloud.Change{cloud.Put(a)}, nil
 	})
@@ -265,7 +247,24 @@ func (d *Accounts) command(ctx context.Context, v cloud.View, s Step) error {
 	if command == "" {
 		return nil
 	}
+	defer d.turn(s.Service)()
 	return run(ctx, d.Commands, v, service, call{command: command, about: a.Credentials})
+}
+
+// turn waits until no other command changes accounts at the service: kinds may keep them in a file.
+func (d *Accounts) turn(service cloud.AppRef) (end func()) {
+	d.mu.Lock()
+	if d.turns == nil {
+		d.turns = map[cloud.AppRef]*sync.Mutex{}
+	}
+	t := d.turns[service]
+	if t == nil {
+		t = new(sync.Mutex)
+		d.turns[service] = t
+	}
+	d.mu.Unlock()
+	t.Lock()
+	return t.Unlock
 }
 
 // write changes an account's object; nil deletes it.

@@ -157,7 +157,7 @@ func discard(ctx context.Context, w Writer, volumes Volumes, ref cloud.AppRef) e
 	if err != nil || !gone {
 		return err
 	}
-	return volumes.Drop(ref)
+	return volumes.Drop(ctx, ref)
 }
 
 // DiscardOwn removes the unfinished services that earlier processes of this node have left.

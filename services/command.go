@@ -34,10 +34,14 @@ func run(ctx context.Context, commands Commands, v cloud.View, service *cloud.Ap
 	if c.out == nil {
 		c.out = io.Discard
 	}
-	cmd := runtime.Command{
-		Args: []string{"/bin/sh", "-c", c.command}, Env: environment(c.about), Stdin: c.in, Stdout: c.out, Stderr: &said,
+	env, err := environment(c.about), error(nil)
+	if strings.Contains(c.command, "SERVICE_BCRYPT") {
+		if env, err = hashed(c.about); err != nil {
+			return err
+		}
 	}
-	code, err := 0, error(nil)
+	cmd := runtime.Command{Args: []string{"/bin/sh", "-c", c.command}, Env: env, Stdin: c.in, Stdout: c.out, Stderr: &said}
+	code := 0
 	if service.Service.External {
 		code, err = commands.RunOnce(ctx, service.Release(service.Current), cloud.Web, 0, cmd)
 	} else {

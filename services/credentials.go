@@ -8,25 +8,40 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/protoduction/micro/cloud"
 )
 
 // credentials returns those of a new account of a kind. Users and passwords have letters, digits and _ only, so that any
 // command can quote them.
 func (k *Kind) credentials(service cloud.AppRef, client cloud.AppName, n int, password string) cloud.Credentials {
-	c := cloud.Credentials{Host: string(service.App) + "." + string(service.Group) + ".internal", Port: k.Port, Database: k.Database}
+	c := cloud.Credentials{
+		Host: string(service.App) + "." + string(service.Group) + ".internal", Port: k.Port,
+		Database: fill(k.Database, map[string]string{"client": string(client)}, same),
+	}
 	if k.HasAccounts() {
 		c.User, c.Password = userName(client, n), password
 	}
+	c = k.withMore(c, client)
 	values := values(c)
+	maps.Copy(values, c.More)
+	values["client"] = string(client)
+	c.URL = fill(k.URL, values, url.QueryEscape)
+	return c
+}
+
+// withMore returns credentials with those that are the kind's own.
+func (k *Kind) withMore(c cloud.Credentials, client cloud.AppName) cloud.Credentials {
+	values := values(c)
+	values["client"] = string(client)
+	c.More = nil
 	for name, template := range k.More {
 		if c.More == nil {
 			c.More = map[string]string{}
 		}
 		c.More[name] = fill(template, values, same)
 	}
-	maps.Copy(values, c.More)
-	c.URL = fill(k.URL, values, url.QueryEscape)
 	return c
 }
 
@@ -44,6 +59,13 @@ func userName(client cloud.AppName, n int) string {
 
 func values(c cloud.Credentials) map[string]string {
 	return map[string]string{"url": c.URL, "user": c.User, "password": c.Password, "host": c.Host, "port": strconv.Itoa(c.Port), "database": c.Database}
+}
+
+// hashed returns the environment with a hash of the password, for servers that keep such ones in a file. The password is
+// random and long, so that the cheapest hash keeps it as well as any.
+func hashed(c cloud.Credentials) ([]string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(c.Password), bcrypt.MinCost)
+	return append(environment(c), "SERVICE_BCRYPT="+string(hash)), err
 }
 
 // environment is what a kind's command gets of credentials: SERVICE_USER and so on.

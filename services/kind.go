@@ -40,8 +40,9 @@ type Kind struct {
 	// Env is the environment of the server. {secret} stands for a password that is made once.
 	Env map[string]string `yaml:"env"`
 
-	// URL is the template of an account's URL, and Database the name of what an account is for. More are further
-	// credentials of an account. {user}, {password}, {host}, {port}, {database} and the names of More are replaced.
+	// URL, Database and More are templates of an account's URL, of the name of what the account is for, and of further
+	// credentials. {user}, {password}, {host}, {port}, {client} (the app), {database} and the names of More are replaced.
+	// Of these, Database may have only {client}.
 	URL      string            `yaml:"url"`
 	Database string            `yaml:"database"`
 	More     map[string]string `yaml:"more"`
@@ -99,7 +100,8 @@ func ParseKind(text []byte) (*Kind, error) {
 var (
 	kindName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 	scheme   = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
-	hole     = regexp.MustCompile(`\{([a-z]+)\}`)
+	hole     = regexp.MustCompile(`\{([a-z_]+)\}`)
+	moreName = regexp.MustCompile(`^[a-z][a-z_]*$`)
 )
 
 func (k *Kind) validate() error {
@@ -137,12 +139,22 @@ func (k *Kind) validate() error {
 			bad("scheme %q is not one of a URL", s)
 		}
 	}
-	known := append([]string{"user", "password", "host", "port", "database"}, slices.Collect(maps.Keys(k.More))...)
-	for _, name := range holesOf(k.URL) {
-		if !slices.Contains(known, name) {
-			bad("url: {%s} is not one of %s", name, strings.Join(known, ", "))
+	known := func(key, template string, names ...string) {
+		for _, name := range holesOf(template) {
+			if !slices.Contains(names, name) {
+				bad("%s: {%s} is not one of %s", key, name, strings.Join(names, ", "))
+			}
 		}
 	}
+	basic := []string{"user", "password", "host", "port", "client", "database"}
+	known("database", k.Database, "client")
+	for _, name := range slices.Sorted(maps.Keys(k.More)) {
+		if slices.Contains(append(basic, "url", "bcrypt"), name) || !moreName.MatchString(name) {
+			bad("more: %q cannot be the name of a credential", name)
+		}
+		known("more: "+name, k.More[name], basic...)
+	}
+	known("url", k.URL, append(basic, slices.Sorted(maps.Keys(k.More))...)...)
 	if k.URL == "" {
 		bad("url is missing")
 	}

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/protoduction/micro/cloud"
@@ -39,5 +40,24 @@ func TestParseKindReportsAllFaults(t *testing.T) {
 	}
 	if _, err := ParseKind([]byte("nmae: x")); cloud.CodeOf(err) != cloud.Invalid {
 		t.Error(err)
+	}
+}
+
+// Valkey is Redis by other names: what is tried with the one server holds for the other.
+func TestValkeyIsRedis(t *testing.T) {
+	redis, err := files.ReadFile("kinds/redis.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	valkey, err := files.ReadFile("kinds/valkey.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := strings.NewReplacer(
+		"name: redis", "name: valkey", "title: Redis", "title: Valkey", "[redis]", "[valkey]", `"7"`, `"8"`, "library/redis:7", "valkey/valkey:8",
+		"chown redis", "chown valkey", "redis-cli", "valkey-cli", "redis-server", "valkey-server",
+	).Replace(string(redis))
+	if renamed != string(valkey) {
+		t.Errorf("kinds/valkey.yml is not kinds/redis.yml with other names, which is\n%s", renamed)
 	}
 }

@@ -10,8 +10,8 @@ import (
 
 // Volumes are the services' data.
 type Volumes interface {
-	// Drop removes all volumes of an app that no longer exists.
-	Drop(app cloud.AppRef) error
+	// Drop removes all volumes of an app, on the node that has them.
+	Drop(ctx context.Context, app cloud.AppRef) error
 }
 
 // Purge is the duty that forgets services for good: cloud.DeletedFor after they were deleted, or as soon as the node has
@@ -52,24 +52,38 @@ func (p *Purge) Run(ctx context.Context) error {
 	}
 }
 
-// purge removes a service. Its data goes last: a service that is still known can be brought back.
+// purge removes a service. First it can't be brought back any more, then its data goes, then it is forgotten: if the node
+// with its data is away, the next round tries again.
 func (p *Purge) purge(ctx context.Context, ref cloud.AppRef) error {
-	gone := false
-	err := p.Writer.Write(ctx, "purge-service", ref.String(), func(s *cloud.State) ([]cloud.Change, error) {
-		changes := s.PurgeService(ref)
-		gone = len(changes) > 0
-		return changes, nil
-	})
-	if err != nil || !gone {
+	write := func(change func(*cloud.State) []cloud.Change) error {
+		return p.Writer.Write(ctx, "purge-service", ref.String(), func(s *cloud.State) ([]cloud.Change, error) {
+			if !expired(s, ref, p.Now()) {
+				return nil, nil // somebody has just brought it back
+			}
+			return change(s), nil
+		})
+	}
+	if err := write(func(s *cloud.State) []cloud.Change { return s.MarkPurging(ref) }); err != nil {
 		return err
 	}
-	return p.Volumes.Drop(ref)
+	if !expired(p.Views.View().State, ref, p.Now()) {
+		return nil
+	}
+	if err := p.Volumes.Drop(ctx, ref); err != nil {
+		return err
+	}
+	return write(func(s *cloud.State) []cloud.Change { return s.PurgeService(ref) })
+}
+
+func expired(s *cloud.State, ref cloud.AppRef, now time.Time) bool {
+	app, ok := s.App(ref)
+	return ok && app.Service != nil && app.Service.Deleted != nil && now.After(app.Service.Deleted.Add(cloud.DeletedFor))
 }
 
 // Expired returns the deleted services that can't be brought back any more.
 func Expired(s *cloud.State, now time.Time) (refs []cloud.AppRef) {
 	for app := range s.Services("") {
-		if at := app.Service.Deleted; at != nil && now.After(at.Add(cloud.DeletedFor)) {
+		if expired(s, app.AppRef, now) {
 			refs = append(refs, app.AppRef)
 		}
 	}

@@ -1,6 +1,8 @@
 package services
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -27,5 +29,51 @@ func TestExpired(t *testing.T) {
 	}
 	if s.PurgeService(cloud.AppRef{Group: "default", App: "used"}) != nil {
 		t.Error("a service that is in use would be removed")
+	}
+}
+
+// volumes is a node's data, which may be away.
+type volumes struct {
+	away    error
+	dropped []cloud.AppRef
+}
+
+func (v *volumes) Drop(_ context.Context, app cloud.AppRef) error {
+	if v.away == nil {
+		v.dropped = append(v.dropped, app)
+	}
+	return v.away
+}
+
+// While the node with its data is away, a service whose time is over stays known. It can't be brought back, since nobody
+// knows whether its data is still there.
+func TestPurgeWaitsForTheData(t *testing.T) {
+	w, _ := newWorld(t, nil)
+	now, ref := time.Now(), cloud.AppRef{Group: "default", App: "old"}
+	deleted := now.Add(-8 * 24 * time.Hour)
+	w.SetState(w.View().State.Apply(9, []cloud.Change{
+		cloud.Put(&cloud.App{AppRef: ref, Service: &cloud.Service{Kind: "postgres", Deleted: &deleted}}),
+		cloud.Put(&cloud.Home{AppRef: ref, Node: "b"}),
+	}))
+	data := &volumes{away: errors.New("node b does not answer")}
+	p := &Purge{Views: w, Writer: w, Volumes: data, Now: func() time.Time { return now }}
+	if err := p.purge(t.Context(), ref); err == nil {
+		t.Error("nobody has heard of the data that is left")
+	}
+	if _, _, err := w.View().State.UndeleteService(ref, cloud.Stamp{At: now}); cloud.CodeOf(err) != cloud.Conflict {
+		t.Errorf("undelete: %v", err)
+	}
+	if got := Expired(w.View().State, now); !slices.Equal(got, []cloud.AppRef{ref}) {
+		t.Errorf("%v are left to remove", got)
+	}
+	data.away = nil
+	if err := p.purge(t.Context(), ref); err != nil || !slices.Equal(data.dropped, []cloud.AppRef{ref}) {
+		t.Errorf("%v, %v dropped", err, data.dropped)
+	}
+	if _, ok := w.View().State.App(ref); ok {
+		t.Error("it is still known")
+	}
+	if _, ok := w.View().State.Home(ref); ok {
+		t.Error("a node still has its data")
 	}
 }

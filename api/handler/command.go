@@ -81,11 +81,34 @@ func (h *Handler) serveCommands() {
 			if c.Memory != 0 && c.Memory < cloud.MinMemory {
 				return nil, "", cloud.Errorf(cloud.Invalid, "memory %s is less than %s", cloud.FormatSize(c.Memory), cloud.FormatSize(cloud.MinMemory))
 			}
+			if err := h.awaitAccounts(ctx, rel); err != nil {
+				return nil, "", err
+			}
 			return func(ctx context.Context, rc runtime.Command) (int, error) {
 				one.Command = rc
 				return h.Commands.Run(ctx, one)
 			}, rel.ReleaseRef.String(), nil
 		})
+}
+
+// accountTimeout is how long a command waits for the accounts of its release.
+const accountTimeout = 10 * time.Second
+
+// awaitAccounts waits until a release has accounts at all services that it is bound to. A release that does not run has none.
+func (h *Handler) awaitAccounts(ctx context.Context, rel *cloud.Release) error {
+	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
+	defer cancel()
+	for s := h.Store.State(); ; s = h.Views.AtLeast(ctx, s.Rev()+1).State {
+		reason := s.Unmet(rel)
+		switch now, ok := s.Release(rel.ReleaseRef); {
+		case reason == "":
+			return nil
+		case !ok || !s.Runs(now):
+			return cloud.Errorf(cloud.Conflict, "release %s does not run, and has no account at the services that it is bound to", rel.ReleaseRef).WithCommand("micro start %s", rel.ReleaseRef)
+		case ctx.Err() != nil:
+			return cloud.Errorf(cloud.Unavailable, "release %s %s", rel.ReleaseRef, reason).WithCommand("micro bindings %s", rel.ReleaseRef)
+		}
+	}
 }
 
 // mayEnter reports that a caller may not run commands in a release, because they could read the account of a production

@@ -175,7 +175,7 @@ func (p fakePasswords) Verify(u *cloud.User, password string) error {
 	return nil
 }
 
-func (f *fakes) Drop(cloud.AppRef) error { return nil }
+func (f *fakes) Drop(context.Context, cloud.AppRef) error { return nil }
 
 func (f *fakes) Inspect(context.Context, Probe) Trace { return f.trace }
 

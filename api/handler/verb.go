@@ -11,8 +11,8 @@ import (
 
 // Volumes are the apps' data.
 type Volumes interface {
-	// Drop removes all volumes of an app that no longer exists.
-	Drop(app cloud.AppRef) error
+	// Drop removes all volumes of an app that no longer exists, on the node that has them.
+	Drop(ctx context.Context, app cloud.AppRef) error
 }
 
 // update writes what fn returns, and answers with the revision and release n, which fn may set. What the
@@ -130,7 +130,7 @@ func (h *Handler) serveDelete() {
 				return s.Delete(in.ref().Release(0))
 			})
 			if err == nil && in.Volumes {
-				return changed, h.Volumes.Drop(in.ref())
+				return changed, h.Volumes.Drop(ctx, in.ref())
 			}
 			changed.Volumes = volumes
 			return changed, err

@@ -15,6 +15,14 @@ type match []expr.Any
 func drop() match   { return match{&expr.Verdict{Kind: expr.VerdictDrop}} }
 func accept() match { return match{&expr.Verdict{Kind: expr.VerdictAccept}} }
 
+// reset answers a TCP packet with a reset, which the sender sees as "connection refused".
+func reset() match { return match{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
+
+// unreachable answers a packet by ICMP: nobody listens at the port.
+func unreachable() match {
+	return match{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}}
+}
+
 func iifname() expr.Any        { return &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1} }
 func oifname() expr.Any        { return &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1} }
 func mark(reg uint32) expr.Any { return &expr.Meta{Key: expr.MetaKeyMARK, Register: reg} }

@@ -246,7 +246,12 @@ func (w testWriter) Write(p []byte) (int, error) {
 
 func attach(t *testing.T, n *Network, id string, tenant uint32) place {
 	t.Helper()
-	ep, err := n.Reserve(id, tenant, Access{})
+	return attachWith(t, n, id, tenant, Access{})
+}
+
+func attachWith(t *testing.T, n *Network, id string, tenant uint32, a Access) place {
+	t.Helper()
+	ep, err := n.Reserve(id, tenant, a)
 	if err != nil {
 		t.Fatal(err)
 	}

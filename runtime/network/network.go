@@ -62,6 +62,7 @@ type Network struct {
 	mu        sync.Mutex // guards endpoints, the overlay, and the table's elements, which mirror them
 	endpoints map[string]*endpoint
 	rules     map[string]int // number of rules per chain after the last rebuild; nil before
+	mute      bool           // the kernel cannot reject packets
 	cursor    netip.Addr     // the address assigned last
 
 	spare spare

@@ -30,7 +30,9 @@ const sandboxGroup = 1<<32 - 2
 //	  iifname m*  ip daddr 169.254.0.0/16           drop   metadata services of cloud providers
 //	  iifname m*  ip daddr 100.100.100.200, …       drop   the same at other addresses
 //	  iifname m*  oifname . ip saddr @guest         accept containers that are bound to a service
-//	  iifname m*  oifname @service                  drop   and no others of the group
+//	  iifname m*  oifname @service  mark set iifname map @group
+//	  iifname m*  oifname @service  oifname . mark @member  reject   others of the group are told so at once
+//	  iifname m*  oifname @service                  drop
 //	  iifname m* oifname m*  mark set iifname map @group
 //	  iifname m*  oifname . mark @member            accept same group
 //	  oifname m*                                    drop
@@ -207,6 +209,21 @@ func (n *Network) removeElements(ep *endpoint) error {
 
 // rebuild creates or replaces the table in one transaction, so that it is never missing. n.mu must be held.
 func (n *Network) rebuild() error {
+	err := n.replaceTable()
+	if err == nil || n.mute {
+		return err
+	}
+	// A kernel without nft_reject drops what it cannot reject.
+	n.mute = true
+	if n.replaceTable() != nil {
+		n.mute = false
+		return err
+	}
+	n.log.Warn("the kernel cannot reject packets: apps that are not bound to a service wait for an answer", "err", err)
+	return nil
+}
+
+func (n *Network) replaceTable() error {
 	c, t, err := n.nft()
 	if err != nil {
 		return err
@@ -259,7 +276,14 @@ func (r *ruleset) build(n *Network, s sets) {
 		r.rule(forward, fromInterface(n.prefix), daddr(32, addr[:]), drop())
 	}
 	r.rule(forward, fromContainer, match{oifname(), source(2), lookup(s.guest, false)}, accept())
-	r.rule(forward, fromContainer, match{oifname(), lookup(s.service, false)}, drop())
+	toService := match{oifname(), lookup(s.service, false)}
+	if !n.mute {
+		sameGroup := match{oifname(), mark(2), lookup(s.member, false)}
+		r.rule(forward, fromContainer, toService, match{iifname(), mapping(s.group), setMark()})
+		r.rule(forward, fromContainer, toService, sameGroup, protocol(unix.IPPROTO_TCP), reset())
+		r.rule(forward, fromContainer, toService, sameGroup, unreachable())
+	}
+	r.rule(forward, fromContainer, toService, drop())
 	if others {
 		r.rule(forward, fromContainer, match{iifname(), destination(2), lookup(s.visit, false)}, accept())
 		r.rule(forward, fromContainer, destinationIn(s.closed), drop())

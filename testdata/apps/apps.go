@@ -17,7 +17,7 @@ import (
 	"github.com/protoduction/micro/testdata/debimage"
 )
 
-//go:embed all:hello-go all:shop all:chat all:worker all:nginxish all:crash all:deaf all:elsewhere all:ledger
+//go:embed all:hello-go all:shop all:chat all:worker all:nginxish all:crash all:deaf all:elsewhere all:ledger all:tenant
 var sources embed.FS
 
 // CopyTo writes the app's source to dir, which it makes.

@@ -55,7 +55,7 @@ func baseOf(t testing.TB, app string) string {
 	t.Helper()
 	preset := map[string]string{
 		"shop": "python", "worker": "python", "chat": "node", "nginxish": "nginx",
-		"crash": "base", "deaf": "base", "elsewhere": "base", "ledger": "python-db",
+		"crash": "base", "deaf": "base", "elsewhere": "base", "ledger": "python-db", "tenant": "python-db",
 	}[app]
 	if preset == "" {
 		return ""

@@ -56,7 +56,7 @@ func Build(ctx context.Context, r Recipe, refresh bool) (string, error) {
 		if err := a.fetch(ctx, debs); err != nil {
 			return "", fmt.Errorf("image %s: %w", r.Name, err)
 		}
-		if err := makeImage(image, a.archives(), debs, r); err != nil {
+		if err := makeImage(ctx, image, a.archives(), debs, r); err != nil {
 			return "", fmt.Errorf("image %s: %w", r.Name, err)
 		}
 	}
@@ -73,9 +73,12 @@ func CacheDir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-func makeImage(image, archives string, debs []string, r Recipe) error {
+func makeImage(ctx context.Context, image, archives string, debs []string, r Recipe) error {
 	t, err := unpack(archives, debs, r.Drop)
 	if err != nil {
+		return err
+	}
+	if err := t.addPrograms(ctx, filepath.Dir(image), r); err != nil {
 		return err
 	}
 	if err := t.finish(r); err != nil {

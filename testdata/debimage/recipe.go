@@ -16,6 +16,7 @@ type Recipe struct {
 	Files    map[string]string // path → name below files/; these can be executed
 	Dirs     []Dir
 	Append   map[string]string // path → text added to the end of a package's file
+	Programs map[string]string // path → Go program, as go install wants it: "example.com/cmd/server@v1.2.3"
 
 	Entrypoint []string
 	Cmd        []string
@@ -92,7 +93,7 @@ var presets = []Recipe{{
 	Cmd:      []string{"python3"},
 }, {
 	Name:     "python-db",
-	Packages: []string{"python3", "python3-psycopg2", "python3-pymysql", "python3-redis", "gosu"},
+	Packages: []string{"python3", "python3-psycopg2", "python3-pymysql", "python3-redis", "python3-pika", "gosu"},
 	Links:    map[string]string{"usr/bin/python": "python3"},
 	Env:      []string{"PYTHONUNBUFFERED=1"},
 	Cmd:      []string{"python3"},
@@ -136,6 +137,43 @@ var presets = []Recipe{{
 	Port:       5432,
 	Volume:     "/var/lib/postgresql/data",
 	StopSignal: "SIGINT",
+}, {
+	// mariadb-server itself brings Galera and Perl.
+	Name:     "mariadb",
+	Packages: []string{"mariadb-server-core", "mariadb-client", "gosu"},
+	Leave:    []string{"mariadb-common", "mysql-common"},
+	Drop:     []string{"usr/bin/aria_*", "usr/bin/myisam*", "usr/bin/mariadb-slap", "usr/share/mysql/*/errmsg.sys.keep"},
+	Users:    []User{{"mysql", 999, "/var/lib/mysql"}},
+	Dirs:     []Dir{{"var/lib/mysql", 0o700, 999}, {"run/mysqld", 0o755, 999}},
+	Files:    map[string]string{"usr/local/bin/docker-entrypoint.sh": "mariadb.sh"},
+
+	Entrypoint: []string{"docker-entrypoint.sh"},
+	Cmd:        []string{"mariadbd"},
+	Port:       3306,
+	Volume:     "/var/lib/mysql",
+}, {
+	Name:     "rabbitmq",
+	Packages: []string{"rabbitmq-server", "gosu"},
+	Leave:    []string{"erlang-*doc*", "socat", "logrotate", "lksctp-tools", "libsctp*", "cron*", "libpopt0"},
+	Users:    []User{{"rabbitmq", 999, "/var/lib/rabbitmq"}},
+	Dirs:     []Dir{{"var/lib/rabbitmq", 0o755, 999}, {"var/log/rabbitmq", 0o755, 999}, {"etc/rabbitmq", 0o755, 999}},
+	Files:      map[string]string{"usr/local/bin/docker-entrypoint.sh": "rabbitmq.sh"},
+	Entrypoint: []string{"docker-entrypoint.sh"},
+	Cmd:        []string{"rabbitmq-server"},
+	Env:        []string{"PATH=/usr/lib/rabbitmq/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/var/lib/rabbitmq", "RABBITMQ_LOGS=-"},
+	Port:       5672,
+	Volume:     "/var/lib/rabbitmq",
+}, {
+	Name:     "memcached",
+	Packages: []string{"memcached"},
+	Users:    []User{{"memcache", 11211, "/nonexistent"}},
+	Cmd:      []string{"memcached"},
+	Port:     11211,
+}, {
+	Name:     "nats",
+	Packages: []string{"nats-server"},
+	Cmd:      []string{"nats-server"},
+	Port:     4222,
 }, {
 	Name:     "nginx",
 	Packages: []string{"nginx-light"},
