@@ -23,6 +23,8 @@ type Crossfading struct {
 	Then    cloud.Inconclusive `json:"on_inconclusive,omitempty" enum:"hold,abort,go" doc:"What comes after that where there is some sign of harm; missing: abort"`
 	Cutover bool               `json:"cutover,omitempty" doc:"Everything at once, as soon as the instances are ready"`
 	Force   bool               `json:"force,omitempty" doc:"Also to a release that was superseded"`
+	// Rebind has the release that is moved to use other services.
+	Rebind map[cloud.AppName]cloud.AppName `json:"rebind,omitempty" doc:"The service to use instead of each: a release with these bindings is made from the given one, and moved to"`
 }
 
 // Fading names a cross-fade that is under way.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/cloud/manifest"
 	"github.com/protoduction/micro/cloud/source"
 )
 
@@ -20,6 +21,8 @@ type pushing struct {
 	dir     string // to build
 	archive string // to import
 	draft   api.PushRequest
+
+	services []manifest.NewService // to create where they are missing
 }
 
 // content is what a push uploads; write is nil where that is nothing.

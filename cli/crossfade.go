@@ -18,9 +18,29 @@ func toFlag() *urfave.StringFlag {
 	return &urfave.StringFlag{Name: "to", Usage: "the release `APP@rN` to go to"}
 }
 
+func rebindFlag() urfave.Flag {
+	return newRepeated("rebind", "", "have the release use another service, as `OLD=NEW`; may be repeated")
+}
+
+// rebinds reads the services to use instead of others.
+func rebinds(u *urfave.Context) (map[cloud.AppName]cloud.AppName, error) {
+	var all map[cloud.AppName]cloud.AppName
+	for _, text := range valuesOf(u, "rebind") {
+		from, to, ok := strings.Cut(text, "=")
+		if !ok || from == "" || to == "" {
+			return nil, cloud.Errorf(cloud.Invalid, "--rebind %q does not name two services", text).WithHint("for example --rebind testdb=proddb")
+		}
+		if all == nil {
+			all = map[cloud.AppName]cloud.AppName{}
+		}
+		all[cloud.AppName(from)] = cloud.AppName(to)
+	}
+	return all, nil
+}
+
 func (c *command) crossfade() *urfave.Command {
 	flags := []urfave.Flag{
-		groupFlag, jsonFlag, yesFlag, detach, toFlag(),
+		groupFlag, jsonFlag, yesFlag, detach, toFlag(), rebindFlag(),
 		&urfave.IntFlag{Name: "budget", Usage: "how many `REQUESTS` a bad release may harm (default 20)"},
 		&urfave.DurationFlag{Name: "over", Usage: "`TIME` from the first share to the end at least (default 5m, with --steps 10m)"},
 		&urfave.StringFlag{Name: "steps", Usage: "`PERCENT,…` rising to 100 (default: as the budget allows)"},
@@ -51,7 +71,7 @@ func (c *command) crossfade() *urfave.Command {
 }
 
 func (c *command) cutover() *urfave.Command {
-	return c.new("cutover", "HOST[/PATH]", "move a host to another release at once, when that is ready", 1, 1, []urfave.Flag{groupFlag, jsonFlag, yesFlag, detach, toFlag()},
+	return c.new("cutover", "HOST[/PATH]", "move a host to another release at once, when that is ready", 1, 1, []urfave.Flag{groupFlag, jsonFlag, yesFlag, detach, toFlag(), rebindFlag()},
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			return c.fade(ctx, u, client, api.Crossfading{Cutover: true})
 		}))
@@ -113,6 +133,9 @@ func (c *command) fade(ctx context.Context, u *urfave.Context, client *api.Clien
 		return err
 	}
 	f.Host, f.Path, f.App, f.Release, f.Force = string(host), path, to.App, to.N, u.Bool("yes")
+	if f.Rebind, err = rebinds(u); err != nil {
+		return err
+	}
 	changed, err := client.Crossfade(ctx, c.group(u), f)
 	if err != nil {
 		return err

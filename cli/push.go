@@ -47,6 +47,9 @@ func (c *command) doPush(ctx context.Context, u *urfave.Context, client *api.Cli
 		return err
 	}
 	defer content.close()
+	if err := c.createServices(ctx, client, p.app.Group, p.services); err != nil {
+		return err
+	}
 	push, err := client.Push(ctx, p.app, p.draft)
 	if err != nil {
 		return err
@@ -99,6 +102,8 @@ func (c *command) readPush(ctx context.Context, u *urfave.Context, client *api.C
 		app:   cloud.AppRef{Group: c.group(u), App: m.App},
 		dir:   filepath.Join(dir, m.Path),
 		draft: api.PushRequest{Spec: m.Spec, Stage: u.Bool("stage")},
+
+		services: m.Services,
 	}
 	for _, name := range m.Secrets {
 		if p.draft.Spec.EnvDefaults == nil {

@@ -74,6 +74,8 @@ type Release struct {
 	Up bool `json:"up,omitempty"`
 	// Switch is how long the app was away when it last switched to this release by recreate; 0 is unknown.
 	Switch Duration `json:"switch,omitempty"`
+	// Prepare has the release command run although the release is staged: it uses another service than its parent.
+	Prepare bool `json:"prepare,omitempty"`
 	// Ran says that the release command has ended well: it is run once.
 	Ran bool `json:"ran,omitempty"`
 	// Pruned says that the release's image is not kept any more: it is a record, and runs no more.

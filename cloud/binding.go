@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ type Binding struct {
 	Account int `json:"account"`
 	// Name is what the app finds the binding by, "" for the service's.
 	Name string `json:"name,omitempty"`
+	// For is the service that was bound first, if others have replaced it since: the manifest still names that.
+	For AppName `json:"for,omitempty"`
 	// As is the environment variable with the service's URL, "" for the usual one of its kind.
 	As string `json:"as,omitempty"`
 }
@@ -55,7 +58,9 @@ func (c BindingChange) apply(was []Binding, n int) ([]Binding, error) {
 		if err != nil {
 			return nil, err
 		}
-		bindings[i].Service, bindings[i].Account = c.Rebind[from], n
+		b := &bindings[i]
+		b.For = cmp.Or(b.For, from)
+		b.Service, b.Account = c.Rebind[from], n
 	}
 	for _, service := range c.Rotate {
 		i, err := find(service)
@@ -74,13 +79,24 @@ func (c BindingChange) apply(was []Binding, n int) ([]Binding, error) {
 // ChangeBindings returns the changes that make a release with other bindings, and the release. Usually that is derived from
 // the current one; one derived from a staged release is staged too. For an app that never had a current release the
 // bindings are kept with the app, and the release is 0: its next release starts with them.
+//
+// A staged release that uses another service has its release command run before its instances start, as one that takes over:
+// the service may never have seen it.
 func (s *State) ChangeBindings(r ReleaseRef, c BindingChange, cause string, at Stamp) ([]Change, ReleaseRef, error) {
+	return s.changeBindings(r, c, false, cause, at)
+}
+
+// changeBindings is ChangeBindings; with stage the release is staged in any case.
+func (s *State) changeBindings(r ReleaseRef, c BindingChange, stage bool, cause string, at Stamp) ([]Change, ReleaseRef, error) {
 	if err := s.notService(r.AppRef); err != nil {
 		return nil, ReleaseRef{}, err
 	}
 	app, rel, err := s.envOf(r)
 	if err != nil {
 		return nil, ReleaseRef{}, err
+	}
+	if rel == nil && stage {
+		return nil, ReleaseRef{}, Errorf(Conflict, "app %s has no release yet", r.AppRef).WithCommand("micro push --app %s", r.App)
 	}
 	if rel == nil {
 		next := *app
@@ -97,10 +113,12 @@ func (s *State) ChangeBindings(r ReleaseRef, c BindingChange, cause string, at S
 		return nil, ReleaseRef{}, err
 	}
 	spec.Routes, spec.NoRoute = nil, false // they were mapped with the parent, and may have changed since
-	changes, next, err := s.derive(app, rel, spec, maps.Clone(rel.Formation), rel.N != app.Current && rel.Staged, cause, at)
+	stage = stage || rel.N != app.Current && rel.Staged
+	changes, next, err := s.derive(app, rel, spec, maps.Clone(rel.Formation), stage, cause, at)
 	if err != nil {
 		return nil, ReleaseRef{}, err
 	}
+	next.Prepare = stage && len(c.Rebind) > 0
 	return changes, next.ReleaseRef, nil
 }
 
@@ -121,9 +139,13 @@ func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]str
 	var errs []error
 	names, services := map[string]bool{}, map[AppName]bool{}
 	for _, b := range bindings {
-		service, err := s.MustService(AppRef{app.Group, b.Service})
-		if err == nil && service.Service.Unfinished != nil {
-			err = Errorf(Conflict, "service %s is being made from the data of %s", b.Service, service.Service.Unfinished.Of).WithCommand("micro service show %s", service.AppRef)
+		ref := AppRef{app.Group, b.Service}
+		service, err := s.MustService(ref)
+		switch _, known := s.App(ref); {
+		case !known:
+			err = Errorf(NotFound, "no service %q in group %s", b.Service, app.Group).WithCommand("micro service create KIND %s", b.Service)
+		case err == nil && service.Service.Unfinished != nil:
+			err = Errorf(Conflict, "service %s is being made from the data of %s", b.Service, service.Service.Unfinished.Of).WithCommand("micro service show %s", ref)
 		}
 		if err != nil {
 			errs = append(errs, err)

@@ -23,6 +23,8 @@ type Crossfade struct {
 	By      string    `json:"by,omitempty"`       // who began it
 	MovedBy string    `json:"moved_by,omitempty"` // who moved it last: took its step, paused or resumed it
 	Reason  string    `json:"reason,omitempty"`   // why its last step was taken
+	// Made says that To was made for the cross-fade. It is stopped if the traffic goes back.
+	Made bool `json:"made,omitempty"`
 	FadePlan
 	// Before are the targets to go back to.
 	Before []Target `json:"before"`
@@ -224,6 +226,56 @@ func (s *State) BeginCrossfade(h Host, path string, to ReleaseRef, steps []int, 
 	return []Change{Put(vhost.With(next)), Put(target)}, nil
 }
 
+// RebindCrossfade returns the changes that make a release which uses other services than to does, begin to move a route to
+// it, and the release. It goes back as one thing: the release is stopped then, and its accounts are revoked.
+func (s *State) RebindCrossfade(h Host, path string, to ReleaseRef, rebind map[AppName]AppName, steps []int, plan FadePlan, force bool, at Stamp) ([]Change, ReleaseRef, error) {
+	if err := plan.validate(steps); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	_, rel, err := s.MustRelease(to)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	if err := s.mayServe(rel, force); err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	changes, made, err := s.changeBindings(rel.ReleaseRef, BindingChange{Rebind: rebind}, true, "crossfade", at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	if notes := s.Review(rel.ReleaseRef); len(notes) > 0 {
+		changes = append(changes, Put(&Review{ReleaseRef: made, Notes: notes})) // it is what they have seen, but for its services
+	}
+	next := s.Apply(s.Rev()+1, changes)
+	fading, err := next.BeginCrossfade(h, path, made, steps, plan, force, at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	for _, c := range fading {
+		if vhost, ok := c.Object.(*VirtualHost); ok {
+			if route, ok := vhost.Route(path); ok {
+				began, fade := *route, *route.Crossfade
+				fade.Made = true
+				began.Crossfade = &fade
+				c = Put(vhost.With(began))
+			}
+		}
+		changes = append(changes, c)
+	}
+	return latest(changes), made, nil
+}
+
+// latest returns the changes without those of objects that change again later.
+func latest(changes []Change) (out []Change) {
+	for i, c := range changes {
+		again := slices.ContainsFunc(changes[i+1:], func(later Change) bool { return later.Key == c.Key })
+		if !again {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // fadeAlone reports what else is about to make a release of the app current. Several hosts may be faded
 // to one release at a time: whichever is first makes it current.
 func (s *State) fadeAlone(to ReleaseRef) error {
@@ -362,7 +414,13 @@ func (s *State) AbortCrossfade(h Host, path, reason string, figures *FadeFigures
 	next := *route
 	next.Crossfade, next.Targets = nil, s.back(fade)
 	next.Faded = &Faded{From: fade.From, To: fade.To, Ended: at.At, Reason: reason, Share: fade.Share(), By: at.By}
-	return s.endFade([]Change{Put(vhost.With(next))}, h, path, fade, figures, at, next.Faded), nil
+	changes := []Change{Put(vhost.With(next))}
+	if rel, ok := s.Release(fade.To); ok && fade.Made && rel.Failure == nil {
+		stopped := *rel
+		stopped.Stopped, stopped.Staged = true, false
+		changes = append(changes, Put(&stopped))
+	}
+	return latest(s.endFade(changes, h, path, fade, figures, at, next.Faded)), nil
 }
 
 // back are the targets from before a fade. They follow what is current, unless the fade of another host

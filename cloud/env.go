@@ -84,7 +84,7 @@ func (s *State) Env(r ReleaseRef, c EnvChange, at Stamp) ([]Change, ReleaseRef, 
 func (d PushSpec) bindings(was []Binding, n int) ([]Binding, error) {
 	c := BindingChange{Rebind: d.Rebind}
 	for _, b := range d.Services {
-		if !slices.ContainsFunc(was, func(o Binding) bool { return o.Service == b.Service }) {
+		if !slices.ContainsFunc(was, func(o Binding) bool { return o.Service == b.Service || o.For == b.Service }) {
 			c.Bind = append(c.Bind, b)
 		}
 	}

@@ -239,22 +239,37 @@ func (s *State) FinishRollout(r AppRef, warm time.Time, at Stamp) []Change {
 	return s.makeCurrent(app, app.Rollout.To, warm, at)
 }
 
-// MarkReleased notes that the release command of the app's roll-out has ended well.
-func (s *State) MarkReleased(r ReleaseRef) []Change {
+// MarkReleased notes that the release command of a release has ended well.
+func (s *State) MarkReleased(r ReleaseRef) (changes []Change) {
 	app, ok := s.App(r.AppRef)
-	if !ok || app.Rollout == nil || app.Rollout.To != r.N {
+	if !ok {
 		return nil
 	}
-	next, rollout := *app, *app.Rollout
-	rollout.Released = true
-	next.Rollout = &rollout
-	changes := []Change{Put(&next)}
-	if rel, ok := s.Release(r); ok {
+	switching := app.switchesTo(r.N)
+	if switching {
+		next, rollout := *app, *app.Rollout
+		rollout.Released = true
+		next.Rollout = &rollout
+		changes = append(changes, Put(&next))
+	}
+	if rel, ok := s.Release(r); ok && (switching || rel.Prepare) {
 		ran := *rel
 		ran.Ran = true
 		changes = append(changes, Put(&ran))
 	}
 	return changes
+}
+
+// AwaitsCommand reports whether a release's command must end before its first instances start: of one that takes over, and
+// of one that is staged with another service.
+func (s *State) AwaitsCommand(r *Release) bool {
+	if _, has := r.Spec.Processes[ReleaseCommand]; !has {
+		return false
+	}
+	if app, ok := s.App(r.AppRef); ok && app.switchesTo(r.N) {
+		return !app.Rollout.Released
+	}
+	return r.Prepare && !r.Ran && r.Failure == nil
 }
 
 // MarkUp notes that a release has been ready once.

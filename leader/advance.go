@@ -81,7 +81,7 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 	if rollout != nil {
 		started = rollout.Started
 	}
-	if rollout != nil && !rollout.Released {
+	if v.State.AwaitsCommand(rel) {
 		deadline = started.Add(commandLimit)
 		slot := cloud.Slot{ReleaseRef: rel.ReleaseRef, Process: cloud.ReleaseCommand}
 		for i := range v.Instances.OfSlot(slot) {
@@ -105,7 +105,7 @@ func advance(v cloud.View, rel *cloud.Release, rollout *cloud.Rollout, now time.
 	for name, p := range rel.Spec.Processes {
 		deadline = later(deadline, started.Add(time.Duration(p.Startup)*time.Duration(waves(rel, name))+slack))
 	}
-	if _, has := rel.Spec.Processes[cloud.ReleaseCommand]; has && rollout != nil {
+	if _, has := rel.Spec.Processes[cloud.ReleaseCommand]; has && (rollout != nil || rel.Prepare) {
 		deadline = deadline.Add(commandLimit)
 	}
 	if rollout != nil && rollout.Strategy.Kind == cloud.Recreate {

@@ -132,12 +132,10 @@ func (d *draft) want() cloud.Formation {
 	if d.app == nil || d.rel == nil || !d.State.Runs(d.rel) {
 		return nil
 	}
-	rollout := d.app.Rollout
 	if d.n == d.app.Current && d.exclusive() {
 		return nil
 	}
-	_, hasCommand := d.rel.Spec.Processes[cloud.ReleaseCommand]
-	before := hasCommand && rollout != nil && rollout.To == d.n && !rollout.Released
+	before := d.State.AwaitsCommand(d.rel)
 	wanted := cloud.Formation{}
 	for name, scale := range d.State.Wanted(d.rel) {
 		switch {
@@ -146,7 +144,7 @@ func (d *draft) want() cloud.Formation {
 				scale.Instances = 1
 				wanted[name] = scale
 			}
-		case !before || d.rel.Up || d.rel.Staged:
+		case !before || d.rel.Up || d.rel.Staged && !d.rel.Prepare:
 			wanted[name] = scale
 		}
 	}

@@ -23,6 +23,9 @@ func Inspect(v cloud.View, f *cloud.Crossfade, now time.Time) Readiness {
 	rel, ok := v.State.Release(f.To)
 	if !ok || !v.State.Runs(rel) {
 		s.Gone = fmt.Sprintf("%s does not run", f.To)
+		if ok && rel.Failure != nil {
+			s.Gone = fmt.Sprintf("%s failed: %s", f.To, rel.Failure.Reason)
+		}
 		return s
 	}
 	ready, coming := 0, false // coming: one is there, or is about to be

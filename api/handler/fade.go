@@ -34,6 +34,10 @@ func (h *Handler) serveFades() {
 				return nil, "", err
 			}
 			steps, plan := readFade(f)
+			if len(f.Rebind) > 0 {
+				changes, _, err := s.RebindCrossfade(host, path, cloud.AppRef{Group: g, App: f.App}.Release(f.Release), f.Rebind, steps, plan, f.Force, at)
+				return changes, hostPath(host, path), err
+			}
 			changes, err := s.BeginCrossfade(host, path, cloud.AppRef{Group: g, App: f.App}.Release(f.Release), steps, plan, f.Force, at)
 			return changes, hostPath(host, path), err
 		})

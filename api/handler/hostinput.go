@@ -71,10 +71,15 @@ func (in hostInput[T]) scopes(*cloud.State) (scopes []cloud.Scope) {
 	return scopes
 }
 
-// demands of a host that the public is to reach.
+// demands of a host that the public is to reach, and of services that are used from then on.
 func (in hostInput[T]) demands(*cloud.State) (needs []need) {
 	if m, ok := any(in.Body).(api.Mapping); ok && m.LoginOf != "" {
 		needs = append(needs, need{cloud.MayRead, cloud.Scope{Group: m.LoginOf}}) // nobody learns which groups there are
+	}
+	if f, ok := any(in.Body).(api.Crossfading); ok {
+		for _, service := range f.Rebind {
+			needs = append(needs, useOf(in.Group, service))
+		}
 	}
 	a := aboutOf(in.Body)
 	if !a.public {

@@ -21,6 +21,7 @@ type app struct {
 	pathAt   *yaml.Node
 	path     string
 	envs     map[string]string
+	services []cloud.Binding
 	docker   docker
 	metadata metadata
 	own      own
@@ -138,6 +139,7 @@ func (a *app) finish(r *reader) {
 func (a *app) draft() cloud.PushSpec {
 	d := cloud.PushSpec{
 		Env:         a.envs,
+		Services:    a.bindings(),
 		Routes:      a.routing.drafts,
 		NoRoute:     a.routing.none,
 		Labels:      a.metadata.labels,

@@ -103,15 +103,4 @@ func anySize[T any](v value, _ *T) { v.size(0) }
 
 func anything[T any](value, *T) {}
 
-// services checks a list of names or mappings.
-func services[T any](v value, _ *T) {
-	for item := range v.items() {
-		if item.node.Kind == yaml.ScalarNode {
-			item.word()
-			continue
-		}
-		fill(item, &service{})
-	}
-}
-
 func last[T any](s []T) T { return s[len(s)-1] }

@@ -24,6 +24,8 @@ type Manifest struct {
 	Image string         `json:"image,omitempty"` // to run instead of a build
 	Path  string         `json:"path"`            // folder or archive to push, seen from the manifest's folder
 	Build Build          `json:"build,omitzero"`
+	// Services are to be created where they are missing.
+	Services []NewService `json:"services,omitempty"`
 	// Secrets are variables of the environment that start with a value which nobody knows, where they have none.
 	Secrets []string `json:"secrets,omitempty"`
 	// Warnings are about what is accepted but should be written otherwise, a line each.
@@ -170,7 +172,7 @@ func Parse(f Files, o Options) (*Manifest, error) {
 		Spec:  a.draft(),
 		Image: cmp.Or(o.Image, a.docker.image),
 		Path:  cmp.Or(a.path, "."),
-		Build: a.own.image.Build,
+		Build: a.own.image.Build, Services: a.newServices(),
 	}
 	if m.Image == "" {
 		var procfile map[cloud.ProcessName]int

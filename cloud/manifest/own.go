@@ -18,6 +18,7 @@ type own struct {
 	takeOver strategy
 	place    map[string]string
 	guards   []*guard
+	services []*newService
 	image    build
 	buildAt  *yaml.Node
 	web      ownProcess

@@ -48,6 +48,7 @@ func (*app) keys() ([]key[app], string) {
 		{name: "name", read: value.appName},
 		{name: "path", read: value.path},
 		{name: "env", read: value.env},
+		{name: "services", read: value.services},
 		{name: "docker", read: nested(func(a *app) *docker { return &a.docker })},
 		{name: "lifecycle", read: value.lifecycle},
 		{name: "metadata", read: nested(func(a *app) *metadata { return &a.metadata })},
@@ -57,7 +58,6 @@ func (*app) keys() ([]key[app], string) {
 		{name: "stack", state: notYet, read: check[app](value.word)},
 		{name: "buildpacks", state: notYet, read: words[app]},
 		{name: "random-route", state: notYet, read: check[app](value.flag)},
-		{name: "services", state: notYet, read: services[app]},
 		{name: "sidecars", state: notYet, read: list(func(*app, *yaml.Node) *sidecar { return new(sidecar) })},
 		{name: "features", state: notYet, read: flags[app]},
 
@@ -128,6 +128,7 @@ func (*own) keys() ([]key[own], string) {
 			o.guards = append(o.guards, &guard{at: at})
 			return last(o.guards)
 		})},
+		{name: "services", read: value.newServices},
 	}, lift(ownProcessKeys, func(o *own) *ownProcess { return &o.web })...), "x-micro"
 }
 
@@ -219,19 +220,27 @@ func (*ownRoute) keys() ([]key[ownRoute], string) {
 }
 
 type (
-	service struct{}
 	sidecar struct{}
 )
 
 func (*service) keys() ([]key[service], string) {
 	return []key[service]{
-		{name: "name", read: check[service](value.word)},
-		{name: "parameters", read: func(v value, _ *service) {
+		{name: "name", read: value.serviceName},
+		{name: "parameters", state: notYet, read: func(v value, _ *service) {
 			for range v.pairs() {
 			}
 		}},
-		{name: "binding_name", read: check[service](value.word)},
+		{name: "binding_name", read: func(v value, s *service) { s.Name, _ = v.word() }},
 	}, "a service"
+}
+
+func (*newService) keys() ([]key[newService], string) {
+	return []key[newService]{
+		{name: "kind", read: func(v value, s *newService) { s.Kind, _ = v.word() }},
+		{name: "version", read: func(v value, s *newService) { s.Version, _ = v.setting() }},
+		{name: "plan", read: func(v value, s *newService) { s.Memory, _ = v.size(cloud.MinMemory) }},
+		{name: "production", read: func(v value, s *newService) { s.Production, _ = v.flag() }},
+	}, "a service to create"
 }
 
 func (*sidecar) keys() ([]key[sidecar], string) {
