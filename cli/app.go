@@ -40,7 +40,7 @@ func (c *command) app() *urfave.App {
 			inCategory("Services", c.service(), c.bind(), c.unbind(), c.rebind(), c.rotate(), c.bindings()),
 			inCategory("Releases", c.releases(), c.diff(), c.promote(), c.rollback(), c.verdict("approve", "say that a release may go to the public", true), c.verdict("reject", "say that it may not, and why", false), c.reviews(), c.timeline(), c.lock(), c.unlock()),
 			inCategory("People", c.targetCommand(), c.login(), c.logout(), c.whoami(), c.token(), c.audit(), c.oidc(), c.webhook(), c.groupCommand(), c.quota(), c.egress(), c.user(), c.role()),
-			inCategory("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.share(), c.explain()),
+			inCategory("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.hold(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.share(), c.explain()),
 		),
 	})
 }

@@ -29,6 +29,8 @@ type VirtualHost struct {
 	Login *HostLogin `json:"login,omitempty"`
 	// Passthrough leaves TLS to the app: connections for the host are passed on as they are.
 	Passthrough bool `json:"passthrough,omitempty"`
+	// Hold has its new requests wait, nil for none.
+	Hold *HostHold `json:"hold,omitempty"`
 }
 
 // Key is "hosts/HOST".

@@ -38,6 +38,9 @@ func (n *Node) servePeers() {
 	mux.HandleFunc("POST /peer/logs", n.servePeerLogs)
 	n.serveFigures(mux)
 	mux.HandleFunc("POST /peer/drop-volumes", n.servePeerVolumes)
+	mux.HandleFunc("GET /peer/parked", func(w http.ResponseWriter, r *http.Request) {
+		answerPeer(w, n.parkedHere(r.Context(), cloud.Host(r.FormValue("host")), r.FormValue("id")), nil)
+	})
 	mux.HandleFunc("GET /peer/backup", n.servePeerBackup)
 	mux.HandleFunc("DELETE /peer/backup", n.servePeerBackup)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {

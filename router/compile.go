@@ -197,8 +197,12 @@ func (j *compilation) host(h cloud.Host) {
 		j.passing++
 		made.tls = &hostTLS{only: true} // who asks without TLS is led there
 	}
+	made.parking, made.held = j.parking(key, s.Hold)
 	for _, r := range made.routes {
 		r.mapped, r.tls, r.passes = true, made.tls, s.PassesBytes()
+		if made.held {
+			r.parking = made.parking
+		}
 	}
 	j.requireLogin(made, s)
 	j.internal.set(key, made)
@@ -208,6 +212,17 @@ func (j *compilation) host(h cloud.Host) {
 	case cloud.ExposedInternal:
 		j.public.delete(key)
 	}
+}
+
+// parking returns where requests of a host wait, if they are held, or waited during its last hold.
+func (j *compilation) parking(host string, h *cloud.HostHold) (p *parking, held bool) {
+	if before, ok := j.prev.internal.lookup(host); ok {
+		p = before.parking
+	}
+	if h != nil && (p == nil || p.id != h.ID) {
+		p = newParking(h)
+	}
+	return p, h != nil
 }
 
 func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
@@ -225,7 +240,7 @@ func (j *compilation) vhost(h cloud.Host, routes []cloud.Route) *vhost {
 				s.lot = before.lot
 			}
 			if s.lot == nil {
-				s.lot = new(lot)
+				s.lot = &lot{most: maxHeld, mostBytes: maxHeldBytes}
 			}
 			made.lot = s.lot
 		}

@@ -84,6 +84,7 @@ type exchange struct {
 	up        *wire
 	upload    *upload   // of a body that is sent while the answer is awaited
 	heldUntil time.Time // by when a request that is held is refused; zero for one that never was
+	parked    bool      // it has waited while the host was held
 	upgrade   bool      // it asks for another protocol
 	extra     bool      // the upstream sent more than its answer
 	reuse     reuse
@@ -102,7 +103,7 @@ func (x *exchange) reset(c *conn) {
 	x.c, x.head, x.buf, x.copied = c, x.head[:0], x.buf[:0], x.copied[:0]
 	x.copyOf, x.up, x.upload = nil, nil, nil
 	x.heldUntil, x.user = time.Time{}, ""
-	x.upgrade, x.extra, x.answered, x.permitted, x.reuse = false, false, false, false, byAnyone
+	x.parked, x.upgrade, x.extra, x.answered, x.permitted, x.reuse = false, false, false, false, false, byAnyone
 }
 
 // find looks up the request's route.

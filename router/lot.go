@@ -21,7 +21,8 @@ const (
 // lot is the queue of a host's waiting requests. Only the first one tries to find an instance. A lot is kept from table to
 // table.
 type lot struct {
-	n atomic.Int32 // requests in the queue
+	n               atomic.Int32 // requests in the queue
+	most, mostBytes int          // how many there may be, and their size
 
 	mu    sync.Mutex
 	queue []*held
@@ -38,7 +39,7 @@ type held struct {
 func (l *lot) enter(size int, again bool) *held {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) >= maxHeld || l.bytes+size > maxHeldBytes {
+	if len(l.queue) >= l.most || l.bytes+size > l.mostBytes {
 		return nil
 	}
 	h := &held{size: size, first: make(chan struct{})}
@@ -75,6 +76,10 @@ func (l *lot) leave(h *held) {
 // claimOrHold counts the request in at an endpoint. Where none takes it and the route holds requests, it waits until
 // one does, behind those of the host that wait already.
 func (x *exchange) claimOrHold() fault {
+	if p := x.route.parking; p != nil && !x.parked {
+		x.parked = true
+		return x.park(p)
+	}
 	l := x.route.lot
 	if l == nil || x.limits.hold == 0 {
 		return x.claim()

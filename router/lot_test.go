@@ -81,7 +81,7 @@ func TestHold(t *testing.T) {
 
 // TestLotIsAQueue: the first alone may try, whoever leaves.
 func TestLotIsAQueue(t *testing.T) {
-	var l lot
+	l := &lot{most: maxHeld, mostBytes: maxHeldBytes}
 	isFirst := func(h *held) bool {
 		select {
 		case <-h.first:
@@ -116,7 +116,7 @@ func TestLotIsAQueue(t *testing.T) {
 	if l.enter(1, false) != nil {
 		t.Error("too many are held")
 	}
-	var full lot
+	full := lot{most: maxHeld, mostBytes: maxHeldBytes}
 	if full.enter(maxHeldBytes-1, false) == nil || full.enter(2, false) != nil {
 		t.Error("too many bytes are held")
 	}

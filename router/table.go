@@ -43,6 +43,8 @@ type vhost struct {
 	lot     *lot              // nil where no route holds requests
 	// passthrough: TLS is the app's
 	passthrough bool
+	parking     *parking // of the last hold of the host, nil for none
+	held        bool     // that hold lasts
 }
 
 // Route has the targets of a path of a host.
@@ -60,6 +62,7 @@ type Route struct {
 	limits     *limits
 	limited    cloud.Limits // what the route itself sets of them
 	mirror     *mirror      // nil for none
+	parking    *parking     // where requests wait while the host is held, nil if it is not
 	rules      []rule       // the first that matches counts
 	lot        *lot         // of its host, nil where it holds no requests
 	headers    bool         // answers name release and instance

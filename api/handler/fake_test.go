@@ -175,6 +175,12 @@ func (p fakePasswords) Verify(u *cloud.User, password string) error {
 	return nil
 }
 
+func (f *fakes) Everywhere(context.Context, cloud.Revision) {}
+
+func (f *fakes) Parked(context.Context, cloud.Host, string) api.ParkedRequests {
+	return api.ParkedRequests{Waited: 1}
+}
+
 func (f *fakes) Drop(context.Context, cloud.AppRef) error { return nil }
 
 func (f *fakes) Inspect(context.Context, Probe) Trace { return f.trace }
@@ -214,7 +220,7 @@ func (f *fakes) config(d *deploy.Deployer) Config {
 		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Provided: fakeProvided{}, Certificates: f, Delegations: f, Webhooks: fakeWebhooks{},
 		Cluster: fakeCluster{},
 		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, nil, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
-		Services: fakeServices{f}, Backups: fakeBackups{},
+		Services: fakeServices{f}, Backups: fakeBackups{}, Routers: f,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -53,6 +53,7 @@ type Config struct {
 	Cluster      Cluster
 	Services     Services
 	Backups      Backups
+	Routers      Routers
 
 	Status  Status
 	Metrics Metrics
@@ -165,6 +166,7 @@ func New(c Config) (*Handler, error) {
 	h.serveBackups()
 	h.serveSchedules()
 	h.serveBindings()
+	h.serveHostHolds()
 	h.serveServiceKinds()
 	h.serveOpenAPI()
 	for op := range policy {

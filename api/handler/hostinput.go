@@ -42,6 +42,10 @@ func aboutOf(body any) about {
 		return about{hosts: []string{b.A, b.B}}
 	case api.Crossfading:
 		return about{[]string{b.Host}, []cloud.AppName{b.App}, false}
+	case api.HostHold:
+		return about{hosts: []string{b.Host}}
+	case api.EndingHold:
+		return about{hosts: []string{b.Host}}
 	case api.Fading:
 		return about{hosts: []string{b.Host}}
 	case api.PassRequest:

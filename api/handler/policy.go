@@ -105,6 +105,9 @@ var policy = map[string]rule{
 	"traffic": {needs: cloud.MayRoute, in: inHost},
 	"swap":    {needs: cloud.MayRoute, in: inHost},
 
+	"hold":     {needs: cloud.MayRoute, in: inHost},
+	"end-hold": {needs: cloud.MayRoute, in: inHost},
+
 	"limits":           {needs: cloud.MayRoute, in: inHost},
 	"route-limits":     {needs: cloud.MayRead, in: inHost},
 	"cloud-limits":     {needs: cloud.MayRead, in: inCloud},

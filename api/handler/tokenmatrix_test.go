@@ -27,7 +27,7 @@ var scopeOperations = map[string][]string{
 		"push", "list-files", "upload", "show-push", "push-events", "cancel-push",
 		"backup-service", "restore-service", "clone-service", "drill-service", "delete-backup", "schedule-backups", "end-schedule",
 	},
-	"route":     {"map", "unmap", "traffic", "swap", "limits", "crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort", "pass"},
+	"route":     {"map", "unmap", "traffic", "swap", "hold", "end-hold", "limits", "crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort", "pass"},
 	"crossfade": {"crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort"},
 }
 

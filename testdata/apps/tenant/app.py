@@ -79,18 +79,26 @@ def amqp(u):
 
 
 def nats(u):
-    s = socket.create_connection((u.hostname, u.port), 5)
-    f = s.makefile("rwb")
+    f = socket.create_connection((u.hostname, u.port), 5).makefile("rwb")
+
+    def line():
+        while (text := f.readline()) == b"PING\r\n":
+            f.write(b"PONG\r\n")
+            f.flush()
+        return text
+
     f.readline()
     f.write(b"CONNECT %s\r\nPING\r\n" % json.dumps({"user": u.username, "pass": u.password, "verbose": False}).encode())
     f.flush()
-    if f.readline() != b"PONG\r\n":
+    if line() != b"PONG\r\n":
         raise PermissionError("NATS does not let %s in" % u.username)
+    subject = b"%x" % time.time_ns()  # others hear only themselves
+    f.write(b"SUB %s 1\r\n" % subject)
 
     def use():
-        f.write(b"SUB a.b 1\r\nPUB a.b 5\r\nhello\r\n")
+        f.write(b"PUB %s 5\r\nhello\r\n" % subject)
         f.flush()
-        return f.readline().startswith(b"MSG a.b") and f.readline() == b"hello\r\n"
+        return line().startswith(b"MSG " + subject) and line() == b"hello\r\n"
 
     return use
 
