@@ -101,9 +101,9 @@ func (w *site) Usage(_ context.Context, id cloud.InstanceID) (Usage, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if strings.Contains(string(id), "@r2") {
-		return Usage{CPU: time.Duration(w.counted[2].Requests) * 30 * time.Millisecond, Memory: w.memory, Limit: 100}, nil
+		return Usage{CPU: time.Duration(w.counted[2].Requests) * 30 * time.Millisecond, Memory: w.memory << 20, Limit: 100 << 20}, nil
 	}
-	return Usage{CPU: time.Duration(w.counted[1].Requests) * 10 * time.Millisecond, Memory: 50, Limit: 100}, nil
+	return Usage{CPU: time.Duration(w.counted[1].Requests) * 10 * time.Millisecond, Memory: 50 << 20, Limit: 100 << 20}, nil
 }
 
 // Requests implements Counts.
@@ -431,6 +431,32 @@ func TestGuardsOfAmounts(t *testing.T) {
 			}
 			if c.why != "" && (f == nil || !strings.Contains(f.Reason, c.why)) {
 				t.Errorf("%v: %+v, want %q", c.guards, f, c.why)
+			}
+		})
+	}
+}
+
+// With the guard of memory, what uses half as much again for a minute goes back.
+func TestGuardOfMemory(t *testing.T) {
+	for _, guards := range [][]string{{"errors"}, {"errors", "memory"}} {
+		in(t, func(w *site) {
+			_, stop := w.lead()
+			defer stop()
+			w.mu.Lock()
+			w.memory = 90
+			w.mu.Unlock()
+			w.do(func(s *cloud.State) ([]cloud.Change, error) {
+				plan := cloud.DefaultFade()
+				plan.Guards, plan.Over = guards, cloud.Duration(10*time.Minute)
+				return s.BeginCrossfade(www, "/", shop.Release(2), []int{50, 100}, plan, false, w.stamp())
+			})
+			w.serve(50, 20, 0)
+			if f := w.faded(); f != nil {
+				t.Errorf("%v: too early: %s", guards, f.Reason)
+			}
+			w.serve(30, 20, 0)
+			if f := w.faded(); (f != nil) != (len(guards) == 2) || f != nil && !strings.Contains(f.Reason, "memory got worse: an instance uses 90 of 100 MB") {
+				t.Errorf("%v: %+v", guards, f)
 			}
 		})
 	}

@@ -26,7 +26,7 @@ type Usages interface {
 }
 
 // measureEvery is how often it is asked what the instances of a cross-fade use.
-const measureEvery = 5 * time.Second
+const measureEvery = 2 * time.Second
 
 // consumption is what the instances of a release have used since a comparison began.
 type consumption struct {

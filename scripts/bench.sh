@@ -31,7 +31,7 @@ printf '\n## Many routes\n\n```\n' >>$figures
 bin/bench-routes >$table
 tee -a $figures <$table
 printf '```\n\nA small request, one at a time; its lookup and its recording, on all CPUs:\n\n```\n' >>$figures
-go test ./router -run '^$' -bench 'LookupAndPick|Record|Proxy$' | grep '^Bench' >$table
+go test ./router ./traffic -run '^$' -bench 'LookupAndPick|Record|Proxy$|Judgement' | grep '^Bench' >$table
 tee -a $figures <$table
 printf '```\n' >>$figures
 printf '\n## A large cloud\n\nCPU time and memory of all decisions in a simulated cloud: for the whole cloud, and for one change. Then one change among few apps and among many.\n\n```\n' >>$figures

@@ -66,7 +66,7 @@ type measured struct {
 const (
 	// A block has at least so many requests of each release, and so much time.
 	blockRequests = 10
-	blockTime     = 5 * time.Second
+	blockTime     = 2 * time.Second
 	// blockEvents is how many events of a rare kind the release with the smaller share must have had in a block if both are
 	// alike: with fewer, the toss says nothing.
 	blockEvents = 3
@@ -165,7 +165,7 @@ func (t *Trial) measured(g Guard) (Verdict, string) {
 	switch {
 	case m == nil:
 		return NoHarm, "not measured"
-	case m.Sum.NewN < enough:
+	case m.Sum.NewN < enough || 2*m.Worse > m.Tosses:
 		return NoHarm, m.text()
 	}
 	return NoWorse, m.text()

@@ -4,12 +4,20 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
 // misbehave does with the nth request what MISBEHAVE says, and tells whether that has answered it.
-func (a *app) misbehave(w http.ResponseWriter, n int64) bool {
-	switch os.Getenv("MISBEHAVE") {
+func (a *app) misbehave(w http.ResponseWriter, n int64) (answered bool) {
+	for how := range strings.SplitSeq(os.Getenv("MISBEHAVE"), ",") {
+		answered = a.misbehaves(how, w, n) || answered
+	}
+	return answered
+}
+
+func (a *app) misbehaves(how string, w http.ResponseWriter, n int64) (answered bool) {
+	switch how {
 	case "404":
 		http.Error(w, "as MISBEHAVE wants it", http.StatusNotFound)
 	case "hang":
@@ -35,8 +43,6 @@ func (a *app) misbehave(w http.ResponseWriter, n int64) bool {
 		return false
 	case "burn":
 		spin(2 * time.Millisecond)
-		return false
-	case "lazy":
 		return false
 	default:
 		return false
@@ -81,7 +87,7 @@ func spin(d time.Duration) (rounds int) {
 // metrics exports a counter of orders, one for each second request to /. With MISBEHAVE=lazy there are none.
 func (a *app) metrics(w http.ResponseWriter, _ *http.Request) {
 	orders := a.count.Load() / 2
-	if os.Getenv("MISBEHAVE") == "lazy" {
+	if strings.Contains(os.Getenv("MISBEHAVE"), "lazy") {
 		orders = 0
 	}
 	fmt.Fprintf(w, "# TYPE orders_total counter\norders_total{shop=\"hello\"} %d\n", orders)
