@@ -1,6 +1,9 @@
 package cloud
 
-import "iter"
+import (
+	"iter"
+	"net/netip"
+)
 
 // NodeStatus is what is known of a node now.
 type NodeStatus struct {
@@ -8,6 +11,8 @@ type NodeStatus struct {
 	// Alive is false for a node whose lease has ended. By then it has ended its instances that must not run
 	// twice; whether the others still run, nobody can know.
 	Alive bool `json:"alive"`
+	// Routers are the addresses at which other machines reach the internal listeners of another node, on the usual ports.
+	Routers []netip.Addr `json:"routers,omitempty"`
 }
 
 // WithNode returns the instances with s in the place of what was known of its node.

@@ -78,14 +78,27 @@ func (z *Zone) answerPrivate(m *message, v View) {
 			m.additional++
 		}
 	case found == emptyNonTerminal:
-	case m.q.Type == dns.TypeA && v.A.IsValid():
-		m.countAnswer(m.appendAddress(questionName, v.A))
-	case m.q.Type == dns.TypeAAAA && v.AAAA.IsValid():
-		m.countAnswer(m.appendAddress(questionName, v.AAAA))
+	case m.q.Type == dns.TypeA:
+		z.answerRouters(m, v, v.A, netip.Addr.Is4)
+	case m.q.Type == dns.TypeAAAA:
+		z.answerRouters(m, v, v.AAAA, netip.Addr.Is6)
 	case m.q.Type == dns.TypeHTTPS && v.HTTPS != 0 && z.asksTLS(key):
 		m.countAnswer(m.appendRecord(questionName, dns.TypeHTTPS, ttl, serviceHTTPS, []byte{byte(v.HTTPS >> 8), byte(v.HTTPS)}))
 	}
 	m.addSOAIfEmpty(&z.private)
+}
+
+// answerRouters answers with the address of this node's router, which comes first, and with those of other nodes that the
+// client reaches in its own network.
+func (z *Zone) answerRouters(m *message, v View, own netip.Addr, family func(netip.Addr) bool) {
+	if own.IsValid() {
+		m.countAnswer(m.appendAddress(questionName, own))
+	}
+	for _, a := range z.routers {
+		if a != own && family(a) && v.Network.IsValid() && v.Network.Contains(a) {
+			m.countAnswer(m.appendAddress(questionName, a))
+		}
+	}
 }
 
 // serviceHTTPS is a record that says how a host is asked by TLS (RFC 9460), up to the port's number: priority 1, the name

@@ -49,6 +49,7 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 				z.subnets = append(slices.Clip(z.subnets), n.Subnet)
 			}
 		}
+		z.routers = livingRouters(new)
 	}
 	if !ok { // a changed group or public domain makes Touched return false
 		z.groups = groupNames(new.State)
@@ -56,6 +57,21 @@ func Compile(prev *Zone, old, new cloud.View) *Zone {
 	}
 	z.setSerial(uint32(new.State.Rev()))
 	return &z
+}
+
+// maxRouters is how many addresses of other nodes' routers an answer has at most, so that it fits a packet.
+const maxRouters = 16
+
+// livingRouters returns the addresses of the other living nodes' routers. A node does not say its own to itself.
+func livingRouters(v cloud.View) (list []netip.Addr) {
+	for n := range v.State.Nodes() {
+		if s, ok := v.Instances.NodeStatus(n.Name); ok && s.Alive {
+			list = append(list, s.Routers...)
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	list = slices.Compact(list)
+	return list[:min(len(list), maxRouters)]
 }
 
 // emptyCopy returns a zone of the same domain with only the node's own names.

@@ -31,9 +31,10 @@ type Network struct {
 type View struct {
 	Class   Class
 	A, AAAA netip.Addr
-	HTTPS   uint16 // the port of the internal listener for TLS; 0 is none
-	Group   string // of a container; "" if it is in none
-	Recurse bool   // forward names outside our zones for this client
+	HTTPS   uint16       // the port of the internal listener for TLS; 0 is none
+	Network netip.Prefix // of a Local client: other nodes' routers there answer it too
+	Group   string       // of a container; "" if it is in none
+	Recurse bool         // forward names outside our zones for this client
 	// UpstreamNetworks are the networks whose reverse zones the upstream may have.
 	UpstreamNetworks []netip.Prefix
 	// Challenges has the answers of challenge zones; nil: there are none.
@@ -59,7 +60,11 @@ func (vs Views) Find(client netip.Addr) View {
 	client = client.Unmap().WithZone("")
 	for i := range vs {
 		if vs[i].Prefix.Contains(client) {
-			return View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA, HTTPS: vs[i].HTTPS}
+			v := View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA, HTTPS: vs[i].HTTPS}
+			if v.Class == Local {
+				v.Network = vs[i].Prefix
+			}
+			return v
 		}
 	}
 	return View{}

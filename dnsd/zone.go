@@ -28,6 +28,7 @@ type Zone struct {
 	services *iradix.Tree[*endpoints]   // names in "internal", the group first
 	groups   map[string]bool            // all existing groups: only these are ours below "internal"
 	addrs    *iradix.Tree[cloud.AppRef] // addresses of instances, ready or not
+	routers  []netip.Addr               // of the other nodes that are alive
 	own      []netip.Prefix             // of this node's containers
 	subnets  []netip.Prefix             // of all nodes' containers
 

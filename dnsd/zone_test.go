@@ -374,3 +374,51 @@ func TestDomain(t *testing.T) {
 		t.Errorf("NewZone: %v", err)
 	}
 }
+
+// TestRoutersOfOtherNodes has other nodes that live, die, are in another network, and have nothing to say.
+func TestRoutersOfOtherNodes(t *testing.T) {
+	z, err := NewZone("micro.test", netip.MustParsePrefix("10.77.0.0/20"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := shopView()
+	z = Compile(z, cloud.View{}, v)
+	status := func(name string, alive bool, routers ...string) {
+		before := v
+		v.State = v.State.Apply(v.State.Rev()+1, []cloud.Change{cloud.Put(&cloud.Node{Name: cloud.NodeName(name)})})
+		s := &cloud.NodeStatus{Name: cloud.NodeName(name), Alive: alive}
+		for _, r := range routers {
+			s.Routers = append(s.Routers, netip.MustParseAddr(r))
+		}
+		v.Instances = v.Instances.WithNode(s)
+		z = Compile(z, before, v)
+	}
+	near := lan
+	near.Network = netip.MustParsePrefix("192.168.1.0/24")
+	f := func(client View, want ...string) {
+		t.Helper()
+		text, ok := z.Answer(nil, parseQuery(t, "shop.micro.test.", dns.TypeA), client)
+		var m dns.Msg
+		if err := m.Unpack(text); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		var got []string
+		for _, rr := range m.Answer {
+			got = append(got, rr.(*dns.A).A.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	status("n1", true)
+	f(near, "192.168.1.5")
+	status("n3", true, "192.168.1.3", "10.9.9.9")
+	status("n2", true, "192.168.1.7", "fd00::7")
+	f(near, "192.168.1.5", "192.168.1.3", "192.168.1.7")
+	f(loopback, "127.0.0.1")
+	f(inGroup, "10.77.0.1")
+	status("n3", false)
+	f(near, "192.168.1.5", "192.168.1.7")
+	status("n3", true, "192.168.1.3")
+	f(near, "192.168.1.5", "192.168.1.3", "192.168.1.7")
+}

@@ -95,7 +95,7 @@ func (n *Node) newMember(m cluster.Membership, l net.Listener) (*member, error) 
 	}
 	e := &member{Membership: m, identity: id}
 	e.dialer = &cluster.Dialer{Identity: id, Addr: func(name cloud.NodeName) (netip.AddrPort, bool) { return n.nodeAddr(e, name) }}
-	e.presence = &presence.Presence{Node: m.Node, Engine: n.kv, Views: n.snapshots, Log: n.log, Renewing: n.holdFence}
+	e.presence = &presence.Presence{Node: m.Node, Engine: n.kv, Views: n.snapshots, Log: n.log, Renewing: n.holdFence, Routers: n.addresses.Routers()}
 	serving, stop := context.WithCancel(context.Background())
 	e.stop = sync.OnceFunc(func() { stop(); e.close() })
 	n.port.Handle(cluster.ProtoJoin, cluster.JoinHandler(n.accept))

@@ -34,6 +34,17 @@ func (b *Bound) Networks() []dnsd.Network {
 	return networks
 }
 
+// Routers returns the addresses at which other machines reach internal hosts by their names alone, without a port.
+func (b *Bound) Routers() (list []netip.Addr) {
+	for i, a := range slices.Concat(b.Internal, b.Secure) {
+		usual := a.Port() == 80 || i >= len(b.Internal) && a.Port() == 443
+		if ip := a.Addr(); usual && ip != b.gateway && !ip.IsLoopback() && !ip.IsUnspecified() && !slices.Contains(list, ip) {
+			list = append(list, ip)
+		}
+	}
+	return list
+}
+
 // MachineAddrs returns all addresses of this machine.
 func MachineAddrs() (own []netip.Addr) {
 	addrs, err := net.InterfaceAddrs()

@@ -88,10 +88,15 @@ func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key s
 	case key == statusKey:
 		if value == nil {
 			delete(f.keys, full)
-		} else {
-			f.keys[full] = node
+			return o.WithNode(&cloud.NodeStatus{Name: node})
 		}
-		return o.WithNode(&cloud.NodeStatus{Name: node, Alive: value != nil})
+		f.keys[full] = node
+		status := &cloud.NodeStatus{}
+		if err := json.Unmarshal(value, status); err != nil {
+			f.Log.Warn("cannot read what another node says of itself", "node", string(node), "err", err)
+		}
+		status.Name, status.Alive = node, true
+		return o.WithNode(status)
 	case value == nil:
 		delete(f.keys, full)
 		switch was := old.(type) {

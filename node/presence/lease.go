@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type Presence struct {
 	Engine kv.Engine
 	Views  *cloud.Cell
 	Log    *slog.Logger
+	// Routers are the addresses at which other machines reach this node's internal listeners.
+	Routers []netip.Addr
 	// Renewing is called before the lease is asked for or renewed, and what it returns when that has succeeded; nil for
 	// nothing.
 	Renewing func() (renewed func())
@@ -37,6 +40,7 @@ type Presence struct {
 	mu      sync.Mutex
 	term    *Term
 	lease   kv.LeaseID    // of the last term
+	renewed time.Time     // when the renewal was sent that succeeded last
 	changed chan struct{} // closed and replaced when the term changes
 	known   int64         // the engine's revision up to which Follow has read all; 0 while it reads nothing
 	moved   chan struct{} // closed and forgotten when known changes
@@ -74,14 +78,16 @@ func (p *Presence) setTerm(t *Term) {
 	p.changed = make(chan struct{})
 }
 
-// Holds reports whether the node has a lease. It waits for one for a moment: a node that has just started has none yet.
+// Holds reports whether the node has a lease. It waits for one for a moment: a node that has just started has none yet. If
+// the last renewal is late, it asks the store, because the lease lasts for some seconds after a majority of the voters has
+// ceased to answer.
 func (p *Presence) Holds(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, graceForLease)
 	defer cancel()
 	for {
 		t, changed := p.Current()
 		if t != nil {
-			return true
+			return p.inTime() || p.reaches(ctx)
 		}
 		select {
 		case <-changed:
@@ -91,7 +97,30 @@ func (p *Presence) Holds(ctx context.Context) bool {
 	}
 }
 
-const graceForLease = 2 * time.Second
+const (
+	graceForLease = 2 * time.Second
+	// lateAfter is when a renewal is late: it is sent every second, and answered in some milliseconds.
+	lateAfter = renewEvery + renewEvery/3
+)
+
+// inTime reports whether the last renewal is not late.
+func (p *Presence) inTime() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.renewed) < lateAfter
+}
+
+// reaches reports whether a majority of the voters answers. In an election that takes a moment.
+func (p *Presence) reaches(ctx context.Context) bool {
+	_, err := p.Engine.Get(ctx, leadKey)
+	return err == nil
+}
+
+func (p *Presence) setRenewed(sent time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renewed = sent
+}
 
 // Keep keeps the node's lease until ctx ends, and gets another one when it is lost.
 func (p *Presence) Keep(ctx context.Context) error {
@@ -118,6 +147,7 @@ func (p *Presence) Keep(ctx context.Context) error {
 		t := &Term{ID: id}
 		t.ctx, t.lose = context.WithCancel(ctx)
 		renewed()
+		p.setRenewed(sent)
 		p.observe(true)
 		p.setTerm(t)
 		p.renew(ctx, t, sent)
@@ -170,6 +200,7 @@ func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 			}
 			if a.err == nil && a.sent.After(renewed) {
 				renewed = a.sent
+				p.setRenewed(renewed)
 				a.renewed()
 			}
 		}

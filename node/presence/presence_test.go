@@ -43,7 +43,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) start(name cloud.NodeName, lead func(context.Context) error) *node {
 	w.Helper()
-	p := &Presence{Node: name, Engine: w.engine, Views: cloud.NewCell(), Log: slog.New(slog.DiscardHandler)}
+	p := &Presence{Node: name, Engine: w.engine, Views: cloud.NewCell(), Log: slog.New(slog.DiscardHandler), Routers: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
 	p.Views.SetState(w.state)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -96,7 +96,7 @@ func TestObserve(t *testing.T) {
 		c, crashed := o.Crashes(crash.Slot)
 		token, gone := o.Left(left.Slot, "n1")
 		s, known := o.NodeStatus("n1")
-		return ok && a.Addr.Port() == 8080 && crashed && c.Count == 2 && gone && token == 7 && known && s.Alive
+		return ok && a.Addr.Port() == 8080 && crashed && c.Count == 2 && gone && token == 7 && known && s.Alive && len(s.Routers) == 1
 	})
 	if _, ok := n2.Views.View().Instances.Get("other"); ok {
 		t.Error("n1 speaks for n2")

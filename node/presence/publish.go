@@ -148,7 +148,11 @@ func (w *publisher) write(ctx context.Context, old, now cloud.View) error {
 		if err := w.dropOthers(ctx, prefix, now); err != nil {
 			return err
 		}
-		if err := say(cloud.AppRef{}, map[string][]byte{statusKey: []byte("{}")}); err != nil {
+		status, err := json.Marshal(cloud.NodeStatus{Name: w.Node, Alive: true, Routers: w.Routers})
+		if err == nil {
+			err = say(cloud.AppRef{}, map[string][]byte{statusKey: status})
+		}
+		if err != nil {
 			return err
 		}
 	}
