@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -172,4 +173,35 @@ func TestOneLeader(t *testing.T) {
 	if most != 1 {
 		t.Errorf("%d nodes led at a time", most)
 	}
+}
+
+// mute is an engine whose reads get no answer, and which counts them.
+type mute struct {
+	kv.Engine
+	reads *int
+}
+
+func (m mute) Get(ctx context.Context, _ string) (kv.Pair, error) {
+	*m.reads++
+	<-ctx.Done()
+	return kv.Pair{}, ctx.Err()
+}
+
+// TestLateRenewal has a node whose lease is renewed in time, and one whose voters no longer answer.
+func TestLateRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		p := &Presence{Node: "n1", Engine: mute{reads: &reads}}
+		p.setTerm(&Term{ID: 1})
+		p.setRenewed(time.Now())
+		time.Sleep(lateAfter - time.Millisecond)
+		if !p.Holds(t.Context()) || reads != 0 {
+			t.Errorf("in time: %d reads", reads)
+		}
+		time.Sleep(time.Millisecond)
+		began := time.Now()
+		if p.Holds(t.Context()) || reads != 1 || time.Since(began) != graceForLease {
+			t.Errorf("late: %d reads in %s", reads, time.Since(began))
+		}
+	})
 }
