@@ -176,6 +176,27 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// TestPrivateNetworks: private addresses pass where they are of networks that are allowed, or that the host itself uses;
+// those of the cloud's nodes never do.
+func TestPrivateNetworks(t *testing.T) {
+	up := newResolver(t, zoneFile("allowed.example. 60 IN A 192.168.5.1", "host.example. 60 IN A 10.9.1.1", "other.example. 60 IN A 10.8.1.1", "node.example. 60 IN A 10.9.7.1"))
+	var host atomic.Pointer[[]netip.Prefix]
+	host.Store(&[]netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")})
+	s := startForwarding(t, func(c *ForwardConfig) {
+		c.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24")}
+		c.HostNetworks = func() []netip.Prefix { return *host.Load() }
+		c.Forbidden = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.9.7.0/24")} }
+	}, up)
+	for question, want := range map[string]string{
+		"allowed.example. A": "allowed.example. 60 IN A 192.168.5.1", "host.example. A": "host.example. 60 IN A 10.9.1.1",
+		"other.example. A": "NOERROR", "node.example. A": "NOERROR",
+	} {
+		if got := text(query(t, s, "udp", "127.0.0.1", question)); got != want {
+			t.Errorf("%s: %s, want %s", question, got, want)
+		}
+	}
+}
+
 func TestUpstreamsFail(t *testing.T) {
 	works := func(t *testing.T, ups ...*resolver) {
 		t.Helper()

@@ -103,8 +103,8 @@ func (x *exchange) reach() fault {
 // pass passes bytes both ways until both sides have ended.
 func (x *exchange) pass(of *passage) {
 	c, r := x.c, x.c.r
-	x.Status, x.Upgraded, x.answered = 200, true, true
-	x.First = time.Duration(r.now() - x.begun)
+	x.Status, x.answered = 200, true
+	x.First = time.Duration(r.now() - x.begun) // until an instance has taken it: nobody knows what its bytes mean
 	x.waited()
 	x.countStream()
 	x.up.read.set(0)

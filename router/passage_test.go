@@ -65,7 +65,7 @@ func TestPort(t *testing.T) {
 			t.Fatalf("after the end of the client's side: %q, %v", rest, err)
 		}
 		x := f.seen.next(t)
-		if x.Status != 200 || string(x.Method) != "TCP" || string(x.Host) != "tcp:5433" || x.RouteHost != "tcp:5433" || x.In != 6 || x.Out == 0 {
+		if x.Status != 200 || string(x.Method) != "TCP" || string(x.Host) != "tcp:5433" || x.RouteHost != "tcp:5433" || !x.timed() || x.In != 6 || x.Out == 0 {
 			t.Errorf("recorded %+v", x)
 		}
 	}
