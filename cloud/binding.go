@@ -119,6 +119,9 @@ func (s *State) changeBindings(r ReleaseRef, c BindingChange, stage bool, cause 
 		return nil, ReleaseRef{}, err
 	}
 	next.Prepare = stage && len(c.Rebind) > 0
+	if notes := s.Review(rel.ReleaseRef); len(notes) > 0 && len(c.Rebind)+len(c.Rotate) > 0 {
+		changes = append(changes, Put(&Review{ReleaseRef: next.ReleaseRef, Notes: notes})) // it is what they have seen, but for its services
+	}
 	return changes, next.ReleaseRef, nil
 }
 

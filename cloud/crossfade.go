@@ -243,9 +243,6 @@ func (s *State) RebindCrossfade(h Host, path string, to ReleaseRef, rebind map[A
 	if err != nil {
 		return nil, ReleaseRef{}, err
 	}
-	if notes := s.Review(rel.ReleaseRef); len(notes) > 0 {
-		changes = append(changes, Put(&Review{ReleaseRef: made, Notes: notes})) // it is what they have seen, but for its services
-	}
 	next := s.Apply(s.Rev()+1, changes)
 	fading, err := next.BeginCrossfade(h, path, made, steps, plan, force, at)
 	if err != nil {

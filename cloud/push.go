@@ -86,8 +86,12 @@ func (s *State) Push(p Push, at Stamp) ([]Change, ReleaseRef, error) {
 		return nil, ReleaseRef{}, err
 	}
 	rel.Push = p.ID
-	if err := s.CheckApproval(changes); err != nil && !p.Stage {
-		return nil, ReleaseRef{}, err
+	approval := s.CheckApproval(changes)
+	if p.Stage {
+		approval = s.mayUseProduction(rel) // the public does not reach it
+	}
+	if approval != nil {
+		return nil, ReleaseRef{}, approval
 	}
 	return changes, rel.ReleaseRef, s.CheckQuota(changes)
 }

@@ -106,9 +106,16 @@ func (s *State) RequireApproval(g GroupName, required bool) ([]Change, error) {
 	return []Change{Delete(&Gate{g})}, nil
 }
 
-// CheckApproval reports changes by which the public would reach a release that is not approved, in a group that
-// wants that. What the public reaches already may stay.
+// CheckApproval reports changes by which the public would reach a release that is not approved, or such a release would
+// use a production service, in a group that wants approvals. What the public reaches already may stay.
 func (s *State) CheckApproval(changes []Change) error {
+	for _, c := range changes {
+		if rel, ok := c.Object.(*Release); ok {
+			if err := s.mayUseProduction(rel); err != nil {
+				return err
+			}
+		}
+	}
 	next := s.Apply(s.Rev()+1, changes)
 	for _, c := range changes {
 		switch o := c.Object.(type) {
@@ -121,7 +128,7 @@ func (s *State) CheckApproval(changes []Change) error {
 				reached = s.reached(was)
 			}
 			for ref := range next.reached(o) {
-				if err := s.mustBeApproved(ref); err != nil && !reached[ref] {
+				if err := s.mustBeApproved(next, ref); err != nil && !reached[ref] {
 					return err
 				}
 			}
@@ -132,7 +139,7 @@ func (s *State) CheckApproval(changes []Change) error {
 			}
 			// What was current before has been with the public.
 			if ref := o.Release(o.Rollout.To); !ok || !slices.Contains(was.History, ref.N) {
-				if err := s.mustBeApproved(ref); err != nil {
+				if err := s.mustBeApproved(next, ref); err != nil {
 					return err
 				}
 			}
@@ -178,14 +185,43 @@ func (s *State) reached(vhost *VirtualHost) map[ReleaseRef]bool {
 	return refs
 }
 
-func (s *State) mustBeApproved(r ReleaseRef) error {
-	if s.Approved(r) {
+// mustBeApproved reports that a release is not approved in the state that is to be.
+func (s *State) mustBeApproved(next *State, r ReleaseRef) error {
+	if next.Approved(r) {
 		return nil
 	}
 	if _, ok := s.Release(r); !ok {
 		return Errorf(Conflict, "group %s wants releases approved before the public reaches them, and this one is new", r.Group).WithHint("push it with --stage, and have somebody else approve it")
 	}
 	return Errorf(Conflict, "release %s is not approved, and group %s wants that before the public reaches it", r, r.Group).WithCommand("micro approve %s", r)
+}
+
+// mayUseProduction reports that a new release uses a production service that the one it derives from does not, and that
+// nobody has approved that one.
+func (s *State) mayUseProduction(rel *Release) error {
+	if _, known := s.Release(rel.ReleaseRef); known || !s.RequiresApproval(rel.Group) {
+		return nil
+	}
+	var had []Binding
+	parent, derived := s.Release(rel.AppRef.Release(rel.Parent))
+	if derived = derived && rel.Parent > 0; derived {
+		had = parent.Spec.Bindings
+	}
+	for _, b := range rel.Spec.Bindings {
+		app, ok := s.App(AppRef{rel.Group, b.Service})
+		if !ok || app.Service == nil || !app.Service.Production || slices.ContainsFunc(had, func(h Binding) bool { return h.Service == b.Service }) {
+			continue
+		}
+		switch {
+		case rel.Cause == "push":
+			return Errorf(Conflict, "group %s wants releases approved before they use the production service %s, and this one is new", rel.Group, b.Service).
+				WithHint("push it with --stage and without %s, have somebody else approve it, then micro bind or micro rebind", b.Service)
+		case derived && !s.Approved(parent.ReleaseRef):
+			return Errorf(Conflict, "release %s is not approved, and group %s wants that before it uses the production service %s", parent.ReleaseRef, rel.Group, b.Service).
+				WithCommand("micro approve %s", parent.ReleaseRef)
+		}
+	}
+	return nil
 }
 
 // forgetReviews returns the changes that drop what was said of a release: another one may have its name some day.

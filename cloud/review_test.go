@@ -125,3 +125,58 @@ func TestLock(t *testing.T) {
 		t.Error("a release that is gone is approved")
 	}
 }
+
+// In a group that wants approvals only an approved release gets to a production service, and stays approved there.
+func TestApprovalOfProductionServices(t *testing.T) {
+	y := bound(t)
+	prod, _ := y.s.App(AppRef{DefaultGroup, "proddb"})
+	marked, service := *prod, *prod.Service
+	service.Production = true
+	marked.Service = &service
+	y.do([]Change{Put(&marked)}, nil)
+	y.do(y.s.Map(Map{Host: www, Path: "/", Public: true, Target: Target{ReleaseRef: shop.Release(0)}}, ann))
+	y.do(y.s.RequireApproval(DefaultGroup, true))
+	rebind := BindingChange{Rebind: map[AppName]AppName{"testdb": "proddb"}}
+	refuse := func(part string, changes []Change, err error) {
+		t.Helper()
+		if err == nil {
+			err = y.s.CheckApproval(changes)
+		}
+		if CodeOf(err) != Conflict || !strings.Contains(err.Error(), part) {
+			t.Errorf("got %v (%s), want %s", err, CodeOf(err), part)
+		}
+	}
+	try := func(part string, r ReleaseRef, c BindingChange) {
+		t.Helper()
+		changes, _, err := y.s.ChangeBindings(r, c, "rebind", ann)
+		refuse(part, changes, err)
+	}
+	y.staged(shop, PushSpec{})
+	try("release shop@r1 is not approved", shop.Release(0), rebind)
+	try("release shop@r2 is not approved", shop.Release(2), rebind)
+	try("release shop@r2 is not approved", shop.Release(2), BindingChange{Bind: []Binding{{Service: "proddb", Name: "other"}}})
+	for _, stage := range []bool{true, false} {
+		_, _, err := y.s.Push(Push{App: shop, Stage: stage, Spec: PushSpec{Rebind: rebind.Rebind}, Built: Built{Image: Image{Digest: "sha256:1"}}}, ann)
+		refuse("this one is new", nil, err)
+	}
+	changes, _, err := y.s.RebindCrossfade(www, "/", shop.Release(2), rebind.Rebind, []int{20, 100}, DefaultFade(), false, ann)
+	refuse("release shop@r2 is not approved", changes, err)
+
+	bob := Note{At: noon, By: "bob", Approved: true}
+	y.do(y.s.AddNote(shop.Release(2), bob))
+	changes, made, err := y.s.ChangeBindings(shop.Release(2), rebind, "rebind", ann)
+	if err == nil {
+		err = y.s.CheckApproval(changes)
+	}
+	y.do(changes, err)
+	if !y.s.Approved(made) {
+		t.Errorf("%s is not approved, though only its services changed", made)
+	}
+	y.staged(shop, PushSpec{})
+	y.do(y.s.AddNote(shop.Release(4), bob))
+	changes, _, err = y.s.RebindCrossfade(www, "/", shop.Release(4), rebind.Rebind, []int{20, 100}, DefaultFade(), false, ann)
+	if err == nil {
+		err = y.s.CheckApproval(changes)
+	}
+	y.do(changes, err)
+}
