@@ -24,7 +24,11 @@ func (d Doctor) checkBackups(now time.Time) api.Check {
 		due := b.Due(now)
 		switch {
 		case b.Failed != nil:
-			faults = append(faults, fmt.Sprintf("the scheduled backup of %s failed %d times: %s", b.AppRef, b.Failed.Times, b.Failed.Reason))
+			fault := fmt.Sprintf("the scheduled backup of %s failed", b.AppRef)
+			if b.Failed.Times > 1 {
+				fault += fmt.Sprintf(" %d times", b.Failed.Times)
+			}
+			faults = append(faults, fault+": "+b.Failed.Reason)
 		case now.Sub(due) > overdue:
 			faults = append(faults, fmt.Sprintf("the scheduled backup of %s was due at %s", b.AppRef, due.Format(time.DateTime+" MST")))
 		default:
