@@ -38,6 +38,7 @@ var walls = []struct {
 	{"github.com/miekg/dns", []string{"dnsd"}, "the zone is ours; the wire format is dnsd's alone"},
 	{"github.com/danielgtaylor/huma", []string{"api"}, "the framework of the API is not the cloud's"},
 	{"filippo.io/age", []string{"store/seal"}, "one package knows how secrets are sealed: all else has cloud.Sealed"},
+	{"github.com/minio/minio-go", []string{"backup"}, "one package knows how S3 is spoken: all else has places"},
 	{"github.com/urfave/cli", []string{"cli"}, "flags end where the command line ends"},
 }
 

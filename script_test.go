@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"pebble": pebbleCommand, "matrix": matrixCommand, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
+			"pebble": pebbleCommand, "matrix": matrixCommand, "s3server": s3Command, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},
 		RequireExplicitExec: true,
 	})
@@ -159,7 +159,7 @@ func lookPath(path, program string) (string, error) {
 }
 
 // portNames are the variables that have the script's ports.
-var portNames = []string{"HTTP", "DNS", "HTTPS", "PUBLICHTTP", "PUBLICHTTPS", "ACME", "ACMEADMIN", "PUBLICDNS", "WORLDDNS"}
+var portNames = []string{"HTTP", "DNS", "HTTPS", "PUBLICHTTP", "PUBLICHTTPS", "ACME", "ACMEADMIN", "PUBLICDNS", "WORLDDNS", "S3PORT"}
 
 // firstBlock is where this process begins to look for ports.
 var firstBlock = rand.IntN(1300)

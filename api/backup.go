@@ -12,7 +12,7 @@ type Backup struct {
 	Service   cloud.AppName  `json:"service"`
 	Kind      string         `json:"kind"`
 	Version   string         `json:"version,omitempty"`
-	Place     string         `json:"place,omitempty" doc:"The folder that has the file; missing: the node's own"`
+	Place     string         `json:"place,omitempty" doc:"The place or folder that has the file; missing: the node's own folder"`
 	File      string         `json:"file" doc:"The file's name there"`
 	Node      cloud.NodeName `json:"node,omitempty" doc:"The node that has the file; missing: all nodes reach it"`
 	Taken     time.Time      `json:"taken" doc:"The time whose data it has"`
@@ -27,14 +27,14 @@ type Backup struct {
 
 // NewBackup asks for a backup.
 type NewBackup struct {
-	To string `json:"to,omitempty" maxLength:"1024" doc:"Absolute path of a folder on the node; missing: the node's own folder"`
+	To string `json:"to,omitempty" maxLength:"1024" doc:"A place, by its name or location, or the absolute path of a folder on the node; missing: the node's own folder"`
 }
 
 // BackupChoice names a backup.
 type BackupChoice struct {
 	Backup cloud.BackupID `json:"backup,omitempty" maxLength:"64" doc:"Its ID; missing or latest: the newest"`
 	Of     cloud.AppName  `json:"of,omitempty" maxLength:"64" doc:"The service that was backed up; missing: the same one"`
-	From   string         `json:"from,omitempty" maxLength:"1024" doc:"The folder to look for it in, also for one that micro does not know; missing: the backups that micro knows"`
+	From   string         `json:"from,omitempty" maxLength:"1024" doc:"The place or folder to look for it in, also for one that micro does not know; missing: the backups that micro knows"`
 }
 
 // CloneRequest asks for a service with the same data.
@@ -66,8 +66,33 @@ func (e TaskEvent) Ended() bool { return e.Progress == nil }
 type BackupSchedule struct {
 	Cron   string     `json:"cron" maxLength:"256" doc:"Five fields of crontab(5), in UTC, or @daily and the like"`
 	Keep   int        `json:"keep" minimum:"1" maximum:"1000" doc:"How many scheduled backups are kept"`
-	To     string     `json:"to,omitempty" maxLength:"1024" doc:"Absolute path of a folder on the leading node; missing: the node's own folder"`
+	To     string     `json:"to,omitempty" maxLength:"1024" doc:"A place, by its name or location, or the absolute path of a folder on the leading node; missing: the node's own folder"`
 	Next   *time.Time `json:"next,omitempty" doc:"In answers: when the next one is due"`
 	Last   *time.Time `json:"last,omitempty" doc:"In answers: when the last one that was made was begun"`
 	Failed *string    `json:"failed,omitempty" doc:"In answers: why the one after that failed"`
+}
+
+// BackupPlace is where backups may be kept beside the nodes' own folders.
+type BackupPlace struct {
+	Name     string    `json:"name"`
+	Location string    `json:"location" doc:"A folder, or s3://BUCKET/PREFIX"`
+	Endpoint string    `json:"endpoint,omitempty" doc:"URL of the S3 server"`
+	KeyID    string    `json:"key_id,omitempty"`
+	Created  time.Time `json:"created"`
+	By       string    `json:"by"`
+}
+
+// NewBackupPlace is a place to add.
+type NewBackupPlace struct {
+	Name     string `json:"name" maxLength:"64"`
+	Location string `json:"location" maxLength:"1024" doc:"The absolute path of a folder, or s3://BUCKET/PREFIX"`
+	Endpoint string `json:"endpoint,omitempty" maxLength:"1024" doc:"URL of the S3 server; missing: https://s3.amazonaws.com"`
+	Region   string `json:"region,omitempty" maxLength:"64" doc:"Missing: the server says it"`
+	KeyID    string `json:"key_id,omitempty" maxLength:"256"`
+	Secret   string `json:"secret,omitempty" maxLength:"1024" doc:"Of the key"`
+}
+
+// ServiceUpgrade asks for a newer image of a service.
+type ServiceUpgrade struct {
+	Version string `json:"version,omitempty" maxLength:"64" doc:"A version of the kind with the same major number; missing: the same, from its image of now"`
 }

@@ -49,6 +49,26 @@ func (c *Client) EndSchedule(ctx context.Context, s cloud.AppRef) (Changed, erro
 	return call[Changed](ctx, c, http.MethodDelete, servicePath(s, "schedule"), nil, nil)
 }
 
+// Upgrade backs a service up and has it run from a newer image. The last event has the release to wait for.
+func (c *Client) Upgrade(ctx context.Context, s cloud.AppRef, up ServiceUpgrade) iter.Seq2[TaskEvent, error] {
+	return c.task(ctx, servicePath(s, "upgrade"), up)
+}
+
+// BackupPlaces lists the places for backups.
+func (c *Client) BackupPlaces(ctx context.Context) ([]BackupPlace, error) {
+	return all[BackupPlace](ctx, c, "/v1/backup-places", nil)
+}
+
+// AddBackupPlace adds a place for backups, which must be reached.
+func (c *Client) AddBackupPlace(ctx context.Context, p NewBackupPlace) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodPost, "/v1/backup-places", nil, p)
+}
+
+// RemoveBackupPlace forgets a place that has no backup.
+func (c *Client) RemoveBackupPlace(ctx context.Context, name string) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodDelete, "/v1/backup-places/"+url.PathEscape(name), nil, nil)
+}
+
 // task yields the events of a task. It ends with the request.
 func (c *Client) task(ctx context.Context, path string, body any) iter.Seq2[TaskEvent, error] {
 	return func(yield func(TaskEvent, error) bool) {

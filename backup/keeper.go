@@ -32,7 +32,7 @@ type Keeper struct {
 // own is the node's own folder.
 func (k *Keeper) own() Folder { return Folder{Dir: k.Dir, Make: true} }
 
-// place returns a place by the path of a folder, or "" for the node's own; everywhere reports
+// place returns a place by the name of a BackupPlace, the path of a folder, or "" for the node's own; everywhere reports
 // that all nodes reach it.
 func (k *Keeper) place(name string) (p Place, everywhere bool, err error) {
 	switch {
@@ -41,7 +41,27 @@ func (k *Keeper) place(name string) (p Place, everywhere bool, err error) {
 	case strings.HasPrefix(name, "/"):
 		return Folder{Dir: path.Clean(name)}, false, nil
 	}
-	return nil, false, cloud.Errorf(cloud.Invalid, "%q is not an absolute path of a folder", name)
+	place, err := k.State().MustBackupPlace(name)
+	if err != nil {
+		return nil, false, err
+	}
+	if place.Folder != "" {
+		return Folder{Dir: place.Folder}, false, nil
+	}
+	bucket, err := NewBucket(place)
+	return bucket, true, err
+}
+
+// CheckPlace reports why a place cannot be used. A folder may be missing on this node.
+func (k *Keeper) CheckPlace(ctx context.Context, p *cloud.BackupPlace) error {
+	if p.Folder != "" {
+		return nil
+	}
+	bucket, err := NewBucket(p)
+	if err != nil {
+		return err
+	}
+	return bucket.Check(ctx)
 }
 
 // Write writes the backup that b describes, with what fill writes, and completes b.

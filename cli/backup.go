@@ -29,7 +29,7 @@ func (c *command) followTask(u *urfave.Context, events iter.Seq2[api.TaskEvent, 
 }
 
 func (c *command) backupService() *urfave.Command {
-	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.StringFlag{Name: "to", Usage: "`FOLDER` on the node (default the node's own)"}}
+	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.StringFlag{Name: "to", Usage: "`PLACE` of micro service places, or a folder on the node (default the node's own)"}}
 	return c.new("backup", "SERVICE", "write all data of a service to a file, encrypted", 1, 1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref := c.serviceRef(u)
@@ -63,7 +63,7 @@ func placeOf(b api.Backup) string {
 	where := "node " + string(b.Node)
 	switch {
 	case b.Node == "":
-		return b.Place
+		return "place " + b.Place
 	case b.Place != "":
 		where += ":" + b.Place
 	}
@@ -71,7 +71,7 @@ func placeOf(b api.Backup) string {
 }
 
 func (c *command) listBackups() *urfave.Command {
-	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.StringFlag{Name: "in", Usage: "list what a `FOLDER` of the node has, also what micro does not know"}}
+	flags := []urfave.Flag{groupFlag, jsonFlag, &urfave.StringFlag{Name: "in", Usage: "list what a `PLACE` has, or a folder of the node, also what micro does not know"}}
 	return c.new("list-backups", "SERVICE", "list the backups of a service, the oldest first", 1, 1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			list, err := client.Backups(ctx, c.serviceRef(u), u.String("in"))
@@ -103,7 +103,7 @@ func (c *command) deleteBackup() *urfave.Command {
 }
 
 func fromFlag() urfave.Flag {
-	return &urfave.StringFlag{Name: "from", Usage: "`FOLDER` of the node that has the backup, also one that micro does not know"}
+	return &urfave.StringFlag{Name: "from", Usage: "`PLACE`, or folder of the node, that has the backup, also one that micro does not know"}
 }
 
 func (c *command) restoreService() *urfave.Command {
@@ -162,4 +162,67 @@ func (c *command) cloneService() *urfave.Command {
 			c.say("micro bind APP %s gives an app an account there", made)
 			return nil
 		}))
+}
+
+func (c *command) upgradeService() *urfave.Command {
+	flags := []urfave.Flag{groupFlag, jsonFlag, detach, &urfave.StringFlag{Name: "version", Usage: "`VERSION` with the same major number (default the same, from its image of now)"}}
+	return c.new("upgrade", "SERVICE", "back a service up, and run it from a newer image", 1, 1, flags,
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			ref := c.serviceRef(u)
+			e, err := c.followTask(u, client.Upgrade(ctx, ref, api.ServiceUpgrade{Version: u.String("version")}))
+			if err != nil || e.Changed == nil {
+				return err
+			}
+			if e.Changed.Release == 0 && !u.Bool("json") {
+				c.say("%s runs from the newest image already", ref)
+			}
+			return c.await(ctx, u, client, ref, *e.Changed)
+		}))
+}
+
+func (c *command) backupPlaces() *urfave.Command {
+	return c.new("places", "", "list the places for backups", 0, 0, []urfave.Flag{jsonFlag},
+		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
+			list, err := client.BackupPlaces(ctx)
+			if err != nil {
+				return err
+			}
+			if u.Bool("json") {
+				return c.printJSON(list)
+			}
+			var rows [][]string
+			for _, p := range list {
+				rows = append(rows, []string{p.Name, p.Location, p.Endpoint, p.KeyID, p.By})
+			}
+			return c.table([]string{"PLACE", "LOCATION", "ENDPOINT", "KEY", "BY"}, rows)
+		}))
+}
+
+func (c *command) addPlace() *urfave.Command {
+	flags := []urfave.Flag{
+		&urfave.StringFlag{Name: "endpoint", Usage: "`URL` of the S3 server (default https://s3.amazonaws.com)"},
+		&urfave.StringFlag{Name: "region", Usage: "`REGION` of the bucket (default what the server says)"},
+		&urfave.StringFlag{Name: "key-id", Usage: "`ID` of the key; its secret is read from standard input, or asked for"},
+	}
+	return c.changed("add-place", "NAME FOLDER|s3://BUCKET/PREFIX", "let backups be kept in a folder of the nodes, or on an S3 server", 2, 2, flags,
+		func(ctx context.Context, u *urfave.Context, client *api.Client) (string, api.Changed, error) {
+			p := api.NewBackupPlace{Name: u.Args().First(), Location: u.Args().Get(1), Endpoint: u.String("endpoint"), Region: u.String("region"), KeyID: u.String("key-id")}
+			if p.KeyID != "" {
+				var err error
+				if p.Secret, err = c.readValue("the secret of key "+p.KeyID, ""); err != nil {
+					return "", api.Changed{}, err
+				}
+			}
+			changed, err := client.AddBackupPlace(ctx, p)
+			return fmt.Sprintf("micro service backup SERVICE --to %s keeps backups in %s", p.Name, p.Location), changed, err
+		})
+}
+
+func (c *command) removePlace() *urfave.Command {
+	return c.changed("remove-place", "NAME", "forget a place that has no backup", 1, 1, nil,
+		func(ctx context.Context, u *urfave.Context, client *api.Client) (string, api.Changed, error) {
+			name := u.Args().First()
+			changed, err := client.RemoveBackupPlace(ctx, name)
+			return fmt.Sprintf("place %s is forgotten; its files stay", name), changed, err
+		})
 }

@@ -17,7 +17,7 @@ func (c *command) scheduleBackups() *urfave.Command {
 		&urfave.StringFlag{Name: "daily", Usage: "every day at `HH:MM`, in UTC"},
 		&urfave.StringFlag{Name: "cron", Usage: "the five `FIELDS` of crontab(5), in UTC, or @hourly and the like"},
 		&urfave.IntFlag{Name: "keep", Value: 7, Usage: "keep the newest `N` scheduled backups"},
-		&urfave.StringFlag{Name: "to", Usage: "`FOLDER` on the leading node (default the node's own)"},
+		&urfave.StringFlag{Name: "to", Usage: "`PLACE` of micro service places, or a folder on the leading node (default the node's own)"},
 		&urfave.BoolFlag{Name: "off", Usage: "end the schedule; backups stay"},
 	}
 	return c.changed("schedule", "SERVICE", "back a service up by the clock", 1, 1, flags,

@@ -21,7 +21,8 @@ func (c *command) service() *urfave.Command {
 	stats.ArgsUsage, stats.Usage = "SERVICE", "show what a service uses"
 	return family("service", "databases and other backing services",
 		c.createService(), c.listServices(), c.showService(), c.deleteService(), c.undeleteService(), c.serviceShell(),
-		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), c.scheduleBackups(), logs, stats,
+		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), c.scheduleBackups(),
+		c.backupPlaces(), c.addPlace(), c.removePlace(), c.upgradeService(), logs, stats,
 		c.serviceKinds(), c.serviceImage())
 }
 

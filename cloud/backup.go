@@ -22,7 +22,7 @@ type Backup struct {
 	// Kind and Version are those of the service.
 	Kind    string `json:"kind,omitempty"`
 	Version string `json:"version,omitempty"`
-	// Place is where the file is: the absolute path of a folder, or "" for the node's own folder.
+	// Place is where the file is: the name of a BackupPlace, the absolute path of a folder, or "" for the node's own folder.
 	Place string `json:"place,omitempty"`
 	// Node is the node whose folder has the file, "" if every node reaches it.
 	Node NodeName `json:"node,omitempty"`

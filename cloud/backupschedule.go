@@ -2,8 +2,6 @@ package cloud
 
 import (
 	"iter"
-	"path"
-	"strings"
 	"time"
 )
 
@@ -61,9 +59,11 @@ func (s *State) ScheduleBackups(b BackupSchedule, at Stamp) ([]Change, error) {
 	if b.Keep < 1 || b.Keep > MaxKept {
 		return nil, Errorf(Invalid, "--keep %d is not between 1 and %d", b.Keep, MaxKept)
 	}
-	if b.To != "" && (!strings.HasPrefix(b.To, "/") || path.Clean(b.To) != b.To) {
-		return nil, Errorf(Invalid, "%q is not an absolute path of a folder", b.To)
+	to, err := s.CheckPlace(b.To)
+	if err != nil {
+		return nil, err
 	}
+	b.To = to
 	b.Created, b.By = at.At, at.By
 	if was, ok := s.BackupSchedule(b.AppRef); ok {
 		b.Last, b.Failed = was.Last, was.Failed

@@ -39,6 +39,7 @@ var kinds = map[string]func() Object{
 	"jointokens":  func() Object { return new(JoinToken) },
 	"locks":       func() Object { return new(Lock) },
 	"nodes":       func() Object { return new(Node) },
+	"places":      func() Object { return new(BackupPlace) },
 	"providers":   func() Object { return new(Provider) },
 	"quotas":      func() Object { return new(Quota) },
 	"releases":    func() Object { return new(Release) },
@@ -60,7 +61,7 @@ func (k Key) Kind() string {
 // store encrypts them.
 func (k Key) MayHoldSecrets() bool {
 	switch k.Kind() {
-	case "accounts", "apps", "releases", "webhooks":
+	case "accounts", "apps", "places", "releases", "webhooks":
 		return true
 	}
 	return false

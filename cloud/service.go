@@ -213,3 +213,25 @@ func (s *State) notService(r AppRef) error {
 	}
 	return nil
 }
+
+// UpgradeService returns the changes that make a release of a service from another image, and the release.
+func (s *State) UpgradeService(r AppRef, version string, image Image, at Stamp) ([]Change, ReleaseRef, error) {
+	service, err := s.MustService(r)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	_, rel, err := s.MustRelease(r.Release(0))
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	app, own := *service, *service.Service
+	own.Version = version
+	app.Service = &own
+	spec := rel.Spec
+	spec.Image = image
+	changes, next, err := s.derive(&app, rel, spec, rel.Formation, false, "upgrade", at)
+	if err != nil {
+		return nil, ReleaseRef{}, err
+	}
+	return changes, next.ReleaseRef, nil
+}

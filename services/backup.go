@@ -20,6 +20,8 @@ type Archives interface {
 	Remove(ctx context.Context, b *cloud.Backup) error
 	// Find returns the backups of a service that a place has.
 	Find(ctx context.Context, place string, r cloud.AppRef) ([]*cloud.Backup, error)
+	// CheckPlace reports why a place cannot be used.
+	CheckPlace(ctx context.Context, p *cloud.BackupPlace) error
 }
 
 // saved returns a service and its kind, which can be backed up.
@@ -51,6 +53,9 @@ func (p *Provider) Backup(ctx context.Context, by cloud.Actor, ref cloud.AppRef,
 	v := p.Views.View()
 	service, kind, err := saved(v.State, ref)
 	if err != nil {
+		return nil, err
+	}
+	if place, err = v.State.CheckPlace(place); err != nil {
 		return nil, err
 	}
 	b := &cloud.Backup{
@@ -122,7 +127,7 @@ func (p *Provider) FindBackup(ctx context.Context, ref cloud.AppRef, id cloud.Ba
 	if place == nil {
 		return p.Store.State().MustBackup(ref, id)
 	}
-	all, err := p.Archives.Find(ctx, *place, ref)
+	all, err := p.Backups(ctx, ref, place)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +142,11 @@ func (p *Provider) FindBackup(ctx context.Context, ref cloud.AppRef, id cloud.Ba
 // Backups returns the backups of a service that the state knows, or for a place those that are found there.
 func (p *Provider) Backups(ctx context.Context, ref cloud.AppRef, place *string) (all []*cloud.Backup, err error) {
 	if place != nil {
-		return p.Archives.Find(ctx, *place, ref)
+		name, err := p.Store.State().CheckPlace(*place)
+		if err != nil {
+			return nil, err
+		}
+		return p.Archives.Find(ctx, name, ref)
 	}
 	for b := range p.Store.State().Backups(ref) {
 		all = append(all, b)
@@ -224,3 +233,8 @@ func (p *Provider) restore(ctx context.Context, service *cloud.App, kind *Kind, 
 
 // discardTell is for tasks that nobody follows.
 func discardTell(api.Progress) {}
+
+// CheckPlace reports why a place for backups cannot be used.
+func (p *Provider) CheckPlace(ctx context.Context, place *cloud.BackupPlace) error {
+	return p.Archives.CheckPlace(ctx, place)
+}

@@ -26,6 +26,10 @@ type Backups interface {
 	Restore(ctx context.Context, s cloud.AppRef, b *cloud.Backup, tell func(api.Progress)) error
 	// Clone creates a service with another one's data, if check lets it.
 	Clone(ctx context.Context, by cloud.Actor, s cloud.AppRef, name cloud.AppName, check func(*cloud.State, []cloud.Change) error, tell func(api.Progress)) (cloud.ReleaseRef, error)
+	// Upgrade has a service run from a newer image, if check lets it. Its release is 0 if there is nothing to upgrade.
+	Upgrade(ctx context.Context, by cloud.Actor, s cloud.AppRef, version string, check func(*cloud.State, []cloud.Change) error, tell func(api.Progress)) (cloud.ReleaseRef, error)
+	// CheckPlace reports why a place cannot be used.
+	CheckPlace(ctx context.Context, p *cloud.BackupPlace) error
 	// Drill restores a backup into a throw-away service, if check lets it, and checks the data.
 	Drill(ctx context.Context, by cloud.Actor, s cloud.AppRef, b *cloud.Backup, check func(*cloud.State, []cloud.Change) error, tell func(api.Progress)) (*api.Drill, error)
 }
@@ -35,15 +39,15 @@ type backupInput struct {
 	Body api.NewBackup
 }
 
-func (in backupInput) demands(*cloud.State) []need { return folderNeeds(in.Body.To) }
+func (in backupInput) demands(s *cloud.State) []need { return folderNeeds(s, in.Body.To) }
 
 type restoreInput struct {
 	ServiceInput
 	Body api.BackupChoice
 }
 
-func (in restoreInput) demands(*cloud.State) []need {
-	needs := folderNeeds(in.Body.From)
+func (in restoreInput) demands(s *cloud.State) []need {
+	needs := folderNeeds(s, in.Body.From)
 	if in.Body.Of != "" { // its data can be read in the other service
 		needs = append(needs, need{cloud.MayDeploy, cloud.Scope{Group: in.Group, App: in.Body.Of}})
 	}
@@ -55,7 +59,7 @@ type scheduleInput struct {
 	Body api.BackupSchedule
 }
 
-func (in scheduleInput) demands(*cloud.State) []need { return folderNeeds(in.Body.To) }
+func (in scheduleInput) demands(s *cloud.State) []need { return folderNeeds(s, in.Body.To) }
 
 type backupsInput struct {
 	ServiceInput
@@ -63,7 +67,12 @@ type backupsInput struct {
 	In string `query:"in" maxLength:"1024" doc:"List what this folder has; missing: the backups that micro knows"`
 }
 
-func (in backupsInput) demands(*cloud.State) []need { return folderNeeds(in.In) }
+func (in backupsInput) demands(s *cloud.State) []need { return folderNeeds(s, in.In) }
+
+type upgradeInput struct {
+	ServiceInput
+	Body api.ServiceUpgrade
+}
 
 type cloneInput struct {
 	ServiceInput
@@ -75,8 +84,11 @@ func (in cloneInput) scopes(*cloud.State) []cloud.Scope {
 }
 
 // folderNeeds is what naming a folder of a node needs: whoever may, can read and write files there as root.
-func folderNeeds(place string) []need {
+func folderNeeds(s *cloud.State, place string) []need {
 	if !strings.HasPrefix(place, "/") {
+		return nil
+	}
+	if _, err := s.MustBackupPlace(place); err == nil {
 		return nil
 	}
 	return []need{{cloud.MayAdminister, cloud.Scope{}}}
@@ -145,6 +157,12 @@ func (h *Handler) serveBackups() {
 			d, err := h.Backups.Drill(ctx, q.actor, in.ref(), b, q.checked, tell)
 			return api.TaskEvent{Drill: d}, err
 		})
+	tasks(h, operation("upgrade-service", "POST /v1/groups/{group}/services/{service}/upgrade", "Back a service up, and have it run from a newer image; wait for its release"),
+		func(ctx context.Context, in *upgradeInput, tell func(api.Progress)) (e api.TaskEvent, err error) {
+			q := requestOf(ctx)
+			made, err := h.Backups.Upgrade(ctx, q.actor, in.ref(), in.Body.Version, q.checked, tell)
+			return api.TaskEvent{Changed: &api.Changed{Release: made.N, Revision: h.Store.State().Rev()}}, err
+		})
 	tasks(h, operation("clone-service", "POST /v1/groups/{group}/services/{service}/clone", "Create a service with the data that another one has now"),
 		func(ctx context.Context, in *cloneInput, tell func(api.Progress)) (e api.TaskEvent, err error) {
 			q := requestOf(ctx)
@@ -194,6 +212,43 @@ func (h *Handler) showBackups(s *cloud.State, app *cloud.App, out *api.Service) 
 	if b.Failed != nil {
 		out.Schedule.Failed = &b.Failed.Reason
 	}
+}
+
+// servePlaces answers what is about places for backups.
+func (h *Handler) servePlaces() {
+	get(h, operation("backup-places", "GET /v1/backup-places", "List the places for backups"),
+		func(context.Context, *struct{}) (api.List[api.BackupPlace], error) {
+			var list []api.BackupPlace
+			for p := range h.Store.State().BackupPlaces() {
+				list = append(list, api.BackupPlace{Name: p.Name, Location: p.Location(), Endpoint: p.Endpoint, KeyID: p.KeyID, Created: p.Created, By: p.By})
+			}
+			return whole(list), nil
+		})
+	get(h, operation("add-backup-place", "POST /v1/backup-places", "Add a place for backups, which must be reached"),
+		func(ctx context.Context, in *struct{ Body api.NewBackupPlace }) (api.Changed, error) {
+			n, at := 0, h.stamp(ctx)
+			p := cloud.BackupPlace{Name: in.Body.Name, Region: in.Body.Region, KeyID: in.Body.KeyID, Secret: in.Body.Secret}
+			if err := p.ParseLocation(in.Body.Location); err != nil {
+				return api.Changed{}, err
+			}
+			if p.Bucket != "" {
+				p.Endpoint = cmp.Or(in.Body.Endpoint, cloud.DefaultEndpoint)
+			}
+			if _, err := h.Store.State().AddBackupPlace(p, at); err != nil {
+				return api.Changed{}, err
+			}
+			if err := h.Backups.CheckPlace(ctx, &p); err != nil {
+				return api.Changed{}, err
+			}
+			return h.update(ctx, "add-backup-place", p.Name, &n, func(s *cloud.State) ([]cloud.Change, error) { return s.AddBackupPlace(p, at) })
+		})
+	get(h, operation("remove-backup-place", "DELETE /v1/backup-places/{place}", "Forget a place that has no backup"),
+		func(ctx context.Context, in *struct {
+			Place string `path:"place" maxLength:"64"`
+		}) (api.Changed, error) {
+			n := 0
+			return h.update(ctx, "remove-backup-place", in.Place, &n, func(s *cloud.State) ([]cloud.Change, error) { return s.RemoveBackupPlace(in.Place) })
+		})
 }
 
 // checked reports whether the caller is allowed changes.

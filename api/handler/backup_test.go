@@ -30,6 +30,12 @@ func (f fakeBackups) Backup(_ context.Context, _ cloud.Actor, s cloud.AppRef, _ 
 	return f.one(s), nil
 }
 
+func (fakeBackups) Upgrade(_ context.Context, _ cloud.Actor, s cloud.AppRef, _ string, _ func(*cloud.State, []cloud.Change) error, _ func(api.Progress)) (cloud.ReleaseRef, error) {
+	return s.Release(2), nil
+}
+
+func (fakeBackups) CheckPlace(context.Context, *cloud.BackupPlace) error { return nil }
+
 func (fakeBackups) CanBackup(cloud.AppRef) error { return nil }
 
 func (fakeBackups) RemoveBackup(context.Context, cloud.Actor, cloud.AppRef, cloud.BackupID) error {
@@ -68,6 +74,12 @@ func TestTasks(t *testing.T) {
 	}
 	if code, out = ask(t, h, developer, call{"POST", path + "/restore", `{}`}); code != "" || !strings.Contains(out, "event: error") || !strings.Contains(out, "the backup is truncated") {
 		t.Errorf("%s %s", code, out)
+	}
+	// What an admin of the cloud has added may be used.
+	for _, to := range []string{"nas", "/mnt/nas"} {
+		if code, out := ask(t, h, developer, call{"POST", path + "/backups", `{"to":"` + to + `"}`}); code != "" {
+			t.Errorf("to %s: %s %s", to, code, out)
+		}
 	}
 	// Admins of a group are no admins of the node.
 	for _, gid := range []uint32{developer, admin} {

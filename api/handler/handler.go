@@ -165,6 +165,7 @@ func New(c Config) (*Handler, error) {
 	h.serveServices()
 	h.serveBackups()
 	h.serveSchedules()
+	h.servePlaces()
 	h.serveBindings()
 	h.serveHostHolds()
 	h.serveServiceKinds()

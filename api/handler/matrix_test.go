@@ -101,6 +101,7 @@ func matrixState(t *testing.T) *cloud.State {
 		}
 		s = s.Apply(s.Rev()+1, changes)
 	}
+	do(s.AddBackupPlace(cloud.BackupPlace{Name: "nas", Folder: "/mnt/nas"}, at))
 	for _, g := range []cloud.GroupName{"own", "other"} {
 		do(s.CreateGroup(g, at))
 		do(s.AddWebhook(cloud.Webhook{Name: "hook-" + string(g), Group: g, URL: "https://chat.example.com/x"}, at))
@@ -212,6 +213,8 @@ func calls(g string, staged bool) map[string]call {
 		"delete-service": {"DELETE", service, ""}, "undelete-service": {"POST", service + "/undelete", ""},
 		"backups": {"GET", service + "/backups", ""}, "backup-service": {"POST", service + "/backups", `{}`}, "delete-backup": {"DELETE", service + "/backups/latest", ""},
 		"restore-service": {"POST", service + "/restore", `{}`}, "drill-service": {"POST", service + "/drill", `{}`}, "clone-service": {"POST", service + "/clone", `{"name":"newdb"}`},
+		"upgrade-service": {"POST", service + "/upgrade", `{}`}, "backup-places": {"GET", "/v1/backup-places", ""}, "remove-backup-place": {"DELETE", "/v1/backup-places/nas", ""},
+		"add-backup-place": {"POST", "/v1/backup-places", `{"name":"other","location":"/mnt/other"}`},
 		"schedule-backups": {"POST", service + "/schedule", `{"cron":"@daily","keep":7}`}, "end-schedule": {"DELETE", service + "/schedule", ""},
 		"bindings": {"GET", app + "/bindings", ""}, "bind": {"POST", app + "/bind", use}, "unbind": {"POST", app + "/unbind", use},
 		"rebind": {"POST", app + "/rebind", use}, "rotate": {"POST", app + "/rotate", use},
@@ -269,7 +272,8 @@ var matrix = map[string][2]cloud.Role{
 	"delete-service": {"developer", "releaser"}, "undelete-service": {"developer", "releaser"}, "bindings": {"auditor", "auditor"},
 	"bind": {"developer", "releaser"}, "unbind": {"developer", "releaser"}, "rebind": {"developer", "releaser"}, "rotate": {"developer", "releaser"},
 	"backups": {"auditor", "auditor"}, "backup-service": {"developer", "releaser"}, "delete-backup": {"developer", "releaser"}, "restore-service": {"developer", "releaser"},
-	"drill-service": {"developer", "releaser"}, "clone-service": {"developer", "releaser"}, "schedule-backups": {"developer", "releaser"}, "end-schedule": {"developer", "releaser"},
+	"drill-service": {"developer", "releaser"}, "clone-service": {"developer", "releaser"}, "schedule-backups": {"developer", "releaser"},
+	"upgrade-service": {"developer", "releaser"}, "backup-places": {"auditor", "auditor"}, "add-backup-place": {"-", "-"}, "remove-backup-place": {"-", "-"}, "end-schedule": {"developer", "releaser"},
 	"service-kinds": {"auditor", "auditor"}, "add-service-kind": {"-", "-"}, "set-service-image": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},

@@ -25,7 +25,7 @@ var scopeOperations = map[string][]string{
 		"create-app", "set-env", "promote", "rollback", "stop", "start", "delete-app", "delete-release", "lock", "unlock",
 		"create-service", "delete-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
 		"push", "list-files", "upload", "show-push", "push-events", "cancel-push",
-		"backup-service", "restore-service", "clone-service", "drill-service", "delete-backup", "schedule-backups", "end-schedule",
+		"backup-service", "restore-service", "clone-service", "drill-service", "delete-backup", "schedule-backups", "end-schedule", "upgrade-service",
 	},
 	"route":     {"map", "unmap", "traffic", "swap", "hold", "end-hold", "limits", "crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort", "pass"},
 	"crossfade": {"crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort"},
