@@ -53,10 +53,10 @@ func s3Command(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	program, err := versitygwProgram()
 	ts.Check(err)
-	ts.Check(os.MkdirAll(ts.MkAbs("s3meta"), 0o700))
+	ts.Check(os.MkdirAll(ts.MkAbs("objects-meta"), 0o700))
 	ctx, cancel := context.WithCancel(context.Background())
 	address := "127.0.0.1:" + ts.Getenv("S3PORT")
-	cmd := exec.CommandContext(ctx, program, "--port", address, "--access", "key", "--secret", "correct-horse", "--region", "eu-test-1", "posix", "--sidecar", ts.MkAbs("s3meta"), dir)
+	cmd := exec.CommandContext(ctx, program, "--port", address, "--access", "key", "--secret", "correct-horse", "--region", "eu-test-1", "posix", "--sidecar", ts.MkAbs("objects-meta"), dir)
 	log, err := os.OpenFile(ts.MkAbs("s3.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -16,7 +16,7 @@ type Keys interface {
 }
 
 // secretPlace is the place that the provider's client secret is sealed for.
-const secretPlace = "providers/oidc client_secret"
+const secretPlace = cloud.ProviderSecretPlace
 
 // maxAsking is how many requests to the provider go on at a time: strangers cause them.
 const maxAsking = 8

@@ -194,7 +194,7 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 }
 
 // authorityPlace is what the key of the nodes' authority is sealed for.
-const authorityPlace = "clusters/cloud key"
+const authorityPlace = cloud.ClusterAuthorityPlace
 
 // authority returns the authority that issues the nodes' certificates.
 func (n *Node) authority(s *cloud.State) (*cluster.Authority, error) {

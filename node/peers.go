@@ -37,6 +37,7 @@ func (n *Node) servePeers() {
 	})
 	mux.HandleFunc("POST /peer/logs", n.servePeerLogs)
 	n.serveFigures(mux)
+	n.servePeerKeys(mux)
 	mux.HandleFunc("POST /peer/drop-volumes", n.servePeerVolumes)
 	mux.HandleFunc("GET /peer/parked", func(w http.ResponseWriter, r *http.Request) {
 		answerPeer(w, n.parkedHere(r.Context(), cloud.Host(r.FormValue("host")), r.FormValue("id")), nil)

@@ -61,7 +61,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images, n.copies}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Webhooks: webhooks{n.poster, notes{n}}, Cluster: clusterControl{n, new(sync.Mutex)},
-		Services: n.services, Backups: n.services, Routers: routers{n},
+		Services: n.services, Backups: n.services, Routers: routers{n}, CloudKey: cloudKey{n},
 		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: volumesOfAll{n}, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,

@@ -21,7 +21,7 @@ const (
 	// secretBytes is the size of the routing secret.
 	secretBytes = 32
 	// secretPlace is the place of the routing secret, for which it is sealed.
-	secretPlace = "settings/cloud routing_secret"
+	secretPlace = cloud.RoutingSecretPlace
 )
 
 // setUp gives a new cloud its settings, and reads those of an existing one. Settings of an older micro are taken

@@ -55,6 +55,15 @@ func (fakeBackups) Drill(_ context.Context, _ cloud.Actor, _ cloud.AppRef, b *cl
 	return &api.Drill{Backup: b.ID}, nil
 }
 
+// fakeKey can be rotated.
+type fakeKey struct{}
+
+func (fakeKey) Keys() api.CloudKeys { return api.CloudKeys{Key: "age1old", Older: []string{}} }
+
+func (fakeKey) Rotate(context.Context, cloud.Actor) (api.CloudKeys, error) {
+	return api.CloudKeys{Key: "age1new", Older: []string{}}, nil
+}
+
 // TestTasks follows tasks that end well and badly, and refuses folders of the node to who may not write there.
 func TestTasks(t *testing.T) {
 	h, _ := newMatrix(t)

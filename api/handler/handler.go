@@ -54,6 +54,7 @@ type Config struct {
 	Services     Services
 	Backups      Backups
 	Routers      Routers
+	CloudKey     CloudKey
 
 	Status  Status
 	Metrics Metrics
@@ -166,6 +167,7 @@ func New(c Config) (*Handler, error) {
 	h.serveBackups()
 	h.serveSchedules()
 	h.servePlaces()
+	h.serveKey()
 	h.serveBindings()
 	h.serveHostHolds()
 	h.serveServiceKinds()

@@ -147,6 +147,8 @@ var policy = map[string]rule{
 	"drill-service":       {needs: cloud.MayDeploy, in: inApp},
 	"delete-backup":       {needs: cloud.MayDeploy, in: inApp},
 	"upgrade-service":     {needs: cloud.MayDeploy, in: inApp},
+	"key":                 {needs: cloud.MayRead, in: inCloud},
+	"rotate-key":          {needs: cloud.MayAdminister, in: inCloud},
 	"backup-places":       {needs: cloud.MayRead, in: anywhere},
 	"add-backup-place":    {needs: cloud.MayAdminister, in: inCloud},
 	"remove-backup-place": {needs: cloud.MayAdminister, in: inCloud},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/kv"
 	"github.com/protoduction/micro/store/seal"
 )
@@ -83,6 +84,35 @@ func (v *Vault) Delete(ctx context.Context, keys ...string) error {
 	}
 	_, err := v.Engine.Commit(ctx, t)
 	return err
+}
+
+// Reseal seals all values again, with the key that seals now. Values that temporary returns a time for, by their keys, were
+// put for a time: they get that time anew.
+func (v *Vault) Reseal(ctx context.Context, temporary func(key string) time.Duration) error {
+	pairs, _, err := v.Engine.List(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		key := strings.TrimPrefix(p.Key, prefix)
+		if strings.HasPrefix(key, "locks/") {
+			continue
+		}
+		if ttl := temporary(key); ttl > 0 {
+			value, err := v.open(p.Key, p.Value)
+			if err == nil {
+				err = v.PutFor(ctx, key, value, ttl)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := store.Reseal(ctx, v.Engine, v.Keys, p.Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockLife is how long a lock outlives its holder.

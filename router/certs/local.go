@@ -47,7 +47,7 @@ func NewLocal(cfg LocalConfig) *Local {
 }
 
 // authorityPlace is what the authority's key is sealed for.
-const authorityPlace = "authorities/local key"
+const authorityPlace = cloud.LocalAuthorityPlace
 
 // maxLeaves is how many certificates are kept. One more takes another one's place, which is made again when a
 // client asks for it.

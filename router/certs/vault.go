@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -33,6 +34,16 @@ const (
 	kindALPN        = "alpn/"         // and a host: a TLS-ALPN-01 challenge
 	kindText        = "texts/"        // and a domain, a slash and a token: what DNS-01 is answered with
 )
+
+// Temporary returns how long a value of the vault lives that was put for a time, by its key; 0 for others.
+func Temporary(key string) time.Duration {
+	for _, kind := range []string{kindToken, kindALPN, kindText} {
+		if strings.HasPrefix(key, kind) {
+			return challengeLife
+		}
+	}
+	return 0
+}
 
 // Ledger keeps the records of certificates in a vault.
 type Ledger struct{ Vault Vault }

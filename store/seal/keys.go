@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,36 +21,62 @@ import (
 
 // Keys seals and opens secrets. It is safe for concurrent use.
 type Keys struct {
-	path       string
-	identities []age.Identity
-	recipient  *age.X25519Recipient
+	path string
+	now  atomic.Pointer[set]
+}
+
+// set is the keys that a file has.
+type set struct {
+	identities []*age.X25519Identity
+}
+
+func (s *set) recipient() *age.X25519Recipient { return s.identities[0].Recipient() }
+
+func (s *set) all() (all []age.Identity) {
+	for _, id := range s.identities {
+		all = append(all, id)
+	}
+	return all
 }
 
 // Load reads the keys from a file, to which only its owner may have access. It returns NotFound if there is no
 // such file, and Invalid if others have access or the file has no key.
 func Load(path string) (*Keys, error) {
-	f, err := os.Open(path)
+	k := &Keys{path: path}
+	if err := k.load(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// load reads the file.
+func (k *Keys) load() error {
+	f, err := os.Open(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, cloud.Errorf(cloud.NotFound, "the key file %s does not exist: %w", path, err)
+		return cloud.Errorf(cloud.NotFound, "the key file %s does not exist: %w", k.path, err)
 	}
 	if err != nil {
-		return nil, cloud.Errorf(cloud.Unavailable, "cannot open the key file: %w", err)
+		return cloud.Errorf(cloud.Unavailable, "cannot open the key file: %w", err)
 	}
 	defer f.Close()
 	if err := checkMode(f); err != nil {
-		return nil, err
+		return err
 	}
-	k := &Keys{path: path}
-	if k.identities, err = age.ParseIdentities(io.LimitReader(f, 1<<20)); err != nil {
+	identities, err := age.ParseIdentities(io.LimitReader(f, 1<<20))
+	if err != nil {
 		// Don't use age's error: it would quote the line, which may be a key.
-		return nil, cloud.Errorf(cloud.Invalid, "the key file %s must contain age keys and nothing else", path).WithHint("put back the key file that belongs to this cloud")
+		return cloud.Errorf(cloud.Invalid, "the key file %s must contain age keys and nothing else", k.path).WithHint("put back the key file that belongs to this cloud")
 	}
-	first, ok := k.identities[0].(*age.X25519Identity)
-	if !ok {
-		return nil, cloud.Errorf(cloud.Invalid, "the first key of %s is not an X25519 key", path).WithHint("make it with age-keygen")
+	var next set
+	for i, id := range identities {
+		key, ok := id.(*age.X25519Identity)
+		if !ok {
+			return cloud.Errorf(cloud.Invalid, "key %d of %s is not an X25519 key", i+1, k.path).WithHint("make it with age-keygen")
+		}
+		next.identities = append(next.identities, key)
 	}
-	k.recipient = first.Recipient()
-	return k, nil
+	k.now.Store(&next)
+	return nil
 }
 
 func checkMode(f *os.File) error {
@@ -77,12 +104,14 @@ func Make(path string) (*Keys, error) {
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Internal, "make a key: %w", err)
 	}
-	text := fmt.Sprintf("# The key to the secrets of a micro cloud. Without it a backup of the cloud is worth little: keep a copy,\n# and not with the backups.\n# created: %s\n# public key: %s\n%s\n", time.Now().UTC().Format(time.RFC3339), id.Recipient(), id)
+	text := about + fmt.Sprintf("# created: %s\n# public key: %s\n%s\n", time.Now().UTC().Format(time.RFC3339), id.Recipient(), id)
 	if err := writeNew(path, text); err != nil {
 		return nil, cloud.Errorf(cloud.Unavailable, "cannot write the key file: %w", err).WithHint("choose another path with --key")
 	}
 	return Load(path)
 }
+
+const about = "# The key to the secrets of a micro cloud. Without it a backup of the cloud is worth little: keep a copy,\n# and not with the backups.\n"
 
 func writeNew(path, text string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".micro-key-") // with mode 0600
@@ -114,7 +143,7 @@ func (k *Keys) Seal(place string, secret []byte) (cloud.Sealed, error) {
 		return "", cloud.Errorf(cloud.Internal, "seal a secret for %q: the name has a NUL byte", place)
 	}
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, k.recipient)
+	w, err := age.Encrypt(&out, k.now.Load().recipient())
 	if err == nil {
 		_, err = w.Write(append([]byte(place+"\x00"), secret...))
 	}
@@ -134,7 +163,7 @@ func (k *Keys) Open(place string, s cloud.Sealed) ([]byte, error) {
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s is damaged", place)
 	}
-	r, err := age.Decrypt(bytes.NewReader(sealed), k.identities...)
+	r, err := age.Decrypt(bytes.NewReader(sealed), k.now.Load().all()...)
 	if _, other := errors.AsType[*age.NoIdentityMatchError](err); other {
 		return nil, cloud.Errorf(cloud.Invalid, "the secret of %s was sealed with a key that is not in %s", place, k.path).
 			WithHint("put back the key file that belongs to this cloud, as %s", k.path)
