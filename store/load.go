@@ -79,10 +79,13 @@ func (s *Store) applyBatch(b kv.Batch) error {
 	if b.Rev <= s.seen {
 		return nil
 	}
-	h := s.head
+	h, headRev := s.head, s.headRev
 	var changes []cloud.Change
 	for _, c := range b.Changes {
 		var err error
+		if c.Key == headKey { // others, such as the data key, are written without it
+			headRev = b.Rev
+		}
 		if c.Key == schemaKey {
 			// Another node has migrated the store while this one runs.
 			if _, err := readSchema(c.Value, s.cfg.Version, len(migrations(nil))+1); err != nil {
@@ -93,7 +96,8 @@ func (s *Store) applyBatch(b kv.Batch) error {
 			return err
 		}
 	}
-	s.setState(s.applyChanges(h, changes), h, b.Rev)
+	s.setState(s.applyChanges(h, changes), h, headRev)
+	s.seen = b.Rev
 	return nil
 }
 
