@@ -21,6 +21,7 @@ for group in "$@"; do
 	case $group in
 	build)
 		command_of gcc gcc
+		command_of zstd zstd
 		[ -e /usr/include/stdio.h ] || want libc6-dev
 		[ -e /usr/include/seccomp.h ] || want libseccomp-dev
 		;;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the three programs that a release of micro has on board, runc, the shim and the containers' init, into
-# bin/ next to this script. Needs Go, gcc and libseccomp's headers (apt install gcc libseccomp-dev). Does nothing
+# bin/ next to this script. Needs Go, gcc, zstd and libseccomp's headers (apt install gcc zstd libseccomp-dev). Does nothing
 # where all are newer than what they are made of.
 set -eu
 cd "$(dirname "$0")"
@@ -22,6 +22,11 @@ shim=bin/containerd-shim-micro-v2
 if ! fresh $shim "$root/go.mod" ../shim ../../overlay build.sh; then
 	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags='-s -w' -o $shim.new ../shim/cmd
 	mv $shim.new $shim
+fi
+if ! fresh $shim.zst $shim; then
+	zstd -q -19 -f $shim -o $shim.zst.new
+	chmod +x $shim.zst.new # fresh looks for that
+	mv $shim.zst.new $shim.zst
 fi
 init=bin/micro-init
 if ! fresh $init init build.sh; then

@@ -15,14 +15,17 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 )
 
 //go:embed bin/runc
 var runcBinary []byte
 
-//go:embed bin/containerd-shim-micro-v2
-var shimBinary []byte
+// The shim is compressed by zstd, which makes micro's own file smaller by 5 MB, and the first start 20 ms longer.
+//
+//go:embed bin/containerd-shim-micro-v2.zst
+var shimCompressed []byte
 
 //go:embed bin/micro-init
 var initBinary []byte
@@ -51,8 +54,8 @@ func provide(data string) (p Paths, err error) {
 	}
 	p = Paths{Runc: filepath.Join(dir, "runc"), Shim: filepath.Join(dir, "shim"), Init: filepath.Join(dir, "init")}
 	err = errors.Join(
-		unpack(p.Runc, runcBinary, sum[0], 0o700), unpack(p.Shim, shimBinary, sum[1], 0o700),
-		unpack(p.Init, initBinary, sum[2], 0o755), // every user of a container executes it
+		unpack(p.Runc, write(runcBinary), sum[0], 0o700), unpack(p.Shim, decompress(shimCompressed), sum[1], 0o700),
+		unpack(p.Init, write(initBinary), sum[2], 0o755), // every user of a container executes it
 	)
 	if err != nil {
 		return p, err
@@ -66,22 +69,44 @@ func provide(data string) (p Paths, err error) {
 	return p, err
 }
 
-func unpack(file string, program []byte, sum string, mode os.FileMode) error {
+func unpack(file string, write func(io.Writer) error, sum string, mode os.FileMode) error {
 	if have, err := sumOf(file); err == nil && have == sum {
 		return nil
 	}
-	defer forget(program)
 	tmp := file + ".new"
-	if err := os.WriteFile(tmp, program, mode); err != nil {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
 		return fmt.Errorf("unpack helper programs: %w", err)
 	}
-	if err := os.Chmod(tmp, mode); err != nil { // whatever the umask is
-		return fmt.Errorf("unpack helper programs: %w", err)
+	err = errors.Join(write(f), f.Chmod(mode), f.Close()) // Chmod, whatever the umask is
+	if err == nil {
+		err = os.Rename(tmp, file)
 	}
-	if err := os.Rename(tmp, file); err != nil {
+	if err != nil {
 		return fmt.Errorf("unpack helper programs: %w", err)
 	}
 	return nil
+}
+
+func write(program []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		defer forget(program)
+		_, err := w.Write(program)
+		return err
+	}
+}
+
+func decompress(program []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		defer forget(program)
+		z, err := zstd.NewReader(bytes.NewReader(program), zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		_, err = z.WriteTo(w)
+		return err
+	}
 }
 
 func sumOf(file string) (string, error) {
