@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/protoduction/micro/runtime/build/child"
@@ -119,7 +120,7 @@ func setUpNode(env *testscript.Env) error {
 	return nil
 }
 
-// network returns the first three numbers of a /20 that no address of this machine was in when the tests started, that
+// network returns the first three numbers of a /20 that no address or route of this machine was in when the tests started, that
 // no other node of this process has, and few of another process's. base is 100 or 200.
 func network(base, n int) string {
 	return freeNetworks()[base][n]
@@ -129,6 +130,15 @@ var freeNetworks = sync.OnceValue(func() map[int][]string {
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		panic(err)
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		panic(err)
+	}
+	for _, r := range routes {
+		if r.Dst != nil && r.Dst.IP.To4() != nil && !r.Dst.IP.IsUnspecified() {
+			own = append(own, r.Dst)
+		}
 	}
 	found := map[int][]string{}
 	for _, base := range []int{100, 200} {

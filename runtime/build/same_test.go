@@ -12,6 +12,7 @@ import (
 
 // The same folder makes the same image, on every node, at any time, with and without the cache.
 func TestSameImage(t *testing.T) {
+	began := time.Now()
 	first, second := newRig(t, nil), newRig(t, nil)
 	dockerfile := base + `
 WORKDIR /app
@@ -65,6 +66,9 @@ COPY . .
 	img, err := first.images.Get(t.Context(), changed)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if img.Created.Before(began) {
+		t.Errorf("the image's record is of %s: the collector would take what has just been made", img.Created)
 	}
 	files := first.files(t, img.Digest)
 	if files["/app/made/new"] != "new\n" || files["/app/main.go"] != "package changed" || len(strings.TrimSpace(files["/app/stamp"])) < 9 {

@@ -28,8 +28,8 @@ func Apply(ctx context.Context, plain io.Reader, mounts []mount.Mount) (ocispec.
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sum.Digest(), Size: counted.n}, nil
 }
 
-// write goes past an overlay's mount into its upper layer: then a deleted file is one node to make, and
-// nothing is copied up.
+// write goes past a snapshot's mount into its own folder: then a deleted file is one node to make, nothing is copied up,
+// and nothing stays mounted if the process is killed.
 func write(ctx context.Context, r io.Reader, mounts []mount.Mount) error {
 	options := []archive.ApplyOpt{archive.WithFilter(admit)}
 	if upper, lower := overlayOf(mounts); upper != "" {
@@ -40,10 +40,11 @@ func write(ctx context.Context, r io.Reader, mounts []mount.Mount) error {
 		_, err := archive.Apply(ctx, upper, r, options...)
 		return err
 	}
-	return mount.WithTempMount(ctx, mounts, func(root string) error {
-		_, err := archive.Apply(ctx, root, r, options...)
-		return err
-	})
+	if len(mounts) != 1 || mounts[0].Type != "bind" {
+		return fmt.Errorf("a snapshot that is neither a folder nor an overlay: %v", mounts)
+	}
+	_, err := archive.Apply(ctx, mounts[0].Source, r, options...)
+	return err
 }
 
 func overlayOf(mounts []mount.Mount) (upper string, lower []string) {

@@ -129,6 +129,7 @@ func newWorker(ctx context.Context, s build.Settings) (*base.Worker, base.Worker
 	opt.Applier = relinking{layer.Applier{Store: eager{opt.ContentStore}}, opt.Snapshotter, opt.LeaseManager, origins}
 	opt.Differ = walking.NewWalkingDiff(opt.ContentStore)
 	opt.Snapshotter = layers{opt.Snapshotter, &shared{}}
+	opt.ImageStore = dated{opt.ImageStore}
 	opt.RegistryHosts = registryHosts(ctx, s)
 	opt.GCPolicy = cachePolicy(s)
 	w, err := base.NewWorker(ctx, opt)
