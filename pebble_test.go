@@ -27,19 +27,31 @@ import (
 const pebbleVersion = "v2.10.3"
 
 // pebbleProgram is built once.
-var pebbleProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pebble")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "install", "github.com/letsencrypt/pebble/v2/cmd/pebble@"+pebbleVersion)
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	cmd.Dir = os.TempDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go install pebble: %w: %s", err, out)
-	}
-	return filepath.Join(dir, "pebble"), nil
-})
+var pebbleProgram = goProgram("github.com/letsencrypt/pebble/v2/cmd/pebble@" + pebbleVersion)
+
+// goProgram returns a function that builds a Go program at its first call, and returns where it is.
+func goProgram(pkg string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp("", "program")
+		if err != nil {
+			return "", err
+		}
+		cmd := exec.Command("go", "install", pkg)
+		cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+		cmd.Dir = os.TempDir()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go install %s: %w: %s", pkg, err, out)
+		}
+		programs, err := os.ReadDir(dir)
+		if err != nil {
+			return "", err
+		}
+		if len(programs) != 1 {
+			return "", fmt.Errorf("go install %s made %d programs", pkg, len(programs))
+		}
+		return filepath.Join(dir, programs[0].Name()), nil
+	})
+}
 
 // pebble start|stop [VARIABLE=VALUE…] runs a certificate authority at $ACME, which asks the script's world by DNS. It
 // sets $DIRECTORY and $DIRECTORYCA.

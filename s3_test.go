@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,19 +15,7 @@ import (
 const versitygwVersion = "v1.8.0"
 
 // versitygwProgram is built once.
-var versitygwProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "versitygw")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@"+versitygwVersion)
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	cmd.Dir = os.TempDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go install versitygw: %w: %s", err, out)
-	}
-	return filepath.Join(dir, "versitygw"), nil
-})
+var versitygwProgram = goProgram("github.com/versity/versitygw/cmd/versitygw@" + versitygwVersion)
 
 // s3Servers end the servers that run, by their folder.
 var s3Servers = struct {
