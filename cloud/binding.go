@@ -42,7 +42,7 @@ func (c BindingChange) apply(was []Binding, n int) ([]Binding, error) {
 	find := func(service AppName) (int, error) {
 		i := slices.IndexFunc(bindings, func(b Binding) bool { return b.Service == service })
 		if i < 0 {
-			return 0, Errorf(Conflict, "service %s is not bound", service)
+			return 0, Errorf(Conflict, "service %s is not bound", service).WithHint("micro bindings APP shows which are")
 		}
 		return i, nil
 	}

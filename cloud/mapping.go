@@ -290,6 +290,9 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 	}
 	serves := func(t Target) bool { return !t.Weighted || t.Weight > 0 }
 	if !slices.ContainsFunc(next.Targets, serves) && !force {
+		if h.Port() > 0 {
+			return nil, Errorf(Conflict, "%s is the last target of %s, which would take no more connections", target, h).WithCommand("micro unmap %s %s --yes", target, h)
+		}
 		return nil, Errorf(Conflict, "%s is the last target of %s%s, which would answer 503", target, h, path).WithCommand("micro unmap %s %s%s --yes", target, h, path)
 	}
 	if len(next.Targets) > 0 {

@@ -29,6 +29,8 @@ func TestMapPort(t *testing.T) {
 	if !vhost.PassesBytes() || vhost.WantsCertificate() || !vhost.Routes[0].ProxyProtocol {
 		t.Errorf("mapped as %+v", vhost)
 	}
+	changes, err := y.s.Unmap("tcp:5433", "/", shop.Release(0), false)
+	y.refuses(changes, err, Conflict, "tcp:5433, which would take no more connections")
 	for name, ask := range map[string]func(m *Map){
 		"a path":        func(m *Map) { m.Path = "/api" },
 		"a cookie":      func(m *Map) { m.Sticky = &Sticky{By: StickyCookie} },
