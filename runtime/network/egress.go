@@ -68,7 +68,7 @@ const (
 )
 
 func (n *Network) egressTable() *nftables.Table {
-	return &nftables.Table{Family: nftables.TableFamilyINet, Name: "egress_" + n.table[len("micro_"):]}
+	return &nftables.Table{Family: nftables.TableFamilyINet, Name: egressPrefix + n.hash()}
 }
 
 // policyKey returns the key of the policy that an endpoint goes by, "" where its way out is open. n.mu must be held.

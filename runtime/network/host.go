@@ -15,7 +15,9 @@ import (
 const loopbackIndex = 1
 
 // gatewayLabel is the label by which the kernel stores that an address on lo is this node's gateway.
-func (n *Network) gatewayLabel() string { return "lo:" + n.prefix }
+func (n *Network) gatewayLabel() string { return gatewayLabel(n.hash()) }
+
+func gatewayLabel(hash string) string { return "lo:" + linkPrefix(hash) }
 
 // current returns the subnet for which the host is set up. There is one after a restart of micro.
 func (n *Network) current() (netip.Prefix, bool) {
@@ -61,6 +63,9 @@ func (n *Network) prepareHost() error {
 	}
 	if err := netlink.RouteReplace(n.unreachable()); err != nil {
 		return fmt.Errorf("network: route %s: %w", n.subnet, err)
+	}
+	if err := n.removeAbandoned(); err != nil {
+		return err
 	}
 	n.mtu = uplinkMTU()
 	return n.enableForwarding()

@@ -89,7 +89,7 @@ func Open(cfg Config) (*Network, error) {
 	hash := nameHash(cfg.Name)
 	n := &Network{
 		cfg: cfg, log: cfg.Logger,
-		prefix: "m" + hash[:5], table: "micro_" + hash,
+		prefix: linkPrefix(hash), table: tablePrefix + hash,
 		endpoints: map[string]*endpoint{},
 		spare:     spare{attached: make(chan struct{}, 1)},
 	}
@@ -290,6 +290,14 @@ func (n *Network) Destroy() error {
 // link returns the name of a container's veth on the host. IDs are never reused, and so neither are link names: the
 // kernel may still be deleting an old link.
 func (n *Network) link(id string) string { return n.prefix + nameHash(id)[:8] }
+
+// hash returns the hash of the node's name, which its links and tables have in theirs.
+func (n *Network) hash() string { return strings.TrimPrefix(n.table, tablePrefix) }
+
+// hashInLink is how many characters of a node's hash the names of its links begin with, after an m.
+const hashInLink = 5
+
+func linkPrefix(hash string) string { return "m" + hash[:hashInLink] }
 
 // nameHash returns a hash of sixteen characters of [a-z2-7], which names of links and tables may contain.
 func nameHash(name string) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -141,4 +140,4 @@ func ownAddrs() (map[netip.Addr]bool, error) {
 	return own, nil
 }
 
-func (n *Network) tunnelName() string { return "wg-" + strings.TrimPrefix(n.table, "micro_")[:8] }
+func (n *Network) tunnelName() string { return "wg-" + n.hash()[:8] }

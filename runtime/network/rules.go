@@ -1,10 +1,8 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -378,34 +376,13 @@ func (n *Network) intact() bool {
 }
 
 func (n *Network) removeTable() error {
-	c, t, err := n.nft()
+	c, _, err := n.nft()
 	if err != nil {
 		return err
 	}
-	for _, t := range []*nftables.Table{t, n.egressTable()} {
-		c.AddTable(t) // deleting a missing table is an error
-		c.DelTable(t)
-	}
+	deleteTables(c, n.hash())
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("network: delete table %s: %w", n.table, err)
 	}
 	return nil
-}
-
-// otherTables reports whether another node on this machine has a table.
-func otherTables(mine string) (bool, error) {
-	c, err := nftables.New()
-	if err != nil {
-		return false, fmt.Errorf("network: nftables: %w", err)
-	}
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return false, fmt.Errorf("network: list tables: %w", err)
-	}
-	for _, t := range tables {
-		if strings.HasPrefix(t.Name, "micro_") && t.Name != mine {
-			return true, nil
-		}
-	}
-	return false, nil
 }
