@@ -280,8 +280,12 @@ func (s *State) Unmap(h Host, path string, target ReleaseRef, force bool) ([]Cha
 		return nil, err
 	}
 	route, ok := vhost.Route(path)
-	if !ok || !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.ReleaseRef == target }) {
+	if !ok || len(route.Targets) == 0 {
 		return nil, Errorf(NotFound, "%s%s does not route to %s", h, path, target).WithCommand("micro routes")
+	}
+	if !slices.ContainsFunc(route.Targets, func(t Target) bool { return t.ReleaseRef == target }) {
+		other := route.Targets[0].ReleaseRef
+		return nil, Errorf(NotFound, "%s%s does not route to %s, but to %s", h, path, target, other).WithCommand("micro unmap %s %s%s", other, h, strings.TrimSuffix(path, "/"))
 	}
 	next := *route
 	next.Targets = slices.DeleteFunc(slices.Clone(route.Targets), func(t Target) bool { return t.ReleaseRef == target })

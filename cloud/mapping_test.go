@@ -53,7 +53,7 @@ func TestMapAndUnmap(t *testing.T) {
 	y.refuses(changes, err, Conflict, "last target")
 	y.do(y.s.Unmap(www, "/", shop.Release(1), false))
 	changes, err = y.s.Unmap(www, "/", shop.Release(1), false)
-	y.refuses(changes, err, NotFound, "does not route to")
+	y.refuses(changes, err, NotFound, "does not route to shop@r1, but to ")
 	changes, err = y.s.Unmap("no.example.com", "/", shop.Release(1), false)
 	y.refuses(changes, err, NotFound, "no host")
 	y.do(y.s.Unmap(www, "/", shop.Release(2), false))

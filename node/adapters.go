@@ -327,7 +327,7 @@ func (s diskSpace) Prune(ctx context.Context) (api.Pruned, error) {
 	defer s.reserve.Lend()()
 	before, berr := s.Disk(ctx)
 	err := errors.Join(s.pushes.Prune(s.store.State()), s.retention.Prune(ctx))
-	_, ierr := s.janitor.Prune(ctx)
+	ierr := s.janitor.Prune(ctx)
 	_, cerr := s.builder.Prune(ctx)
 	err = errors.Join(err, ierr, cerr, s.images.Collect(ctx))
 	after, aerr := s.Disk(ctx)

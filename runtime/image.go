@@ -36,8 +36,8 @@ type Images interface {
 	Import(ctx context.Context, archive io.Reader, progress func(Progress)) (Image, error)
 	// Get returns an image by digest, or a *cloud.Error of code NotFound.
 	Get(ctx context.Context, digest string) (Image, error)
-	// Prune removes every image whose digest is not in keep, and returns the number of bytes freed.
-	Prune(ctx context.Context, keep func() map[string]bool) (int64, error)
+	// Prune removes every image whose digest is not in keep.
+	Prune(ctx context.Context, keep func() map[string]bool) error
 }
 
 // Builder builds images from folders.

@@ -23,7 +23,7 @@ type stored interface {
 
 type images interface {
 	// Prune removes all images but those to keep, and returns how many bytes that freed.
-	Prune(ctx context.Context, keep func() map[string]bool) (int64, error)
+	Prune(ctx context.Context, keep func() map[string]bool) error
 }
 
 type logs interface {
@@ -115,7 +115,7 @@ func (j *Janitor) clearImages(ctx context.Context) error {
 		fewer = fewer || !keep[digest]
 	}
 	if fewer {
-		if _, err := j.Images.Prune(ctx, j.neededImages); err != nil {
+		if err := j.Images.Prune(ctx, j.neededImages); err != nil {
 			return err
 		}
 	}
@@ -134,8 +134,8 @@ func (j *Janitor) neededImages() map[string]bool {
 	return needed
 }
 
-// Prune removes all images that no release or push needs, and returns how many bytes that freed.
-func (j *Janitor) Prune(ctx context.Context) (int64, error) {
+// Prune removes all images that no release or push needs.
+func (j *Janitor) Prune(ctx context.Context) error {
 	return j.Images.Prune(ctx, j.neededImages)
 }
 

@@ -95,8 +95,8 @@ func TestFetch(t *testing.T) {
 	if _, err := to.Fetch(t.Context(), have.Digest, []Source{gone}, nil); err != nil {
 		t.Error(err)
 	}
-	if n, err := to.Prune(t.Context(), nothing); err != nil || n < 8<<20 {
-		t.Errorf("pruned %d bytes, %v", n, err)
+	if err := to.Prune(t.Context(), nothing); err != nil {
+		t.Error(err)
 	}
 	assertEmpty(t, to)
 }

@@ -137,7 +137,7 @@ func TestImport(t *testing.T) {
 			if img.Name == "" {
 				t.Error("no name")
 			}
-			if _, err := s.Prune(t.Context(), nothing); err != nil {
+			if err := s.Prune(t.Context(), nothing); err != nil {
 				t.Fatal(err)
 			}
 			assertEmpty(t, s)

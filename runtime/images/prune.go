@@ -15,34 +15,22 @@ import (
 // that it is needed, where keep was read before.
 const fresh = 10 * time.Second
 
-// Prune removes every image of ours that keep does not name by digest and that has no name by Tag, and
-// returns the bytes of content and files that came free. Images of the last ten seconds stay, and what a
+// Prune removes every image of ours that keep does not name by digest and that has no name by Tag. Images of the last ten seconds stay, and what a
 // build's cache still needs stays with it.
 //
 // An image may come into use at any moment, so keep is asked before each image is removed, and once more
 // after that, as long as nothing is lost: a lease holds what an image is made of until the end.
-func (s *Store) Prune(ctx context.Context, keep func() map[string]bool) (int64, error) {
+func (s *Store) Prune(ctx context.Context, keep func() map[string]bool) error {
 	ctx = s.ns(ctx)
-	before, err := s.Space(ctx)
-	if err != nil {
-		return 0, err
-	}
 	lease, err := s.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Hour))
 	if err != nil {
-		return 0, fmt.Errorf("make a lease: %w", err)
+		return fmt.Errorf("make a lease: %w", err)
 	}
 	err = s.removeUnused(ctx, lease, keep)
 	if derr := s.client.LeasesService().Delete(ctx, lease, leases.SynchronousDelete); derr != nil && err == nil {
 		err = fmt.Errorf("collect what no image needs: %w", derr)
 	}
-	if err != nil {
-		return 0, err
-	}
-	after, err := s.Space(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return max(0, before.total()-after.total()), nil
+	return err
 }
 
 // Collect removes content and files that nothing refers to, before it returns.

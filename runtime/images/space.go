@@ -20,8 +20,6 @@ type Space struct {
 	Cache  int64 // needed by none: the build cache
 }
 
-func (s Space) total() int64 { return s.Images + s.Cache }
-
 // Space measures all layers of the engine's store.
 func (s *Store) Space(ctx context.Context) (Space, error) {
 	ctx = s.ns(ctx)
