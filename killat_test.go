@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,48 +25,22 @@ func killAtCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	lock, err := os.ReadFile(filepath.Join(ts.Getenv("MICRO_DATA"), "lock"))
-	ts.Check(err)
-	node, err := strconv.Atoi(strings.TrimSpace(string(lock)))
-	ts.Check(err)
-	tracer, err := lookPath(ts.Getenv("PATH"), "killatsync")
-	ts.Check(err)
-	killer := exec.Command(tracer, args[0], strconv.Itoa(node))
-	said, err := killer.StdoutPipe()
-	ts.Check(err)
-	killer.Stderr = ts.Stderr()
-	ts.Check(killer.Start())
-	lines := bufio.NewScanner(said)
-	if !lines.Scan() {
-		ts.Fatalf("cannot trace process %d: %v", node, killer.Wait())
-	}
-	path, err := lookPath(ts.Getenv("PATH"), args[1])
-	ts.Check(err)
-	cmd := exec.Command(path, args[2:]...)
-	cmd.Args[0] = args[1]
-	cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+	node := nodePID(ts)
+	killer := startKiller(ts, n, node, node)
 	var printed bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &printed, &printed
+	cmd := command(ts, &printed, args[1:]...)
 	ts.Check(cmd.Start())
 	ended := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	reached, over := 0, make(chan struct{})
-	go func() {
-		for lines.Scan() {
-			reached++
-		}
-		_ = killer.Wait()
-		close(over)
-	}()
 	select {
-	case <-over:
+	case <-killer.ended:
 	case <-ended:
 	case <-time.After(time.Minute):
 	}
-	_ = killer.Process.Kill()
+	killer.stop()
 	_ = syscall.Kill(node, syscall.SIGKILL)
 	_ = cmd.Process.Kill() // it would wait for the node to come back
 	<-ended
@@ -73,9 +48,66 @@ func killAtCommand(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	// The tracer says that the moment has come before it kills, and the program may end before the tracer does.
-	if <-over; reached < n {
-		ts.Fatalf("the node was about to make something durable %d times only, and %s printed:\n%s", reached, args[1], printed.Bytes())
+	if killer.steps < n {
+		ts.Fatalf("the node was about to make something durable %d times only, and %s printed:\n%s", killer.steps, args[1], printed.Bytes())
 	}
+}
+
+// nodePID returns the process of the script's node.
+func nodePID(ts *testscript.TestScript) int {
+	lock, err := os.ReadFile(filepath.Join(ts.Getenv("MICRO_DATA"), "lock"))
+	ts.Check(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(lock)))
+	ts.Check(err)
+	return pid
+}
+
+// command returns a program to start in the script's folder and environment. All that it prints goes to out.
+func command(ts *testscript.TestScript, out io.Writer, args ...string) *exec.Cmd {
+	path, err := lookPath(ts.Getenv("PATH"), args[0])
+	ts.Check(err)
+	cmd := exec.Command(path, args[1:]...)
+	cmd.Args[0] = args[0]
+	cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+	cmd.Stdout, cmd.Stderr = out, out
+	return cmd
+}
+
+// killer kills a process as another one is about to make something durable.
+type killer struct {
+	tracer *exec.Cmd
+	// ended is closed when the tracer has ended. From then on, steps has how often something was about to be made durable.
+	ended chan struct{}
+	steps int
+}
+
+// startKiller has the process victim killed when node is about to make something durable for the nth time from now.
+func startKiller(ts *testscript.TestScript, n, node, victim int) *killer {
+	path, err := lookPath(ts.Getenv("PATH"), "killatsync")
+	ts.Check(err)
+	k := &killer{tracer: exec.Command(path, strconv.Itoa(n), strconv.Itoa(node), strconv.Itoa(victim)), ended: make(chan struct{})}
+	printed, err := k.tracer.StdoutPipe()
+	ts.Check(err)
+	k.tracer.Stderr = ts.Stderr()
+	ts.Check(k.tracer.Start())
+	lines := bufio.NewScanner(printed)
+	if !lines.Scan() {
+		ts.Fatalf("cannot trace process %d: %v", node, k.tracer.Wait())
+	}
+	go func() {
+		for lines.Scan() {
+			k.steps++
+		}
+		_ = k.tracer.Wait()
+		close(k.ended)
+	}()
+	return k
+}
+
+// stop ends the tracer, if it has not ended yet. The node goes on.
+func (k *killer) stop() {
+	_ = k.tracer.Process.Kill()
+	<-k.ended
 }
 
 func alive(pid int) bool {

@@ -12,25 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killAtSync is the program "killatsync N PID": it kills a process as one of its threads is about to carry out the
-// Nth fdatasync(2) of all, and ends well. It prints a line when it has begun, and one for each of these calls.
+// killAtSync is the program "killatsync N PID VICTIM": it kills the process VICTIM as one of the threads of PID, which may
+// be the same, is about to carry out the Nth fdatasync(2) of all, and ends well. It prints a line when it has begun, and one
+// for each of these calls.
 //
 // strace can't do it: it counts the calls of each thread apart, and follows the children too, which then can't
 // be stopped before their first instruction, as the namespaces of containers are.
 func killAtSync() {
 	n, err1 := strconv.Atoi(os.Args[1])
 	pid, err2 := strconv.Atoi(os.Args[2])
-	if err1 != nil || err2 != nil {
-		fmt.Fprintln(os.Stderr, "usage: killatsync N PID")
+	victim, err3 := strconv.Atoi(os.Args[3])
+	if err1 != nil || err2 != nil || err3 != nil {
+		fmt.Fprintln(os.Stderr, "usage: killatsync N PID VICTIM")
 		os.Exit(2)
 	}
-	if err := traceSyncs(n, pid); err != nil {
+	if err := traceSyncs(n, pid, victim); err != nil {
 		fmt.Fprintln(os.Stderr, "killatsync:", err)
 		os.Exit(1)
 	}
 }
 
-func traceSyncs(n, pid int) error {
+func traceSyncs(n, pid, victim int) error {
 	runtime.LockOSThread() // which is the tracer
 	if err := traceThreads(pid); err != nil {
 		return err
@@ -55,7 +57,7 @@ func traceSyncs(n, pid int) error {
 			if within[tid] = !within[tid]; within[tid] && systemCall(tid) == unix.SYS_FDATASYNC {
 				fmt.Println("fdatasync")
 				if n--; n == 0 {
-					return unix.Kill(pid, unix.SIGKILL)
+					return unix.Kill(victim, unix.SIGKILL)
 				}
 			}
 		case int(status)>>16 != 0: // a thread began, was interrupted to be traced, or its process is stopped
