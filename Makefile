@@ -45,6 +45,10 @@ race: deps-build deps-test $(helpers)/bin images ## run all tests with the race 
 e2e: deps-build deps-test $(helpers)/bin images ## run only the end-to-end scripts; only one: make e2e RUN=NAME
 	$(gotest) -count=1 -v -run 'TestScripts/$(RUN)' .
 
+.PHONY: soak
+soak: deps-build deps-test $(helpers)/bin images ## kill micro, shims and databases at every step of changes of bindings (an hour)
+	MICRO_SOAK=1 $(gotest) -timeout 4h -count=1 -v -run 'TestScripts/stepkill' .
+
 .PHONY: quota
 quota: ## test disk quotas on ext4 and XFS, in User-mode Linux
 	@scripts/quota.sh
