@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"reboot": rebootCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
-			"stepkill": stepkillCommand, "image": imageCommand, "load": loadCommand, "long": longCommand, "gone": goneCommand,
+			"stepkill": stepkillCommand, "image": imageCommand, "load": loadCommand, "clients": clientsCommand, "long": longCommand, "gone": goneCommand,
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
