@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/durable"
 )
 
 // Membership is what a node must know of its cloud before it can read the store.
@@ -103,23 +104,7 @@ func (f Folder) write(name string, content []byte) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(f.dir, ".new-") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(content)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), f.path(name)); err != nil {
-		return err
-	}
-	dir, err := os.Open(f.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.WriteFile(f.path(name), content)
 }
 
 // NewKey makes a key for a node that is to join, or to start, a cloud. It is in no file yet.

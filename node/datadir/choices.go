@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/durable"
 )
 
 // Choices are values that a node chose itself. It uses them again at each start, because clients have been
@@ -51,9 +52,8 @@ func (d *Dir) SaveChoices(c Choices) error {
 	if old, err := os.ReadFile(d.Path("node.json")); err == nil && string(old) == string(b)+"\n" {
 		return nil
 	}
-	tmp := d.Path("node.json.new")
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+	if err := durable.WriteFile(d.Path("node.json"), append(b, '\n')); err != nil {
 		return cloud.Errorf(cloud.Unavailable, "cannot write to the data folder: %w", err)
 	}
-	return os.Rename(tmp, d.Path("node.json"))
+	return nil
 }

@@ -2,8 +2,10 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -12,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/archive"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // Apply writes a layer, a plain tar stream, over what a snapshot has already, and describes the stream. It
@@ -23,6 +26,9 @@ func Apply(ctx context.Context, plain io.Reader, mounts []mount.Mount) (ocispec.
 		return ocispec.Descriptor{}, err
 	}
 	if _, err := io.Copy(io.Discard, counted); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if err := syncFiles(mounts); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sum.Digest(), Size: counted.n}, nil
@@ -45,6 +51,20 @@ func write(ctx context.Context, r io.Reader, mounts []mount.Mount) error {
 	}
 	_, err := archive.Apply(ctx, mounts[0].Source, r, options...)
 	return err
+}
+
+// syncFiles returns when a layer's files are on the disk. The snapshot's record is, as soon as that is written: without this,
+// a power cut would leave a snapshot that counts as complete, and whose files are empty.
+func syncFiles(mounts []mount.Mount) error {
+	dir, _ := overlayOf(mounts)
+	if dir == "" {
+		dir = mounts[0].Source
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 func overlayOf(mounts []mount.Mount) (upper string, lower []string) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/protoduction/micro/durable"
 )
 
 // LoadKey reads the node's private WireGuard key, and makes one if there is none. The key never leaves the node.
@@ -35,12 +37,7 @@ func makeKey(file string) (*ecdh.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
-	temporary := file + ".new"
-	err = os.WriteFile(temporary, []byte(encodeKey(key.Bytes())), 0o600)
-	if err == nil {
-		err = os.Rename(temporary, file)
-	}
-	if err != nil {
+	if err := durable.WriteFile(file, []byte(encodeKey(key.Bytes()))); err != nil {
 		return nil, fmt.Errorf("network: keep the key of the overlay: %w", err)
 	}
 	return key, nil
