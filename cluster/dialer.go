@@ -34,7 +34,7 @@ func (d *Dialer) Dial(ctx context.Context, proto string, node cloud.NodeName) (n
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	dialer := tls.Dialer{Config: d.Identity.client(proto, node), NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+	dialer := tls.Dialer{Config: d.Identity.client(proto, node), NetDialer: &net.Dialer{Control: giveUpUnconfirmed, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3,
 	}}}
 	c, err := dialer.DialContext(ctx, "tcp", addr.String())

@@ -30,8 +30,13 @@ func (p *Presence) Lead(ctx context.Context, duties func(context.Context) error)
 			pause(ctx, retryAfter)
 		case won:
 			p.Log.Info("this node leads")
-			err := duties(t.ctx)
-			if t.ctx.Err() == nil {
+			leading, cancel := context.WithCancel(t.ctx)
+			stop := context.AfterFunc(ctx, cancel) // a node that stops gives up its duties before its lease
+			err := duties(leading)
+			ended := leading.Err() != nil
+			stop()
+			cancel()
+			if !ended {
 				return err // a duty can't go on: a fault of ours
 			}
 			p.Log.Info("this node no longer leads")

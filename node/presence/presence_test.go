@@ -175,6 +175,32 @@ func TestOneLeader(t *testing.T) {
 	}
 }
 
+// TestLeaderStops has a node that stops to lead while it still holds its lease: its duties must end first.
+func TestLeaderStops(t *testing.T) {
+	w := newWorld(t)
+	n1 := w.start("n1", idle)
+	w.await(n1, "n1 is alive", func(o *cloud.Instances) bool { s, ok := o.NodeStatus("n1"); return ok && s.Alive })
+	ctx, cancel := context.WithCancel(t.Context())
+	led, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- n1.Lead(ctx, func(ctx context.Context) error {
+			close(led)
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	<-led
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the duties of a node that stops go on")
+	}
+}
+
 // mute is an engine whose reads get no answer, and which counts them.
 type mute struct {
 	kv.Engine
