@@ -13,6 +13,7 @@
 //	micro-etcd         etcd's clients: nodes that have no copy of the store
 //	micro-registry     images
 //	micro-join         a node that joins; it shows no certificate
+//	micro-record       what a node knows of the one that asks, which may have been removed, or have got back an old disk
 //	none               raft, between the etcds: etcd's peers can't be taught to name a protocol
 //
 // # Voters

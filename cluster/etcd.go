@@ -46,7 +46,7 @@ type Etcd struct {
 	grpc   *grpc.Server
 	port   *Server
 	peers  *queue
-	failed chan struct{} // closed when a part of etcd could not go on
+	end    *fatal
 	ended  chan struct{}
 }
 
@@ -71,8 +71,8 @@ func StartEtcd(cfg EtcdConfig) (*Etcd, error) {
 	}
 	own := peerURL(Peer{Name: cfg.Member.Node, Addr: cfg.Member.Addr})
 	members[string(cfg.Member.Node)] = types.URLs{own}
-	e := &Etcd{port: cfg.Port, failed: make(chan struct{}), ended: make(chan struct{})}
-	log := newZap(cfg.Log, e.failed)
+	e := &Etcd{port: cfg.Port, end: &fatal{failed: make(chan struct{})}, ended: make(chan struct{})}
+	log := newZap(cfg.Log, e.end)
 	server, err := etcdserver.NewServer(config.ServerConfig{
 		Name: string(cfg.Member.Node), Logger: log, DataDir: dir,
 		PeerURLs: types.URLs{own}, ClientURLs: types.URLs{url.URL{Scheme: "https", Host: cfg.Member.Addr.String()}},
@@ -95,7 +95,7 @@ func StartEtcd(cfg EtcdConfig) (*Etcd, error) {
 	go func() {
 		defer close(e.ended)
 		select {
-		case <-e.failed:
+		case <-e.end.failed:
 		case <-server.StopNotify():
 		}
 	}()
@@ -135,6 +135,9 @@ var errEnded = errors.New("this node's copy of the store has ended")
 // Ended is closed when etcd has ended by itself: it was removed from the cloud, or could not write.
 func (e *Etcd) Ended() <-chan struct{} { return e.ended }
 
+// Outdated reports that etcd has ended because its disk does not have what it had acknowledged to the leader.
+func (e *Etcd) Outdated() bool { return e.end.outdated.Load() }
+
 // Votes reports whether this node's etcd is a voter. It does not ask the server's IsLearner, which panics while the member
 // is being removed to become a learner.
 func (e *Etcd) Votes() bool {
@@ -151,9 +154,12 @@ func (e *Etcd) Close() {
 	e.peers.Close()
 	_ = e.client.Close()
 	select {
-	case <-e.failed: // a part of it has ended already, and would be waited for
+	case <-e.end.failed: // a part of it has ended already, and would be waited for
+		e.peers.cut()
 		go e.server.HardStop()
 	default:
-		e.server.Stop()
+		_ = e.server.TryTransferLeadershipOnShutdown() // else the others elect one
+		e.peers.cut()                                  // HardStop waits for what is being written to other nodes, and some may be gone
+		e.server.HardStop()
 	}
 }

@@ -23,6 +23,7 @@ const (
 	ProtoRegistry = "micro-registry"
 	ProtoEtcd     = "micro-etcd"
 	ProtoJoin     = "micro-join"
+	ProtoRecord   = "micro-record"
 	protoRaft     = "" // etcd's peers name no protocol
 )
 
@@ -49,7 +50,7 @@ func (s *Server) Listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListe
 	if err != nil || proxy != nil {
 		return nil, cloud.Errorf(cloud.Invalid, "HTTPS_PROXY is set for micro, and nodes can't reach each other by a proxy").WithHint("add the nodes' addresses to NO_PROXY, for example NO_PROXY=%s", addr.Addr())
 	}
-	var listen net.ListenConfig
+	listen := net.ListenConfig{Control: giveUpUnconfirmed}
 	l, err := listen.Listen(ctx, "tcp", addr.String())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -66,12 +67,13 @@ func (s *Server) Handle(proto string, h http.Handler) {
 		Handler: h, ReadHeaderTimeout: handshakeTimeout, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if p, ok := c.(*conn); ok {
-				ctx = context.WithValue(ctx, peerKey{}, p.peer)
+				ctx = context.WithValue(ctx, peerKey{}, p)
 			}
 			return ctx
 		},
 	}
 	q := s.listen(proto)
+	q.server = srv
 	go func() { _ = srv.Serve(q) }() // ends when the queue is closed or replaced
 }
 
@@ -79,8 +81,18 @@ type peerKey struct{}
 
 // PeerOf returns the node that sent a request; "" for one that joins.
 func PeerOf(ctx context.Context) cloud.NodeName {
-	name, _ := ctx.Value(peerKey{}).(cloud.NodeName)
-	return name
+	if c, ok := ctx.Value(peerKey{}).(*conn); ok {
+		return c.peer
+	}
+	return ""
+}
+
+// keyOf returns the KeyHash of the node that sent a request.
+func keyOf(ctx context.Context) string {
+	if c, ok := ctx.Value(peerKey{}).(*conn); ok {
+		return c.key
+	}
+	return ""
 }
 
 // listen returns a listener that gets the connections of a protocol. It takes the place of an earlier one.
@@ -141,12 +153,13 @@ func (s *Server) accept(ctx context.Context, raw net.Conn, id *Identity) {
 		return
 	}
 	state := c.ConnectionState()
-	peer := cloud.NodeName("")
+	of := &conn{Conn: c}
 	if len(state.PeerCertificates) > 0 {
-		peer = cloud.NodeName(state.PeerCertificates[0].Subject.CommonName)
+		of.peer = cloud.NodeName(state.PeerCertificates[0].Subject.CommonName)
+		of.key, _ = KeyHash(state.PeerCertificates[0].PublicKey) // the handshake has read it
 	}
 	q := s.queue(state.NegotiatedProtocol)
-	if q == nil || !q.put(ctx, &conn{c, peer}) {
+	if q == nil || !q.put(ctx, of) {
 		c.Close()
 	}
 }
@@ -175,7 +188,7 @@ func (s *Server) config(hello *tls.ClientHelloInfo, id *Identity) (*tls.Config, 
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
 		leaf := state.PeerCertificates[0]
 		key, err := KeyHash(leaf.PublicKey)
-		if err == nil && s.Knows != nil && !s.Knows(cloud.NodeName(leaf.Subject.CommonName), key) {
+		if err == nil && s.Knows != nil && proto != ProtoRecord && !s.Knows(cloud.NodeName(leaf.Subject.CommonName), key) {
 			return cloud.Errorf(cloud.Denied, "node %s is not in this cloud", leaf.Subject.CommonName)
 		}
 		return err
@@ -187,13 +200,23 @@ func (s *Server) config(hello *tls.ClientHelloInfo, id *Identity) (*tls.Config, 
 type conn struct {
 	net.Conn
 	peer cloud.NodeName
+	key  string
 }
 
 // queue is a listener of connections that were accepted elsewhere.
 type queue struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
+	conns  chan net.Conn
+	once   sync.Once
+	done   chan struct{}
+	server *http.Server // that answers them; nil for gRPC's
+}
+
+// cut closes the queue and all connections that came by it.
+func (q *queue) cut() {
+	q.Close()
+	if q.server != nil {
+		_ = q.server.Close() // of connections that nobody uses any more
+	}
 }
 
 func (q *queue) put(ctx context.Context, c net.Conn) bool {

@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -11,18 +13,23 @@ import (
 
 // newZap returns a logger for etcd that writes errors for debugging, and what ends etcd, to log. etcd ends the process where it can't
 // go on, for example when the disk is full. Here only the goroutine ends and failed is closed: the node goes on routing.
-func newZap(log *slog.Logger, failed chan struct{}) *zap.Logger {
-	end := &fatal{failed: failed}
+func newZap(log *slog.Logger, end *fatal) *zap.Logger {
 	return zap.New(core{log}, zap.WithFatalHook(end), zap.WithPanicHook(end))
 }
 
+// fatal is how an etcd has failed.
 type fatal struct {
 	once   sync.Once
-	failed chan struct{}
+	failed chan struct{} // closed when a part of etcd could not go on
+	// outdated says that the leader knows of entries in this etcd's log that are not there.
+	outdated atomic.Bool
 }
 
 // OnWrite implements zapcore.CheckWriteHook.
 func (f *fatal) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	if strings.HasPrefix(e.Message, "tocommit(") { // of raft, whose panics have no other mark
+		f.outdated.Store(true)
+	}
 	f.once.Do(func() { close(f.failed) })
 	zapcore.WriteThenGoexit.OnWrite(e, fields)
 }

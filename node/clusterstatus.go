@@ -13,17 +13,20 @@ import (
 // statusTimeout is how long the store may take to say who leads.
 const statusTimeout = 2 * time.Second
 
-// Status shows the nodes and the store.
+// Status shows the nodes and the store. Where a majority of the voters answers, it shows every change that was acknowledged
+// before the request, by whichever node.
 func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
-	view := c.snapshots.View()
 	var members []cluster.Member
 	out := api.Cluster{Writable: true, Leader: c.cfg.Name, Nodes: []api.ClusterNode{}}
 	if m := c.member.Load(); m != nil {
 		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 		defer cancel()
 		out.Joinable = true
-		var err error
-		if out.Leader, err = m.presence.Leader(ctx); err != nil {
+		err := m.presence.CatchUp(ctx)
+		if err == nil {
+			out.Leader, err = m.presence.Leader(ctx)
+		}
+		if err != nil {
 			out.Writable = false
 		} else if access := m.access(); access == nil {
 			out.Writable = false
@@ -31,6 +34,7 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 			out.Writable = false
 		}
 	}
+	view := c.snapshots.View()
 	running := map[cloud.NodeName]int{}
 	for i := range view.Instances.All() {
 		if i.Phase.Live() {

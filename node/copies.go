@@ -65,7 +65,12 @@ func (n *Node) savePeers(m *member, peers []cluster.Peer) {
 func (n *Node) adjustCopy(ctx context.Context, m *member, want cloud.StoreCopy) error {
 	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
-	running := n.closeEnded(m)
+	running, outdated := n.closeEnded(m)
+	if outdated {
+		if err := n.giveUpCopy(m); err != nil {
+			return err
+		}
+	}
 	if err := n.chooseEngine(ctx, m); err != nil || running { // it may have become a voter
 		return err
 	}
@@ -91,21 +96,29 @@ func (n *Node) adjustCopy(ctx context.Context, m *member, want cloud.StoreCopy) 
 	return n.startLearner(ctx, m, client)
 }
 
-// closeEnded closes an etcd that has ended by itself, and reports whether one runs.
-func (n *Node) closeEnded(m *member) bool {
+// closeEnded closes an etcd that has ended by itself, and reports whether one runs, and whether the one that has ended was
+// outdated.
+func (n *Node) closeEnded(m *member) (running, outdated bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.etcd == nil {
-		return false
+		return false, false
 	}
 	select {
 	case <-m.etcd.Ended():
+		outdated = m.etcd.Outdated()
 		m.etcd.Close()
 		m.etcd = nil
-		return false
+		return false, outdated
 	default:
-		return true
+		return true, false
 	}
+}
+
+// giveUpCopy removes a copy of the store that has lost what it had acknowledged, so that it is made anew from the others.
+func (n *Node) giveUpCopy(m *member) error {
+	n.log.Warn("this node's copy of the store is older than what the leader has seen of it: it is made anew from the others")
+	return n.folder.RemoveEtcd(m.Membership)
 }
 
 // startCopy starts this node's etcd.

@@ -22,12 +22,13 @@ type membership struct {
 	port *cluster.Server
 	kv   *kv.Switch // the store: the node's own file, or the cloud's etcd
 	// member is nil on a node that is the whole cloud. entered is closed when it is set.
-	member  atomic.Pointer[member]
-	entered chan struct{}
-	joined  bool          // this process has joined, so that a failed start must undo it
-	removed chan struct{} // closed when another node has removed this one from the cloud
-	removal sync.Once
-	leads   atomic.Bool // this node has the leader's duties
+	member   atomic.Pointer[member]
+	entered  chan struct{}
+	joined   bool          // this process has joined, so that a failed start must undo it
+	removed  chan struct{} // closed when another node has removed this one from the cloud
+	removal  sync.Once
+	leads    atomic.Bool // this node has the leader's duties
+	counters counters
 	// followed is closed when this node has first read what the others observe.
 	followed chan struct{}
 }
@@ -79,6 +80,9 @@ func (n *Node) openMember(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.checkDisk(ctx, e); err != nil {
+		return err
+	}
 	if err := n.openEngine(ctx, e); err != nil {
 		return err
 	}
@@ -99,6 +103,9 @@ func (n *Node) newMember(m cluster.Membership, l net.Listener) (*member, error) 
 	serving, stop := context.WithCancel(context.Background())
 	e.stop = sync.OnceFunc(func() { stop(); e.close() })
 	n.port.Handle(cluster.ProtoJoin, cluster.JoinHandler(n.accept))
+	n.port.Handle(cluster.ProtoRecord, cluster.RecordHandler(func(ctx context.Context, name cloud.NodeName, key string) cluster.Record {
+		return n.recordOf(ctx, e, name, key)
+	}))
 	go func() {
 		if err := n.port.Serve(serving, l, id); err != nil {
 			n.log.Error("other nodes no longer reach this one", "err", err)
@@ -144,8 +151,15 @@ func (n *Node) openEngine(ctx context.Context, m *member) error {
 		return n.recoverAtStart(ctx, m)
 	}
 	if m.etcd != nil {
-		if err := m.etcd.Ready(ctx); err != nil {
+		err := m.etcd.Ready(ctx)
+		if err != nil && !m.etcd.Outdated() {
 			return err
+		}
+		if err != nil {
+			n.closeEnded(m)
+			if err := n.giveUpCopy(m); err != nil {
+				return err
+			}
 		}
 	}
 	return n.chooseEngine(ctx, m)

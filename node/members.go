@@ -32,6 +32,7 @@ func (n *Node) runMember(ctx context.Context, adopted <-chan struct{}) error {
 	all.Go(func() error { return m.presence.Follow(ctx, n.followed) })
 	all.Go(func() error { return m.presence.Keep(ctx) })
 	all.Go(func() error { return n.keepCopy(ctx, m) })
+	all.Go(func() error { return n.keepCounters(ctx, m) })
 	all.Go(func() error { return n.renewIdentity(ctx, m) })
 	all.Go(func() error { return n.totals.Run(ctx, n.leads.Load) })
 	all.Go(func() error {

@@ -137,7 +137,7 @@ func (p *Presence) Keep(ctx context.Context) error {
 		// With a state from before, the node might start what has a place on another node now. Until it knows the newest
 		// state it stays fenced.
 		catching, cancel := context.WithDeadline(ctx, sent.Add(fencedAfter/2))
-		err = p.catchUp(catching)
+		err = p.CatchUp(catching)
 		cancel()
 		if err != nil {
 			p.Log.Debug("cannot read the newest state", "err", err)

@@ -56,7 +56,7 @@ func (p *Presence) publishTerm(ctx context.Context, t *Term) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
-	if err := p.catchUp(ctx); err != nil {
+	if err := p.CatchUp(ctx); err != nil {
 		return err
 	}
 	w := &publisher{p, t, map[cloud.AppRef]map[string][]byte{}}
@@ -73,9 +73,9 @@ func (p *Presence) publishTerm(ctx context.Context, t *Term) error {
 	}
 }
 
-// catchUp waits until this node knows the newest state. A node that was away must not offer instances that have lost
-// their places meanwhile.
-func (p *Presence) catchUp(ctx context.Context) error {
+// CatchUp waits until this node knows the newest state that a majority of the voters has. A node that was away must not
+// offer instances that have lost their places meanwhile.
+func (p *Presence) CatchUp(ctx context.Context) error {
 	var head struct {
 		Rev cloud.Revision `json:"rev"`
 	}

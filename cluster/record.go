@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// Record is what one node knows of another, which asks for it before it starts its copy of the store.
+type Record struct {
+	// Member says that the asking node is one of the answering node's cloud.
+	Member bool `json:"member"`
+	// Current says that the answering node reaches a majority of the voters, so that all of this is so now.
+	Current bool `json:"current"`
+	// Counter is the highest value of the asking node's counter that the answering node has seen.
+	Counter uint64 `json:"counter"`
+	// Recovered is when the answering node became the whole cloud because the others were lost; zero for never.
+	Recovered time.Time `json:"recovered,omitzero"`
+}
+
+// RecordHandler answers nodes that ask what this one knows of them. record gets the name and the KeyHash of the asking
+// node, which has shown a certificate of the cloud's authority and may be one that was removed.
+func RecordHandler(record func(ctx context.Context, name cloud.NodeName, key string) Record) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /record", func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(record(r.Context(), PeerOf(r.Context()), keyOf(r.Context()))) // a node that is gone asks again
+	})
+	return mux
+}
+
+// AskRecord asks another node what it knows of this one.
+func (d *Dialer) AskRecord(ctx context.Context, node cloud.NodeName) (r Record, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+string(node)+"/record", bytes.NewReader(nil))
+	if err != nil {
+		return r, err
+	}
+	resp, err := d.Client(ProtoRecord, node).Do(req)
+	if err != nil {
+		return r, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return r, cloud.Errorf(cloud.Unavailable, "node %s answers with status %d", node, resp.StatusCode)
+	}
+	return r, json.NewDecoder(io.LimitReader(resp.Body, maxJoin)).Decode(&r)
+}
