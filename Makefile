@@ -46,8 +46,15 @@ e2e: deps-build deps-test $(helpers)/bin images ## run only the end-to-end scrip
 	$(gotest) -count=1 -v -run 'TestScripts/$(RUN)' .
 
 .PHONY: soak
-soak: deps-build deps-test $(helpers)/bin images ## kill micro, shims and databases at every step of changes of bindings (an hour)
+soak: soak-bindings soak-nodes ## run what takes too long for make test (an hour and a half)
+
+.PHONY: soak-bindings
+soak-bindings: deps-build deps-test $(helpers)/bin images ## kill micro, shims and databases at every step of changes of bindings (an hour)
 	MICRO_SOAK=1 $(gotest) -timeout 4h -count=1 -v -run 'TestScripts/stepkill' .
+
+.PHONY: soak-nodes
+soak-nodes: deps-build deps-test $(helpers)/bin ## let five nodes fail FAULTS (200) times, in the order of SEED (half an hour)
+	FAULTS=$(FAULTS) SEED=$(SEED) $(gotest) -tags soak -timeout 2h -count=1 -v -run TestSoak .
 
 .PHONY: quota
 quota: ## test disk quotas on ext4 and XFS, in User-mode Linux
@@ -101,4 +108,4 @@ clean: ## remove everything that make has built, except images and packages in t
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -45,9 +45,12 @@ func TestMain(m *testing.M) {
 
 // Each script in testdata/script has a node of its own, with folders, ports and a subnet that no other
 // has. When it ends the node is taken down, and nothing of it may be left on the machine.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
+func TestScripts(t *testing.T) { testscript.Run(t, scriptsIn("testdata/script")) }
+
+// scriptsIn returns how to run the scripts in a folder.
+func scriptsIn(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:   dir,
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"reboot": rebootCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
@@ -55,10 +58,10 @@ func TestScripts(t *testing.T) {
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"pebble": pebbleCommand, "matrix": matrixCommand, "s3server": s3Command, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
+			"pebble": pebbleCommand, "matrix": matrixCommand, "s3server": s3Command, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "faults": faultsCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
 		},
 		RequireExplicitExec: true,
-	})
+	}
 }
 
 var nodes atomic.Int32

@@ -34,6 +34,7 @@ for group in "$@"; do
 		command_of curl curl
 		command_of dig bind9-dnsutils
 		command_of jq jq
+		command_of mkfs.ext4 e2fsprogs
 		command_of zsh zsh
 		command_of fish fish
 		command_of node nodejs
