@@ -1,4 +1,3 @@
-// Package durable writes files that a power cut leaves whole: with their old content or with their new one.
 package durable
 
 import (
