@@ -6,11 +6,12 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Backup is a file with all data that a service had at one time.
+// Backup is a file with all data that a service or a volume had at one time.
 type Backup struct {
 	ID        cloud.BackupID `json:"id"`
-	Service   cloud.AppName  `json:"service"`
-	Kind      string         `json:"kind"`
+	Service   cloud.AppName  `json:"service" doc:"The service, or the app that has the volume"`
+	Volume    string         `json:"volume,omitempty" doc:"The volume that was backed up; missing: a service"`
+	Kind      string         `json:"kind" doc:"Of the service"`
 	Version   string         `json:"version,omitempty"`
 	Place     string         `json:"place,omitempty" doc:"The place or folder that has the file; missing: the node's own folder"`
 	File      string         `json:"file" doc:"The file's name there"`

@@ -37,7 +37,7 @@ func (c *command) app() *urfave.App {
 			inCategory("The node", c.up(), c.downCommand(), c.cluster(), c.nodeCommand(), c.doctor(), c.dns(), c.certs(), c.domainCommand(), c.trust(), c.key(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
 			inCategory("Apps", c.push(), c.pushes(), c.ship(), c.bundle(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
 				c.scale(), c.env(), c.secret(), c.restart(), c.stop(), c.start(), c.delete()),
-			inCategory("Services", c.service(), c.bind(), c.unbind(), c.rebind(), c.rotate(), c.bindings()),
+			inCategory("Services", c.service(), c.volume(), c.bind(), c.unbind(), c.rebind(), c.rotate(), c.bindings()),
 			inCategory("Releases", c.releases(), c.diff(), c.promote(), c.rollback(), c.verdict("approve", "say that a release may go to the public", true), c.verdict("reject", "say that it may not, and why", false), c.reviews(), c.timeline(), c.lock(), c.unlock()),
 			inCategory("People", c.targetCommand(), c.login(), c.logout(), c.whoami(), c.token(), c.audit(), c.oidc(), c.webhook(), c.groupCommand(), c.quota(), c.egress(), c.user(), c.role()),
 			inCategory("Routes", c.routes(), c.mapCommand(), c.unmap(), c.traffic(), c.swap(), c.hold(), c.limits(), c.crossfade(), c.cutover(), c.compare(), c.pass(), c.share(), c.explain()),

@@ -37,13 +37,18 @@ func (c *command) backupService() *urfave.Command {
 			if err != nil || e.Backup == nil {
 				return err
 			}
-			if u.Bool("json") {
-				return c.printJSON(e.Backup)
-			}
-			c.print("%s", e.Backup.ID)
-			c.say("%s of data in %s, in %s", sizeOf(e.Backup.Data), tookText(e.Backup.Took), placeOf(*e.Backup))
-			return nil
+			return c.printBackup(u, *e.Backup)
 		}))
+}
+
+// printBackup prints the ID of a new backup, and what it has.
+func (c *command) printBackup(u *urfave.Context, b api.Backup) error {
+	if u.Bool("json") {
+		return c.printJSON(b)
+	}
+	c.print("%s", b.ID)
+	c.say("%s of data in %s, in %s", sizeOf(b.Data), tookText(b.Took), placeOf(b))
+	return nil
 }
 
 // tookText is how long something took, as people read it.

@@ -22,7 +22,7 @@ func (c *command) service() *urfave.Command {
 	return family("service", "databases and other backing services",
 		c.createService(), c.listServices(), c.showService(), c.deleteService(), c.undeleteService(), c.serviceShell(),
 		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), c.scheduleBackups(),
-		c.backupPlaces(), c.addPlace(), c.removePlace(), c.upgradeService(), logs, stats,
+		c.backupPlaces(), c.addPlace(), c.removePlace(), c.upgradeService(), c.moveService(), logs, stats,
 		c.serviceKinds(), c.serviceImage())
 }
 

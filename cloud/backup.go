@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -82,14 +81,36 @@ func (s *State) AllBackups(g GroupName) iter.Seq[*Backup] {
 	return all[*Backup](s, "backups/"+string(g)+"/")
 }
 
-// MustBackup returns a backup: the newest one for ID "latest".
+// BackupsOf returns the backups of a volume of an app, the oldest first, or of a service for volume "".
+func (s *State) BackupsOf(r AppRef, volume string) []*Backup {
+	return slices.DeleteFunc(slices.Collect(s.Backups(r)), func(b *Backup) bool { return b.Volume != volume })
+}
+
+// MustVolumeBackup returns a backup of a volume: the newest one for ID "latest".
+func (s *State) MustVolumeBackup(r AppRef, volume string, id BackupID) (*Backup, error) {
+	of := s.BackupsOf(r, volume)
+	if id == "latest" && len(of) > 0 {
+		return of[len(of)-1], nil
+	}
+	for _, b := range of {
+		if b.ID == id {
+			return b, nil
+		}
+	}
+	if len(of) == 0 {
+		return nil, Errorf(NotFound, "volume %s of %s has no backup", volume, r).WithCommand("micro volume backup %s %s", r, volume)
+	}
+	return nil, Errorf(NotFound, "volume %s of %s has no backup %q", volume, r, string(id)).WithCommand("micro volume list-backups %s %s", r, volume)
+}
+
+// MustBackup returns a backup: the newest one of a service for ID "latest".
 func (s *State) MustBackup(r AppRef, id BackupID) (*Backup, error) {
 	if id == "latest" {
-		newest := slices.MaxFunc(append(slices.Collect(s.Backups(r)), &Backup{}), func(a, b *Backup) int { return cmp.Compare(a.ID, b.ID) })
-		if newest.ID == "" {
+		of := s.BackupsOf(r, "")
+		if len(of) == 0 {
 			return nil, Errorf(NotFound, "%s has no backup", r).WithCommand("micro service backup %s", r)
 		}
-		return newest, nil
+		return of[len(of)-1], nil
 	}
 	b, ok := get[*Backup](s, backupKey(r, id))
 	if !ok {

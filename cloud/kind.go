@@ -49,6 +49,7 @@ var kinds = map[string]func() Object{
 	"tokens":      func() Object { return new(Token) },
 	"users":       func() Object { return new(User) },
 	"webhooks":    func() Object { return new(Webhook) },
+	"works":       func() Object { return new(VolumeWork) },
 }
 
 // Kind is the first part of the key, which says what is kept there: "apps".

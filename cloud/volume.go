@@ -26,6 +26,18 @@ func (s *State) Volumes(app AppRef) (names []string) {
 	return slices.Compact(names)
 }
 
+// SharesVolume reports whether instances of the app's newest release with a volume may write to it at the same time.
+func (s *State) SharesVolume(app AppRef, name string) (shared bool) {
+	for rel := range s.Releases(app) {
+		for _, v := range rel.Spec.Volumes {
+			if v.Name == name {
+				shared = v.Shared
+			}
+		}
+	}
+	return shared
+}
+
 // exclusive returns a volume that one instance at a time may write to.
 func (s Spec) exclusive() (Volume, bool) {
 	i := slices.IndexFunc(s.Volumes, func(v Volume) bool { return !v.Shared })

@@ -36,7 +36,8 @@ type assigner struct {
 	app       *cloud.App // nil where it was deleted
 	drafts    []*draft   // one a release or assignment, by number
 	instances []*cloud.Instance
-	home      *cloud.Home // as it is, or as it is to be; nil where no release ever had a volume
+	home      *cloud.Home       // as it is, or as it is to be; nil where no release ever had a volume
+	work      *cloud.VolumeWork // that keeps releases with volumes from running; nil where none does
 	// hold says that whatever of the app ends must have ended before the next thing starts, on any node.
 	hold bool
 }
@@ -57,7 +58,10 @@ func newAssigner(c *cluster, ref cloud.AppRef) *assigner {
 	a := &assigner{cluster: c, ref: ref}
 	a.app, _ = c.State.App(ref)
 	a.home, _ = c.State.Home(ref)
-	a.hold = a.recreates()
+	if w, ok := c.State.HaltingWork(ref); ok {
+		a.work = w
+	}
+	a.hold = a.work != nil || a.recreates()
 	for i := range c.Instances.OfApp(ref) {
 		if i.Phase != cloud.InstanceExited && !c.dead(i.Node) || i.Process == cloud.ReleaseCommand {
 			a.instances = append(a.instances, i)
@@ -130,6 +134,10 @@ func (a *assigner) decide() {
 // want returns how much of each process is to have places; nil for nothing.
 func (d *draft) want() cloud.Formation {
 	if d.app == nil || d.rel == nil || !d.State.Runs(d.rel) {
+		return nil
+	}
+	if d.work != nil && len(d.rel.Spec.Volumes) > 0 {
+		d.wait(d.work.Reason())
 		return nil
 	}
 	if d.n == d.app.Current && d.exclusive() {

@@ -171,6 +171,7 @@ func (r commands) Exec(ctx context.Context, id cloud.InstanceID, by cloud.Actor,
 			Instance: id, Args: c.Args, Env: c.Env, User: c.User, Dir: c.Dir, TTY: c.TTY, Rows: c.Rows, Columns: c.Columns,
 		}, streams)
 	}
+	r.agent.Unpaused(id)
 	c.Env = append(r.agent.Secrets(id), c.Env...)
 	return r.driver.Exec(ctx, string(id), c)
 }

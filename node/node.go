@@ -32,7 +32,6 @@ import (
 	"github.com/protoduction/micro/node/ports"
 	"github.com/protoduction/micro/node/systemd"
 	"github.com/protoduction/micro/node/vault"
-	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/node/webhook"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/router/certs"
@@ -47,6 +46,7 @@ import (
 	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/boltkv"
 	"github.com/protoduction/micro/store/seal"
+	"github.com/protoduction/micro/volumes"
 )
 
 // Config is the configuration of a node, and what its process provides.
@@ -107,7 +107,7 @@ type machine struct {
 	images  *images.Store
 	copies  *imagecopies.Copies // the same, with what other nodes have
 	builder *build.Builder
-	volumes volumes.Volumes
+	volumes volumes.Folders
 	agent   *runtime.Agent
 }
 
@@ -144,10 +144,12 @@ type programs struct {
 	deployer *deploy.Deployer
 	services *services.Provider
 	archives *backup.Keeper
-	api      *handler.Handler
-	portal   *portal.Portal
-	portalAt *inside      // where the router reaches it
-	socket   net.Listener // the API's
+	// volumeWorks backs volumes up, restores and moves them.
+	volumeWorks *volumes.Provider
+	api         *handler.Handler
+	portal      *portal.Portal
+	portalAt    *inside      // where the router reaches it
+	socket      net.Listener // the API's
 	// remote are the API's listeners for other machines.
 	remote      []net.Listener
 	remoteURLs  []string
@@ -282,6 +284,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "log-in page", 5*time.Second, n.servePortal)
 	p.start(ctx, "certificates", 2*time.Second, n.tls.Run)
 	p.start(ctx, "unfinished services", time.Second, n.clearServices)
+	p.start(ctx, "unfinished works on volumes", time.Second, n.volumeWorks.Run)
 	p.start(ctx, "deployer", 10*time.Second, n.deployer.Run)
 	p.start(ctx, "api", 10*time.Second, func(ctx context.Context) error {
 		return n.api.Run(ctx, append([]net.Listener{n.socket}, n.remote...)...)

@@ -22,7 +22,6 @@ import (
 	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/node/imagecopies"
 	"github.com/protoduction/micro/node/ports"
-	"github.com/protoduction/micro/node/volumes"
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/runtime/build"
@@ -35,6 +34,7 @@ import (
 	"github.com/protoduction/micro/store"
 	"github.com/protoduction/micro/store/boltkv"
 	"github.com/protoduction/micro/store/kv"
+	"github.com/protoduction/micro/volumes"
 )
 
 func (n *Node) openData(context.Context) (err error) {
@@ -232,7 +232,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	n.copies = imagecopies.New(imagecopies.Config{
 		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClientOf, Log: n.log, Now: now,
 	})
-	n.volumes = volumes.Volumes{Dir: n.data.Path("volumes")}
+	n.volumes = volumes.Folders{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.copies, Views: n.snapshots,
 		Router: drainer{n}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,

@@ -39,6 +39,7 @@ func (n *Node) servePeers() {
 	n.serveFigures(mux)
 	n.servePeerKeys(mux)
 	mux.HandleFunc("POST /peer/drop-volumes", n.servePeerVolumes)
+	n.serveVolumes(mux)
 	mux.HandleFunc("GET /peer/parked", func(w http.ResponseWriter, r *http.Request) {
 		answerPeer(w, n.parkedHere(r.Context(), cloud.Host(r.FormValue("host")), r.FormValue("id")), nil)
 	})
@@ -91,10 +92,6 @@ func (n *Node) lives(name cloud.NodeName) bool {
 
 // askNode sends a request to another node. The caller closes the answer's body.
 func (n *Node) askNode(ctx context.Context, node cloud.NodeName, method, path string, query url.Values, body any) (*http.Response, error) {
-	m := n.member.Load()
-	if m == nil {
-		return nil, cloud.Errorf(cloud.NotFound, "no node %q in this cloud", node).WithCommand("micro node list")
-	}
 	var content io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -102,6 +99,15 @@ func (n *Node) askNode(ctx context.Context, node cloud.NodeName, method, path st
 			return nil, err
 		}
 		content = bytes.NewReader(b)
+	}
+	return n.sendNode(ctx, node, method, path, query, content)
+}
+
+// sendNode is askNode with a body that is sent as it is.
+func (n *Node) sendNode(ctx context.Context, node cloud.NodeName, method, path string, query url.Values, content io.Reader) (*http.Response, error) {
+	m := n.member.Load()
+	if m == nil {
+		return nil, cloud.Errorf(cloud.NotFound, "no node %q in this cloud", node).WithCommand("micro node list")
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+string(node)+path+"?"+query.Encode(), content)
 	if err != nil {

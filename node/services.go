@@ -20,6 +20,7 @@ import (
 	"github.com/protoduction/micro/node/webhook"
 	"github.com/protoduction/micro/runtime/network"
 	"github.com/protoduction/micro/services"
+	"github.com/protoduction/micro/volumes"
 )
 
 // socketFile is the API's socket in the data folder.
@@ -33,6 +34,10 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	n.services = n.provider(writer, run)
+	n.volumeWorks = &volumes.Provider{
+		Store: writer, Views: n.snapshots, Archives: n.archives, Nodes: volumeNodes{n}, Folders: n.volumes,
+		Node: n.cfg.Name, Process: n.services.Process, Log: n.log, Now: now,
+	}
 	crossfades, retention := n.openLeader()
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
@@ -61,7 +66,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Commands: run, Usage: run, Requests: n.figures, Images: imageStore{n.images, n.copies}, Logs: cloudLogs{n, logReader{n.logs}}, Events: n.events,
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Webhooks: webhooks{n.poster, notes{n}}, Cluster: clusterControl{n, new(sync.Mutex)},
-		Services: n.services, Backups: n.services, Routers: routers{n}, CloudKey: cloudKey{n},
+		Services: n.services, Backups: n.services, VolumeWorks: n.volumeWorks, Routers: routers{n}, CloudKey: cloudKey{n},
 		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: volumesOfAll{n}, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
@@ -103,6 +108,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	n.duties = append(n.duties, copyDuty{n, write})
 	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: volumesOfAll{n}, Log: n.log, Now: now})
 	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, Log: n.log, Now: now})
+	n.duties = append(n.duties, &volumes.Abandoned{Views: n.snapshots, Writer: write, Log: n.log})
 	n.duties = append(n.duties, &services.Schedules{Views: n.snapshots, Provider: n.services, Events: n.events, Log: n.log, Now: now})
 	return crossfades, retention
 }

@@ -69,6 +69,7 @@ type Agent struct {
 	slots   chan struct{}                                                            // limits how many containers start at a time
 	measure sync.Mutex                                                               // held while an instance's files are measured
 	growth  growth
+	pauses  pauses
 	mu      sync.Mutex
 	workers map[cloud.InstanceID]*worker
 	running sync.WaitGroup
@@ -158,8 +159,25 @@ func (a *Agent) newID(s cloud.Slot) cloud.InstanceID {
 	return cloud.InstanceID(name + "-" + suffix)
 }
 
+// mayMount reports why a release's volumes cannot be used on this node now.
+func (a *Agent) mayMount(s *cloud.State, rel *cloud.Release) error {
+	if len(rel.Spec.Volumes) == 0 {
+		return nil
+	}
+	if w, busy := s.HaltingWork(rel.AppRef); busy {
+		return cloud.Errorf(cloud.Unavailable, "app %s does not run, because %s", rel.AppRef, w.Reason())
+	}
+	if home, ok := s.Home(rel.AppRef); ok && home.Node != a.Node {
+		return cloud.Errorf(cloud.Unavailable, "node %s has the volumes of %s", home.Node, rel.AppRef)
+	}
+	return nil
+}
+
 // volumes returns the mounts of a release's volumes.
 func (a *Agent) volumes(rel *cloud.Release) (mounts []Mount, err error) {
+	if err := a.mayMount(a.Views.View().State, rel); err != nil {
+		return nil, err
+	}
 	for _, v := range rel.Spec.Volumes {
 		folder, err := a.Volume(rel.AppRef, v)
 		if err != nil {

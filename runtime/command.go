@@ -13,6 +13,7 @@ import (
 // check runs a health check of an instance once. A nil error means that the instance passed. The command of a command
 // check runs only if the instance's port answers: starting a process costs much more than opening a connection.
 func (a *Agent) check(ctx context.Context, i *cloud.Instance, p cloud.Protocol, c cloud.Check) error {
+	defer a.pauses.unpaused(i.AppRef)() // an instance that is paused can't answer
 	if err := a.ask(ctx, p, c, i.Addr); err != nil || c.Type != cloud.CheckCommand {
 		return err
 	}

@@ -117,6 +117,10 @@ type Driver interface {
 	// Remove kills the container if it still runs, and removes everything that Start made. It is not an error if
 	// the container does not exist.
 	Remove(ctx context.Context, id string) error
+	// Pause stops all processes of the container, and Resume lets them run on. An error of code NotFound or Unavailable says
+	// that the container has ended.
+	Pause(ctx context.Context, id string) error
+	Resume(ctx context.Context, id string) error
 	// List returns all containers of this node, also ended ones. It removes the remains of an interrupted Start
 	// or Remove, so that the host has no trace of other containers.
 	List(ctx context.Context) ([]Running, error)

@@ -18,7 +18,7 @@ const Cron cloud.ProcessName = "cron"
 // RunOnce runs a command in a new container like those of the release's process, and returns its exit code. memory
 // overrides the process's limit if it is not 0. RunOnce removes the container before it returns, also when ctx ends.
 func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.ProcessName, memory int64, c Command) (int, error) {
-	made, _, err := a.onceContainer(ctx, "run", r, process)
+	made, i, err := a.onceContainer(ctx, "run", r, process)
 	if err != nil {
 		return 0, err
 	}
@@ -28,7 +28,7 @@ func (a *Agent) RunOnce(ctx context.Context, r cloud.ReleaseRef, process cloud.P
 	if memory != 0 {
 		made.Memory = memory
 	}
-	exit, err := a.runToEnd(ctx, made)
+	exit, err := a.runToEnd(ctx, i.ReleaseRef, made)
 	return exit.Code, err
 }
 
@@ -44,7 +44,7 @@ func (a *Agent) RunJob(ctx context.Context, r cloud.ReleaseRef, j cloud.Job) (Ex
 	}
 	defer a.Logs.Done(i.ID)
 	made.Args, made.Command = nil, j.Command
-	return a.runToEnd(ctx, made)
+	return a.runToEnd(ctx, i.ReleaseRef, made)
 }
 
 // onceContainer returns a container for a single command like those of a release's process (the main process if
@@ -104,11 +104,25 @@ func (a *Agent) secretsOf(i *cloud.Instance) []string {
 }
 
 // runToEnd starts a container, waits for its end, and removes it.
-func (a *Agent) runToEnd(ctx context.Context, c Container) (Exit, error) {
-	if _, err := a.Driver.Start(ctx, c); err != nil {
+func (a *Agent) runToEnd(ctx context.Context, r cloud.ReleaseRef, c Container) (Exit, error) {
+	if err := a.startOnce(ctx, r, c); err != nil {
 		return Exit{}, err
 	}
 	exit, err := a.Driver.Wait(ctx, c.ID)
+	defer a.pauses.unpaused(r.AppRef)()
 	// Remove it even if ctx has ended: the container must not outlive its caller.
 	return exit, errors.Join(err, a.Driver.Remove(context.WithoutCancel(ctx), c.ID))
+}
+
+// startOnce starts a container, unless the release's volumes are not to be used now.
+func (a *Agent) startOnce(ctx context.Context, r cloud.ReleaseRef, c Container) error {
+	defer a.pauses.unpaused(r.AppRef)()
+	state := a.Views.View().State
+	if rel, ok := state.Release(r); ok {
+		if err := a.mayMount(state, rel); err != nil {
+			return err
+		}
+	}
+	_, err := a.Driver.Start(ctx, c)
+	return err
 }

@@ -129,6 +129,7 @@ func (w *worker) create(ctx context.Context, image Image) (Running, error) {
 	if !ok {
 		return Running{}, fmt.Errorf("group %s no longer exists", rel.Group)
 	}
+	defer w.pauses.unpaused(rel.AppRef)() // so that no other folder takes the place of a volume meanwhile
 	volumes, err := w.volumes(rel)
 	if err != nil {
 		return Running{}, err
@@ -367,7 +368,7 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 	if w.i.Phase != cloud.InstanceStopping {
 		w.setPhase(cloud.InstanceStopping, w.i.Reason)
 	}
-	if err := w.Driver.Stop(ctx, string(w.i.ID)); err != nil {
+	if err := w.signal(ctx); err != nil {
 		w.log.Warn("cannot ask the instance to end", "err", err)
 		return
 	}
@@ -380,6 +381,12 @@ func (w *worker) stop(ctx context.Context, p cloud.Process, exit <-chan Exit) {
 		w.setPhase(cloud.InstanceStopping, fmt.Sprintf("did not end within %s when asked to, and was killed", time.Duration(p.StopGrace)))
 	case <-ctx.Done():
 	}
+}
+
+// signal asks the container to end, once it is not paused.
+func (w *worker) signal(ctx context.Context) error {
+	defer w.pauses.unpaused(w.i.AppRef)()
+	return w.Driver.Stop(ctx, string(w.i.ID))
 }
 
 // removeEnded removes an instance that ended as planned.
@@ -459,7 +466,9 @@ func (w *worker) remove(ctx context.Context) bool {
 			return false
 		}
 		// Finish a removal even if micro stops, because a partial removal would leave a shim.
+		end := w.pauses.unpaused(w.i.AppRef)
 		err := w.Driver.Remove(context.WithoutCancel(ctx), string(w.i.ID))
+		end()
 		if err == nil {
 			w.Logs.Done(w.i.ID)
 			return true

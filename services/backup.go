@@ -9,6 +9,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/task"
 )
 
 // Archives keep the files of backups.
@@ -62,7 +63,7 @@ func (p *Provider) Backup(ctx context.Context, by cloud.Actor, ref cloud.AppRef,
 		AppRef: ref, ID: v.State.NewBackupID(ref, p.Now()), Kind: kind.Name, Version: service.Service.Version, Place: place,
 		Taken: p.Now(), By: by.Name, Scheduled: scheduled,
 	}
-	t := p.begin(tell, "backup", "back up "+ref.String(), 0)
+	t := task.Begin(tell, p.Now, "backup", "back up "+ref.String(), 0)
 	err = p.Archives.Write(ctx, b, func(w io.Writer) error {
 		ctx, stop := context.WithCancelCause(ctx)
 		defer stop(nil)
@@ -71,7 +72,7 @@ func (p *Provider) Backup(ctx context.Context, by cloud.Actor, ref cloud.AppRef,
 	if err == nil {
 		err = p.recordBackup(ctx, by, b)
 	}
-	if err = t.done(p.Now(), err); err != nil {
+	if err = t.Done(err); err != nil {
 		return nil, notMade(ref, err)
 	}
 	return b, nil
@@ -206,18 +207,18 @@ func (p *Provider) Restore(ctx context.Context, ref cloud.AppRef, b *cloud.Backu
 
 // checkBackup reads a whole backup.
 func (p *Provider) checkBackup(ctx context.Context, b *cloud.Backup, tell Tell) error {
-	t := p.begin(tell, "check", "check backup "+string(b.ID), b.Data)
-	return t.done(p.Now(), p.Archives.Read(ctx, b, func(r io.Reader) error {
-		_, err := io.Copy(io.Discard, t.count(r))
+	t := task.Begin(tell, p.Now, "check", "check backup "+string(b.ID), b.Data)
+	return t.Done(p.Archives.Read(ctx, b, func(r io.Reader) error {
+		_, err := io.Copy(io.Discard, t.Read(r))
 		return err
 	}))
 }
 
 // fill runs a kind's restore command with a backup's data.
 func (p *Provider) fill(ctx context.Context, service *cloud.App, kind *Kind, b *cloud.Backup, tell Tell) error {
-	t := p.begin(tell, "restore", "restore "+service.AppRef.String(), b.Data)
-	return t.done(p.Now(), p.Archives.Read(ctx, b, func(r io.Reader) error {
-		return p.restore(ctx, service, kind, t.count(r))
+	t := task.Begin(tell, p.Now, "restore", "restore "+service.AppRef.String(), b.Data)
+	return t.Done(p.Archives.Read(ctx, b, func(r io.Reader) error {
+		return p.restore(ctx, service, kind, t.Read(r))
 	}))
 }
 

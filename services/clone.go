@@ -10,6 +10,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/task"
 )
 
 // Clone creates a service with the data that another one has now. It returns the new one's release.
@@ -43,7 +44,7 @@ func (p *Provider) fillClone(ctx context.Context, source *cloud.App, kind *Kind,
 	if err != nil {
 		return err
 	}
-	t := p.begin(tell, "copy", fmt.Sprintf("copy %s to %s", source.AppRef, made.AppRef), 0)
+	t := task.Begin(tell, p.Now, "copy", fmt.Sprintf("copy %s to %s", source.AppRef, made.AppRef), 0)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	out, in := io.Pipe()
@@ -61,7 +62,7 @@ func (p *Provider) fillClone(ctx context.Context, source *cloud.App, kind *Kind,
 	if rerr := <-read; err == nil {
 		err = rerr
 	}
-	return t.done(p.Now(), err)
+	return t.Done(err)
 }
 
 // another creates an unfinished service of the kind, version and size of a given one. One for a drill has no volume: its
@@ -100,7 +101,7 @@ func (p *Provider) another(ctx context.Context, by cloud.Actor, source *cloud.Ap
 
 // awaitReady waits until a service accepts a log-in.
 func (p *Provider) awaitReady(ctx context.Context, made cloud.ReleaseRef, tell Tell) (service *cloud.App, err error) {
-	t := p.begin(tell, "start", "start "+made.AppRef.String(), 0)
+	t := task.Begin(tell, p.Now, "start", "start "+made.AppRef.String(), 0)
 	v := p.Views.View()
 	for {
 		var rel *cloud.Release
@@ -120,7 +121,7 @@ func (p *Provider) awaitReady(ctx context.Context, made cloud.ReleaseRef, tell T
 			break
 		}
 	}
-	return service, t.done(p.Now(), err)
+	return service, t.Done(err)
 }
 
 // discardTimeout is how long removing an unfinished service may take although its caller has gone.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/task"
 )
 
 // Drill restores a backup into a throw-away service, and runs the kind's check there.
@@ -71,9 +72,9 @@ func drillName(of cloud.AppName) cloud.AppName {
 
 // check runs a kind's check in a service, and returns what it printed last.
 func (p *Provider) check(ctx context.Context, service *cloud.App, kind *Kind, tell Tell) (string, error) {
-	t := p.begin(tell, "verify", "check the data of "+service.AppRef.String(), 0)
+	t := task.Begin(tell, p.Now, "verify", "check the data of "+service.AppRef.String(), 0)
 	var out bytes.Buffer
 	err := run(ctx, p.Commands, p.Views.View(), service, call{command: kind.Check, out: &out})
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	return api.Printable(lines[len(lines)-1]), t.done(p.Now(), err)
+	return api.Printable(lines[len(lines)-1]), t.Done(err)
 }

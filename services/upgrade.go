@@ -8,6 +8,7 @@ import (
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/task"
 )
 
 // Upgrade has a service run from a newer image of its major version. It is backed up first. The release is 0 if the service
@@ -29,9 +30,9 @@ func (p *Provider) Upgrade(ctx context.Context, by cloud.Actor, ref cloud.AppRef
 	if err != nil {
 		return made, err
 	}
-	t := p.begin(tell, "pull", "pull "+reference, 0)
+	t := task.Begin(tell, p.Now, "pull", "pull "+reference, 0)
 	image, err := p.Images.Pull(ctx, reference, func(runtime.Progress) {})
-	if err = t.done(p.Now(), err); err != nil {
+	if err = t.Done(err); err != nil {
 		return made, err
 	}
 	if image.Digest == rel.Spec.Image.Digest && version == service.Service.Version {

@@ -267,7 +267,7 @@ func (h *Handler) chosen(ctx context.Context, in *restoreInput) (*cloud.Backup, 
 
 func shownBackup(b *cloud.Backup) api.Backup {
 	return api.Backup{
-		ID: b.ID, Service: b.App, Kind: b.Kind, Version: b.Version, Place: b.Place, File: b.FileName(), Node: b.Node, Taken: b.Taken, Took: b.Took,
+		ID: b.ID, Service: b.App, Volume: b.Volume, Kind: b.Kind, Version: b.Version, Place: b.Place, File: b.FileName(), Node: b.Node, Taken: b.Taken, Took: b.Took,
 		Data: b.Data, Size: b.Size, Digest: b.Digest, By: b.By, Scheduled: b.Scheduled, Proven: b.Proven,
 	}
 }

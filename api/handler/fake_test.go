@@ -220,7 +220,7 @@ func (f *fakes) config(d *deploy.Deployer) Config {
 		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Provided: fakeProvided{}, Certificates: f, Delegations: f, Webhooks: fakeWebhooks{},
 		Cluster: fakeCluster{},
 		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, nil, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
-		Services: fakeServices{f}, Backups: fakeBackups{}, CloudKey: fakeKey{}, Routers: f,
+		Services: fakeServices{f}, Backups: fakeBackups{}, VolumeWorks: fakeVolumeWorks{}, CloudKey: fakeKey{}, Routers: f,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
 }

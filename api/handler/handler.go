@@ -53,6 +53,7 @@ type Config struct {
 	Cluster      Cluster
 	Services     Services
 	Backups      Backups
+	VolumeWorks  VolumeWorks
 	Routers      Routers
 	CloudKey     CloudKey
 
@@ -165,6 +166,7 @@ func New(c Config) (*Handler, error) {
 	h.serveTimeline()
 	h.serveServices()
 	h.serveBackups()
+	h.serveVolumes()
 	h.serveSchedules()
 	h.servePlaces()
 	h.serveKey()

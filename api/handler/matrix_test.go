@@ -217,6 +217,8 @@ func calls(g string, staged bool) map[string]call {
 		"upgrade-service": {"POST", service + "/upgrade", `{}`}, "backup-places": {"GET", "/v1/backup-places", ""}, "remove-backup-place": {"DELETE", "/v1/backup-places/nas", ""},
 		"add-backup-place": {"POST", "/v1/backup-places", `{"name":"other","location":"/mnt/other"}`},
 		"schedule-backups": {"POST", service + "/schedule", `{"cron":"@daily","keep":7}`}, "end-schedule": {"DELETE", service + "/schedule", ""},
+		"volumes": {"GET", group + "/volumes?app=shop", ""}, "volume-backups": {"GET", app + "/volumes/data/backups", ""}, "backup-volume": {"POST", app + "/volumes/data/backups", `{}`},
+		"restore-volume": {"POST", app + "/volumes/data/restore", `{}`}, "delete-volume-backup": {"DELETE", app + "/volumes/data/backups/latest", ""}, "move-volumes": {"POST", app + "/move", `{"to":"n2"}`},
 		"bindings": {"GET", app + "/bindings", ""}, "bind": {"POST", app + "/bind", use}, "unbind": {"POST", app + "/unbind", use},
 		"rebind": {"POST", app + "/rebind", use}, "rotate": {"POST", app + "/rotate", use},
 		"service-kinds": {"GET", "/v1/service-kinds", ""}, "add-service-kind": {"POST", "/v1/service-kinds", `{"text":"x"}`},
@@ -274,6 +276,8 @@ var matrix = map[string][2]cloud.Role{
 	"bind": {"developer", "releaser"}, "unbind": {"developer", "releaser"}, "rebind": {"developer", "releaser"}, "rotate": {"developer", "releaser"},
 	"backups": {"auditor", "auditor"}, "backup-service": {"developer", "releaser"}, "delete-backup": {"developer", "releaser"}, "restore-service": {"developer", "releaser"},
 	"drill-service": {"developer", "releaser"}, "clone-service": {"developer", "releaser"}, "schedule-backups": {"developer", "releaser"},
+	"volumes": {"auditor", "auditor"}, "volume-backups": {"auditor", "auditor"}, "backup-volume": {"releaser", "releaser"}, "restore-volume": {"releaser", "releaser"},
+	"delete-volume-backup": {"releaser", "releaser"}, "move-volumes": {"releaser", "releaser"},
 	"key": {"-", "-"}, "rotate-key": {"-", "-"},
 	"upgrade-service": {"developer", "releaser"}, "backup-places": {"auditor", "auditor"}, "add-backup-place": {"-", "-"}, "remove-backup-place": {"-", "-"}, "end-schedule": {"developer", "releaser"},
 	"service-kinds": {"auditor", "auditor"}, "add-service-kind": {"-", "-"}, "set-service-image": {"-", "-"},
@@ -297,7 +301,7 @@ func newMatrix(t *testing.T) (*Handler, *cloud.State) {
 	c := f.fakes.config(nil)
 	c.Store, c.Views, c.Pushes, c.Transfers, c.Rollouts, c.BuildLogs = f, f, f, f, f, f
 	c.Services = frozenServices{fakeServices{f.fakes}, f.state}
-	c.Backups = fakeBackups{}
+	c.Backups, c.VolumeWorks = fakeBackups{}, fakeVolumeWorks{}
 	c.Log = slog.New(slog.DiscardHandler)
 	h, err := New(c)
 	if err != nil {

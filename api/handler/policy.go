@@ -155,6 +155,13 @@ var policy = map[string]rule{
 	"schedule-backups":    {needs: cloud.MayDeploy, in: inApp},
 	"end-schedule":        {needs: cloud.MayDeploy, in: inApp},
 
+	"volumes":              {needs: cloud.MayRead, in: inGroup},
+	"volume-backups":       {needs: cloud.MayRead, in: inApp},
+	"backup-volume":        {needs: cloud.MayDeploy, in: inApp},
+	"restore-volume":       {needs: cloud.MayDeploy, in: inApp},
+	"delete-volume-backup": {needs: cloud.MayDeploy, in: inApp},
+	"move-volumes":         {needs: cloud.MayDeploy, in: inApp},
+
 	"bindings": {needs: cloud.MayRead, in: inApp},
 	"bind":     {needs: cloud.MayDeploy, in: inRelease},
 	"unbind":   {needs: cloud.MayDeploy, in: inRelease},

@@ -26,6 +26,7 @@ var scopeOperations = map[string][]string{
 		"create-service", "delete-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
 		"push", "list-files", "upload", "show-push", "push-events", "cancel-push",
 		"backup-service", "restore-service", "clone-service", "drill-service", "delete-backup", "schedule-backups", "end-schedule", "upgrade-service",
+		"backup-volume", "restore-volume", "delete-volume-backup", "move-volumes",
 	},
 	"route":     {"map", "unmap", "traffic", "swap", "hold", "end-hold", "limits", "crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort", "pass"},
 	"crossfade": {"crossfade", "crossfade-pause", "crossfade-resume", "crossfade-abort"},
@@ -75,7 +76,7 @@ func TestTokenMatrix(t *testing.T) {
 	c.Store, c.Views, c.Pushes, c.Transfers, c.Rollouts, c.BuildLogs = f, f, f, f, f, f
 	callers := access.New(f, nil, time.Now)
 	c.Callers, c.Services = callers, frozenServices{fakeServices{f.fakes}, f.state}
-	c.Backups = fakeBackups{}
+	c.Backups, c.VolumeWorks = fakeBackups{}, fakeVolumeWorks{}
 	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)

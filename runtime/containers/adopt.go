@@ -110,6 +110,11 @@ func (d *Driver) revive(ctx context.Context, r containers.Container) (*instance,
 	switch {
 	case task != nil && status.Status == client.Running, task != nil && status.Status == client.Paused:
 		in.task, in.pid = task, task.Pid()
+		if status.Status == client.Paused { // by a process that was killed
+			if err := task.Resume(ctx); err != nil {
+				return nil, nil, fmt.Errorf("let it run again: %w", err)
+			}
+		}
 		if in.shim, err = d.shims.Adopt(r.ID, cmp.Or(r.Labels[labelShim], r.ID)); err != nil {
 			return nil, nil, fmt.Errorf("its shim: %w", err)
 		}

@@ -51,6 +51,7 @@ type box struct {
 	runtime.Running
 	made   runtime.Container
 	app    App
+	paused bool
 	ended  chan struct{}
 	timers []*time.Timer
 
@@ -189,6 +190,36 @@ func (d *Driver) Remove(_ context.Context, id string) error {
 		delete(d.boxes, id)
 		return nil
 	})
+}
+
+// Pause marks a container as paused.
+func (d *Driver) Pause(_ context.Context, id string) error { return d.pause("pause "+id, id, true) }
+
+// Resume ends a pause.
+func (d *Driver) Resume(_ context.Context, id string) error { return d.pause("resume "+id, id, false) }
+
+func (d *Driver) pause(step, id string, paused bool) error {
+	return d.Do(step, func() error {
+		b, err := d.get(id)
+		if err == nil {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			b.paused = paused
+		}
+		return err
+	})
+}
+
+// Paused returns the IDs of the containers that are paused.
+func (d *Driver) Paused() (ids []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(d.boxes)) {
+		if d.boxes[id].paused {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // List returns all containers.

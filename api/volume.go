@@ -1,0 +1,26 @@
+package api
+
+import (
+	"time"
+
+	"github.com/protoduction/micro/cloud"
+)
+
+// VolumeInfo is a folder that outlives instances and releases of its app.
+type VolumeInfo struct {
+	App     cloud.AppName   `json:"app"`
+	Group   cloud.GroupName `json:"group"`
+	Name    string          `json:"name"`
+	Service bool            `json:"service,omitempty" doc:"Its app is a service: micro service backup backs it up"`
+	// Shared says that several instances may write to it.
+	Shared bool           `json:"shared" doc:"Instances may write to it at the same time; else there is one writer"`
+	Node   cloud.NodeName `json:"node,omitempty" doc:"The node that has it; missing: no instance has run yet"`
+	Used   *int64         `json:"used,omitempty" doc:"Bytes on the disk; missing: its node does not say it"`
+	Backup *time.Time     `json:"backup,omitempty" doc:"When the newest backup was made"`
+	Work   string         `json:"work,omitempty" doc:"What is being done with it"`
+}
+
+// VolumeMove asks for an app's volumes to be moved.
+type VolumeMove struct {
+	To cloud.NodeName `json:"to" maxLength:"64" doc:"The node"`
+}

@@ -1,2 +1,0 @@
-// Package volumes manages the folders of apps' volumes on a node.
-package volumes
