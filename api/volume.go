@@ -8,14 +8,14 @@ import (
 
 // VolumeInfo is a folder that outlives instances and releases of its app.
 type VolumeInfo struct {
-	App     cloud.AppName   `json:"app"`
-	Group   cloud.GroupName `json:"group"`
-	Name    string          `json:"name"`
-	Service bool            `json:"service,omitempty" doc:"Its app is a service: micro service backup backs it up"`
+	App   cloud.AppName   `json:"app"`
+	Group cloud.GroupName `json:"group"`
+	Name  string          `json:"name"`
+	Owner string          `json:"owner" doc:"app or service: what the app is"`
 	// Shared says that several instances may write to it.
 	Shared bool           `json:"shared" doc:"Instances may write to it at the same time; else there is one writer"`
 	Node   cloud.NodeName `json:"node,omitempty" doc:"The node that has it; missing: no instance has run yet"`
-	Used   *int64         `json:"used,omitempty" doc:"Bytes on the disk; missing: its node does not say it"`
+	Size   *int64         `json:"size,omitempty" doc:"Bytes on the disk; missing: its node does not say it"`
 	Backup *time.Time     `json:"backup,omitempty" doc:"When the newest backup was made"`
 	Work   string         `json:"work,omitempty" doc:"What is being done with it"`
 }

@@ -30,20 +30,17 @@ func (c *command) listVolumes() *urfave.Command {
 			}
 			var rows [][]string
 			for _, v := range list {
-				of, node, used, writers := "app", string(v.Node), "-", "one"
-				if v.Service {
-					of = "service"
-				}
+				node, used, writers := string(v.Node), "-", "one"
 				if v.Shared {
 					writers = "shared"
 				}
-				if v.Used != nil {
-					used = sizeOf(*v.Used)
+				if v.Size != nil {
+					used = sizeOf(*v.Size)
 				}
 				if node == "" {
 					node = "-"
 				}
-				rows = append(rows, []string{v.Name, string(v.App), of, node, used, writers, date(v.Backup), v.Work})
+				rows = append(rows, []string{v.Name, string(v.App), v.Owner, node, used, writers, date(v.Backup), v.Work})
 			}
 			return c.table([]string{"VOLUME", "OF", "KIND", "NODE", "USED", "WRITERS", "LAST BACKUP", "WORK"}, rows)
 		}))

@@ -167,12 +167,15 @@ func (h *Handler) volumesOf(ctx context.Context, s *cloud.State, app *cloud.App)
 		h.Log.Warn("cannot see what volumes take", "app", app.AppRef.String(), "err", err)
 	}
 	for _, name := range names {
-		v := api.VolumeInfo{App: app.App, Group: app.Group, Name: name, Service: app.Service != nil, Shared: s.SharesVolume(app.AppRef, name)}
+		v := api.VolumeInfo{App: app.App, Group: app.Group, Name: name, Owner: "app", Shared: s.SharesVolume(app.AppRef, name)}
+		if app.Service != nil {
+			v.Owner = "service"
+		}
 		if home, ok := s.Home(app.AppRef); ok {
 			v.Node = home.Node
 		}
 		if n, ok := used[name]; ok {
-			v.Used = &n
+			v.Size = &n
 		}
 		if b, err := s.MustVolumeBackup(app.AppRef, name, "latest"); err == nil {
 			v.Backup = &b.Taken
