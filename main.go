@@ -20,7 +20,7 @@ func main() {
 		os.Exit(code)
 	}
 	s := cli.System{Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv, Version: about()}
-	s.Up, s.Down = nodeOf(s.Version)
+	s.Up, s.Down = nodeOf(&s.Version)
 	os.Exit(cli.Main(s))
 }
 

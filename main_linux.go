@@ -21,8 +21,10 @@ func helper() (code int, ours bool) {
 	return child.Main(os.Args)
 }
 
-// nodeOf returns what runs a node, and what takes one off this machine.
-func nodeOf(v api.Version) (up func(context.Context, config.Node, func(api.Node)) error, down func(context.Context, config.Node) error) {
+// nodeOf returns what runs a node, and what takes one off this machine. It adds to the version what only a node knows.
+func nodeOf(version *api.Version) (up func(context.Context, config.Node, func(api.Node)) error, down func(context.Context, config.Node) error) {
+	version.Store = node.ReadsStore
+	v := *version
 	up = func(ctx context.Context, c config.Node, ready func(api.Node)) error {
 		return node.Up(ctx, node.Config{Node: c, Version: v, Log: logger()}, ready)
 	}

@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 	if code, ours := child.Main(os.Args); ours {
 		os.Exit(code)
 	}
+	if marked := markedVersion(); marked != "" {
+		version = marked
+	}
 	testscript.Main(m, map[string]func(){"micro": main, "killatsync": killAtSync, "gofetch": goFetch})
 }
 
@@ -53,7 +56,7 @@ func scriptsIn(dir string) testscript.Params {
 		Dir:   dir,
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"reboot": rebootCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
+			"reboot": rebootCommand, "program": programCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
 			"stepkill": stepkillCommand, "image": imageCommand, "load": loadCommand, "clients": clientsCommand, "long": longCommand, "gone": goneCommand,
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,

@@ -51,6 +51,8 @@ type ClusterNode struct {
 	CPU       float64           `json:"cpu,omitempty" doc:"Cores that the machine has"`
 	Reserved  int64             `json:"reserved" doc:"Bytes that its instances may use together"`
 	Joined    *time.Time        `json:"joined,omitempty"`
+	Version   string            `json:"version,omitempty" doc:"The micro that it last started with"`
+	Upgrading bool              `json:"upgrading" doc:"Its program is being replaced by another one; no other node's is meanwhile"`
 	Leads     bool              `json:"leads" doc:"It is the leader"`
 	Answers   bool              `json:"answers" doc:"It is the node that answers this request"`
 }
@@ -63,6 +65,14 @@ type Recovery struct {
 // NodeRemoval asks for a node to be removed.
 type NodeRemoval struct {
 	Lost bool `json:"lost,omitempty" doc:"The node is gone for good: it need not be drained"`
+}
+
+// NodeUpgrade is the replacement of a node's program by the one that is installed on its machine.
+type NodeUpgrade struct {
+	Node      cloud.NodeName `json:"node"`
+	From      string         `json:"from" doc:"The version that runs"`
+	To        string         `json:"to" doc:"The version that is installed"`
+	Unchanged bool           `json:"unchanged" doc:"The installed program runs already"`
 }
 
 // NodeLabels asks for labels of a node.
@@ -103,6 +113,12 @@ func (c *Client) UndrainNode(ctx context.Context, n cloud.NodeName) (Changed, er
 // RemoveNode removes a node from the cloud.
 func (c *Client) RemoveNode(ctx context.Context, n cloud.NodeName, r NodeRemoval) (Changed, error) {
 	return c.changeNode(ctx, n, "remove", r)
+}
+
+// UpgradeNode has a node start the program that is installed on its machine, in the place of the one that runs. It returns
+// when that has begun.
+func (c *Client) UpgradeNode(ctx context.Context, n cloud.NodeName) (NodeUpgrade, error) {
+	return call[NodeUpgrade](ctx, c, http.MethodPost, "/v1/nodes/"+url.PathEscape(string(n))+"/upgrade", nil, nil)
 }
 
 // LabelNode sets labels of a node.

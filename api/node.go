@@ -12,13 +12,16 @@ type Version struct {
 	Commit  string `json:"commit,omitempty"`
 	Built   string `json:"built,omitempty" doc:"RFC 3339"`
 	Go      string `json:"go"`
-	API     string `json:"api" doc:"v1"`
+	// Store is 0 for clients of other systems, and for versions before 0.1.0.
+	Store int    `json:"reads_store,omitempty" doc:"The newest version of the store's format that it reads"`
+	API   string `json:"api" doc:"v1"`
 }
 
 // Node is a node's own account of itself.
 type Node struct {
 	Name    cloud.NodeName `json:"name"`
 	Version string         `json:"version"`
+	Program string         `json:"program,omitempty" doc:"Path that the node's program was started from"`
 	PID     int            `json:"pid"`
 	Data    string         `json:"data" doc:"The data folder"`
 	Domain  cloud.Domain   `json:"domain" doc:"The private domain"`

@@ -34,7 +34,7 @@ func (c *command) app() *urfave.App {
 		OnUsageError:           usageError,
 		Action:                 func(ctx *urfave.Context) error { return urfave.ShowAppHelp(ctx) },
 		Commands: slices.Concat(
-			inCategory("The node", c.up(), c.downCommand(), c.cluster(), c.nodeCommand(), c.doctor(), c.dns(), c.certs(), c.domainCommand(), c.trust(), c.key(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
+			inCategory("The node", c.up(), c.downCommand(), c.cluster(), c.nodeCommand(), c.parity(), c.doctor(), c.dns(), c.certs(), c.domainCommand(), c.trust(), c.key(), c.df(), c.prune(), c.image(), c.version(), c.connect(), c.completion()),
 			inCategory("Apps", c.push(), c.pushes(), c.ship(), c.bundle(), c.apps(), c.appCommand(), c.ps(), c.stats(), c.logs(), c.events(), c.exec(), c.run(),
 				c.scale(), c.env(), c.secret(), c.restart(), c.stop(), c.start(), c.delete()),
 			inCategory("Services", c.service(), c.volume(), c.bind(), c.unbind(), c.rebind(), c.rotate(), c.bindings()),

@@ -72,7 +72,7 @@ func (c *command) cluster() *urfave.Command {
 		c.say("this node is the whole cloud now. Never start the other ones again with their data: they would be another cloud")
 		return nil
 	}))
-	return family("cluster", "several nodes in one cloud", status, start, token, recovery)
+	return family("cluster", "several nodes in one cloud", status, start, token, c.upgradeCluster(), recovery)
 }
 
 // clusterAddr reads an address with or without a port.
@@ -118,12 +118,15 @@ func (c *command) printNodes(nodes []api.ClusterNode) error {
 		if n.Leads {
 			status += ", leads"
 		}
+		if n.Upgrading {
+			status += ", is being upgraded"
+		}
 		rows = append(rows, []string{
 			string(n.Name), status, cmp.Or(n.Addr, "-"), n.Store, fmt.Sprintf("%d/%d", n.Instances, n.Places),
-			cloud.FormatSize(n.Reserved) + "/" + cloud.FormatSize(n.Memory), strconv.FormatFloat(n.CPU, 'f', -1, 64), labels(n.Labels),
+			cloud.FormatSize(n.Reserved) + "/" + cloud.FormatSize(n.Memory), strconv.FormatFloat(n.CPU, 'f', -1, 64), cmp.Or(n.Version, "-"), labels(n.Labels),
 		})
 	}
-	return c.table([]string{"NODE", "STATUS", "ADDRESS", "STORE", "INSTANCES", "MEMORY", "CPU", "LABELS"}, rows)
+	return c.table([]string{"NODE", "STATUS", "ADDRESS", "STORE", "INSTANCES", "MEMORY", "CPU", "MICRO", "LABELS"}, rows)
 }
 
 func labels(m map[string]string) string {

@@ -6,7 +6,24 @@ func description(name string) string {
 	case "up":
 		return `The node runs until Ctrl-C or SIGTERM; its apps run on without it, and the next micro up finds
 them. A setting is a flag, else MICRO_SETTING (MICRO_PUBLIC_HTTP, several values with commas), else
-a line of /etc/micro/micro.yml. Addresses and subnet that the node chose itself stay the same.`
+a line of /etc/micro/micro.yml. Addresses and subnet that the node chose itself stay the same.
+
+  sudo ./micro up --upgrade    install this program in the place of the running node's, which it replaces
+                               at once: apps run on, and who connects meanwhile waits`
+	case "cluster upgrade":
+		return `Install the new program on every machine first, in the place of the old one: this command only has it
+started. One node at a time goes, the one that leads last; each gives up the lead, finishes its
+requests, and starts the new program in its own process, so that apps run on and who connects
+meanwhile waits. A node that does not come back stops the rest.`
+	case "parity":
+		return `TARGET is a name of micro target list, or a URL. Programs, kernels, cgroups, helpers, limits,
+settings, base images, kinds of services and the timeouts of routes are compared, node by node. Exit
+code 0 says that the two clouds are equal in all but scale; 1 that lines differ, which are shown with
+both values. How many nodes, apps and instances there are, and how large machines are, is scale; the
+domain and the subnet are each cloud's own.
+
+  micro parity prod
+  micro parity ssh://root@qa.example.com --all`
 	case "down":
 		return `Containers, networks, firewall rules and mounts go, the data folder stays: the next micro up runs
 again what ran.`

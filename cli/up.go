@@ -93,10 +93,14 @@ func (c *command) nodeConfig(u *urfave.Context) (config.Node, error) {
 }
 
 func (c *command) up() *urfave.Command {
-	return c.new("up", "", "run a node", 0, 0, append(nodeFlags(), detach), func(u *urfave.Context) error {
+	return c.new("up", "", "run a node", 0, 0, append(nodeFlags(), detach,
+		&urfave.BoolFlag{Name: "upgrade", Usage: "have the node that runs replaced by this program; its apps run on"}), func(u *urfave.Context) error {
 		cfg, err := c.nodeConfig(u)
 		if err != nil {
 			return err
+		}
+		if u.Bool("upgrade") {
+			return c.upgradeHere(u.Context, cfg)
 		}
 		if u.Bool("detach") {
 			return c.upDetached(u.Context, cfg, u.IsSet("data"))

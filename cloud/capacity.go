@@ -3,11 +3,21 @@ package cloud
 // Measure returns the changes that note what a node's machine has.
 func (s *State) Measure(n NodeName, size Capacity) []Change {
 	node, ok := s.Node(n)
-	if !ok || node.Size == size {
+	if !ok {
+		return nil
+	}
+	return s.RecordStart(n, size, node.Version, node.Reads)
+}
+
+// RecordStart returns the changes that note what a node's machine has, which micro it runs, and up to which version that
+// reads the store.
+func (s *State) RecordStart(n NodeName, size Capacity, version string, reads int) []Change {
+	node, ok := s.Node(n)
+	if !ok || node.Size == size && node.Version == version && node.Reads == reads {
 		return nil
 	}
 	next := *node
-	next.Size = size
+	next.Size, next.Version, next.Reads = size, version, reads
 	return []Change{Put(&next)}
 }
 

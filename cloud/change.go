@@ -8,10 +8,12 @@ type Key string
 type Change struct {
 	Key    Key
 	Object Object
+	// newer is the value as it is stored, where that has members which this version does not know; "" otherwise.
+	newer string
 }
 
 // Put is the change that writes o.
-func Put(o Object) Change { return Change{o.Key(), o} }
+func Put(o Object) Change { return Change{Key: o.Key(), Object: o} }
 
 // Delete is the change that removes o.
 func Delete(o Object) Change { return Change{Key: o.Key()} }

@@ -89,11 +89,14 @@ func (c Change) Encode() ([]byte, error) {
 	if u, ok := c.Object.(*Unknown); ok {
 		return u.value, nil
 	}
+	if c.newer != "" {
+		return []byte(c.newer), nil
+	}
 	return json.Marshal(c.Object)
 }
 
 // DecodeChange reads what Encode wrote for the key; an empty value is a deletion. An object of a kind that
-// is not known becomes an *Unknown.
+// is not known becomes an *Unknown. Members that are not known stay with the change: see KeepNewer.
 func DecodeChange(key Key, value []byte) (Change, error) {
 	c := Change{Key: key}
 	if len(value) == 0 {
@@ -105,8 +108,13 @@ func DecodeChange(key Key, value []byte) (Change, error) {
 		return c, nil
 	}
 	c.Object = empty()
-	if err := json.Unmarshal(value, c.Object); err != nil {
-		return c, Errorf(Internal, "the store's %q cannot be read: %w", key, err)
+	strict := json.NewDecoder(bytes.NewReader(value))
+	strict.DisallowUnknownFields()
+	if strict.Decode(c.Object) != nil {
+		c.Object, c.newer = empty(), string(value)
+		if err := json.Unmarshal(value, c.Object); err != nil {
+			return c, Errorf(Internal, "the store's %q cannot be read: %w", key, err)
+		}
 	}
 	if c.Object.Key() != key {
 		return c, Errorf(Internal, "the store's %q holds the object %q", key, c.Object.Key())

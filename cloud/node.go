@@ -27,6 +27,10 @@ type Node struct {
 	Joined    time.Time `json:"joined,omitzero"`
 	// Copy says whether the node is to have a copy of the store.
 	Copy StoreCopy `json:"copy,omitempty"`
+	// Version is the micro that the node last started with, and Reads the newest version of the store's format that it
+	// reads; "" and 0 where it does not say.
+	Version string `json:"version,omitempty"`
+	Reads   int    `json:"reads,omitempty"`
 }
 
 // StoreCopy is what a node has of the cloud's store.

@@ -15,14 +15,16 @@ type State struct {
 	rev     Revision
 	objects *iradix.Tree[Object] // by key
 	// index finds objects by their indexes: such a prefix, followed by the key.
-	index     *iradix.Tree[Object]
-	used      *iradix.Tree[Use] // by node
+	index *iradix.Tree[Object]
+	used  *iradix.Tree[Use] // by node
+	// newer has the stored values of the objects that have members which this version does not know, by key.
+	newer     *iradix.Tree[string]
 	changeLog changeLog[Key]
 }
 
 // NewState is the empty state of revision 0.
 func NewState() *State {
-	return &State{objects: iradix.New[Object](), index: iradix.New[Object](), used: iradix.New[Use]()}
+	return &State{objects: iradix.New[Object](), index: iradix.New[Object](), used: iradix.New[Use](), newer: iradix.New[string]()}
 }
 
 // Rev is the state's revision.
@@ -30,10 +32,15 @@ func (s *State) Rev() Revision { return s.rev }
 
 // Apply returns the state of revision rev, which has the changes applied in order.
 func (s *State) Apply(rev Revision, changes []Change) *State {
-	objects, index, used := s.objects.Txn(), s.index.Txn(), s.used.Txn()
+	objects, index, used, newer := s.objects.Txn(), s.index.Txn(), s.used.Txn(), s.newer.Txn()
 	keys := make([]Key, 0, len(changes))
 	for _, c := range changes {
 		keys = append(keys, c.Key)
+		if c.newer != "" {
+			newer.Insert([]byte(c.Key), c.newer)
+		} else if s.newer.Len() > 0 {
+			newer.Delete([]byte(c.Key))
+		}
 		if old, ok := objects.Get([]byte(c.Key)); ok {
 			for _, prefix := range old.indexes() {
 				index.Delete([]byte(prefix + string(c.Key)))
@@ -51,7 +58,7 @@ func (s *State) Apply(rev Revision, changes []Change) *State {
 		count(used, c.Object, 1)
 	}
 	return &State{
-		rev: rev, objects: objects.Commit(), index: index.Commit(), used: used.Commit(),
+		rev: rev, objects: objects.Commit(), index: index.Commit(), used: used.Commit(), newer: newer.Commit(),
 		changeLog: s.changeLog.add(uint64(s.rev), uint64(rev), keys),
 	}
 }

@@ -35,6 +35,7 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		}
 	}
 	view := c.snapshots.View()
+	upgrading := c.upgrading(ctx, out.Writable)
 	running := map[cloud.NodeName]int{}
 	for i := range view.Instances.All() {
 		if i.Phase.Live() {
@@ -54,6 +55,7 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 			node.Store = c.member.Load().ownCopy()
 		}
 		node.Instances, node.Leads, node.Answers = running[n.Name], n.Name == out.Leader, n.Name == c.cfg.Name
+		node.Upgrading = n.Name == upgrading
 		if node.Status == "alive" {
 			alive++
 		}
@@ -71,6 +73,20 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		out.Text = fmt.Sprintf("%d of %d nodes are alive", alive, len(out.Nodes))
 	}
 	return out, nil
+}
+
+// upgrading returns the node whose program is being replaced; "" for none, or if nobody can say.
+func (n *Node) upgrading(ctx context.Context, writable bool) cloud.NodeName {
+	if n.member.Load() == nil || !writable {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	turn, err := n.turns().Holder(ctx)
+	if err != nil {
+		n.log.Debug("cannot read which node is being upgraded", "err", err)
+	}
+	return turn.Node
 }
 
 // copyOf returns what a node has of the store, as etcd knows it.
@@ -111,7 +127,8 @@ func voterOf(s *cloud.State) string {
 func showNode(v cloud.View, n *cloud.Node) api.ClusterNode {
 	used := v.State.Used(n.Name)
 	node := api.ClusterNode{
-		Name: n.Name, Status: "unknown", Drained: n.Drain, Store: "none", Places: used.Places, Labels: n.Labels,
+		Version: n.Version,
+		Name:    n.Name, Status: "unknown", Drained: n.Drain, Store: "none", Places: used.Places, Labels: n.Labels,
 		Memory: n.Size.Memory, CPU: float64(n.Size.CPU) / 1000, Reserved: used.Memory,
 	}
 	if status, ok := v.Instances.NodeStatus(n.Name); ok {

@@ -77,6 +77,10 @@ type Node struct {
 	downOnce sync.Once
 	down     chan struct{} // closed by Down
 	undo     []func()
+
+	// program is the path that the node's program was started from, and successor has the one that is to take its place.
+	program   string
+	successor chan api.Version
 }
 
 // storage has the parts that store data.
@@ -184,7 +188,7 @@ func (n *Node) explainFullDisk(err error) error {
 
 func newNode(cfg Config) *Node {
 	return &Node{
-		cfg: cfg, log: cfg.Log, started: time.Now(), down: make(chan struct{}),
+		cfg: cfg, log: cfg.Log, started: time.Now(), down: make(chan struct{}), program: programPath(), successor: make(chan api.Version, 1),
 		storage:    storage{snapshots: cloud.NewCell(), published: cloud.NewCell()},
 		membership: membership{entered: make(chan struct{}), removed: make(chan struct{}), followed: make(chan struct{})},
 	}
@@ -291,14 +295,21 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	})
 	n.status.setWaiting("")
 	systemd.Notify(n.log, "READY=1\nSTATUS="+n.status.line())
+	n.endTurn(ctx)
 	ready()
 	var err error
 	select {
 	case err = <-p.failed:
+		systemd.Notify(n.log, "STOPPING=1")
 	case <-n.down:
+		systemd.Notify(n.log, "STOPPING=1")
 	case <-ctx.Done():
+		systemd.Notify(n.log, "STOPPING=1")
+	case next := <-n.successor:
+		systemd.Notify(n.log, systemd.Reloading())
+		n.resign(ctx)
+		err = errSucceeded{next.Version}
 	}
-	systemd.Notify(n.log, "STOPPING=1")
 	n.status.setWaiting("stopping")
 	n.shutdownRouter()
 	n.handOver()

@@ -89,7 +89,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.openMember(ctx); err != nil {
 		return err
 	}
-	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Now: now})
+	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Node: n.cfg.Name, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Now: now})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func (n *Node) servePeers() {
 		stats, err := n.stats(r.Context(), cloud.InstanceID(r.FormValue("instance")))
 		answerPeer(w, stats, err)
 	})
+	mux.HandleFunc("GET /peer/profile", func(w http.ResponseWriter, r *http.Request) { answerPeer(w, n.ownProfile(r.Context()), nil) })
 	mux.HandleFunc("POST /peer/logs", n.servePeerLogs)
 	n.serveFigures(mux)
 	n.servePeerKeys(mux)

@@ -67,7 +67,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 		Inspector: trace.Tracer{DNS: n.dns, Router: n.router, Addresses: n.addresses}, Compare: n.figures, Certificates: certificateList{n.local, n.files, n.ledger, n.orders()},
 		Delegations: delegations{n}, Webhooks: webhooks{n.poster, notes{n}}, Cluster: clusterControl{n, new(sync.Mutex)},
 		Services: n.services, Backups: n.services, VolumeWorks: n.volumeWorks, Routers: routers{n}, CloudKey: cloudKey{n},
-		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: volumesOfAll{n}, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status,
+		Passes: passes{n.secret}, Links: links{n.secret, n.addresses}, Volumes: volumesOfAll{n}, Passwords: callers.Passwords, Callers: callers, Provided: provided{callers}, Audit: auditLog{n.store}, Status: n.status, Profiles: profiles{n},
 		Metrics: metrics.New(metrics.Config{
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),

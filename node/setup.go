@@ -77,7 +77,7 @@ func (n *Node) registerNode(ctx context.Context) error {
 		}
 	}
 	_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "init", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
-		return s.Measure(n.cfg.Name, machineSize()), nil
+		return s.RecordStart(n.cfg.Name, machineSize(), n.cfg.Version.Version, store.Readable), nil
 	})
 	return err
 }

@@ -44,7 +44,7 @@ func (s *status) setWaiting(reason string) {
 // Info implements handler.Status.
 func (s *status) Info() api.Node {
 	info := api.Node{
-		Name: s.cfg.Name, Version: s.cfg.Version.Version, PID: os.Getpid(), Data: s.cfg.Data, Domain: s.cfg.Domain,
+		Name: s.cfg.Name, Version: s.cfg.Version.Version, Program: programPath(), PID: os.Getpid(), Data: s.cfg.Data, Domain: s.cfg.Domain,
 		Socket: s.doctor.Data.Path(socketFile), Gateway: s.net.Gateway().String(), Subnet: s.net.Subnet().String(),
 		Started: s.started.UTC(), Memory: memory.Resident(), HTTP: []string{}, HTTPS: []string{}, Public: []string{}, PublicHTTPS: []string{}, DNS: []string{},
 	}

@@ -7,16 +7,31 @@ import (
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/node/succession"
 	"github.com/protoduction/micro/runtime/engine"
 )
 
 // Up runs a node until ctx ends or the node is taken down, and calls ready when it answers requests.
 func Up(ctx context.Context, cfg Config, ready func(api.Node)) error {
+	if before := succession.Replaces(); before != "" {
+		cfg.Log.Info("this program has taken the place of another one", "version", cfg.Version.Version, "before", before)
+		if err := succession.ReapInherited(); err != nil {
+			cfg.Log.Warn("ended processes of the program before this one may stay as zombies", "err", err)
+		}
+	}
 	n, err := New(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return n.Run(ctx, func() { ready(n.status.Info()) })
+	err = n.Run(ctx, func() { ready(n.status.Info()) })
+	if _, ok := errors.AsType[errSucceeded](err); !ok {
+		return err
+	}
+	env, err := n.sockets.Leave()
+	if err != nil {
+		return err
+	}
+	return succession.Exec(n.program, cfg.Version.Version, []string{env})
 }
 
 // Down removes from this machine what a node that no longer runs has left: its running apps, its network and its

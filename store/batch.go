@@ -40,7 +40,11 @@ func (s *Store) newBatch(waiting []*request) *batch {
 	for _, r := range waiting {
 		var changes []cloud.Change
 		changes, r.err = r.run(state)
-		values, size, err := s.encode(changes)
+		changes, err := state.KeepNewer(changes)
+		values, size := map[string][]byte(nil), 0
+		if err == nil {
+			values, size, err = s.encode(changes)
+		}
 		if len(d.requests) > 0 && (d.size+size > batchBytes || len(d.values)+len(d.lines)+len(values) > batchOps) {
 			break
 		}

@@ -10,10 +10,10 @@
 // that arrive during a transaction share the next one: they share its revision and its sync, and have a
 // line each.
 //
-// Objects are JSON, as package cloud encodes them. One version number covers all of them (schema.go): a micro
-// that is older than the store refuses to open it, because it would lose fields that it does not know. A new
-// kind of object needs no new version: a micro that does not know the kind keeps such objects and ignores
-// them.
+// Objects are JSON, as package cloud encodes them. One version number covers all of them (schema.go): a micro that does not
+// read the store's version refuses to open it, because it would misread objects. New kinds of objects and new members of
+// known kinds need no new version: a micro that does not know them keeps them, also when it changes the object, and ignores
+// them. So nodes of two versions work on one store, and the version before can be started again.
 //
 // Secrets are sealed before they reach the store (package seal, cloud.Sealed), so that no backup, log or
 // watch contains them in clear text.

@@ -88,7 +88,7 @@ func (s *Store) applyBatch(b kv.Batch) error {
 		}
 		if c.Key == schemaKey {
 			// Another node has migrated the store while this one runs.
-			if _, err := readSchema(c.Value, s.cfg.Version, len(migrations(nil))+1); err != nil {
+			if _, err := readSchema(c.Value, s.cfg.Version, Readable); err != nil {
 				return err
 			}
 		}
@@ -118,8 +118,8 @@ func (s *Store) decode(key string, value []byte, h *head, changes []cloud.Change
 			return nil, err
 		}
 		c, err := cloud.DecodeChange(cloud.Key(object), value)
-		if u, ok := c.Object.(*cloud.Unknown); ok {
-			s.warnUnknown(u)
+		if _, unknown := c.Object.(*cloud.Unknown); unknown || c.HasNewer() {
+			s.warnNewer(c)
 		}
 		return append(changes, c), err
 	case key == headKey:
@@ -130,10 +130,13 @@ func (s *Store) decode(key string, value []byte, h *head, changes []cloud.Change
 	return changes, nil
 }
 
-// warnUnknown logs, once per kind, that the store has objects of a kind that only a newer micro knows.
-func (s *Store) warnUnknown(u *cloud.Unknown) {
-	kind := u.Key().Kind()
-	if _, warned := s.unknown.LoadOrStore(kind, true); !warned {
-		s.log.Warn("the store has objects of a kind that this version of micro does not know; they are kept but ignored", "kind", kind, "version", s.cfg.Version)
+// warnNewer logs, once per kind, that the store has objects of a kind, or with members, that only a newer micro knows.
+func (s *Store) warnNewer(c cloud.Change) {
+	kind, what := c.Key.Kind(), "objects of a kind"
+	if c.HasNewer() {
+		what = "objects with members"
+	}
+	if _, warned := s.unknown.LoadOrStore(what+kind, true); !warned {
+		s.log.Warn("the store has "+what+" that this version of micro does not know: a newer one wrote them; they are kept but ignored", "kind", kind, "version", s.cfg.Version)
 	}
 }

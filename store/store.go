@@ -19,6 +19,8 @@ type Config struct {
 	// so that a new key may be made. Without Keys the store is not encrypted.
 	Keys func(fresh bool) (Sealer, error)
 	Log  *slog.Logger
+	// Node is the name of this node, if the cloud has several.
+	Node cloud.NodeName
 	// Version of this micro, recorded with the schema.
 	Version string
 	// AuditLines is how many audit lines are kept at least; 0 is DefaultAuditLines.
@@ -39,7 +41,7 @@ type Store struct {
 	log      *slog.Logger
 	values   *values
 	refusals refusals
-	unknown  sync.Map // kinds of objects that warnUnknown has logged
+	unknown  sync.Map // kinds of objects that warnNewer has logged
 
 	// committing is held during a transaction. Requests that arrive meanwhile wait in queue.
 	committing sync.Mutex

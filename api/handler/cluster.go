@@ -15,6 +15,8 @@ type Cluster interface {
 	Start(ctx context.Context, addr netip.AddrPort, by cloud.Actor) error
 	// Recover makes this node the whole cloud.
 	Recover(ctx context.Context, by cloud.Actor) error
+	// Upgrade has a node start the program that is installed on its machine, in the place of the one that runs.
+	Upgrade(ctx context.Context, node cloud.NodeName, by cloud.Actor) (api.NodeUpgrade, error)
 	NewToken(ctx context.Context, life time.Duration, by cloud.Actor) (api.JoinToken, error)
 	// Status returns the nodes and the store. It answers also without a majority of the voters.
 	Status(ctx context.Context) (api.Cluster, error)
@@ -73,6 +75,10 @@ func (h *Handler) serveCluster() {
 			Body api.NodeRemoval
 		}) (api.Changed, error) {
 			return change(ctx, "remove", in.Node, func(s *cloud.State) ([]cloud.Change, error) { return s.RemoveNode(in.Node, in.Body.Lost) })
+		})
+	get(h, operation("upgrade-node", "POST /v1/nodes/{node}/upgrade", "Start the program that is installed on a node's machine, in the place of the one that runs"),
+		func(ctx context.Context, in *NodeInput) (api.NodeUpgrade, error) {
+			return h.Cluster.Upgrade(ctx, in.Node, requestOf(ctx).actor)
 		})
 	get(h, operation("label-node", "POST /v1/nodes/{node}/labels", "Set labels of a node"),
 		func(ctx context.Context, in *struct {

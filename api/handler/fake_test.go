@@ -95,6 +95,10 @@ func (fakeEvents) Read(ctx context.Context, q api.EventQuery) iter.Seq2[api.Even
 
 func (f *fakes) Info() api.Node             { return f.info }
 func (f *fakes) URLs(h cloud.Host) []string { return []string{"http://" + string(h)} }
+func (f *fakes) Profile(context.Context) (api.Profile, error) {
+	return api.Profile{Facts: []api.Fact{}, Nodes: []api.NodeProfile{}}, nil
+}
+
 func (f *fakes) Doctor(context.Context) []api.Check {
 	return []api.Check{{Name: "root", Status: api.OK}}
 }
@@ -219,7 +223,7 @@ func (f *fakes) config(d *deploy.Deployer) Config {
 		Store: f, Views: f, Pushes: d, Transfers: d, Rollouts: d, BuildLogs: d,
 		Commands: f, Usage: f, Requests: f, Images: f, Logs: fakeLogs{f}, Events: fakeEvents{}, Inspector: f, Compare: f, Passes: f, Links: fakeLinks{}, Provided: fakeProvided{}, Certificates: f, Delegations: f, Webhooks: fakeWebhooks{},
 		Cluster: fakeCluster{},
-		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, nil, time.Now), Audit: fakeAudit{}, Status: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
+		Volumes: f, Passwords: fakePasswords{}, Callers: access.New(f, nil, time.Now), Audit: fakeAudit{}, Status: f, Profiles: f, Metrics: f, Disk: f, Down: func() {}, Domain: "micro.test", URLs: f.URLs,
 		Services: fakeServices{f}, Backups: fakeBackups{}, VolumeWorks: fakeVolumeWorks{}, CloudKey: fakeKey{}, Routers: f,
 		Version: api.Version{Version: "1.0", Go: "go", API: "v1"}, AdminGroup: f.group, Log: slog.New(slog.DiscardHandler),
 	}
@@ -341,6 +345,10 @@ type fakeCluster struct{}
 func (fakeCluster) Start(context.Context, netip.AddrPort, cloud.Actor) error { return nil }
 
 func (fakeCluster) Recover(context.Context, cloud.Actor) error { return nil }
+
+func (fakeCluster) Upgrade(_ context.Context, node cloud.NodeName, _ cloud.Actor) (api.NodeUpgrade, error) {
+	return api.NodeUpgrade{Node: node, From: "1.0", To: "1.1"}, nil
+}
 
 func (fakeCluster) NewToken(_ context.Context, life time.Duration, _ cloud.Actor) (api.JoinToken, error) {
 	return api.JoinToken{Token: "microjoin_1", Expires: time.Unix(0, 0).Add(life)}, nil

@@ -57,9 +57,10 @@ type Config struct {
 	Routers      Routers
 	CloudKey     CloudKey
 
-	Status  Status
-	Metrics Metrics
-	Disk    Disk
+	Status   Status
+	Profiles Profiles
+	Metrics  Metrics
+	Disk     Disk
 	// Down begins to take the node off its machine, and returns at once.
 	Down func()
 

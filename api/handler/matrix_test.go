@@ -158,13 +158,13 @@ func calls(g string, staged bool) map[string]call {
 	service, use := group+"/services/"+db, b(`{"release":%d,"service":%q,"from":"testdb"}`, n, db)
 	return map[string]call{
 		"version": {"GET", "/v1/version", ""}, "openapi": {"GET", "/v1/openapi.json", ""}, "node": {"GET", "/v1/node", ""},
-		"doctor": {"GET", "/v1/doctor", ""}, "disk": {"GET", "/v1/disk", ""}, "metrics": {"GET", "/metrics", ""},
+		"doctor": {"GET", "/v1/doctor", ""}, "profile": {"GET", "/v1/profile", ""}, "disk": {"GET", "/v1/disk", ""}, "metrics": {"GET", "/metrics", ""},
 		"explain": {"GET", "/v1/explain?url=" + host, ""}, "events": {"GET", "/v1/events", ""},
 		"prune": {"POST", "/v1/prune", ""}, "down": {"POST", "/v1/down", ""},
 		"cluster": {"GET", "/v1/cluster", ""}, "start-cluster": {"POST", "/v1/cluster", `{}`}, "create-join-token": {"POST", "/v1/cluster/tokens", `{}`},
 		"recover-cluster": {"POST", "/v1/cluster/recover", `{"lost_all_others":true}`},
 		"drain-node":      {"POST", "/v1/nodes/n1/drain", ""}, "undrain-node": {"POST", "/v1/nodes/n1/undrain", ""},
-		"remove-node": {"POST", "/v1/nodes/n1/remove", `{}`}, "label-node": {"POST", "/v1/nodes/n1/labels", `{"labels":{"zone":"a"}}`},
+		"upgrade-node": {"POST", "/v1/nodes/n1/upgrade", ""}, "remove-node": {"POST", "/v1/nodes/n1/remove", `{}`}, "label-node": {"POST", "/v1/nodes/n1/labels", `{"labels":{"zone":"a"}}`},
 		"images": {"GET", "/v1/images", ""}, "load-image": {"POST", "/v1/images", ""},
 		"apps": {"GET", group + "/apps", ""}, "instances": {"GET", group + "/instances", ""}, "figures": {"GET", group + "/figures", ""},
 		"routes": {"GET", group + "/routes", ""}, "certificates": {"GET", group + "/certificates", ""}, "domains": {"GET", group + "/domains", ""}, "check-domain": {"GET", group + "/domains/" + g + ".example.com/check", ""},
@@ -247,8 +247,8 @@ func calls(g string, staged bool) map[string]call {
 // reaches; "-" where no role in a group is enough, "*" where none is needed. Nothing else is allowed.
 var matrix = map[string][2]cloud.Role{
 	"version": {"auditor", "auditor"}, "openapi": {"auditor", "auditor"}, "node": {"auditor", "auditor"},
-	"doctor": {"-", "-"}, "disk": {"-", "-"}, "metrics": {"-", "-"}, "prune": {"-", "-"}, "down": {"-", "-"}, "load-image": {"-", "-"},
-	"cluster": {"-", "-"}, "start-cluster": {"-", "-"}, "create-join-token": {"-", "-"}, "recover-cluster": {"-", "-"}, "drain-node": {"-", "-"}, "undrain-node": {"-", "-"}, "remove-node": {"-", "-"}, "label-node": {"-", "-"},
+	"doctor": {"-", "-"}, "profile": {"-", "-"}, "disk": {"-", "-"}, "metrics": {"-", "-"}, "prune": {"-", "-"}, "down": {"-", "-"}, "load-image": {"-", "-"},
+	"cluster": {"-", "-"}, "start-cluster": {"-", "-"}, "create-join-token": {"-", "-"}, "recover-cluster": {"-", "-"}, "drain-node": {"-", "-"}, "undrain-node": {"-", "-"}, "remove-node": {"-", "-"}, "upgrade-node": {"-", "-"}, "label-node": {"-", "-"},
 	"explain": {"auditor", "auditor"}, "events": {"auditor", "auditor"}, "images": {"auditor", "auditor"},
 	"apps": {"auditor", "auditor"}, "instances": {"auditor", "auditor"}, "figures": {"auditor", "auditor"}, "routes": {"auditor", "auditor"}, "certificates": {"auditor", "auditor"},
 	"domains": {"auditor", "auditor"}, "check-domain": {"auditor", "auditor"}, "add-domain": {"releaser", "releaser"}, "remove-domain": {"releaser", "releaser"},

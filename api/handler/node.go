@@ -23,6 +23,12 @@ type Metrics interface {
 	Write(w io.Writer) error
 }
 
+// Profiles say what the cloud is made of.
+type Profiles interface {
+	// Profile asks all nodes. One that does not answer has an error in its place.
+	Profile(ctx context.Context) (api.Profile, error)
+}
+
 // Disk is the node's disk.
 type Disk interface {
 	Disk(ctx context.Context) (api.Disk, error)
@@ -41,6 +47,8 @@ func (h *Handler) serveNode() {
 		func(ctx context.Context, _ *nothing) (api.List[api.Check], error) {
 			return whole(h.Status.Doctor(ctx)), nil
 		})
+	get(h, operation("profile", "GET /v1/profile", "Say what the cloud is made of, for a comparison with another one"),
+		func(ctx context.Context, _ *nothing) (api.Profile, error) { return h.Profiles.Profile(ctx) })
 	get(h, operation("disk", "GET /v1/disk", "Say what takes room on the node's disk"),
 		func(ctx context.Context, _ *nothing) (api.Disk, error) { return h.Disk.Disk(ctx) })
 	serve(h, operation("metrics", "GET /metrics", "What is counted, for Prometheus"),

@@ -44,6 +44,7 @@ var policy = map[string]rule{
 	"openapi":        {needs: cloud.MayRead, in: anywhere, early: true},
 	"node":           {needs: cloud.MayRead, in: anywhere, early: true},
 	"doctor":         {needs: cloud.MayRead, in: inCloud, early: true},
+	"profile":        {needs: cloud.MayRead, in: inCloud},
 	"disk":           {needs: cloud.MayRead, in: inCloud},
 	"metrics":        {needs: cloud.MayRead, in: inCloud},
 	"authority":      {needs: cloud.MayRead, in: anywhere},
@@ -69,6 +70,7 @@ var policy = map[string]rule{
 	"undrain-node":      {needs: cloud.MayAdminister, in: inCloud},
 	"remove-node":       {needs: cloud.MayAdminister, in: inCloud},
 	"label-node":        {needs: cloud.MayAdminister, in: inCloud},
+	"upgrade-node":      {needs: cloud.MayAdminister, in: inCloud},
 
 	"images":     {needs: cloud.MayRead, in: anywhere},
 	"load-image": {needs: cloud.MayAdminister, in: inCloud, read: uploadTimeout},

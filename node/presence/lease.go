@@ -44,6 +44,7 @@ type Presence struct {
 	changed chan struct{} // closed and replaced when the term changes
 	known   int64         // the engine's revision up to which Follow has read all; 0 while it reads nothing
 	moved   chan struct{} // closed and forgotten when known changes
+	lead    *candidacy    // nil until Lead is called
 }
 
 // Term is the time for which a node has a lease.

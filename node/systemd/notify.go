@@ -2,10 +2,12 @@ package systemd
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // Notify sends the node's state to systemd (sd_notify(3)). It does nothing if systemd did not start the node.
@@ -13,6 +15,13 @@ func Notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("cannot notify systemd", "state", state, "err", err)
 	}
+}
+
+// Reloading returns the state of a node whose program is being replaced: it is ready again when it says READY=1.
+func Reloading() string {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // never fails
+	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
 // Watchdog pings systemd's watchdog in time until ctx ends.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,11 +18,13 @@ import (
 
 // Sockets returns sockets for the node's addresses. It uses those that systemd passed to the process: sockets of a
 // socket unit, and sockets that the previous process of the node stored with systemd (sd_listen_fds(3),
-// sd_notify(3)). It binds new ones for the other addresses. So no client is refused while the node restarts:
+// sd_notify(3)); and those that the program before this one, in the same process, has left open (Leave). It binds new ones for the other addresses. So no client is refused while the node restarts:
 // connections and queries wait in the kernel.
 type Sockets struct {
 	log    *slog.Logger
 	handed map[socketName]*os.File
+	// held are duplicates of all sockets' descriptors, which stay open for a program that takes this one's place.
+	held []int
 }
 
 // socketName is the address of a socket.
@@ -39,7 +42,7 @@ func (n socketName) String() string {
 // the environment variables so that child processes don't use the sockets.
 func Open(log *slog.Logger) *Sockets {
 	s := &Sockets{log: log, handed: map[socketName]*os.File{}}
-	for _, f := range activation.Files(true) {
+	for _, f := range append(activation.Files(true), inherited()...) {
 		name, err := nameOf(int(f.Fd()))
 		if err != nil {
 			log.Warn("cannot use a socket from systemd", "name", f.Name(), "err", err)
@@ -52,6 +55,56 @@ func Open(log *slog.Logger) *Sockets {
 		s.handed[name] = f
 	}
 	return s
+}
+
+// inheritedVar has the descriptors of the sockets that the program before this one has left open, after the process ID.
+const inheritedVar = "MICRO_SOCKETS"
+
+// inherited returns the sockets that the program before this one, in the same process, has left open.
+func inherited() (files []*os.File) {
+	pid, list, _ := strings.Cut(os.Getenv(inheritedVar), ":")
+	_ = os.Unsetenv(inheritedVar) // never fails
+	if pid != strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	for text := range strings.SplitSeq(list, ",") {
+		if fd, err := strconv.Atoi(text); err == nil {
+			syscall.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), inheritedVar))
+		}
+	}
+	return files
+}
+
+// Leave leaves all sockets open for a program that takes this one's place, and returns what its environment must have.
+func (s *Sockets) Leave() (env string, err error) {
+	var fds []string
+	for _, fd := range s.held {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return "", err
+		}
+		fds = append(fds, strconv.Itoa(fd))
+	}
+	return inheritedVar + "=" + strconv.Itoa(os.Getpid()) + ":" + strings.Join(fds, ","), nil
+}
+
+// hold keeps a duplicate of a socket.
+func (s *Sockets) hold(c syscall.Conn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		s.log.Warn("cannot keep a socket over an upgrade", "err", err)
+		return
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		var own int
+		if own, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3); failed == nil {
+			s.held = append(s.held, own)
+		}
+	})
+	if err = errors.Join(err, failed); err != nil {
+		s.log.Warn("cannot keep a socket over an upgrade", "err", err)
+	}
 }
 
 // nameOf returns the address that a socket is bound to.
@@ -91,11 +144,13 @@ func (s *Sockets) ListenTCP(network string, addr netip.AddrPort) (*net.TCPListen
 		if err != nil {
 			return nil, err
 		}
+		s.hold(ln.(*net.TCPListener))
 		return ln.(*net.TCPListener), nil
 	}
 	ln, err := net.ListenTCP(network, net.TCPAddrFromAddrPort(addr))
 	if err == nil {
 		s.keep(ln)
+		s.hold(ln)
 	}
 	return ln, err
 }
@@ -108,11 +163,13 @@ func (s *Sockets) ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, 
 		if err != nil {
 			return nil, err
 		}
+		s.hold(conn.(*net.UDPConn))
 		return conn.(*net.UDPConn), nil
 	}
 	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
 	if err == nil {
 		s.keep(conn)
+		s.hold(conn)
 	}
 	return conn, err
 }

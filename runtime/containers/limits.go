@@ -33,6 +33,22 @@ func (d *Driver) Limits() (string, error) {
 	return strings.Join(by, ", "), nil
 }
 
+// controllers are those that the kernel has; the mount options of version 1 have other words too.
+var controllers = []string{
+	"blkio", "cpu", "cpuacct", "cpuset", "devices", "dmem", "freezer", "hugetlb", "io", "memory", "misc", "net_cls", "net_prio", "perf_event", "pids", "rdma",
+}
+
+// Controllers returns the cgroup version of each controller, "v1" or "v2".
+func (d *Driver) Controllers() map[string]string {
+	versions := map[string]string{}
+	for _, name := range controllers {
+		if h, ok := d.hierarchies[name]; ok {
+			versions[name] = map[bool]string{false: "v1", true: "v2"}[h.v2]
+		}
+	}
+	return versions
+}
+
 // prepare makes the parent cgroup of all containers, and checks that they can have limits, so that a node which can't run
 // containers does not start.
 func (g cgroup) prepare() error {
