@@ -54,6 +54,7 @@ type OrderStep string
 const (
 	StepDirectory OrderStep = "directory" // the authority is reached
 	StepAccount   OrderStep = "account"   // it knows who orders
+	StepCAA       OrderStep = "caa"       // the domain's CAA records let it issue
 	StepOrder     OrderStep = "order"     // it takes the order
 	StepChallenge OrderStep = "challenge" // it sees that the name is ours
 	StepIssue     OrderStep = "issue"     // it issues

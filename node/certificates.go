@@ -57,7 +57,7 @@ func (n *Node) newACME() (*certs.ACME, error) {
 	}
 	return certs.NewACME(certs.ACMEConfig{
 		Directory: directory, Staging: staging, Roots: roots, Email: c.Email, KeyID: c.KeyID, MACKey: mac,
-		HTTP: len(n.cfg.Public) > 0, ALPN: len(n.cfg.PublicHTTPS) > 0, ByDNS: delegations{n}.Proves,
+		HTTP: len(n.cfg.Public) > 0, ALPN: len(n.cfg.PublicHTTPS) > 0, ByDNS: delegations{n}.Proves, CAA: n.forward.CAA,
 		Public: n.public, Ledger: n.ledger, UserAgent: "micro/" + n.cfg.Version.Version, Log: n.log,
 	}), nil
 }

@@ -152,6 +152,9 @@ func (w *way) name() bool {
 		case s.Name.Code == "REFUSED":
 			return w.broken(hop, "use a public name: micro map APP www.example.com --public",
 				"the node's DNS server answers for %s to local clients only, and %s is %s", host, w.probe.From, s.Client)
+		case s.Name.Code != "NOERROR" && s.Internal.Known && !w.domain.Contains(cloud.Host(host)):
+			return w.broken(hop, "micro explain --assume-dns "+w.probe.String()+" goes on from here; a name under "+string(w.domain)+" needs no DNS of yours",
+				"the node's DNS server says %s: %s is mapped, and of mapped hosts it has the addresses of those under %s alone", s.Name.Code, host, w.domain)
 		case s.Name.Code != "NOERROR":
 			return w.broken(hop, "micro routes", "the node's DNS server says %s: there is no %s", s.Name.Code, host)
 		case len(s.Name.Addrs) == 0:

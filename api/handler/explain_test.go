@@ -109,6 +109,11 @@ func TestExplainBrokenHops(t *testing.T) {
 			e.private()
 			e.trace.Resolver = Naming{Code: "SERVFAIL"}
 		}},
+		{"a mapped host that DNS does not know", "name", "chat.example.test is mapped, and of mapped hosts it has the addresses of those under micro.test alone", "micro explain --assume-dns http://chat.example.test/", func(e *explained) {
+			e.private()
+			e.url, e.trace.Name = "chat.example.test", Naming{Ours: true, Code: "NXDOMAIN"}
+			e.trace.Internal = Routing{Known: true, Host: "chat.example.test", Path: "/", Mapped: true}
+		}},
 		{"an app that is not there", "name", "NXDOMAIN: there is no nosuch.micro.test", "micro routes", func(e *explained) {
 			e.private()
 			e.url, e.trace.Name = "nosuch.micro.test", Naming{Ours: true, Code: "NXDOMAIN"}

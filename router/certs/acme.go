@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -50,6 +51,9 @@ type ACMEConfig struct {
 	// ByDNS says whether a host is to be proved by the cloud's DNS servers, because it is that of a public domain, and
 	// what keeps the world from reaching them.
 	ByDNS func(context.Context, cloud.Host) (bool, *cloud.OrderFailure)
+	// CAA returns the CAA records that count for a host, and the name that they stand at. An error says that they are not
+	// known. nil: nobody looks.
+	CAA func(context.Context, cloud.Host) (at cloud.Host, records []cloud.CAARecord, err error)
 
 	Public    *Public
 	Ledger    Ledger
@@ -95,11 +99,15 @@ func (a *ACME) Order(ctx context.Context, h cloud.Host) (issued cloud.IssuedCert
 		return issued, err
 	}
 	if succeeded := !r.Expires.IsZero() && r.Failures == 0; a.Staging != "" && !succeeded {
-		if _, err := a.order(held, a.Staging, h, ways); err != nil {
+		_, err := a.order(held, a.Staging, h, ways, r)
+		if f, ok := errors.AsType[*cloud.OrderFailure](err); ok && f.Step == cloud.StepCAA {
+			err = nil // the records may name this cloud's account at the authority, which is not the one here
+		}
+		if err != nil {
 			return issued, err
 		}
 	}
-	k, err := a.order(held, a.Directory, h, ways)
+	k, err := a.order(held, a.Directory, h, ways, r)
 	if err != nil {
 		return issued, err
 	}
@@ -160,13 +168,13 @@ func (a *ACME) ways(ctx context.Context, h cloud.Host, r cloud.CertificateRecord
 }
 
 // order gets a certificate from a directory.
-func (a *ACME) order(ctx context.Context, directory string, h cloud.Host, w ways) (k kept, err error) {
+func (a *ACME) order(ctx context.Context, directory string, h cloud.Host, w ways, r cloud.CertificateRecord) (k kept, err error) {
 	t := &transaction{step: cloud.StepDirectory}
 	client := &acmez.Client{
-		Client:           &acme.Client{Directory: directory, HTTPClient: a.watched(t), UserAgent: a.UserAgent, Logger: slog.New(quiet{a.Log.Handler()})},
-		ChallengeSolvers: a.solvers(t, w),
+		Client: &acme.Client{Directory: directory, HTTPClient: a.watched(t), UserAgent: a.UserAgent, Logger: slog.New(quiet{a.Log.Handler()})},
 	}
-	if _, err := client.GetDirectory(ctx); err != nil {
+	authority, err := client.GetDirectory(ctx)
+	if err != nil {
 		return k, t.failure(err, directory)
 	}
 	t.at(cloud.StepAccount)
@@ -174,6 +182,10 @@ func (a *ACME) order(ctx context.Context, directory string, h cloud.Host, w ways
 	if err != nil {
 		return k, t.failure(err, directory)
 	}
+	if w, err = a.permitted(ctx, authority, account.Location, h, w, r); err != nil {
+		return k, err
+	}
+	client.ChallengeSolvers = a.solvers(t, w)
 	t.at(cloud.StepOrder)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -28,6 +28,7 @@ type directory struct {
 	key    *ecdsa.PrivateKey
 
 	mu       sync.Mutex
+	meta     map[string]any   // of the directory
 	accounts []map[string]any // payloads of new accounts
 	orders   []string         // the names ordered, in their order
 	csrs     map[string]string
@@ -40,7 +41,7 @@ type directory struct {
 
 func newDirectory(t *testing.T) *directory {
 	t.Helper()
-	d := &directory{csrs: map[string]string{}, life: 90 * 24 * time.Hour}
+	d := &directory{csrs: map[string]string{}, meta: map[string]any{}, life: 90 * 24 * time.Hour}
 	var err error
 	if d.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -93,7 +94,7 @@ func (d *directory) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind {
 	case "directory":
-		answer(200, m{"newNonce": d.URL + "/nonce", "newAccount": d.URL + "/account", "newOrder": d.URL + "/order", "meta": m{}})
+		answer(200, m{"newNonce": d.URL + "/nonce", "newAccount": d.URL + "/account", "newOrder": d.URL + "/order", "meta": d.meta})
 	case "nonce":
 	case "account":
 		d.accounts = append(d.accounts, payload)

@@ -118,6 +118,8 @@ func (t *transaction) failure(err error, directory string) *cloud.OrderFailure {
 			if t.wait > 0 {
 				f.Wait = min(t.wait, longestWait)
 			}
+		case p.Type == acme.ProblemTypeCAA:
+			f.Step = cloud.StepCAA
 		case strings.Contains(err.Error(), "finalizing order"), strings.Contains(err.Error(), "downloading certificate"):
 			f.Step = cloud.StepIssue
 		}
