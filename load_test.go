@@ -32,13 +32,39 @@ type load struct {
 }
 
 // load start HOST begins requests by four clients, and load start HOST tls by four more: two of HTTP/1.1 by TLS, two of
-// HTTP/2; load stop MINIMUM ends them, and fails where one
+// HTTP/2; load start HOST passed has four clients by TLS alone, and load start tcp:PORT four at that port, with a new
+// connection for each request; load start HOST http3 has four clients of HTTP/3, and two of them begin a connection every
+// ten requests; load stop MINIMUM ends them, and fails where one
 // failed or fewer than so many were answered; load enough NUMBER waits for so
 // many; load interlude ends them and does not ask; load counted HOST ends them and fails where micro has counted more or
 // fewer requests of the host than were sent.
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 	key := ts.Getenv("MICRO_DATA")
 	switch {
+	case len(args) == 2 && args[0] == "start" && strings.HasPrefix(args[1], "tcp:"), len(args) == 3 && args[0] == "start" && args[2] == "passed":
+		ctx, cancel := context.WithCancel(context.Background())
+		l := &load{cancel: cancel}
+		loads.Store(key, l)
+		ts.Defer(cancel)
+		for n := 1; n < 8; n += 2 { // odd ones keep no connection
+			l.workers.Go(func() {
+				if port, ok := strings.CutPrefix(args[1], "tcp:"); ok {
+					l.work(ctx, n, "http://127.0.0.1:"+port+"/", args[1], &http.Transport{})
+					return
+				}
+				l.work(ctx, n, "https://"+args[1]+"/", args[1], secureTransport("127.0.0.1:"+ts.Getenv("HTTPS"), n > 4))
+			})
+		}
+	case len(args) == 3 && args[0] == "start" && args[2] == "http3":
+		ctx, cancel := context.WithCancel(context.Background())
+		l := &load{cancel: cancel}
+		loads.Store(key, l)
+		ts.Defer(cancel)
+		for n := range 4 {
+			l.workers.Go(func() {
+				l.work(ctx, n, "https://"+args[1]+"/", args[1], &quicTransport{addr: "127.0.0.1:" + ts.Getenv("HTTPS"), fresh: n%2 == 1})
+			})
+		}
 	case len(args) == 2 && args[0] == "start", len(args) == 3 && args[0] == "start" && args[2] == "tls":
 		ctx, cancel := context.WithCancel(context.Background())
 		l := &load{cancel: cancel}
@@ -131,9 +157,11 @@ func secureTransport(addr string, two bool) *http.Transport {
 	}
 }
 
-func (l *load) work(ctx context.Context, n int, url, host string, transport *http.Transport) {
-	transport.DisableKeepAlives = n%2 == 1
-	defer transport.CloseIdleConnections()
+func (l *load) work(ctx context.Context, n int, url, host string, transport http.RoundTripper) {
+	if t, ok := transport.(*http.Transport); ok {
+		t.DisableKeepAlives = n%2 == 1
+	}
+	defer transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
 	client := http.Client{Transport: transport, Timeout: 20 * time.Second}
 	tick := time.NewTicker(pace)
 	defer tick.Stop()

@@ -56,8 +56,8 @@ func scriptsIn(dir string) testscript.Params {
 		Dir:   dir,
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"reboot": rebootCommand, "program": programCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "eventually": eventually, "app": appCommand,
-			"stepkill": stepkillCommand, "image": imageCommand, "load": loadCommand, "clients": clientsCommand, "long": longCommand, "gone": goneCommand,
+			"reboot": rebootCommand, "program": programCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "http3": http3Command, "eventually": eventually, "app": appCommand,
+			"stepkill": stepkillCommand, "image": imageCommand, "load": loadCommand, "line": lineCommand, "clients": clientsCommand, "long": longCommand, "gone": goneCommand,
 			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,

@@ -29,6 +29,7 @@ func nodeFlags() []urfave.Flag {
 		"https":           "internal hosts by TLS on `IP:PORT`; may be repeated (default :443, else :8443)",
 		"public-http":     "public hosts on `IP:PORT`; may be repeated (default none)",
 		"public-https":    "public hosts by TLS on `IP:PORT`; may be repeated (default none)",
+		"http3":           "`on`: HTTP/3 too, on the UDP ports of https and public-https (default off)",
 		"certs":           "certificates of others are in file or folder `PATH`; may be repeated",
 		"acme-directory":  "certificates of public hosts are ordered at `URL` (default Let's Encrypt's)",
 		"acme-email":      "the certificate authority may write to `ADDRESS`",

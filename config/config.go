@@ -33,7 +33,9 @@ type Node struct {
 	Public []netip.AddrPort // public listeners; none by default
 	// HTTPS and PublicHTTPS are the same by TLS.
 	HTTPS, PublicHTTPS []netip.AddrPort
-	DNS                []netip.AddrPort
+	// HTTP3 answers by HTTP/3 too, on the UDP ports of the listeners for TLS.
+	HTTP3 bool
+	DNS   []netip.AddrPort
 	// PublicDNS are where the world is answered about public domains; none by default. A wildcard stands for all addresses
 	// of the machine but those of loopback and those of DNS.
 	PublicDNS []netip.AddrPort
@@ -65,7 +67,7 @@ type Node struct {
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
-	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
+	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "http3", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
 		"join", "cluster", "recover", "containerd"}
 }
@@ -191,6 +193,15 @@ func (n *Node) set(key string, values []string) error {
 		return setAddresses(&n.Public, values, 80, true)
 	case "public-https":
 		return setAddresses(&n.PublicHTTPS, values, 443, true)
+	case "http3":
+		switch one {
+		case "on", "true":
+			n.HTTP3 = true
+		case "off", "false":
+			n.HTTP3 = false
+		default:
+			return cloud.Errorf(cloud.Invalid, "http3 %q is neither on nor off", last)
+		}
 	case "dns":
 		return setAddresses(&n.DNS, values, 53, false)
 	case "public-dns":

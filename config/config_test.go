@@ -37,6 +37,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"trusted-proxies=everybody", "is not a network or an address"},
 		{"proxy-protocol=on", "there are no trusted-proxies"},
 		{"proxy-protocol=maybe", "is not a network or an address"},
+		{"http3=maybe", "neither on nor off"},
 	} {
 		if _, err := Load(flags(strings.Fields(tt.flags)...)); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want %s", tt.flags, err, tt.says)

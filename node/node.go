@@ -276,12 +276,21 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	for _, ln := range n.addresses.HTTPS {
 		p.start(ctx, "TLS router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Internal: true, Scheme: "https", Handshake: n.tls.Handshake})
+			return n.router.Serve(ctx, ln, router.Listener{Internal: true, Scheme: "https", Handshake: n.tls.Handshake, HTTP3: n.addresses.HTTP3Port(ln)})
 		})
 	}
 	for _, ln := range n.addresses.PublicHTTPS {
 		p.start(ctx, "public TLS router on "+ln.Addr().String(), 35*time.Second, func(ctx context.Context) error {
-			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.InternalAddrs(ln)})
+			return n.router.Serve(ctx, ln, router.Listener{Scheme: "https", Handshake: n.tls.Handshake, Inside: n.addresses.InternalAddrs(ln), HTTP3: n.addresses.HTTP3Port(ln)})
+		})
+	}
+	for _, d := range n.addresses.HTTP3 {
+		p.start(ctx, "HTTP/3 router on "+d.LocalAddr().String(), 35*time.Second, func(ctx context.Context) error {
+			l := router.Listener{Internal: !d.Public, Scheme: "https", HTTP3: n.addresses.HTTP3Port(d.TCP)}
+			if d.Public {
+				l.Inside = n.addresses.InternalAddrs(d.TCP)
+			}
+			return n.router.ServeHTTP3(ctx, d.UDPConn, router.QUIC{TLS: n.tls.QUIC, Secret: n.secret}, l)
 		})
 	}
 	p.start(ctx, "routed ports", 35*time.Second, n.ports.Run)

@@ -61,7 +61,7 @@ func (n *Node) openData(context.Context) (err error) {
 func (n *Node) openAddresses(context.Context) (err error) {
 	n.addresses, err = addresses.Bind(addresses.Config{
 		HTTP: n.cfg.HTTP, Default: n.chosen.HTTP, Public: n.cfg.Public,
-		HTTPS: n.cfg.HTTPS, DefaultHTTPS: n.chosen.HTTPS, PublicHTTPS: n.cfg.PublicHTTPS, Sockets: n.sockets,
+		HTTPS: n.cfg.HTTPS, DefaultHTTPS: n.chosen.HTTPS, PublicHTTPS: n.cfg.PublicHTTPS, HTTP3: n.cfg.HTTP3, Sockets: n.sockets,
 	})
 	if err != nil {
 		return err

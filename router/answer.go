@@ -276,6 +276,11 @@ func (x *exchange) appendOurs(h []byte) []byte {
 		h = append(h, t.hsts...)
 		h = append(h, "\r\n"...)
 	}
+	if p := x.c.listener.HTTP3; p != 0 && x.from.tls {
+		h = append(h, "Alt-Svc: h3=\":"...)
+		h = strconv.AppendUint(h, uint64(p), 10)
+		h = append(h, "\"; ma=3600\r\n"...)
+	}
 	if x.route.headers {
 		h = append(h, "X-Micro-Release: "...)
 		h = appendRelease(h, x.Release)

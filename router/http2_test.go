@@ -46,6 +46,13 @@ func multi(t testing.TB, set ...cloud.Limits) (*front, *http.Client) {
 // TestHTTP2: requests of HTTP/2 meet what requests of HTTP/1 meet.
 func TestHTTP2(t *testing.T) {
 	f, client := multi(t, cloud.Limits{MaxBody: 3 << 20})
+	f.meetsAll(client, "http", 2)
+}
+
+// meetsAll checks what requests of a client meet, whose protocol is not HTTP/1.
+func (f *front) meetsAll(client *http.Client, scheme string, major int) {
+	t := f.t
+	base := scheme + "://shop.micro.test"
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/echo":
@@ -90,26 +97,26 @@ func TestHTTP2(t *testing.T) {
 		}
 		return res, string(b)
 	}
-	if res, _ := do("GET", "http://shop.micro.test/", nil, "Cookie: a=1", "Cookie: b=2"); res.ProtoMajor != 2 || res.Header.Get("X-Seen") != "HTTP/1.1 shop.micro.test 127.0.0.1 a=1; b=2" {
+	if res, _ := do("GET", base+"/", nil, "Cookie: a=1", "Cookie: b=2"); res.ProtoMajor != major || res.Header.Get("X-Seen") != "HTTP/1.1 shop.micro.test 127.0.0.1 a=1; b=2" {
 		t.Errorf("%s %v", res.Proto, res.Header)
 	}
-	if x := f.seen.next(t); x.Release.App != "shop" || x.Status != 200 || string(x.Method) != "GET" {
+	if x := f.seen.next(t); x.Release.App != "shop" || x.Scheme != scheme || x.Status != 200 || string(x.Method) != "GET" {
 		t.Errorf("recorded %+v", x)
 	}
 	for _, n := range []int{0, 1, 5000, 100_000, 2 << 20} {
 		body := strings.Repeat("x", n)
-		if _, got := do("POST", "http://shop.micro.test/echo", strings.NewReader(body)); got != body {
+		if _, got := do("POST", base+"/echo", strings.NewReader(body)); got != body {
 			t.Errorf("%d bytes: %d came back", n, len(got))
 		}
-		if _, got := do("POST", "http://shop.micro.test/echo", io.MultiReader(strings.NewReader(body))); got != body {
+		if _, got := do("POST", base+"/echo", io.MultiReader(strings.NewReader(body))); got != body {
 			t.Errorf("%d bytes of unknown length: %d came back", n, len(got))
 		}
 	}
-	if res, _ := do("POST", "http://shop.micro.test/echo", strings.NewReader(strings.Repeat("x", 4<<20))); res.StatusCode != 413 {
+	if res, _ := do("POST", base+"/echo", strings.NewReader(strings.Repeat("x", 4<<20))); res.StatusCode != 413 {
 		t.Errorf("a body that is too large: %d", res.StatusCode)
 	}
 	for _, body := range []io.Reader{strings.NewReader("abc"), io.MultiReader(strings.NewReader("abc"))} {
-		r, _ := http.NewRequest("POST", "http://shop.micro.test/trailers", body)
+		r, _ := http.NewRequest("POST", base+"/trailers", body)
 		r.Trailer = http.Header{"X-Client-Sum": {"seven"}, "X-Other": {"eight"}}
 		res, err := client.Do(r)
 		if err != nil {
@@ -121,19 +128,19 @@ func TestHTTP2(t *testing.T) {
 			t.Errorf("trailers: %s, %v", got, res.Trailer)
 		}
 	}
-	if _, got := do("GET", "http://shop.micro.test/hints", nil); got != "after" {
+	if _, got := do("GET", base+"/hints", nil); got != "after" {
 		t.Errorf("after a 103: %q", got)
 	}
-	if res, _ := do("HEAD", "http://shop.micro.test/", nil); res.StatusCode != 200 {
+	if res, _ := do("HEAD", base+"/", nil); res.StatusCode != 200 {
 		t.Errorf("HEAD: %d", res.StatusCode)
 	}
-	if res, got := do("GET", "http://nobody.micro.test/", nil); res.StatusCode != 404 || res.Header.Get("X-Micro-Error") != "unknown_route" || !strings.Contains(got, "unknown_route") {
+	if res, got := do("GET", scheme+"://nobody.micro.test/", nil); res.StatusCode != 404 || res.Header.Get("X-Micro-Error") != "unknown_route" || !strings.Contains(got, "unknown_route") {
 		t.Errorf("nobody: %d %v", res.StatusCode, res.Header)
 	}
-	if res, _ := do("GET", "http://shop.micro.test/", nil, "X-Micro-Release: r9"); res.StatusCode != 404 {
+	if res, _ := do("GET", base+"/", nil, "X-Micro-Release: r9"); res.StatusCode != 404 {
 		t.Errorf("an unknown release: %d", res.StatusCode)
 	}
-	res, err := client.Get("http://shop.micro.test/broken")
+	res, err := client.Get(base + "/broken")
 	if err == nil {
 		_, err = io.ReadAll(res.Body)
 		_ = res.Body.Close()
@@ -148,6 +155,12 @@ func TestHTTP2(t *testing.T) {
 // is cancelled ends its request to the app.
 func TestHTTP2Streams(t *testing.T) {
 	f, client := multi(t)
+	f.talks(client, "http")
+}
+
+func (f *front) talks(client *http.Client, scheme string) {
+	t := f.t
+	base := scheme + "://shop.micro.test"
 	cancelled := make(chan struct{})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -167,13 +180,13 @@ func TestHTTP2Streams(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		r, _ := http.NewRequestWithContext(ctx, "GET", "http://shop.micro.test/hang", nil)
+		r, _ := http.NewRequestWithContext(ctx, "GET", base+"/hang", nil)
 		_, err := client.Do(r)
 		ended <- err
 	}()
 	eventually(t, func() bool { return f.Stats().InFlight[ref("shop").Release(1)] == 1 })
 	pr, pw := io.Pipe()
-	r, _ := http.NewRequest("POST", "http://shop.micro.test/talk", pr)
+	r, _ := http.NewRequest("POST", base+"/talk", pr)
 	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +220,11 @@ func TestHTTP2Streams(t *testing.T) {
 // TestHTTP2Shutdown: a shutdown says GOAWAY, finishes the streams under way, and loses none.
 func TestHTTP2Shutdown(t *testing.T) {
 	f, client := multi(t)
+	f.endsGracefully(client, "http")
+}
+
+func (f *front) endsGracefully(client *http.Client, scheme string) {
+	t := f.t
 	release := make(chan struct{})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		<-release
@@ -216,7 +234,7 @@ func TestHTTP2Shutdown(t *testing.T) {
 	answers := make(chan string, n)
 	for range n {
 		go func() {
-			res, err := client.Get("http://shop.micro.test/")
+			res, err := client.Get(scheme + "://shop.micro.test/")
 			if err != nil {
 				answers <- err.Error()
 				return

@@ -22,6 +22,9 @@ type Listener struct {
 	Port uint16
 	// HTTPS is the port at which the hosts of a listener for cleartext are answered by TLS; 0 is 443.
 	HTTPS uint16
+	// HTTP3 is the UDP port at which the hosts of a listener for TLS are answered by HTTP/3, which answers tell (Alt-Svc);
+	// 0 is none.
+	HTTP3 uint16
 	// Inside are local addresses of a public listener on which local peers get the internal table.
 	// The connection's own local address decides, nothing that the client says.
 	Inside []netip.Addr
@@ -112,6 +115,7 @@ func (r *Router) Shutdown(ctx context.Context) error {
 	r.conns.stop()
 	none := r.conns.close()
 	r.endTunnels()
+	defer r.endHTTP3()
 	defer r.closeUpstreams()
 	defer r.mirrors.close()
 	wait := time.NewTimer(lastRequests)

@@ -26,8 +26,14 @@ type origin struct {
 	clients      string // ID of the Clients that have verified its certificate
 }
 
+// addressed is a connection between two addresses.
+type addressed interface {
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}
+
 // origin returns the origin of a connection.
-func (r *Router) origin(nc net.Conn, l *Listener) origin {
+func (r *Router) origin(nc addressed, l *Listener) origin {
 	o := origin{scheme: l.Scheme, peer: addrPort(nc.RemoteAddr())}
 	o.inside = l.Internal || slices.Contains(l.Inside, addrPort(nc.LocalAddr()).Addr())
 	peer := o.peer.Addr()
@@ -63,11 +69,14 @@ func containsAddr(networks []netip.Prefix, a netip.Addr) bool {
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
 	}
-	return netip.AddrPort{}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // become replaces a trusted proxy by its client. The client gets internal hosts only if it would get them without the proxy,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/router/h3"
 )
 
 // Config configures a Router. Its zero value is valid.
@@ -80,6 +81,7 @@ type Router struct {
 	mu      sync.Mutex
 	swapped chan struct{}                    // closed by the next Swap
 	retired map[cloud.InstanceID][]*Endpoint // left the table with requests in flight
+	http3   []*h3.Listener
 }
 
 // New returns a router with an empty table.

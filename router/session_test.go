@@ -20,7 +20,17 @@ import (
 )
 
 // secured makes a listener's handshake by TLS.
-func secured(t *testing.T, protocols ...string) func(context.Context, net.Conn, bool) (net.Conn, string, error) {
+func secured(t testing.TB, protocols ...string) func(context.Context, net.Conn, bool) (net.Conn, string, error) {
+	t.Helper()
+	config := serverTLS(t, protocols...)
+	return func(ctx context.Context, c net.Conn, _ bool) (net.Conn, string, error) {
+		s := tls.Server(c, config)
+		err := s.HandshakeContext(ctx)
+		return s, s.ConnectionState().NegotiatedProtocol, err
+	}
+}
+
+func serverTLS(t testing.TB, protocols ...string) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -31,12 +41,7 @@ func secured(t *testing.T, protocols ...string) func(context.Context, net.Conn, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: protocols}
-	return func(ctx context.Context, c net.Conn, _ bool) (net.Conn, string, error) {
-		s := tls.Server(c, config)
-		err := s.HandshakeContext(ctx)
-		return s, s.ConnectionState().NegotiatedProtocol, err
-	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: protocols}
 }
 
 // TestHandshake: what is spoken on a connection is agreed on after it was accepted, and everything works on it

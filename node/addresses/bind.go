@@ -14,6 +14,7 @@ import (
 // Sockets binds addresses, or returns sockets that are already bound to them.
 type Sockets interface {
 	ListenTCP(network string, addr netip.AddrPort) (*net.TCPListener, error)
+	ListenUDP(network string, addr netip.AddrPort) (*net.UDPConn, error)
 }
 
 // Config says which addresses to bind.
@@ -26,7 +27,9 @@ type Config struct {
 	// for HTTP; where neither is free there is none.
 	HTTPS, DefaultHTTPS []netip.AddrPort
 	PublicHTTPS         []netip.AddrPort
-	Sockets             Sockets
+	// HTTP3 binds the UDP port of each listener for TLS too, but for the one of containers.
+	HTTP3   bool
+	Sockets Sockets
 }
 
 // Bound has the bound addresses of a node's router.
@@ -36,6 +39,8 @@ type Bound struct {
 	HTTP, Public []net.Listener
 	// HTTPS and PublicHTTPS are the same for TLS.
 	HTTPS, PublicHTTPS []net.Listener
+	// HTTP3 are the UDP sockets beside the listeners for TLS.
+	HTTP3 []Datagrams
 	// Internal are the addresses for internal hosts, the one for users first; Secure are those for TLS.
 	Internal, Secure []netip.AddrPort
 	// GatewayTaken is the reason why containers can't reach the router; SecureTaken why users can't reach it by
@@ -79,7 +84,7 @@ func (b *Bound) bind() error {
 			*public.to = append(*public.to, ln)
 		}
 	}
-	return nil
+	return b.bindHTTP3()
 }
 
 func (b *Bound) bindInternal() error {
@@ -162,6 +167,9 @@ func (b *Bound) BindGateway(subnet netip.Prefix, gateway netip.Addr) error {
 func (b *Bound) Close() {
 	for _, ln := range slices.Concat(b.HTTP, b.Public, b.HTTPS, b.PublicHTTPS) {
 		ln.Close()
+	}
+	for _, d := range b.HTTP3 {
+		d.Close()
 	}
 }
 

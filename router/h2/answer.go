@@ -115,9 +115,7 @@ func (s *Stream) writeHead(b []byte) (int, error) {
 	}
 	var room [3]byte
 	status = append(room[:0], status...)
-	if string(status) == "404" && c.ServerName != "" && bytes.Contains(b[:size], []byte("\r\nX-Micro-Error: unknown_route\r\n")) && !sameHost(s.host, c.ServerName) {
-		// The client took this connection for another host that its certificate covers. A connection of that host's own
-		// may lead to other routes (RFC 9110, section 15.5.20).
+	if string(status) == "404" && Misdirected(b[:size], s.host, c.ServerName) {
 		status = append(room[:0], "421"...)
 	}
 	c.field(statusName, status, true)
@@ -271,6 +269,13 @@ func (s *Stream) endWith(trailers []byte) error {
 
 // Progress returns a number that changes when something of the answer is sent.
 func (s *Stream) Progress() uint64 { return s.taken.Load() }
+
+// Misdirected tells that the client took a connection that it opened for serverName for the one of another host, which the
+// certificate covers, and that an answer's head says that there is no such host here. A connection of that host's own may
+// lead to other routes: the client is told to open one (RFC 9110, section 15.5.20).
+func Misdirected(head []byte, authority, serverName string) bool {
+	return serverName != "" && bytes.Contains(head, []byte("\r\nX-Micro-Error: unknown_route\r\n")) && !sameHost(authority, serverName)
+}
 
 // sameHost tells that an authority is of a host.
 func sameHost(authority, host string) bool {

@@ -49,12 +49,20 @@ func serve() error {
 	// Before anybody can know that it runs: a signal that comes sooner ends it at once.
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
-	listener, err := net.Listen("tcp", ":"+port)
+	listener, err := listen(port)
 	if err != nil {
 		return err
 	}
+	start := server.Serve
+	if name := os.Getenv("TLS_NAME"); name != "" {
+		if server.TLSConfig, err = ownCertificate(name); err != nil {
+			return err
+		}
+		server.Protocols.SetHTTP2(true)
+		start = func(ln net.Listener) error { return server.ServeTLS(ln, "", "") }
+	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- start(listener) }()
 	fmt.Println("hello: listening on", listener.Addr())
 
 	for {
