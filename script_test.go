@@ -62,6 +62,7 @@ func scriptsIn(dir string) testscript.Params {
 			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
 			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
 			"pebble": pebbleCommand, "matrix": matrixCommand, "s3server": s3Command, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "faults": faultsCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
+			"broker": brokerCommand,
 		},
 		RequireExplicitExec: true,
 	}

@@ -31,9 +31,9 @@ func (c *Client) CreateService(ctx context.Context, g cloud.GroupName, s NewServ
 	return call[Changed](ctx, c, http.MethodPost, groupPath(g, "services"), nil, s)
 }
 
-// DeleteService stops a service. Its data is kept for a week.
-func (c *Client) DeleteService(ctx context.Context, s cloud.AppRef) (Changed, error) {
-	return call[Changed](ctx, c, http.MethodDelete, servicePath(s, ""), nil, nil)
+// DeleteService stops a service. Its data is kept for a week; with now, which is for services of brokers, it is not kept.
+func (c *Client) DeleteService(ctx context.Context, s cloud.AppRef, now bool) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodDelete, servicePath(s, ""), url.Values(values{}.flag("now", now)), nil)
 }
 
 // UndeleteService brings a deleted service back.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/protoduction/micro/cloud"
@@ -12,7 +13,7 @@ type Service struct {
 	Name       cloud.AppName   `json:"name"`
 	Kind       string          `json:"kind" doc:"Such as postgres"`
 	Version    string          `json:"version,omitempty"`
-	Phase      string          `json:"phase" doc:"ready, starting, failed, stopped, external, deleted"`
+	Phase      string          `json:"phase" doc:"ready, starting, failed, stopped, external, deleted; of a broker also provisioning, updating, deprovisioning, unusable"`
 	Reason     string          `json:"reason,omitempty" doc:"Why it is not ready"`
 	Release    int             `json:"release" doc:"The release that runs it, as the log and the instances have it"`
 	Production bool            `json:"production,omitempty" doc:"Only a releaser may bind it"`
@@ -26,6 +27,8 @@ type Service struct {
 	Shell      string          `json:"shell,omitempty" doc:"Command line of an interactive client in its instance"`
 	Accounts   []Account       `json:"accounts" nullable:"false"`
 	Fills      cloud.AppName   `json:"fills,omitempty" doc:"The service whose data it is being filled with"`
+	Broker     string          `json:"broker,omitempty" doc:"The service broker that provides it; kind is then what the broker offers, and version the plan"`
+	Dashboard  string          `json:"dashboard,omitempty" doc:"URL of the broker's page about it"`
 	Backup     *time.Time      `json:"backup,omitempty" doc:"The time of the newest backup"`
 	Schedule   *BackupSchedule `json:"schedule,omitempty"`
 }
@@ -50,6 +53,16 @@ type NewService struct {
 	Production bool          `json:"production,omitempty" doc:"Only a releaser may bind it"`
 	URL        string        `json:"url,omitempty" maxLength:"4096" doc:"Of a service that runs elsewhere, with user and password"`
 	CPU        int64         `json:"cpu_limit,omitempty" doc:"Thousandths of a core; missing: all of the node's"`
+	Broker     string        `json:"broker,omitempty" maxLength:"64" doc:"The service broker that is to provide it; kind is then what the broker offers"`
+	Plan       string        `json:"plan,omitempty" maxLength:"256" doc:"The broker's plan"`
+	// Parameters are for the broker.
+	Parameters json.RawMessage `json:"parameters,omitempty" doc:"An object that the broker understands"`
+}
+
+// ServiceUpdate asks a broker for another plan of a service, or other parameters.
+type ServiceUpdate struct {
+	Plan       string          `json:"plan,omitempty" maxLength:"256" doc:"Missing: as it is"`
+	Parameters json.RawMessage `json:"parameters,omitempty" doc:"An object that the broker understands; missing: as they are"`
 }
 
 // BoundService is a service that a release is bound to.

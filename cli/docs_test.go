@@ -138,7 +138,7 @@ var printed = []any{
 	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.FadeRecord{}, api.Explanation{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{}, api.Pass{}, dnsReport{}, holdReport{}, parity{}, parityLine{}, api.Authority{}, api.Certificate{}, api.Domain{}, api.DomainCheck{}, trustReport{},
 	api.Group{}, api.Quota{}, api.User{}, api.Role{}, api.Whoami{}, api.TokenInfo{}, api.MadeToken{}, shownTarget{}, api.AuditLine{}, api.AuditCheck{}, api.Reviews{}, api.TimelineEntry{}, api.SharedLink{},
 	api.OIDC{}, api.Webhook{},
-	api.Egress{}, api.Cluster{}, api.VolumeInfo{}, api.Backup{},
+	api.Egress{}, api.Cluster{}, api.VolumeInfo{}, api.Backup{}, api.Broker{},
 }
 
 // reachable names the types that are printed and those that they are made of.

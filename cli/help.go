@@ -28,26 +28,27 @@ func Help(path ...string) (string, bool) {
 
 // Commands lists the paths of all commands, in the order of the help.
 func Commands() (paths []string) {
-	for _, c := range new(command).app().Commands {
+	walk(new(command).app().Commands, "", func(path string, c *urfave.Command) {
 		if len(c.Subcommands) == 0 || c.ArgsUsage != "" {
-			paths = append(paths, c.Name)
+			paths = append(paths, path)
 		}
-		for _, sub := range c.Subcommands {
-			paths = append(paths, c.Name+" "+sub.Name)
-		}
-	}
+	})
 	return paths
+}
+
+// walk calls visit for all commands and those below them, with their paths.
+func walk(commands []*urfave.Command, above string, visit func(path string, c *urfave.Command)) {
+	for _, c := range commands {
+		path := strings.TrimSpace(above + " " + c.Name)
+		visit(path, c)
+		walk(c.Subcommands, path, visit)
+	}
 }
 
 // explain gives every command the text that its --help prints.
 func explain(app *urfave.App) *urfave.App {
 	app.CustomAppHelpTemplate = verbatim(appHelp(app))
-	for _, c := range app.Commands {
-		c.CustomHelpTemplate = verbatim(commandHelp(c.Name, c))
-		for _, sub := range c.Subcommands {
-			sub.CustomHelpTemplate = verbatim(commandHelp(c.Name+" "+sub.Name, sub))
-		}
-	}
+	walk(app.Commands, "", func(path string, c *urfave.Command) { c.CustomHelpTemplate = verbatim(commandHelp(path, c)) })
 	return app
 }
 

@@ -23,6 +23,7 @@ func (c *command) service() *urfave.Command {
 		c.createService(), c.listServices(), c.showService(), c.deleteService(), c.undeleteService(), c.serviceShell(),
 		c.backupService(), c.listBackups(), c.restoreService(), c.drillService(), c.cloneService(), c.deleteBackup(), c.scheduleBackups(),
 		c.backupPlaces(), c.addPlace(), c.removePlace(), c.upgradeService(), c.moveService(), logs, stats,
+		c.serviceBroker(), c.servicePlans(), c.updateService(),
 		c.serviceKinds(), c.serviceImage())
 }
 
@@ -30,15 +31,20 @@ func (c *command) createService() *urfave.Command {
 	flags := []urfave.Flag{
 		groupFlag, jsonFlag, detach,
 		&urfave.StringFlag{Name: "version", Usage: "`VERSION` of the kind, for example 15"},
-		&urfave.StringFlag{Name: "plan", Aliases: []string{"m"}, Usage: "memory `SIZE`: 512M, 1G"},
+		&urfave.StringFlag{Name: "plan", Aliases: []string{"m"}, Usage: "memory `SIZE`: 512M, 1G; with --broker the name of a plan"},
+		&urfave.StringFlag{Name: "broker", Usage: "`BROKER` that is to provide it; KIND is then what it offers, see micro service plans"},
+		parametersFlag,
 		&urfave.BoolFlag{Name: "production", Usage: "only a releaser may bind it"},
 		&urfave.StringFlag{Name: "url", Usage: "`URL` of an external service; - reads it from standard input"},
 		&urfave.StringFlag{Name: "kind", Usage: "`KIND` of an external service, where its URL does not say it"},
 	}
-	return c.new("create", "KIND NAME", "create a service; KIND external is one that runs elsewhere", 2, 2, flags,
+	return c.new("create", "KIND NAME", "create a service; KIND external is one that runs elsewhere, and of a broker KIND is what it offers", 2, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			want := api.NewService{
 				Name: cloud.AppName(u.Args().Get(1)), Kind: u.Args().First(), Version: u.String("version"), Production: u.Bool("production"),
+			}
+			if u.String("broker") != "" {
+				return c.createAtBroker(ctx, u, client, want)
 			}
 			if plan := u.String("plan"); plan != "" {
 				n, err := cloud.ParseSize(plan)
@@ -142,6 +148,12 @@ func (c *command) showService() *urfave.Command {
 			if s.Reason != "" {
 				c.print("reason     %s", s.Reason)
 			}
+			if s.Broker != "" {
+				c.print("broker     %s", s.Broker)
+			}
+			if s.Dashboard != "" {
+				c.print("dashboard  %s", s.Dashboard)
+			}
 			if s.Production {
 				c.print("production yes: a releaser may bind it")
 			}
@@ -169,10 +181,14 @@ func (c *command) showService() *urfave.Command {
 }
 
 func (c *command) deleteService() *urfave.Command {
-	return c.changed("delete", "SERVICE", "stop a service that nothing is bound to; its data is kept for 7 days", 1, 1, []urfave.Flag{groupFlag},
+	flags := []urfave.Flag{groupFlag, &urfave.BoolFlag{Name: "now", Usage: "have the broker of the service delete it at once, with its data"}}
+	return c.changed("delete", "SERVICE", "stop a service that nothing is bound to; its data is kept for 7 days", 1, 1, flags,
 		func(ctx context.Context, u *urfave.Context, client *api.Client) (string, api.Changed, error) {
 			ref := c.serviceRef(u)
-			changed, err := client.DeleteService(ctx, ref)
+			changed, err := client.DeleteService(ctx, ref, u.Bool("now"))
+			if u.Bool("now") {
+				return fmt.Sprintf("the broker deletes service %s", ref), changed, err
+			}
 			return fmt.Sprintf("service %s is deleted; for 7 days micro service undelete %s brings it back", ref, ref), changed, err
 		})
 }

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"encoding/json"
 	"fmt"
 	"iter"
 	"strings"
@@ -21,6 +22,8 @@ type Account struct {
 	// Ending says that the account is being revoked, and must not be used any more.
 	Ending      bool        `json:"ending,omitempty"`
 	Credentials Credentials `json:"credentials"`
+	// Broker is set of an account at a broker's service.
+	Broker *BrokerBinding `json:"broker,omitempty"`
 }
 
 // Credentials are how a client reaches a service and logs in.
@@ -32,6 +35,8 @@ type Credentials struct {
 	Password string            `json:"password,omitempty"`
 	Database string            `json:"database,omitempty"`
 	More     map[string]string `json:"more,omitempty"` // the kind's own, such as a vhost or a bucket
+	// Raw are all credentials as a broker gave them.
+	Raw map[string]json.RawMessage `json:"raw,omitempty"`
 }
 
 // Key is "accounts/GROUP/SERVICE/APP/N", N with eight digits.

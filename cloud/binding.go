@@ -149,6 +149,8 @@ func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]str
 			err = Errorf(NotFound, "no service %q in group %s", b.Service, app.Group).WithCommand("micro service create KIND %s", b.Service)
 		case err == nil && service.Service.Unfinished != nil:
 			err = Errorf(Conflict, "service %s is being made from the data of %s", b.Service, service.Service.Unfinished.Of).WithCommand("micro service show %s", ref)
+		case err == nil && service.Service.Brokered != nil && service.Service.Brokered.Unbindable:
+			err = Errorf(Conflict, "apps cannot be bound to service %s: its broker says so of %s %s", b.Service, service.Service.Kind, service.Service.Version)
 		}
 		if err != nil {
 			errs = append(errs, err)

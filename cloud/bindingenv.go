@@ -24,7 +24,7 @@ func (s *State) Bound(rel *Release) Bound {
 	}
 	vcap := map[string][]map[string]any{}
 	for _, v := range s.variables(rel.Group, rel.Spec.Bindings) {
-		if a, ok := s.Account(rel.AppRef, rel.Spec.Bindings[v.index]); ok {
+		if a, ok := s.Account(rel.AppRef, rel.Spec.Bindings[v.index]); ok && a.Credentials.URL != "" { // a broker's service may have none
 			out.Env[v.name] = a.Credentials.URL
 		}
 	}
@@ -36,9 +36,13 @@ func (s *State) Bound(rel *Release) Bound {
 		}
 		entries := a.Credentials.entries()
 		kind := app.Service.Kind
+		tags := []string{kind}
+		if app.Service.Brokered != nil {
+			tags = append(tags, app.Service.Brokered.Tags...)
+		}
 		vcap[kind] = append(vcap[kind], map[string]any{
 			"name": b.Called(), "instance_name": b.Service, "binding_name": orNull(b.Name), "label": kind, "plan": app.Service.Version,
-			"tags": []string{kind}, "credentials": a.Credentials.vcap(), "syslog_drain_url": nil, "volume_mounts": []string{},
+			"tags": tags, "credentials": a.Credentials.vcap(), "syslog_drain_url": a.syslogDrain(), "volume_mounts": []string{},
 		})
 		entries["type"], entries["provider"] = kind, "micro"
 		for name, value := range entries {
@@ -64,13 +68,31 @@ func orNull(s string) any {
 // entries are the credentials under the names that the specification of service bindings has.
 func (c Credentials) entries() map[string]string {
 	all := map[string]string{"uri": c.URL, "host": c.Host, "port": strconv.Itoa(c.Port), "username": c.User, "password": c.Password, "database": c.Database}
+	if c.Port == 0 {
+		delete(all, "port")
+	}
 	maps.Copy(all, c.More)
 	maps.DeleteFunc(all, func(_, v string) bool { return v == "" })
 	return all
 }
 
+// syslogDrain is where a broker's service wants the app's logs, nil for nowhere.
+func (a *Account) syslogDrain() any {
+	if a.Broker == nil {
+		return nil
+	}
+	return orNull(a.Broker.SyslogDrain)
+}
+
 // vcap are the credentials as Cloud Foundry's brokers name them.
 func (c Credentials) vcap() map[string]any {
+	if c.Raw != nil {
+		raw := map[string]any{}
+		for k, v := range c.Raw {
+			raw[k] = v
+		}
+		return raw
+	}
 	all := map[string]any{"port": c.Port}
 	for k, v := range c.entries() {
 		if k != "port" {

@@ -24,6 +24,7 @@ var kinds = map[string]func() Object{
 	"authorities": func() Object { return new(Authority) },
 	"apps":        func() Object { return new(App) },
 	"assignments": func() Object { return new(Assignment) },
+	"brokers":     func() Object { return new(Broker) },
 	"backups":     func() Object { return new(Backup) },
 	"clusters":    func() Object { return new(Cluster) },
 	"counters":    func() Object { return new(Counter) },
@@ -62,7 +63,7 @@ func (k Key) Kind() string {
 // store encrypts them.
 func (k Key) MayHoldSecrets() bool {
 	switch k.Kind() {
-	case "accounts", "apps", "places", "releases", "webhooks":
+	case "accounts", "apps", "brokers", "places", "releases", "webhooks":
 		return true
 	}
 	return false

@@ -20,6 +20,9 @@ type Service struct {
 	Deleted *time.Time `json:"deleted,omitempty"`
 	// Unfinished is set of a service that is not in use yet, and removed if who makes it is killed.
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
+	// Brokered is set of a service that a broker provides. It has no release. Kind is then the name of what the broker offers,
+	// and Version that of the plan.
+	Brokered *Brokered `json:"brokered,omitempty"`
 	// Purging says that the data of a deleted service is being removed: it can't come back any more.
 	Purging bool `json:"purging,omitempty"`
 }
@@ -114,6 +117,14 @@ func (s *State) DeleteService(r AppRef, at Stamp) ([]Change, error) {
 	if users := s.BoundTo(r); len(users) > 0 {
 		return nil, Errorf(Conflict, "service %s is bound to %s", r, users[0]).WithCommand("micro unbind %s %s", users[0], r.App)
 	}
+	if b := app.Service.Brokered; b != nil && !b.Made {
+		if b.Task == nil { // the broker has nothing
+			return s.forgetService(app), nil
+		}
+		next, service := *app, *app.Service
+		service.Deleted, next.Service = &at.At, &service
+		return s.beginDeprovision([]Change{Put(&next)}, r, at), nil
+	}
 	changes, err := s.Stop(r.Release(0), true)
 	if err != nil && CodeOf(err) != NotFound {
 		return nil, err
@@ -135,7 +146,7 @@ func (s *State) UndeleteService(r AppRef, at Stamp) ([]Change, ReleaseRef, error
 	case app.Service.Deleted == nil:
 		return nil, ReleaseRef{}, Errorf(Conflict, "service %s is not deleted", r)
 	case app.Service.Purging:
-		return nil, ReleaseRef{}, Errorf(Conflict, "the data of service %s is being removed: it was deleted more than %s ago", r, Duration(DeletedFor))
+		return nil, ReleaseRef{}, Errorf(Conflict, "the data of service %s is being removed", r)
 	}
 	next := *app
 	service := *app.Service

@@ -12,6 +12,7 @@ import (
 	"github.com/protoduction/micro/backup"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/services"
+	"github.com/protoduction/micro/services/broker"
 )
 
 // backupsFolder is the node's own folder of backups, in its data folder.
@@ -28,7 +29,7 @@ func (n *Node) openBackups() error {
 // provider creates what makes backing services.
 func (n *Node) provider(s apiStore, run commands) *services.Provider {
 	return &services.Provider{
-		Store: s, Views: n.snapshots, Images: n.images, Commands: serviceCommands{run}, Archives: n.archives, Volumes: volumesOfAll{n},
+		Store: s, Views: n.snapshots, Images: n.images, Commands: serviceCommands{run}, Archives: n.archives, Volumes: volumesOfAll{n}, HTTP: broker.NewHTTP(),
 		Node: n.cfg.Name, Process: rand.Text(), Log: n.log, Now: now,
 	}
 }

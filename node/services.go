@@ -107,7 +107,8 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	n.duties = append(n.duties, n.certificateDuty()...)
 	n.duties = append(n.duties, copyDuty{n, write})
 	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: volumesOfAll{n}, Log: n.log, Now: now})
-	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, Log: n.log, Now: now})
+	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, HTTP: n.services.HTTP, Log: n.log, Now: now})
+	n.duties = append(n.duties, &services.Brokers{Views: n.snapshots, Writer: write, HTTP: n.services.HTTP, Events: n.events, Log: n.log, Now: now})
 	n.duties = append(n.duties, &volumes.Abandoned{Views: n.snapshots, Writer: write, Log: n.log})
 	n.duties = append(n.duties, &services.Schedules{Views: n.snapshots, Provider: n.services, Events: n.events, Log: n.log, Now: now})
 	return crossfades, retention

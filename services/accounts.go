@@ -3,8 +3,10 @@ package services
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"maps"
+	"net/http"
 	"sync"
 	"time"
 
@@ -27,6 +29,7 @@ type Accounts struct {
 	Views    Views
 	Writer   Writer
 	Commands Commands
+	HTTP     *http.Client // for brokers
 	Log      *slog.Logger
 	Now      func() time.Time
 
@@ -144,7 +147,7 @@ func (d *Accounts) note(ctx context.Context, s Step, err error) (pause bool) {
 	d.retry[s.client()] = d.Now().Add(min(retryAfter<<min(n-1, 6), time.Minute))
 	d.mu.Unlock()
 	d.Log.Warn("an account is not as it must be", "do", string(s.Do), "app", string(s.Client), "service", s.Service.String(), "err", err)
-	if s.Do == Make && n >= tries {
+	if s.Do == Make && (n >= tries || errors.As(err, new(hopeless))) {
 		s.Do, s.Reason = Fail, err.Error()
 		if err := d.do(ctx, d.Views.View(), s); err != nil {
 			d.Log.Error("cannot give up a release that lacks an account", "app", string(s.Client), "err", err)
@@ -155,6 +158,9 @@ func (d *Accounts) note(ctx context.Context, s Step, err error) (pause bool) {
 
 // do carries out one step.
 func (d *Accounts) do(ctx context.Context, v cloud.View, s Step) error {
+	if service, ok := v.State.App(s.Service); ok && service.Service != nil && service.Service.Brokered != nil && (s.Do == Make || s.Do == Revoke) {
+		return d.atBroker(ctx, s) // which takes as long as its plan says
+	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	switch s.Do {
@@ -207,6 +213,9 @@ func (d *Accounts) issue(ctx context.Context, s Step) error {
 		service, err := st.MustService(s.Service)
 		if _, there := st.Account(s.client(), s.binding()); there || err != nil {
 			return nil, err
+		}
+		if service.Service.Brokered != nil {
+			return []cloud.Change{cloud.Put(&cloud.Account{AppRef: s.Service, Client: s.Client, N: s.N, Created: d.Now(), Broker: &cloud.BrokerBinding{ID: newID()}})}, nil
 		}
 		kind, err := KindOf(st, service.Service.Kind)
 		if err != nil {

@@ -31,6 +31,9 @@ func saved(s *cloud.State, ref cloud.AppRef) (*cloud.App, *Kind, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if b := service.Service.Brokered; b != nil {
+		return nil, nil, cloud.Errorf(cloud.Invalid, "service %s is of broker %s, which looks after its data", ref, b.Broker)
+	}
 	kind, err := KindOf(s, service.Service.Kind)
 	switch {
 	case err != nil:

@@ -112,6 +112,8 @@ func (p *planner) provide(u use, rel *cloud.Release) {
 	case !ok:
 		p.step(Issue, u, "")
 	case a.Made, a.Ending:
+	case service.Service.Brokered != nil && service.Service.Brokered.Unusable:
+		p.step(Fail, u, "service "+service.AppRef.String()+" cannot be used: "+service.Service.Brokered.Failure)
 	case canRun(p.View, service):
 		p.step(Make, u, "")
 	default:
@@ -121,6 +123,12 @@ func (p *planner) provide(u use, rel *cloud.Release) {
 
 // wait gives up a release that has waited too long for a service to be ready.
 func (p *planner) wait(u use, rel *cloud.Release, service *cloud.App) {
+	if b := service.Service.Brokered; b != nil {
+		if b.Task == nil || b.Task.Do != cloud.BrokerProvision { // that one ends by itself
+			p.step(Fail, u, "service "+service.AppRef.String()+" was not made: "+b.Failure)
+		}
+		return
+	}
 	started := rel.Since
 	if app, ok := p.State.App(p.client); ok && app.Rollout != nil && app.Rollout.To == rel.N {
 		started = app.Rollout.Started
@@ -152,8 +160,11 @@ func (p *planner) withdraw(a *cloud.Account) {
 	}
 }
 
-// canRun reports whether commands of a service can be run now.
+// canRun reports whether accounts of a service can be made and revoked now.
 func canRun(v cloud.View, service *cloud.App) bool {
+	if b := service.Service.Brokered; b != nil {
+		return b.Made
+	}
 	if service.Service.External {
 		return service.Current != 0
 	}

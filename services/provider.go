@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ type Provider struct {
 	Commands Commands
 	Archives Archives
 	Volumes  Volumes
+	HTTP     *http.Client // for brokers
 	Node     cloud.NodeName
 	Process  string // of this node's process: another one after each start
 	Log      *slog.Logger
@@ -47,6 +49,9 @@ type Check = func(*cloud.State, []cloud.Change) error
 // Create creates a service and returns its release. An external service is tried first: it must be reached and accept the
 // log-in.
 func (p *Provider) Create(ctx context.Context, by cloud.Actor, group cloud.GroupName, want api.NewService, check Check) (cloud.ReleaseRef, cloud.Revision, error) {
+	if want.Broker != "" {
+		return p.createAtBroker(ctx, by, group, want, check)
+	}
 	state := p.Store.State()
 	ref := cloud.AppRef{Group: group, App: want.Name}
 	if app, ok := state.App(ref); ok && app.Service == nil {
@@ -204,6 +209,9 @@ func (p *Provider) Sessions(ctx context.Context, a *cloud.Account) (int, error) 
 	if err != nil {
 		return 0, err
 	}
+	if service.Service.Brokered != nil {
+		return 0, cloud.Errorf(cloud.Invalid, "sessions of %s are not counted", a.AppRef)
+	}
 	kind, err := KindOf(v.State, service.Service.Kind)
 	if err != nil {
 		return 0, err
@@ -225,7 +233,7 @@ func (p *Provider) Sessions(ctx context.Context, a *cloud.Account) (int, error) 
 // Shell returns the command line of a service's interactive client.
 func (p *Provider) Shell(service *cloud.App) string {
 	k, err := KindOf(p.Store.State(), service.Service.Kind)
-	if err != nil {
+	if err != nil || service.Service.Brokered != nil {
 		return ""
 	}
 	return k.Shell

@@ -77,10 +77,10 @@ func (p *Purge) purge(ctx context.Context, ref cloud.AppRef) error {
 
 func expired(s *cloud.State, ref cloud.AppRef, now time.Time) bool {
 	app, ok := s.App(ref)
-	return ok && app.Service != nil && app.Service.Deleted != nil && now.After(app.Service.Deleted.Add(cloud.DeletedFor))
+	return ok && app.Service != nil && app.Service.Brokered == nil && app.Service.Deleted != nil && now.After(app.Service.Deleted.Add(cloud.DeletedFor))
 }
 
-// Expired returns the deleted services that can't be brought back any more.
+// Expired returns the deleted services that can't be brought back any more, without those of brokers: Brokers ends these.
 func Expired(s *cloud.State, now time.Time) (refs []cloud.AppRef) {
 	for app := range s.Services("") {
 		if expired(s, app.AppRef, now) {

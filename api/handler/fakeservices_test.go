@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
@@ -31,6 +32,12 @@ func (fakeServices) Kinds() []api.ServiceKind                              { ret
 func (fakeServices) AddKind(_ *cloud.State, text string) ([]cloud.Change, string, error) {
 	return []cloud.Change{cloud.Put(&cloud.ServiceKind{Name: "own", Text: text})}, "own", nil
 }
+
+func (fakeServices) Catalog(context.Context, *cloud.Broker) ([]cloud.Offering, error) {
+	return []cloud.Offering{{ID: "1", Name: "sql", Bindable: true, PlanUpdateable: true, Plans: []cloud.Plan{{ID: "2", Name: "small"}, {ID: "3", Name: "large"}}}}, nil
+}
+
+func (fakeServices) CheckParameters(json.RawMessage) error { return nil }
 
 func (fakeServices) SetImage(_ *cloud.State, kind, version, image string) ([]cloud.Change, error) {
 	return []cloud.Change{cloud.Put(&cloud.ServiceKind{Name: kind, Images: map[string]string{version: image}})}, nil

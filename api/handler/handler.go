@@ -170,6 +170,7 @@ func New(c Config) (*Handler, error) {
 	h.serveVolumes()
 	h.serveSchedules()
 	h.servePlaces()
+	h.serveBrokers()
 	h.serveKey()
 	h.serveBindings()
 	h.serveHostHolds()

@@ -101,6 +101,7 @@ func matrixState(t *testing.T) *cloud.State {
 		}
 		s = s.Apply(s.Rev()+1, changes)
 	}
+	do(s.AddBroker(cloud.Broker{Name: "acme", URL: "https://broker.test"}, at))
 	do(s.AddBackupPlace(cloud.BackupPlace{Name: "nas", Folder: "/mnt/nas"}, at))
 	for _, g := range []cloud.GroupName{"own", "other"} {
 		do(s.CreateGroup(g, at))
@@ -216,6 +217,8 @@ func calls(g string, staged bool) map[string]call {
 		"key": {"GET", "/v1/key", ""}, "rotate-key": {"POST", "/v1/key/rotate", ""},
 		"upgrade-service": {"POST", service + "/upgrade", `{}`}, "backup-places": {"GET", "/v1/backup-places", ""}, "remove-backup-place": {"DELETE", "/v1/backup-places/nas", ""},
 		"add-backup-place": {"POST", "/v1/backup-places", `{"name":"other","location":"/mnt/other"}`},
+		"brokers":          {"GET", "/v1/brokers", ""}, "broker": {"GET", "/v1/brokers/acme", ""}, "add-broker": {"POST", "/v1/brokers", `{"name":"other","url":"https://broker.test"}`},
+		"refresh-broker": {"POST", "/v1/brokers/acme/refresh", ""}, "remove-broker": {"DELETE", "/v1/brokers/acme", ""}, "update-service": {"POST", service + "/update", `{"plan":"large"}`},
 		"schedule-backups": {"POST", service + "/schedule", `{"cron":"@daily","keep":7}`}, "end-schedule": {"DELETE", service + "/schedule", ""},
 		"volumes": {"GET", group + "/volumes?app=shop", ""}, "volume-backups": {"GET", app + "/volumes/data/backups", ""}, "backup-volume": {"POST", app + "/volumes/data/backups", `{}`},
 		"restore-volume": {"POST", app + "/volumes/data/restore", `{}`}, "delete-volume-backup": {"DELETE", app + "/volumes/data/backups/latest", ""}, "move-volumes": {"POST", app + "/move", `{"to":"n2"}`},
@@ -280,6 +283,7 @@ var matrix = map[string][2]cloud.Role{
 	"delete-volume-backup": {"releaser", "releaser"}, "move-volumes": {"releaser", "releaser"},
 	"key": {"-", "-"}, "rotate-key": {"-", "-"},
 	"upgrade-service": {"developer", "releaser"}, "backup-places": {"auditor", "auditor"}, "add-backup-place": {"-", "-"}, "remove-backup-place": {"-", "-"}, "end-schedule": {"developer", "releaser"},
+	"brokers": {"auditor", "auditor"}, "broker": {"auditor", "auditor"}, "add-broker": {"-", "-"}, "refresh-broker": {"-", "-"}, "remove-broker": {"-", "-"}, "update-service": {"developer", "releaser"},
 	"service-kinds": {"auditor", "auditor"}, "add-service-kind": {"-", "-"}, "set-service-image": {"-", "-"},
 	"users": {"-", "-"}, "create-user": {"-", "-"}, "delete-user": {"-", "-"}, "disable-user": {"-", "-"}, "set-password": {"-", "-"},
 	"roles": {"*", "*"}, "whoami": {"*", "*"}, "logout": {"*", "*"}, "tokens": {"*", "*"}, "revoke-token": {"-", "-"}, "create-token": {"-", "-"},

@@ -142,6 +142,13 @@ var policy = map[string]rule{
 	"delete-service":   {needs: cloud.MayDeploy, in: inApp},
 	"undelete-service": {needs: cloud.MayDeploy, in: inApp},
 
+	"brokers":        {needs: cloud.MayRead, in: anywhere},
+	"broker":         {needs: cloud.MayRead, in: anywhere},
+	"add-broker":     {needs: cloud.MayAdminister, in: inCloud},
+	"refresh-broker": {needs: cloud.MayAdminister, in: inCloud},
+	"remove-broker":  {needs: cloud.MayAdminister, in: inCloud},
+	"update-service": {needs: cloud.MayDeploy, in: inApp},
+
 	"backups":             {needs: cloud.MayRead, in: inApp},
 	"backup-service":      {needs: cloud.MayDeploy, in: inApp},
 	"restore-service":     {needs: cloud.MayDeploy, in: inApp},

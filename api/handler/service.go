@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/protoduction/micro/api"
@@ -19,6 +20,10 @@ type Services interface {
 	Kinds() []api.ServiceKind
 	// AddKind returns the changes that add the kind of a file, and its name.
 	AddKind(s *cloud.State, text string) ([]cloud.Change, string, error)
+	// Catalog asks a broker what it offers.
+	Catalog(ctx context.Context, b *cloud.Broker) ([]cloud.Offering, error)
+	// CheckParameters reports what is wrong with parameters for a broker.
+	CheckParameters(text json.RawMessage) error
 	// SetImage returns the changes after which a version of a kind runs from an image.
 	SetImage(s *cloud.State, kind, version, image string) ([]cloud.Change, error)
 }
@@ -77,9 +82,15 @@ func (h *Handler) serveServices() {
 			return api.Changed{Revision: rev, Release: ref.N}, err
 		})
 	get(h, operation("delete-service", "DELETE /v1/groups/{group}/services/{service}", "Stop a service; its data is kept for a week"),
-		func(ctx context.Context, in *ServiceInput) (api.Changed, error) {
+		func(ctx context.Context, in *struct {
+			ServiceInput
+			Now bool `query:"now" doc:"Of a broker's service: delete it at once"`
+		}) (api.Changed, error) {
 			n, at := 0, h.stamp(ctx)
 			return h.update(ctx, "delete-service", in.ref().String(), &n, func(s *cloud.State) ([]cloud.Change, error) {
+				if in.Now {
+					return s.DeprovisionService(in.ref(), at)
+				}
 				return s.DeleteService(in.ref(), at)
 			})
 		})
@@ -111,6 +122,12 @@ func (h *Handler) service(v cloud.View, app *cloud.App) api.Service {
 		out.Port, out.Memory = rel.Spec.Processes[cloud.Web].Port, rel.Formation[cloud.Web].Memory
 		out.Host = string(app.App) + "." + string(app.Group) + ".internal"
 	}
+	if b := svc.Brokered; b != nil {
+		out.Broker, out.Dashboard = b.Broker, api.Printable(b.Dashboard)
+		if svc.Purging {
+			out.Until = nil
+		}
+	}
 	for a := range v.State.AccountsAt(app.AppRef) {
 		out.Accounts = append(out.Accounts, account(v.State, a))
 	}
@@ -121,8 +138,10 @@ func (h *Handler) service(v cloud.View, app *cloud.App) api.Service {
 // phaseOfService says in a word how a service is, and why it is not ready.
 func (h *Handler) phaseOfService(v cloud.View, app *cloud.App, rel *cloud.Release) (phase, reason string) {
 	switch {
-	case app.Service.Deleted != nil:
+	case app.Service.Deleted != nil && !app.Service.Purging:
 		return "deleted", ""
+	case app.Service.Brokered != nil:
+		return phaseOfBrokered(app.Service.Brokered)
 	case rel == nil:
 		rel, _ = v.State.Release(app.Release(app.Last))
 		if rel != nil && rel.Failure != nil {

@@ -23,7 +23,7 @@ var scopeOperations = map[string][]string{
 	"push":    {"push", "list-files", "upload", "show-push", "push-events", "cancel-push"},
 	"deploy": {
 		"create-app", "set-env", "promote", "rollback", "stop", "start", "delete-app", "delete-release", "lock", "unlock",
-		"create-service", "delete-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
+		"create-service", "delete-service", "update-service", "undelete-service", "bind", "unbind", "rebind", "rotate",
 		"push", "list-files", "upload", "show-push", "push-events", "cancel-push",
 		"backup-service", "restore-service", "clone-service", "drill-service", "delete-backup", "schedule-backups", "end-schedule", "upgrade-service",
 		"backup-volume", "restore-volume", "delete-volume-backup", "move-volumes",
