@@ -3,6 +3,8 @@ package router
 import "sync"
 
 const (
+	// tinyBlock has room for the heads of most requests. A connection by TLS holds one while it waits for a request.
+	tinyBlock  = 1 << 10
 	smallBlock = 4 << 10
 	largeBlock = 64 << 10
 	// blockTail is capacity behind a block for what ends a chunk: nothing is read into it.
@@ -13,18 +15,22 @@ const (
 // which reveals references that outlive their buffer.
 var givenBack func([]byte)
 
-// block is a buffer. Connections hold one only while it has data, not while they wait.
+// block is a buffer. Connections hold one only while it has data, not while they wait; those by TLS can't know whether there
+// is something to read without reading it, and wait with one.
 type block struct{ b []byte }
 
 // buffers are the router's free blocks.
-type buffers struct{ small, large sync.Pool }
+type buffers struct{ tiny, small, large sync.Pool }
 
 func (p *buffers) get(size int) *block {
-	pool := &p.small
-	if size > smallBlock {
+	var pool *sync.Pool
+	switch {
+	case size <= tinyBlock:
+		pool, size = &p.tiny, tinyBlock
+	case size <= smallBlock:
+		pool, size = &p.small, smallBlock
+	default:
 		pool, size = &p.large, largeBlock
-	} else {
-		size = smallBlock
 	}
 	if b, ok := pool.Get().(*block); ok {
 		return b
@@ -39,9 +45,12 @@ func (p *buffers) put(b *block) {
 	if givenBack != nil {
 		givenBack(b.b[:cap(b.b)])
 	}
-	if len(b.b) == smallBlock {
+	switch len(b.b) {
+	case tinyBlock:
+		p.tiny.Put(b)
+	case smallBlock:
 		p.small.Put(b)
-	} else {
+	default:
 		p.large.Put(b)
 	}
 }

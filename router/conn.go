@@ -139,7 +139,11 @@ func (c *conn) head() (int, error) {
 		if r.noWaiting.Load() {
 			return 0, nil
 		}
-		b, n, err := c.w.first(smallBlock, 0, smallBlock)
+		size := smallBlock
+		if c.w.raw == nil {
+			size = tinyBlock // it is held while the connection waits
+		}
+		b, n, err := c.w.first(size, 0, size)
 		if err != nil && r.noWaiting.Load() {
 			// Answer a request that arrived when the shutdown began.
 			if b, n = c.w.grab(); n > 0 {
@@ -197,7 +201,10 @@ func (c *conn) makeRoom() {
 		return
 	}
 	from := c.in
-	if len(from.b) == smallBlock && c.at == 0 {
+	switch {
+	case len(from.b) == tinyBlock:
+		c.in = c.r.bufs.get(smallBlock)
+	case len(from.b) == smallBlock && c.at == 0:
 		c.in = c.r.bufs.get(largeBlock)
 	}
 	c.n = copy(c.in.b, from.b[c.at:c.n])

@@ -3,6 +3,8 @@
 package router
 
 import (
+	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -52,6 +54,42 @@ func TestMemoryFollowsWhatArrived(t *testing.T) {
 		t.Logf("%q: %d bytes a connection", framing, each)
 		if each > most {
 			t.Errorf("%q: %d bytes a connection, at most %d are wanted", framing, each, most)
+		}
+		for _, c := range all {
+			_ = c.Close()
+		}
+		eventually(t, func() bool { return f.Stats().Connections == 0 })
+	}
+}
+
+// TestMemoryOfIdleTLS: a connection by TLS that waits holds a tiny buffer, and no stack that its handshake has grown. The
+// bound includes the client's part of TLS, which is about 7 KiB.
+func TestMemoryOfIdleTLS(t *testing.T) {
+	const n = 400
+	f := newFront(t, Config{})
+	f.shop(backend(t, func(http.ResponseWriter, *http.Request) {}))
+	addr := f.listen(Listener{Internal: true, Scheme: "https", Handshake: secured(t, "http/1.1")})
+	for ask, most := range map[bool]int64{false: 23 << 10, true: 28 << 10} {
+		before := inUse()
+		var all []net.Conn
+		for range n {
+			c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: shopHost})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, c)
+			if ask {
+				if res, _ := (&peer{t, c, bufio.NewReader(c)}).send(get("/", shopHost)).answer("GET"); res.StatusCode != 200 {
+					t.Fatalf("answered %d", res.StatusCode)
+				}
+			}
+		}
+		eventually(t, func() bool { return f.Stats().Connections == n })
+		time.Sleep(200 * time.Millisecond) // until all wait
+		each := (inUse() - before) / n
+		t.Logf("asked %t: %d bytes a connection", ask, each)
+		if each > most {
+			t.Errorf("asked %t: %d bytes a connection, at most %d are wanted", ask, each, most)
 		}
 		for _, c := range all {
 			_ = c.Close()

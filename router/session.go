@@ -59,9 +59,19 @@ const (
 
 // run serves the connection.
 func (s *session) run() {
+	nc, protocol, err := s.handshake()
+	if s.listener.Scheme != "https" {
+		s.serve(nc, protocol, err)
+		return
+	}
+	// The stack of this goroutine has grown in the handshake.
+	go s.serve(nc, protocol, err)
+}
+
+// serve serves the connection after its handshake.
+func (s *session) serve(nc net.Conn, protocol string, err error) {
 	defer s.r.descriptors.give(1)
 	defer s.r.conns.remove(s)
-	nc, protocol, err := s.handshake()
 	if errors.Is(err, errPassed) {
 		p := newPassage(s, s.through, s.first)
 		s.r.conns.speaks(s, p)
