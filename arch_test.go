@@ -63,7 +63,7 @@ var depends = []struct {
 	{"config", []string{"config", "cloud"}, "settings are read before there is anything to set"},
 	{"hostdns", []string{"hostdns", "cloud"}, "it changes the machine that the command line runs on, where there may be no node"},
 	{"hosttrust", []string{"hosttrust", "cloud"}, "it changes the machine that the command line runs on, where there may be no node"},
-	{"cli", []string{"cli", "api$", "cloud", "config", "hostdns", "hosttrust"}, "the command line has no way round the API"},
+	{"cli", []string{"cli", "api$", "cloud", "config", "hostdns", "hosttrust", "packaging"}, "the command line has no way round the API"},
 }
 
 type pkg struct {

@@ -9,16 +9,22 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh"
 )
 
 // sshd starts a machine that ssh reaches, with a user for whoever has the key. From then on MICRO_SSH is an
-// ssh with that key, and SSHD the machine's address. The machine's programs find what the script's would.
+// ssh with that key, and SSHD the machine's address. The machine's programs find what the script's would; sshd N is machine
+// N of those that the command machines has made.
 func sshdCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: sshd")
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: sshd [N]")
+	}
+	shell := []string{"/bin/sh", "-c"}
+	if len(args) == 1 {
+		shell = append([]string{filepath.Join(ts.Getenv("MACHINE_DIR"), "on"), args[0]}, shell...)
 	}
 	host, client := newKey(ts, ts.MkAbs("host_key")), newKey(ts, ts.MkAbs("client_key"))
 	config := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -38,7 +44,7 @@ func sshdCommand(ts *testscript.TestScript, neg bool, args []string) {
 			if err != nil {
 				return
 			}
-			go serveSSH(conn, config, env)
+			go serveSSH(conn, config, shell, env)
 		}
 	}()
 	port := ln.Addr().(*net.TCPAddr).Port
@@ -60,7 +66,7 @@ func newKey(ts *testscript.TestScript, file string) ssh.Signer {
 }
 
 // serveSSH runs what the sessions of one connection ask for.
-func serveSSH(conn net.Conn, config *ssh.ServerConfig, env []string) {
+func serveSSH(conn net.Conn, config *ssh.ServerConfig, shell, env []string) {
 	defer conn.Close()
 	_, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
@@ -84,15 +90,15 @@ func serveSSH(conn net.Conn, config *ssh.ServerConfig, env []string) {
 					continue
 				}
 				request.Reply(true, nil)
-				go runSSH(channel, line.Command, env)
+				go runSSH(channel, append(shell[:len(shell):len(shell)], line.Command), env)
 			}
 		}()
 	}
 }
 
-func runSSH(channel ssh.Channel, line string, env []string) {
+func runSSH(channel ssh.Channel, line, env []string) {
 	defer channel.Close()
-	cmd := exec.Command("/bin/sh", "-c", line)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, channel, channel.Stderr()
 	in, err := cmd.StdinPipe()
 	if err == nil {

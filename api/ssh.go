@@ -29,6 +29,19 @@ type sshTarget struct {
 
 // newSSHTarget reads ssh://[USER@]HOST[:PORT][/PATH/OF/micro.sock].
 func newSSHTarget(u *url.URL, command []string) (sshTarget, error) {
+	t, err := newSSH(u, command)
+	if err != nil {
+		return t, err
+	}
+	if strings.Trim(u.Path, "/") != "" {
+		t.args = append(t.args, "env", "MICRO_TARGET=unix://"+u.Path)
+	}
+	t.args = append(t.args, "micro", "connect")
+	return t, nil
+}
+
+// newSSH returns how to run a program on the machine of a URL: the program and its arguments are to follow.
+func newSSH(u *url.URL, command []string) (sshTarget, error) {
 	t := sshTarget{command: command, args: []string{"-T", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15"}}
 	if len(t.command) == 0 {
 		t.command = []string{DefaultSSH}
@@ -56,10 +69,6 @@ func newSSHTarget(u *url.URL, command []string) (sshTarget, error) {
 		t.args = append(t.args, "-p", u.Port())
 	}
 	t.args = append(t.args, "--", u.Hostname())
-	if strings.Trim(u.Path, "/") != "" {
-		t.args = append(t.args, "env", "MICRO_TARGET=unix://"+u.Path)
-	}
-	t.args = append(t.args, "micro", "connect")
 	return t, nil
 }
 
@@ -144,7 +153,7 @@ func (c *sshConn) why(err error) error {
 	case !ok:
 		return cloud.Errorf(cloud.Unavailable, "ssh: %w", err)
 	case e.ExitCode() == sshFailed:
-		return cloud.Errorf(cloud.Unavailable, "%s", cmp.Or(said, "ssh failed")).WithHint("ssh must connect without a question: load a key into the agent, and accept the host key once")
+		return notConnected(said)
 	case e.ExitCode() == noCommand:
 		return cloud.Errorf(cloud.Unavailable, "micro is not in the PATH of the other machine: %s", said).WithHint("install micro there, for example as /usr/local/bin/micro")
 	}
@@ -157,6 +166,10 @@ func (c *sshConn) why(err error) error {
 		there = there.WithHint("there: %s", hint)
 	}
 	return there
+}
+
+func notConnected(said string) error {
+	return cloud.Errorf(cloud.Unavailable, "%s", cmp.Or(said, "ssh failed")).WithHint("ssh must connect without a question: load a key into the agent, and accept the host key once")
 }
 
 // lastWords keep the end of what ssh, or micro behind it, wrote to standard error.

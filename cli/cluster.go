@@ -198,7 +198,7 @@ func (c *command) nodeCommand() *urfave.Command {
 			changed, err := client.LabelNode(ctx, nodeArg(u), api.NodeLabels{Labels: set})
 			return fmt.Sprintf("node %s has the labels", nodeArg(u)), changed, err
 		})
-	return family("node", "the machines of the cloud", list, show, drain, undrain, remove, label)
+	return family("node", "the machines of the cloud", list, show, c.nodeAdd(), drain, undrain, remove, label)
 }
 
 func nodeArg(u *urfave.Context) cloud.NodeName { return cloud.NodeName(u.Args().First()) }

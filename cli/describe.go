@@ -10,6 +10,13 @@ a line of /etc/micro/micro.yml. Addresses and subnet that the node chose itself 
 
   sudo ./micro up --upgrade    install this program in the place of the running node's, which it replaces
                                at once: apps run on, and who connects meanwhile waits`
+	case "node add":
+		return `ssh must log in as root without a question. The program of this command is installed there, a token is
+made, and the node starts and joins: as a service where systemd runs, else by micro up --detach. A step
+that fails is named, and what was done before it is taken back. Other settings of the node are in
+/etc/micro/micro.yml there, which may be written before.
+
+  micro node add ssh://root@10.0.0.12 --name n2`
 	case "cluster upgrade":
 		return `Install the new program on every machine first, in the place of the old one: this command only has it
 started. One node at a time goes, the one that leads last; each gives up the lead, finishes its

@@ -135,7 +135,7 @@ func codes() string {
 // printed are the types that reads print with --json.
 var printed = []any{
 	api.App{}, api.Release{}, api.Instance{}, api.Route{}, api.LogLine{}, api.Event{}, api.Env{}, api.Difference{},
-	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.FadeRecord{}, api.Explanation{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{}, api.Pass{}, dnsReport{}, holdReport{}, parity{}, parityLine{}, api.Authority{}, api.Certificate{}, api.Domain{}, api.DomainCheck{}, trustReport{},
+	api.Outcome{}, api.Changed{}, api.Push{}, api.Comparison{}, api.FadeRecord{}, api.Explanation{}, api.Check{}, api.Disk{}, api.Pruned{}, api.Image{}, api.Version{}, api.Pass{}, dnsReport{}, holdReport{}, parity{}, parityLine{}, api.NodeUpgrade{}, api.Authority{}, api.Certificate{}, api.Domain{}, api.DomainCheck{}, trustReport{},
 	api.Group{}, api.Quota{}, api.User{}, api.Role{}, api.Whoami{}, api.TokenInfo{}, api.MadeToken{}, shownTarget{}, api.AuditLine{}, api.AuditCheck{}, api.Reviews{}, api.TimelineEntry{}, api.SharedLink{},
 	api.OIDC{}, api.Webhook{},
 	api.Egress{}, api.Cluster{}, api.VolumeInfo{}, api.Backup{}, api.Broker{},
