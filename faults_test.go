@@ -113,6 +113,11 @@ func (t *trial) run(count int) (err error) {
 	if err == nil {
 		err = t.readAll(count)
 	}
+	if err != nil {
+		for _, m := range t.machines {
+			t.log("the end of the log of %s:\n%s", m.name(), m.logTail(40))
+		}
+	}
 	t.log("%d faults in %v; %v", len(t.faults), time.Since(began).Round(time.Second), &t.history)
 	return errors.Join(err, t.history.check(2*time.Minute), t.judge())
 }

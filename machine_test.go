@@ -155,6 +155,16 @@ func (m *machine) up(ctx context.Context) error {
 	return err
 }
 
+// logTail returns the last lines of the node's log.
+func (m *machine) logTail(count int) string {
+	b, err := os.ReadFile(filepath.Join(m.data(), "micro.log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(string(b), "\n")
+	return strings.Join(lines[max(0, len(lines)-count):], "")
+}
+
 const (
 	ext4Shutdown = 0x8004587d // EXT4_IOC_SHUTDOWN
 	dropJournal  = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH: as a power cut does

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -52,9 +53,11 @@ func machinesCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(dir, "on"), fmt.Appendf(nil, onMachine, set, dir), 0o755))
 	ts.Setenv("PATH", dir+":"+ts.Getenv("PATH"))
 	ts.Defer(func() {
+		var ending sync.WaitGroup
 		for _, m := range machinesOf(ts) {
-			m.remove(ts)
+			ending.Go(func() { m.remove(ts) }) // all at once: the last ones alone would miss a majority
 		}
+		ending.Wait()
 		_ = exec.Command("ip", "netns", "del", set+"0").Run() // it was not made yet
 		ts.Check(os.RemoveAll(dir))
 	})

@@ -126,8 +126,13 @@ func (e *Etcd) Ready(ctx context.Context) error {
 	case <-e.Ended():
 		return errEnded
 	case <-ctx.Done():
-		return cloud.Errorf(cloud.Unavailable, "no majority of the voters answers: %w", ctx.Err()).WithHint("start the other nodes; where a majority of them is lost for good: micro cluster recover")
+		return NoMajority(ctx.Err())
 	}
+}
+
+// NoMajority returns the error of a start that has waited in vain for a majority of the voters.
+func NoMajority(cause error) error {
+	return cloud.Errorf(cloud.Unavailable, "no majority of the voters answers: %w", cause).WithHint("start the other nodes; where a majority of them is lost for good: micro up --recover lost-all-others")
 }
 
 var errEnded = errors.New("this node's copy of the store has ended")

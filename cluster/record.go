@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
-	"time"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -19,8 +20,6 @@ type Record struct {
 	Current bool `json:"current"`
 	// Counter is the highest value of the asking node's counter that the answering node has seen.
 	Counter uint64 `json:"counter"`
-	// Recovered is when the answering node became the whole cloud because the others were lost; zero for never.
-	Recovered time.Time `json:"recovered,omitzero"`
 }
 
 // RecordHandler answers nodes that ask what this one knows of them. record gets the name and the KeyHash of the asking
@@ -33,7 +32,8 @@ func RecordHandler(record func(ctx context.Context, name cloud.NodeName, key str
 	return mux
 }
 
-// AskRecord asks another node what it knows of this one.
+// AskRecord asks another node what it knows of this one. An older micro does not keep records: it knows nothing against
+// the node.
 func (d *Dialer) AskRecord(ctx context.Context, node cloud.NodeName) (r Record, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -42,6 +42,9 @@ func (d *Dialer) AskRecord(ctx context.Context, node cloud.NodeName) (r Record, 
 		return r, err
 	}
 	resp, err := d.Client(ProtoRecord, node).Do(req)
+	if refused, ok := errors.AsType[*net.OpError](err); ok && refused.Op == "remote error" { // an alert of TLS: it has no such protocol
+		return Record{Member: true}, nil
+	}
 	if err != nil {
 		return r, err
 	}

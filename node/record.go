@@ -19,7 +19,7 @@ const (
 	countEvery   = time.Minute
 	countRetry   = 2 * time.Second
 	countTimeout = 10 * time.Second
-	// recordTimeout is how long a start waits for what other nodes know of this one, unless one of them reaches a majority.
+	// recordTimeout is how long a start waits for what another node knows of this one, before it asks again.
 	recordTimeout = 3 * time.Second
 )
 
@@ -37,7 +37,11 @@ func (n *Node) checkDisk(ctx context.Context, m *member) (err error) {
 		return err
 	}
 	known, current := uint64(0), false
-	for name, r := range n.records(ctx, m) {
+	records, err := n.records(ctx, m)
+	if err != nil {
+		return err
+	}
+	for name, r := range records {
 		if r.Current && !r.Member {
 			return cloud.Errorf(cloud.Denied, "node %s is not in its cloud any more, says node %s: it was removed, or the cloud was recovered without it", m.Node, name).
 				WithHint("micro down, empty %s, and join anew: micro up --join TOKEN, with a token of micro cluster token", n.cfg.Data)
@@ -64,9 +68,36 @@ func (n *Node) checkDisk(ctx context.Context, m *member) (err error) {
 	return n.folder.SaveCounters(n.counters.Counters)
 }
 
-// records returns what the other nodes know of this one. It waits for all of them, or for one that reaches a majority of the
-// voters.
-func (n *Node) records(ctx context.Context, m *member) map[cloud.NodeName]cluster.Record {
+// records returns what the other nodes know of this one. It asks until one answers that reaches a majority of the voters,
+// or until this node and those that have answered are a majority: no fewer can elect a leader. A node that is to recover
+// the cloud, or has no vote, asks each of them once.
+func (n *Node) records(ctx context.Context, m *member) (map[cloud.NodeName]cluster.Record, error) {
+	all := map[cloud.NodeName]cluster.Record{}
+	for {
+		current := n.askRecords(ctx, m, all)
+		voters, answered := 0, 0
+		for _, p := range m.Peers {
+			if p.Voter {
+				voters++
+				if _, ok := all[p.Name]; ok || p.Name == m.Node {
+					answered++
+				}
+			}
+		}
+		_, has := n.folder.Etcd(m.Membership)
+		switch {
+		case current || !has || n.cfg.Recover || 2*answered > voters || voters == 0:
+			return all, nil
+		case ctx.Err() != nil:
+			return nil, cluster.NoMajority(ctx.Err())
+		}
+		sleep(ctx, countRetry/4)
+	}
+}
+
+// askRecords asks the other nodes that are not among those that have answered, and reports whether one of them reaches a
+// majority of the voters.
+func (n *Node) askRecords(ctx context.Context, m *member, answered map[cloud.NodeName]cluster.Record) bool {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	type answer struct {
@@ -76,7 +107,7 @@ func (n *Node) records(ctx context.Context, m *member) map[cloud.NodeName]cluste
 	}
 	answers, asked := make(chan answer, len(m.Peers)), 0
 	for _, p := range m.Peers {
-		if p.Name == m.Node {
+		if _, ok := answered[p.Name]; ok || p.Name == m.Node {
 			continue
 		}
 		asked++
@@ -85,18 +116,17 @@ func (n *Node) records(ctx context.Context, m *member) map[cloud.NodeName]cluste
 			answers <- answer{p.Name, r, err}
 		}()
 	}
-	all := map[cloud.NodeName]cluster.Record{}
 	for range asked {
 		a := <-answers // which come in time, as ctx ends
 		if a.err != nil {
 			n.log.Debug("another node does not say what it knows of this one", "node", string(a.from), "err", a.err)
 			continue
 		}
-		if all[a.from] = a.record; a.record.Current {
-			break
+		if answered[a.from] = a.record; a.record.Current {
+			return true
 		}
 	}
-	return all
+	return false
 }
 
 // recordOf returns what this node knows of another one.

@@ -155,6 +155,7 @@ func (p *Presence) Keep(ctx context.Context) error {
 		t.lose()
 		p.setTerm(nil)
 		if ctx.Err() == nil {
+			p.forgetLease()
 			p.observe(false)
 			p.Log.Warn("this node has lost its lease: a majority of the voters does not answer, or the node was stopped for a while")
 		}
@@ -227,6 +228,13 @@ func (p *Presence) observe(alive bool) {
 		}
 		return o.WithNode(&cloud.NodeStatus{Name: p.Node, Alive: alive})
 	})
+}
+
+// forgetLease makes Leave do nothing: the lease is lost, and a majority that ended it does not answer.
+func (p *Presence) forgetLease() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lease = 0
 }
 
 // Leave ends the node's lease, so that the others need not wait for its end. It may be called after Keep has ended.
