@@ -69,7 +69,7 @@ func (c *command) cluster() *urfave.Command {
 		if err != nil || u.Bool("json") {
 			return cmp.Or(err, c.printIfJSON(u, cluster))
 		}
-		c.say("this node is the whole cloud now. Never start the other ones again with their data: they would be another cloud")
+		c.say("this node is the whole cloud now. The others are refused while it answers: empty their data folders, and let them join anew")
 		return nil
 	}))
 	return family("cluster", "several nodes in one cloud", status, start, token, c.upgradeCluster(), recovery)

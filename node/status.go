@@ -70,6 +70,9 @@ func (s *status) Info() api.Node {
 	if loss := s.doctor.StoreLoss(); loss != "" {
 		info.Warnings = append(info.Warnings, loss)
 	}
+	if s.cfg.Recover {
+		info.Warnings = append(info.Warnings, "this node was told to be the whole cloud: changes that only the other nodes had are lost, and so are the volumes there. Leave out --recover at the next start")
+	}
 	if w := s.waiting.Load(); w != nil {
 		info.Waiting = *w
 	} else {

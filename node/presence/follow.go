@@ -88,6 +88,7 @@ func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key s
 	case key == statusKey:
 		if value == nil {
 			delete(f.keys, full)
+			f.Log.Info("a node is dead: its lease has ended, or it has left", "node", string(node))
 			return o.WithNode(&cloud.NodeStatus{Name: node})
 		}
 		f.keys[full] = node

@@ -125,6 +125,24 @@ func TestObserve(t *testing.T) {
 	})
 }
 
+// TestStateReadAnew has a node that reads the whole state anew, as after a change of its store's engine or a long pause. It
+// stays alive for the others, which must see everything as before.
+func TestStateReadAnew(t *testing.T) {
+	w := newWorld(t)
+	n1, n2 := w.start("n1", idle), w.start("n2", idle)
+	n1.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(instance("a", "n1")) })
+	alive := func(o *cloud.Instances) bool { s, ok := o.NodeStatus("n1"); return ok && s.Alive }
+	w.await(n2, "n2 sees n1", func(o *cloud.Instances) bool { _, ok := o.Get("a"); return ok && alive(o) })
+	s := cloud.NewState()
+	anew := s.Apply(5, append(s.Init(cloud.Stamp{}), cloud.Put(&cloud.Node{Name: "n1"}), cloud.Put(&cloud.Node{Name: "n2"}), cloud.Put(&cloud.App{AppRef: shop})))
+	n1.Views.SetState(anew)
+	n1.Views.Observe(func(o *cloud.Instances) *cloud.Instances { return o.With(instance("b", "n1")) })
+	w.await(n2, "n2 sees what n1 says afterwards", func(o *cloud.Instances) bool { _, ok := o.Get("b"); return ok })
+	if !alive(n2.Views.View().Instances) {
+		t.Error("n1 is dead for n2")
+	}
+}
+
 // TestPlacelessInstanceIsNotOffered has an instance that has lost its place while its node was away.
 func TestPlacelessInstanceIsNotOffered(t *testing.T) {
 	w := newWorld(t)

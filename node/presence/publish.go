@@ -149,12 +149,10 @@ func (w *publisher) write(ctx context.Context, old, now cloud.View) error {
 			return err
 		}
 		status, err := json.Marshal(cloud.NodeStatus{Name: w.Node, Alive: true, Routers: w.Routers})
-		if err == nil {
-			err = say(cloud.AppRef{}, map[string][]byte{statusKey: status})
-		}
 		if err != nil {
 			return err
 		}
+		t.Put = append(t.Put, kv.Put{Key: prefix + statusKey, Value: status, Lease: w.term.ID})
 	}
 	for app := range apps {
 		if err := say(app, w.observed(now, app)); err != nil {
