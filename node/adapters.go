@@ -213,7 +213,19 @@ func (n *Node) stats(ctx context.Context, id cloud.InstanceID) (runtime.Stats, e
 	return s, err
 }
 
+// Run runs the command on this node, or on the one that has the release's volumes.
 func (r commands) Run(ctx context.Context, o handler.OneOff) (int, error) {
+	if node, ok := r.volumesElsewhere(o.Release); ok {
+		client, err := r.apiOf(node, o.By)
+		if err != nil {
+			return 0, err
+		}
+		c := o.Command
+		streams := api.Streams{Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Resize: sizes(ctx, c.Resize)}
+		return client.Run(ctx, o.Release.AppRef, api.Command{
+			Release: o.Release.N, Process: o.Process, Memory: o.Memory, Args: c.Args, Env: c.Env, User: c.User, Dir: c.Dir, TTY: c.TTY, Rows: c.Rows, Columns: c.Columns,
+		}, streams)
+	}
 	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
 }
 

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +15,6 @@ import (
 	"github.com/protoduction/micro/node/figures"
 	"github.com/protoduction/micro/node/scrape"
 	"github.com/protoduction/micro/router"
-	"github.com/protoduction/micro/runtime"
 	"github.com/protoduction/micro/store/kv"
 	"github.com/protoduction/micro/traffic"
 )
@@ -101,10 +102,40 @@ func copyNotes(ctx context.Context, from kv.Local, to kv.Engine) error {
 	return nil
 }
 
-// jobs lets the leader run jobs on this node.
-type jobs struct{ agent *runtime.Agent }
+// jobs lets the leader run jobs on this node, or on the one that has the release's volumes.
+type jobs struct{ *Node }
 
 func (j jobs) RunJob(ctx context.Context, r cloud.ReleaseRef, job cloud.Job) (cloud.Exit, error) {
+	if node, ok := j.volumesElsewhere(r); ok {
+		resp, err := j.askNode(ctx, node, http.MethodPost, "/peer/job", nil, peerJob{r, job})
+		if err != nil {
+			return cloud.Exit{}, err
+		}
+		defer resp.Body.Close()
+		var exit cloud.Exit
+		return exit, json.NewDecoder(resp.Body).Decode(&exit)
+	}
+	return j.runHere(ctx, r, job)
+}
+
+// peerJob is a job that another node is to run.
+type peerJob struct {
+	Release cloud.ReleaseRef
+	Job     cloud.Job
+}
+
+// servePeerJob runs a job for the node that leads. It ends with the request.
+func (n *Node) servePeerJob(w http.ResponseWriter, r *http.Request) {
+	var p peerJob
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, api.MaxBody)).Decode(&p); err != nil {
+		answerPeer(w, nil, cloud.Errorf(cloud.Invalid, "the job of another node cannot be read: %w", err))
+		return
+	}
+	exit, err := jobs{n}.runHere(r.Context(), p.Release, p.Job)
+	answerPeer(w, exit, err)
+}
+
+func (j jobs) runHere(ctx context.Context, r cloud.ReleaseRef, job cloud.Job) (cloud.Exit, error) {
 	exit, err := j.agent.RunJob(ctx, r, job)
 	return cloud.Exit{Code: exit.Code, OOM: exit.OOM, At: exit.At}, err
 }

@@ -41,6 +41,7 @@ func (n *Node) servePeers() {
 	n.servePeerKeys(mux)
 	mux.HandleFunc("POST /peer/drop-volumes", n.servePeerVolumes)
 	n.serveVolumes(mux)
+	mux.HandleFunc("POST /peer/job", n.servePeerJob)
 	mux.HandleFunc("GET /peer/parked", func(w http.ResponseWriter, r *http.Request) {
 		answerPeer(w, n.parkedHere(r.Context(), cloud.Host(r.FormValue("host")), r.FormValue("id")), nil)
 	})

@@ -99,7 +99,7 @@ func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: cloudLogs{n, logReader{n.logs}}, Log: n.log, Warm: leader.DefaultWarm, Now: now},
 		crossfades,
 		leader.NewCron(leader.CronConfig{
-			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n.agent}, Events: eventNotes{n.events}, Log: n.log, Now: now,
+			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n}, Events: eventNotes{n.events}, Log: n.log, Now: now,
 		}),
 	}
 	n.poster = webhook.NewPoster(n.cfg.Version.Version, network.CheckOutside)

@@ -146,6 +146,17 @@ func (v volumeNodes) Used(ctx context.Context, node cloud.NodeName, app cloud.Ap
 	return callNode[map[string]int64](ctx, v.Node, node, http.MethodGet, "/peer/volumes/used", q)
 }
 
+// volumesElsewhere returns the node that has the volumes of a release, if that is another one.
+func (n *Node) volumesElsewhere(r cloud.ReleaseRef) (cloud.NodeName, bool) {
+	state := n.snapshots.View().State
+	rel, ok := state.Release(r)
+	home, has := state.Home(r.AppRef)
+	if !ok || !has || len(rel.Spec.Volumes) == 0 || home.Node == n.cfg.Name {
+		return "", false
+	}
+	return home.Node, true
+}
+
 func volumeQuery(app cloud.AppRef, volume string) url.Values {
 	return url.Values{"group": {string(app.Group)}, "app": {string(app.App)}, "volume": {volume}}
 }
