@@ -9,13 +9,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/protoduction/micro/testdata/debimage"
 )
-
-// versitygwVersion is that of the S3 server for tests, which checks signatures and keeps objects as files of a folder.
-const versitygwVersion = "v1.8.0"
-
-// versitygwProgram is built once.
-var versitygwProgram = goProgram("github.com/versity/versitygw/cmd/versitygw@" + versitygwVersion)
 
 // s3Servers end the servers that run, by their folder.
 var s3Servers = struct {
@@ -37,7 +33,7 @@ func s3Command(ts *testscript.TestScript, neg bool, args []string) {
 		stop()
 		return
 	}
-	program, err := versitygwProgram()
+	program, err := debimage.Program(context.Background(), debimage.Versitygw) // the one of the image
 	ts.Check(err)
 	ts.Check(os.MkdirAll(ts.MkAbs("objects-meta"), 0o700))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -37,6 +37,8 @@ type Credentials struct {
 	More     map[string]string `json:"more,omitempty"` // the kind's own, such as a vhost or a bucket
 	// Raw are all credentials as a broker gave them.
 	Raw map[string]json.RawMessage `json:"raw,omitempty"`
+	// Variables are environment variables that apps expect beside the URL, as Service.Variables names them.
+	Variables map[string]string `json:"variables,omitempty"`
 }
 
 // Key is "accounts/GROUP/SERVICE/APP/N", N with eight digits.

@@ -187,15 +187,16 @@ func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]str
 	return Join(errs...)
 }
 
-// variable is an environment variable with a service's URL.
+// variable is an environment variable with a service's URL, or with something else that apps expect of such a service.
 type variable struct {
 	name    string
 	service AppName
-	index   int // of the binding
+	index   int  // of the binding
+	own     bool // it has a value of the kind's own, and not the URL
 }
 
-// variables returns the variables that bindings set: of each NAME_URL, and the one that was asked for by As. The usual one
-// of a kind is the first such binding's without As.
+// variables returns the variables that bindings set: of each NAME_URL, and the one that was asked for by As. Those of
+// a kind are the first such binding's without As.
 func (s *State) variables(group GroupName, bindings []Binding) (all []variable) {
 	usual := map[string]bool{}
 	for _, b := range bindings {
@@ -204,14 +205,24 @@ func (s *State) variables(group GroupName, bindings []Binding) (all []variable) 
 	for i, b := range bindings {
 		own := strings.ToUpper(strings.ReplaceAll(b.Called(), "-", "_")) + "_URL"
 		name := b.As
-		if app, ok := s.App(AppRef{group, b.Service}); ok && name == "" && !usual[app.Service.variable()] {
+		app, ok := s.App(AppRef{group, b.Service})
+		if ok && name == "" && !usual[app.Service.variable()] {
 			name = app.Service.variable()
 			usual[name] = true
 		}
 		if name != "" && name != own {
-			all = append(all, variable{name, b.Service, i})
+			all = append(all, variable{name: name, service: b.Service, index: i})
 		}
-		all = append(all, variable{own, b.Service, i})
+		all = append(all, variable{name: own, service: b.Service, index: i})
+		if !ok || app.Service == nil || b.As != "" {
+			continue
+		}
+		for _, further := range app.Service.Variables {
+			if !usual[further] {
+				usual[further] = true
+				all = append(all, variable{further, b.Service, i, true})
+			}
+		}
 	}
 	return all
 }

@@ -26,6 +26,9 @@ func (s *State) Bound(rel *Release) Bound {
 	for _, v := range s.variables(rel.Group, rel.Spec.Bindings) {
 		if a, ok := s.Account(rel.AppRef, rel.Spec.Bindings[v.index]); ok && a.Credentials.URL != "" { // a broker's service may have none
 			out.Env[v.name] = a.Credentials.URL
+			if v.own {
+				out.Env[v.name] = a.Credentials.Variables[v.name]
+			}
 		}
 	}
 	for _, b := range rel.Spec.Bindings {

@@ -12,6 +12,8 @@ type Service struct {
 	Version string `json:"version,omitempty"` // the kind's, such as "15"
 	// Variable is the environment variable that apps expect the address of such a service in: DATABASE_URL.
 	Variable string `json:"variable"`
+	// Variables are further ones, such as AWS_ACCESS_KEY_ID.
+	Variables []string `json:"variables,omitempty"`
 	// Production services may be bound by releasers only.
 	Production bool `json:"production,omitempty"`
 	// External services run elsewhere. Their release has no instance: its image has the kind's client programs.

@@ -82,7 +82,7 @@ func (p *Provider) another(ctx context.Context, by cloud.Actor, source *cloud.Ap
 		Built: cloud.Built{Image: rel.Spec.Image},
 		Spec:  kind.spec(api.NewService{Memory: size.Memory, CPU: size.CPU}, rand.Text()),
 		Service: cloud.Service{
-			Kind: kind.Name, Version: source.Service.Version, Variable: kind.Variable, Production: source.Service.Production,
+			Kind: kind.Name, Version: source.Service.Version, Variable: kind.Variable, Variables: kind.variables(), Production: source.Service.Production,
 			Unfinished: &cloud.Unfinished{Of: source.App, Drill: drill, Node: p.Node, Process: p.Process},
 		},
 	}

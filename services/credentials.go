@@ -28,6 +28,12 @@ func (k *Kind) credentials(service cloud.AppRef, client cloud.AppName, n int, pa
 	maps.Copy(values, c.More)
 	values["client"] = string(client)
 	c.URL = fill(k.URL, values, url.QueryEscape)
+	for name, template := range k.Variables {
+		if c.Variables == nil {
+			c.Variables = map[string]string{}
+		}
+		c.Variables[name] = fill(template, values, same)
+	}
 	return c
 }
 

@@ -46,6 +46,9 @@ type Kind struct {
 	URL      string            `yaml:"url"`
 	Database string            `yaml:"database"`
 	More     map[string]string `yaml:"more"`
+	// Variables are further environment variables of apps, with templates like URL's. The first binding of such a service
+	// sets them.
+	Variables map[string]string `yaml:"variables"`
 
 	Probe    string `yaml:"probe"`    // succeeds when the server accepts a log-in
 	Login    string `yaml:"login"`    // succeeds when SERVICE_USER can log in at SERVICE_HOST: run in a container apart
@@ -158,6 +161,12 @@ func (k *Kind) validate() error {
 	if k.URL == "" {
 		bad("url is missing")
 	}
+	for _, name := range k.variables() {
+		if err := cloud.CheckEnvName(name); err != nil {
+			bad("variables: %w", err)
+		}
+		known("variables: "+name, k.Variables[name], append(basic, slices.Sorted(maps.Keys(k.More))...)...)
+	}
 	for name := range k.Env {
 		if err := cloud.CheckEnvName(name); err != nil {
 			bad("env: %w", err)
@@ -185,6 +194,9 @@ func fill(template string, values map[string]string, escape func(string) string)
 		return m
 	})
 }
+
+// variables returns the names of Variables.
+func (k *Kind) variables() []string { return slices.Sorted(maps.Keys(k.Variables)) }
 
 // HasAccounts reports whether each binding gets an account of its own.
 func (k *Kind) HasAccounts() bool { return k.Bind != "" }

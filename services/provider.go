@@ -74,7 +74,7 @@ func (p *Provider) Create(ctx context.Context, by cloud.Actor, group cloud.Group
 	}
 	n := cloud.NewService{
 		App:     ref,
-		Service: cloud.Service{Kind: kind.Name, Version: version, Variable: kind.Variable, Production: want.Production, External: want.URL != ""},
+		Service: cloud.Service{Kind: kind.Name, Version: version, Variable: kind.Variable, Variables: kind.variables(), Production: want.Production, External: want.URL != ""},
 		Built:   cloud.Built{Image: cloud.Image{Digest: image.Digest, Name: reference}},
 		Spec:    kind.spec(want, rand.Text()),
 	}

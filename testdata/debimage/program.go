@@ -28,6 +28,15 @@ func (t tree) addPrograms(ctx context.Context, dir string, r Recipe) error {
 	return nil
 }
 
+// Program builds a Go program, unless it is in the cache, and returns its path.
+func Program(ctx context.Context, program string) (string, error) {
+	dir, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	return install(ctx, filepath.Join(dir, "programs"), program)
+}
+
 // install builds a program, unless it is in dir, and returns its path. The program needs no libc, and its bytes depend on
 // its version and the Go release alone.
 func install(ctx context.Context, dir, program string) (string, error) {

@@ -41,6 +41,9 @@ type Dir struct {
 	Owner int // user and group
 }
 
+// Versitygw is an S3 server, which checks signatures and keeps objects as files of a folder.
+const Versitygw = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+
 //go:embed files
 var files embed.FS
 
@@ -174,6 +177,11 @@ var presets = []Recipe{{
 	Packages: []string{"nats-server"},
 	Cmd:      []string{"nats-server"},
 	Port:     4222,
+}, {
+	Name:     "versitygw",
+	Programs: map[string]string{"usr/local/bin/versitygw": Versitygw},
+	Cmd:      []string{"versitygw"},
+	Port:     7070,
 }, {
 	Name:     "nginx",
 	Packages: []string{"nginx-light"},
