@@ -178,6 +178,9 @@ func (d *Accounts) do(ctx context.Context, v cloud.View, s Step) error {
 			for _, still := range steps {
 				if a, ok := st.Account(s.client(), s.binding()); ok && still == s {
 					next := *a
+					if next.Broker != nil { // it may be at work on the account, and must hear of its end
+						next = *withRequest(next, cloud.BrokerRequest{Sent: next.Broker.Sent})
+					}
 					next.Ending = true
 					return []cloud.Change{cloud.Put(&next)}, nil
 				}

@@ -27,8 +27,9 @@ func main() {
 	program := flag.String("micro", "bin/micro", "the binary to measure")
 	rounds := flag.Int("rounds", 11, "of each measurement")
 	apps := flag.Int("apps", 100, "of the node with many; 0 leaves it out")
+	only := flag.String("only", "", "measure only this: weight, ready, running, files, services, many")
 	flag.Parse()
-	if err := run(ctx, os.Stdout, *program, *rounds, *apps); err != nil {
+	if err := run(ctx, os.Stdout, *program, *rounds, *apps, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -38,22 +39,29 @@ func main() {
 type figure struct {
 	what, value, bar string // a figure without a bar is there to be known
 	reached          bool
+	ratio            float64 // of a figure that is one
 }
 
-func run(ctx context.Context, w io.Writer, program string, rounds, apps int) (err error) {
+func run(ctx context.Context, w io.Writer, program string, rounds, apps int, only string) (err error) {
 	program, err = filepath.Abs(program)
 	if err != nil {
 		return err
 	}
 	var figures []figure
-	for _, measure := range []func(context.Context, string, int) ([]figure, error){weight, ready, running, manyFiles} {
-		some, err := measure(ctx, program, rounds)
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, string, int) ([]figure, error)
+	}{{"weight", weight}, {"ready", ready}, {"running", running}, {"files", manyFiles}, {"services", serviceFigures}} {
+		if only != "" && part.name != only {
+			continue
+		}
+		some, err := part.measure(ctx, program, rounds)
 		if err != nil {
 			return err
 		}
 		figures = append(figures, some...)
 	}
-	if apps > 0 {
+	if apps > 0 && (only == "" || only == "many") {
 		some, err := many(ctx, program, apps)
 		if err != nil {
 			return err
@@ -151,11 +159,17 @@ func ratioFigure(what string, times, beside []time.Duration) figure {
 	}
 	slices.Sort(ratios)
 	least := slices.Sorted(slices.Values(beside))
-	return figure{what: what, value: fmt.Sprintf("%.2f (%.2f–%.2f) of %.0f ms", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1], ms(least[len(least)/2]))}
+	return figure{what: what, ratio: ratios[len(ratios)/2], value: fmt.Sprintf("%.2f (%.2f–%.2f) of %.0f ms", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1], ms(least[len(least)/2]))}
+}
+
+// atMost gives a ratio its bar.
+func (f figure) atMost(bar float64) figure {
+	f.bar, f.reached = fmt.Sprintf("≤ %g", bar), f.ratio <= bar
+	return f
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func bytesFigure(what string, n, bar int64, barText string, unit float64, unitText string) figure {
-	return figure{what, fmt.Sprintf("%.1f %s", float64(n)/unit, unitText), "≤ " + barText, n <= bar}
+	return figure{what: what, value: fmt.Sprintf("%.1f %s", float64(n)/unit, unitText), bar: "≤ " + barText, reached: n <= bar}
 }
