@@ -293,7 +293,7 @@ func (s *State) Fail(r ReleaseRef, f Failure) []Change {
 	var changes []Change
 	if app, ok := s.App(r.AppRef); ok && app.Rollout != nil && app.Rollout.To == r.N {
 		next := *app
-		next.Rollout = nil
+		next.Rollout, next.Service = nil, app.Service.without(r.N)
 		changes = append(changes, Put(&next))
 	}
 	if rel, ok := s.Release(r); ok && r.N != 0 && !rel.Up {

@@ -25,6 +25,8 @@ type Service struct {
 	// Brokered is set of a service that a broker provides. It has no release. Kind is then the name of what the broker offers,
 	// and Version that of the plan.
 	Brokered *Brokered `json:"brokered,omitempty"`
+	// Upgrade is the last change of Version, nil for none.
+	Upgrade *ServiceUpgrade `json:"upgrade,omitempty"`
 	// Purging says that the data of a deleted service is being removed: it can't come back any more.
 	Purging bool `json:"purging,omitempty"`
 }
@@ -36,6 +38,22 @@ type Unfinished struct {
 	// Node and Process fill the service. Process is different after each start of the node.
 	Node    NodeName `json:"node"`
 	Process string   `json:"process"`
+}
+
+// ServiceUpgrade is a change of a service's version. If its release fails, the version is the one from before again.
+type ServiceUpgrade struct {
+	Release int    `json:"release"`
+	From    string `json:"from"` // the version before
+}
+
+// without returns the service as it is if release n has failed.
+func (s *Service) without(n int) *Service {
+	if s == nil || s.Upgrade == nil || s.Upgrade.Release != n {
+		return s
+	}
+	next := *s
+	next.Version, next.Upgrade = s.Upgrade.From, nil
+	return &next
 }
 
 // FinishService returns the changes that put a service to use.
@@ -238,7 +256,11 @@ func (s *State) UpgradeService(r AppRef, version string, image Image, at Stamp) 
 		return nil, ReleaseRef{}, err
 	}
 	app, own := *service, *service.Service
-	own.Version = version
+	from := own.Version
+	if own.Upgrade != nil && own.Upgrade.Release != service.Current {
+		from = own.Upgrade.From // that one has not come up yet
+	}
+	own.Version, own.Upgrade = version, &ServiceUpgrade{Release: service.Last + 1, From: from}
 	app.Service = &own
 	spec := rel.Spec
 	spec.Image = image

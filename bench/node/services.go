@@ -173,6 +173,13 @@ func barePostgres(ctx context.Context, root string) (took time.Duration, err err
 			return 0, err
 		}
 	}
+	if err := os.MkdirAll(root+"/proc", 0o755); err != nil {
+		return 0, err
+	}
+	if err := syscall.Mount("proc", root+"/proc", "proc", 0, ""); err != nil {
+		return 0, fmt.Errorf("mount /proc: %w", err)
+	}
+	defer func() { err = errors.Join(err, syscall.Unmount(root+"/proc", syscall.MNT_DETACH)) }()
 	environment := []string{
 		"PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PGDATA=/data/db", "POSTGRES_USER=postgres", "POSTGRES_DB=app", "POSTGRES_PASSWORD=secret",
 		"PGPORT=" + port, "PGPASSWORD=secret", "LANG=C.UTF-8", "HOME=/tmp",
