@@ -12,6 +12,9 @@ import (
 // versionMark is before the version at the end of a program that program made.
 const versionMark = "\nmicro version "
 
+// brokenVersion is one that runs, but not in the place of another program.
+const brokenVersion = "broken"
+
 // program VERSION… makes programs VERSION/micro that are micro in that version. They differ from each other, as the programs
 // of two versions do.
 func programCommand(ts *testscript.TestScript, neg bool, args []string) {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -44,6 +47,7 @@ func (c *command) upgradeHere(ctx context.Context, cfg config.Node) error {
 	if err != nil {
 		return cloud.Errorf(cloud.Internal, "cannot find micro's own program: %w", err)
 	}
+	before := processOf(node.PID)
 	undo, err := install(own, node.Program)
 	if err != nil {
 		return err
@@ -57,6 +61,9 @@ func (c *command) upgradeHere(ctx context.Context, cfg config.Node) error {
 		return nil
 	}
 	after, err := c.awaitUpgraded(ctx, client, node)
+	if err != nil && ended(node.PID) {
+		return c.goBack(ctx, client, node, before, errors.Join(err, undo()))
+	}
 	if err != nil {
 		return err
 	}
@@ -101,6 +108,47 @@ func install(from, to string) (undo func() error, err error) {
 		return nothing, errors.Join(failed(err), os.Rename(previous, to))
 	}
 	return func() error { return os.Rename(previous, to) }, nil
+}
+
+// process is how a process was started.
+type process struct{ args, env []string }
+
+// processOf returns how a process of this machine was started.
+func processOf(pid int) (p process) {
+	list := func(name string) []string {
+		b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/" + name) // of a process that is gone there is nothing
+		return strings.FieldsFunc(string(b), func(r rune) bool { return r == 0 })
+	}
+	return process{list("cmdline"), list("environ")}
+}
+
+// goBack starts the program before again, which is installed again, after the new one has ended at its start. Where systemd
+// runs the node, that does it. cause is why the new one is not there.
+func (c *command) goBack(ctx context.Context, client *api.Client, node api.Node, before process, cause error) error {
+	supervised := slices.ContainsFunc(before.env, func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
+	if !supervised && len(before.args) > 0 {
+		log, err := os.OpenFile(filepath.Join(node.Data, "micro.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return errors.Join(cause, err)
+		}
+		defer log.Close()
+		cmd := exec.Command(node.Program, before.args[1:]...)
+		cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = before.env, "/", log, log, ownSession()
+		if err := cmd.Start(); err != nil {
+			return errors.Join(cause, err)
+		}
+		go func() { _ = cmd.Wait() }() // whether it is ready shows below
+	}
+	for deadline := time.Now().Add(upgradeTime); time.Now().Before(deadline); {
+		if back, err := client.Node(ctx); err == nil && back.Ready {
+			return cloud.Errorf(cloud.Unavailable, "the new program did not start; node %s runs micro %s again, and its apps ran on", node.Name, back.Version).
+				WithHint("look at the end of its log, for example %s", filepath.Join(node.Data, "micro.log"))
+		}
+		if err := pause(ctx, upgradePoll); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	return cause
 }
 
 // awaitUpgraded waits until another program answers as the node.
