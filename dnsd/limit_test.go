@@ -35,7 +35,12 @@ func TestLimiter(t *testing.T) {
 
 // TestLimitedClient floods from the local network: answers over the limit are truncated, and TCP still works.
 func TestLimitedClient(t *testing.T) {
-	s := startServer(t, func(c *Config) { c.Rate = 5 })
+	up := newResolver(t, zoneFile())
+	f, err := NewForwarder(ForwardConfig{Upstreams: []netip.AddrPort{up.addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, func(c *Config) { c.Rate, c.Forward = 5, f })
 	m := new(dns.Msg).SetQuestion("shop.micro.test.", dns.TypeA)
 	client := clientFrom("udp", "127.0.0.4")
 	client.Timeout = 100 * time.Millisecond
@@ -52,6 +57,20 @@ func TestLimitedClient(t *testing.T) {
 	}
 	if full == 0 || cut == 0 || lost == 0 {
 		t.Errorf("%d answers, %d truncated, %d dropped", full, cut, lost)
+	}
+	// Clients outside the node's networks are refused, and not as often as they like either. Nobody offers them recursion.
+	var refused int
+	outside := clientFrom("udp", "127.0.0.9")
+	outside.Timeout = 100 * time.Millisecond
+	for range 20 {
+		if r, _, err := outside.Exchange(m, s.Addrs()[0].String()); err == nil && r.Rcode == dns.RcodeRefused {
+			if refused++; r.RecursionAvailable {
+				t.Fatal("recursion is offered outside")
+			}
+		}
+	}
+	if refused == 0 || refused > 10 {
+		t.Errorf("%d of 20 queries from outside were answered", refused)
 	}
 	if r, _, err := clientFrom("tcp", "127.0.0.4").Exchange(m, s.Addrs()[0].String()); err != nil || len(r.Answer) != 1 {
 		t.Errorf("by TCP: %v %v", r, err)
