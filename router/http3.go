@@ -65,7 +65,14 @@ func (r *Router) ServeHTTP3(ctx context.Context, socket net.PacketConn, q QUIC, 
 	r.mu.Lock()
 	r.http3 = append(r.http3, ln)
 	r.mu.Unlock()
-	if !r.conns.listening(func() { cancel(); <-done }) {
+	stop := func() {
+		limited, end := context.WithTimeout(ctx, handshakesLeft)
+		defer end()
+		ln.Leave(limited)
+		cancel()
+		<-done
+	}
+	if !r.conns.listening(stop) {
 		return nil
 	}
 	for {
@@ -79,6 +86,9 @@ func (r *Router) ServeHTTP3(ctx context.Context, socket net.PacketConn, q QUIC, 
 		r.admitHTTP3(c, &l)
 	}
 }
+
+// handshakesLeft is how long a shutdown waits for handshakes by QUIC that are under way.
+const handshakesLeft = time.Second
 
 // admitHTTP3 serves a connection, where there is room for it.
 func (r *Router) admitHTTP3(c *h3.Conn, l *Listener) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,6 +95,68 @@ func TestHTTP3Shutdown(t *testing.T) {
 	f := newFront(t, Config{})
 	client, _ := http3Client(t, f.quic(Listener{Internal: true}))
 	f.endsGracefully(client, "https")
+}
+
+// TestHTTP3Succession: whoever listens on a socket next gets the connections that come while the one before is shut down.
+// None is refused.
+func TestHTTP3Succession(t *testing.T) {
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	app := backend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "whole") })
+	cfg := serverTLS(t, h3.Protocol)
+	q := QUIC{Secret: []byte("secret"), TLS: func(func(*tls.ClientHelloInfo) bool, func(*tls.ClientHelloInfo, string)) *tls.Config { return cfg }}
+	serve := func() (*front, chan error) {
+		f := newFront(t, Config{})
+		f.shop(app)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- f.ServeHTTP3(context.Background(), socket, q, Listener{Internal: true, Scheme: "https"})
+		}()
+		return f, ended
+	}
+	f, ended := serve()
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	var asked atomic.Int64
+	for range 4 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				client, _ := http3Client(t, socket.LocalAddr().String())
+				res, err := client.Get("https://" + shopHost + "/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = res.Body.Close()
+				_ = client.Transport.(*http3.Transport).Close()
+				asked.Add(1)
+			}
+		})
+	}
+	for range 3 {
+		before := asked.Load()
+		eventually(t, func() bool { return asked.Load() > before+20 })
+		if err := f.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		f, ended = serve()
+	}
+	before := asked.Load()
+	eventually(t, func() bool { return asked.Load() > before+20 })
+	cancel()
+	clients.Wait()
+	if err := f.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestHTTP3Fields: the app learns what it learns from clients of TLS, and these learn where there is HTTP/3.

@@ -48,6 +48,7 @@ const (
 type Listener struct {
 	transport *quic.Transport
 	listener  *quic.Listener
+	begun     atomic.Int64 // handshakes
 	shaking   atomic.Int64 // handshakes under way
 }
 
@@ -56,7 +57,7 @@ func Listen(socket net.PacketConn, cfg ListenerConfig) (*Listener, error) {
 	l := &Listener{}
 	reset, token := quic.StatelessResetKey(derive(cfg.Secret, "QUIC stateless reset")), quic.TokenGeneratorKey(derive(cfg.Secret, "QUIC address token"))
 	l.transport = &quic.Transport{
-		Conn: socket, StatelessResetKey: &reset, TokenGeneratorKey: &token,
+		Conn: socket, ConnectionIDLength: 4, StatelessResetKey: &reset, TokenGeneratorKey: &token,
 		VerifySourceAddress: func(net.Addr) bool { return l.shaking.Load() > checkAddresses },
 		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 			ctx, err := cfg.Begin(ctx, info.RemoteAddr)
@@ -64,6 +65,7 @@ func Listen(socket net.PacketConn, cfg ListenerConfig) (*Listener, error) {
 				return nil, err
 			}
 			h := &handshake{l: l}
+			l.begun.Add(1)
 			l.shaking.Add(1)
 			context.AfterFunc(ctx, h.end) // where it fails
 			return context.WithValue(ctx, handshakeKey{}, h), nil
@@ -79,6 +81,7 @@ func Listen(socket net.PacketConn, cfg ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = l.filter(nil) // that of a listener that has left the socket to this one; most have none
 	return l, nil
 }
 
