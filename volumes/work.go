@@ -33,6 +33,7 @@ func (p *Provider) Restore(ctx context.Context, by cloud.Actor, ref cloud.AppRef
 	if _, err := state.BeginVolumeWork(*w); err != nil {
 		return 0, err
 	}
+	exchanging := false
 	rev, err := p.work(ctx, by, "restore-volume", w, func(rev cloud.Revision) error {
 		step := task.Begin(tell, p.Now, "restore", "restore volume "+volume+" of "+ref.String(), b.Data)
 		err := step.Done(p.Archives.Read(ctx, b, func(r io.Reader) error { return p.Nodes.Receive(ctx, home, rev, w, volume, step.Read(r)) }))
@@ -45,8 +46,13 @@ func (p *Provider) Restore(ctx context.Context, by cloud.Actor, ref cloud.AppRef
 		if err := p.awaitHalt(ctx, w, tell); err != nil {
 			return err
 		}
+		exchanging = true
 		return p.Nodes.Exchange(ctx, home, rev, w)
 	})
+	if err != nil && exchanging { // the answer may have been lost, or only the end of the work have failed
+		return 0, cloud.Errorf(cloud.Unavailable, "volume %s of %s has all of the old data or all of the backup, and it is not known which: %w", volume, ref, err).
+			WithCommand("micro volume list %s", ref)
+	}
 	if err != nil {
 		return 0, cloud.Errorf(cloud.CodeOf(err), "volume %s of %s was not restored, and is as it was: %w", volume, ref, err)
 	}

@@ -22,6 +22,8 @@ var Noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 //	place web.0@r1 n1 gen=0 token=3 alone leaving
 //	decided shop@r1
 //	home shop n1
+//	moves shop n2
+//	restores shop
 //
 // where a cloud without nodes has one, n1, and "decided" is an assignment without places. What was observed is
 //
@@ -84,6 +86,10 @@ func (r *reader) object(words []string) {
 		r.assignment(r.ref(words[1]))
 	case "home":
 		r.put(&cloud.Home{AppRef: r.ref(words[1]).AppRef, Node: cloud.NodeName(words[2])})
+	case "moves":
+		r.put(&cloud.VolumeWork{AppRef: r.ref(words[1]).AppRef, ID: "w1", To: cloud.NodeName(words[2]), Halts: true})
+	case "restores":
+		r.put(&cloud.VolumeWork{AppRef: r.ref(words[1]).AppRef, ID: "w1", Volume: "data"})
 	default:
 		r.Fatalf("no object %q", words[0])
 	}
