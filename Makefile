@@ -53,8 +53,8 @@ soak-bindings: deps-build deps-test $(helpers)/bin images ## kill micro, shims a
 	MICRO_SOAK=1 $(gotest) -timeout 4h -count=1 -v -run 'TestScripts/stepkill' .
 
 .PHONY: soak-nodes
-soak-nodes: deps-build deps-test $(helpers)/bin ## let five nodes fail FAULTS (200) times, in the order of SEED (half an hour)
-	FAULTS=$(FAULTS) SEED=$(SEED) $(gotest) -tags soak -timeout 2h -count=1 -v -run TestSoak .
+soak-nodes: deps-build deps-test $(helpers)/bin ## let five nodes fail FAULTS (200) times in the order of SEED, for FAULT_TIME (1h) at most
+	FAULTS=$(FAULTS) SEED=$(SEED) FAULT_TIME=$(or $(FAULT_TIME),1h) $(gotest) -tags soak -timeout 2h -count=1 -v -run TestSoak .
 
 .PHONY: quota
 quota: ## test disk quotas on ext4 and XFS, in User-mode Linux

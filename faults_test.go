@@ -27,7 +27,7 @@ const (
 
 // settleTime is how long a cloud may take, after the end of a fault, until all is as before. A machine of two cores with
 // five nodes and other work is slow.
-const settleTime = 90 * time.Second
+const settleTime = 2 * time.Minute
 
 // trial is a cloud under faults.
 type trial struct {
@@ -35,6 +35,7 @@ type trial struct {
 	machines []*machine
 	random   *rand.Rand
 	brief    bool
+	most     time.Duration // in which new faults begin; 0 for no bound
 	slack    float64 // by which the limits are multiplied
 	history  history
 	clients  clients
@@ -60,7 +61,7 @@ type fault struct {
 // and send requests, and while a release makes its way into production. Before, the machines must be one cloud with the
 // apps web, with an instance for each machine, and solo, which must not run twice. It checks that no acknowledged write is
 // lost, that the history is linearisable, that solo never runs twice, and how soon the others go on. In brief, faults are
-// short and no release is made.
+// short and no release is made. FAULT_TIME bounds the time in which new faults begin.
 func faultsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	brief := len(args) > 0 && args[0] == "brief"
 	if brief {
@@ -80,9 +81,17 @@ func faultsCommand(ts *testscript.TestScript, neg bool, args []string) {
 		log: ts.Logf, brief: brief, machines: machinesOf(ts), random: rand.New(rand.NewPCG(seed, 0)), slack: 1,
 		history: history{began: time.Now()}, mark: "SOLO=" + ts.Getenv("MACHINES"), image: ts.MkAbs("hello.tar"), hosts: []string{"web.micro.test"},
 	}
-	if s := os.Getenv("MICRO_FAULT_SLACK"); s != "" {
+	if s := os.Getenv("FAULT_SLACK"); s != "" {
 		t.slack, err = strconv.ParseFloat(s, 64)
 		ts.Check(err)
+	}
+	if s := os.Getenv("FAULT_TIME"); s != "" {
+		t.most, err = time.ParseDuration(s)
+		ts.Check(err)
+		t.log = func(format string, args ...any) { // who waits for so long wants to see how it goes
+			ts.Logf(format, args...)
+			fmt.Fprintf(os.Stderr, format+"\n", args...)
+		}
 	}
 	ts.Logf("%d faults with seed %d; to repeat their order: faults %d %d", count, seed, count, seed)
 	ts.Check(t.run(count))
@@ -101,6 +110,11 @@ func (t *trial) run(count int) (err error) {
 	}
 	story := newStory(t)
 	for n := range count {
+		if t.most > 0 && time.Since(began) > t.most {
+			t.log("the time is up after %d of %d faults", n, count)
+			count = n
+			break
+		}
 		t.setLabel(n)
 		if err = t.fail(ctx, n, story.next(n)); err != nil {
 			err = fmt.Errorf("fault %d: %w", n+1, err)
