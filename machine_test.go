@@ -281,5 +281,11 @@ func (m *machine) unmountDisk() error {
 	return fmt.Errorf("unmount the disk of machine %d: %w", m.n, err)
 }
 
-// restorePower starts the machine again, without its node.
-func (m *machine) restorePower() error { return errors.Join(m.plugIn(), m.mountDisk()) }
+// restorePower starts the machine again, without its node. The disk is a copy of the one that was cut off: as long as any
+// mount namespace of this machine still has that one, it could only be mounted as it is, stopped.
+func (m *machine) restorePower() error {
+	if err := run("cp", "--sparse=always", m.image(), m.image()+".copy"); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(m.image()+".copy", m.image()), m.plugIn(), m.mountDisk())
+}

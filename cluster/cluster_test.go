@@ -101,6 +101,10 @@ func TestPort(t *testing.T) {
 	if got, err := ask(n2, "n1", ProtoRegistry); err == nil {
 		t.Errorf("a protocol without a handler got %q", got)
 	}
+	d := &Dialer{Identity: n2, Addr: func(cloud.NodeName) (netip.AddrPort, bool) { return addr, true }}
+	if r, err := d.AskRecord(t.Context(), "n1"); err != nil || !r.Member {
+		t.Errorf("a node that keeps no records says %v, %v", r, err)
+	}
 	removed = true
 	if got, err := ask(n2, "n1", ProtoAPI); err == nil {
 		t.Errorf("a removed node got %q", got)

@@ -22,13 +22,14 @@ type membership struct {
 	port *cluster.Server
 	kv   *kv.Switch // the store: the node's own file, or the cloud's etcd
 	// member is nil on a node that is the whole cloud. entered is closed when it is set.
-	member   atomic.Pointer[member]
-	entered  chan struct{}
-	joined   bool          // this process has joined, so that a failed start must undo it
-	removed  chan struct{} // closed when another node has removed this one from the cloud
-	removal  sync.Once
-	leads    atomic.Bool // this node has the leader's duties
-	counters counters
+	member    atomic.Pointer[member]
+	entered   chan struct{}
+	joined    bool          // this process has joined, so that a failed start must undo it
+	removed   chan struct{} // closed when another node has removed this one from the cloud
+	removal   sync.Once
+	leads     atomic.Bool // this node has the leader's duties
+	counters  counters
+	answering *answering
 	// followed is closed when this node has first read what the others observe.
 	followed chan struct{}
 }

@@ -190,7 +190,7 @@ func newNode(cfg Config) *Node {
 	return &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(), down: make(chan struct{}), program: programPath(), successor: make(chan api.Version, 1),
 		storage:    storage{snapshots: cloud.NewCell(), published: cloud.NewCell()},
-		membership: membership{entered: make(chan struct{}), removed: make(chan struct{}), followed: make(chan struct{})},
+		membership: membership{entered: make(chan struct{}), removed: make(chan struct{}), followed: make(chan struct{}), answering: newAnswering()},
 	}
 }
 
@@ -246,6 +246,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 		return nil
 	}
 	n.awaitOthers(ctx)
+	n.awaitOverlay(ctx)
 	// Answer requests only when the first table and zone have all adopted instances.
 	view := n.snapshots.View()
 	n.router.Swap(n.compiler.Compile(nil, view))

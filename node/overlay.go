@@ -5,6 +5,9 @@ import (
 	"crypto/ecdh"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/cluster"
@@ -64,8 +67,65 @@ func (n *Node) subnets() []netip.Prefix {
 	return subnets
 }
 
+// answering has the nodes that have answered over the overlay since this one started.
+type answering struct {
+	mu      sync.Mutex
+	nodes   map[cloud.NodeName]bool
+	changed chan struct{} // closed and replaced when a node is added
+}
+
+func newAnswering() *answering {
+	return &answering{nodes: map[cloud.NodeName]bool{}, changed: make(chan struct{})}
+}
+
+func (a *answering) add(node cloud.NodeName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nodes[node] = true
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// has reports whether all of some nodes have answered, and returns a channel that is closed when that may have changed.
+func (a *answering) has(nodes []cloud.NodeName) (bool, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !slices.ContainsFunc(nodes, func(n cloud.NodeName) bool { return !a.nodes[n] }), a.changed
+}
+
+// overlayTimeout is how long a start waits for answers of other nodes, which a firewall may keep back.
+const overlayTimeout = 1500 * time.Millisecond
+
+// awaitOverlay waits until living nodes with instances answer over the overlay: a tunnel takes a moment to be there, and
+// the first requests to these instances would fail.
+func (n *Node) awaitOverlay(ctx context.Context) {
+	view := n.snapshots.View()
+	var nodes []cloud.NodeName
+	for i := range view.Instances.All() {
+		if status, ok := view.Instances.NodeStatus(i.Node); ok && status.Alive && i.Node != n.cfg.Name && !slices.Contains(nodes, i.Node) {
+			nodes = append(nodes, i.Node)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, overlayTimeout)
+	defer cancel()
+	for {
+		all, changed := n.answering.has(nodes)
+		if all {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // setReachable tells the router whether another node's instances can be reached.
 func (n *Node) setReachable(node cloud.NodeName, reachable bool) {
+	if reachable {
+		n.answering.add(node)
+	}
 	n.compiler.SetReachable(node, reachable)
 	if reachable {
 		n.log.Info("another node answers", "node", node)
