@@ -111,6 +111,53 @@ func TestPort(t *testing.T) {
 	}
 }
 
+// TestDrop has a node that stands still: it has taken a request and does not answer. Who waits for it is told when it is dead.
+func TestDrop(t *testing.T) {
+	a := newAuthority(t)
+	_, n1 := newFolder(t, a, "n1")
+	_, n2 := newFolder(t, a, "n2")
+	s := &Server{Log: slog.New(slog.DiscardHandler)}
+	l, err := s.Listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, end := make(chan struct{}), make(chan struct{})
+	s.Handle(ProtoAPI, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-end
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(ctx, l, n1) }()
+	t.Cleanup(func() { close(end); cancel(); <-done })
+	addr := l.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort()
+	d := &Dialer{Identity: n2, Addr: func(cloud.NodeName) (netip.AddrPort, bool) { return addr, true }}
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := d.Client(ProtoAPI, "n1").Get("http://any/")
+		if err == nil {
+			resp.Body.Close()
+		}
+		answered <- err
+	}()
+	<-asked
+	d.Drop("n3")
+	select {
+	case err := <-answered:
+		t.Errorf("the connection of another node was closed: %v", err)
+	default:
+	}
+	d.Drop("n1")
+	select {
+	case err := <-answered:
+		if err == nil {
+			t.Error("a node that stands still has answered")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("who asks a dead node waits on")
+	}
+}
+
 func TestToken(t *testing.T) {
 	token := NewToken([32]byte{1, 2}, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:6427"), netip.MustParseAddrPort("[fd00::1]:1")})
 	got, err := ParseToken(" " + token.String() + "\n")

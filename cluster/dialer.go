@@ -22,6 +22,38 @@ type Dialer struct {
 
 	mu      sync.Mutex
 	clients map[string]*http.Client // by protocol and node
+	open    map[*dialed]bool
+}
+
+// dialed is a connection to a node.
+type dialed struct {
+	net.Conn
+	node   cloud.NodeName
+	dialer *Dialer
+}
+
+// Close implements net.Conn.
+func (c *dialed) Close() error {
+	c.dialer.mu.Lock()
+	delete(c.dialer.open, c)
+	c.dialer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// Drop closes all connections to a node that is dead, so that nobody waits for its answers: a process that stands still
+// keeps its connections.
+func (d *Dialer) Drop(node cloud.NodeName) {
+	var dead []*dialed
+	d.mu.Lock()
+	for c := range d.open {
+		if c.node == node {
+			dead = append(dead, c)
+		}
+	}
+	d.mu.Unlock()
+	for _, c := range dead {
+		_ = c.Close() // whoever uses it gets an error
+	}
 }
 
 const dialTimeout = 3 * time.Second
@@ -41,7 +73,14 @@ func (d *Dialer) Dial(ctx context.Context, proto string, node cloud.NodeName) (n
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Unavailable, "node %s does not answer: %w", node, err)
 	}
-	return c, nil
+	of := &dialed{c, node, d}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open == nil {
+		d.open = map[*dialed]bool{}
+	}
+	d.open[of] = true
+	return of, nil
 }
 
 // Client returns an HTTP client whose requests all go to one node by one protocol, whatever host their URL has. It

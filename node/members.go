@@ -33,6 +33,7 @@ func (n *Node) runMember(ctx context.Context, adopted <-chan struct{}) error {
 	all.Go(func() error { return m.presence.Keep(ctx) })
 	all.Go(func() error { return n.keepCopy(ctx, m) })
 	all.Go(func() error { return n.keepCounters(ctx, m) })
+	all.Go(func() error { return n.dropDead(ctx, m) })
 	all.Go(func() error { return n.renewIdentity(ctx, m) })
 	all.Go(func() error { return n.totals.Run(ctx, n.leads.Load) })
 	all.Go(func() error {
@@ -48,6 +49,25 @@ func (n *Node) runMember(ctx context.Context, adopted <-chan struct{}) error {
 		return nil
 	}
 	return err
+}
+
+// dropDead closes the connections to each node that dies, until ctx ends.
+func (n *Node) dropDead(ctx context.Context, m *member) error {
+	alive := map[cloud.NodeName]bool{}
+	for view := n.snapshots.View(); ; {
+		for node := range view.State.Nodes() {
+			status, ok := view.Instances.NodeStatus(node.Name)
+			if alive[node.Name] && (!ok || !status.Alive) {
+				m.dialer.Drop(node.Name)
+			}
+			alive[node.Name] = ok && status.Alive
+		}
+		next, err := n.snapshots.Changed(ctx, view)
+		if err != nil {
+			return nil
+		}
+		view = next
+	}
 }
 
 // awaitOthers waits until this node knows what the others observe, so that it can route to them.
