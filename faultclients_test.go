@@ -87,7 +87,12 @@ func watchSingleton(ctx context.Context, mark string) error {
 			second := processesWith(mark)
 			both := slices.DeleteFunc(first, func(p string) bool { return !slices.Contains(second, p) })
 			if len(both) > 1 {
-				return fmt.Errorf("an app that must not run twice runs as %v", both)
+				where := ""
+				for _, pid := range both {
+					b, _ := os.ReadFile("/proc/" + pid + "/cgroup") // it may have ended by now
+					where += string(b)
+				}
+				return fmt.Errorf("an app that must not run twice runs as %v at %s:\n%s", both, time.Now().UTC().Format(time.StampMilli), where)
 			}
 		}
 		pauseFor(ctx, 100*time.Millisecond)

@@ -36,7 +36,7 @@ type trial struct {
 	random   *rand.Rand
 	brief    bool
 	most     time.Duration // in which new faults begin; 0 for no bound
-	slack    float64 // by which the limits are multiplied
+	slack    float64       // by which the limits are multiplied
 	history  history
 	clients  clients
 	mark     string // in the environment of the app that must not run twice
