@@ -171,7 +171,7 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 			}
 			cooled.Staged = false
 			changes = append(changes, Put(&cooled))
-			changes = append(changes, s.coolBut(app.AppRef, maxWarm-1, app.Current, n)...)
+			changes = append(changes, s.coolBut(app.AppRef, maxWarm-1, to, app.Current, n)...)
 		}
 	}
 	next.Current = n
@@ -201,18 +201,22 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 // want ten of them in memory, and the way back is mostly one step long.
 const maxWarm = 2
 
-// coolBut returns the changes that end the warm time of all releases of an app but the latest few, those
-// named apart.
-func (s *State) coolBut(r AppRef, keep int, apart ...int) []Change {
-	var warm []*Release
+// coolBut returns the changes that end the warm time of all releases of an app but the latest few that have the accounts of
+// release to, those named apart.
+func (s *State) coolBut(r AppRef, keep int, to *Release, apart ...int) []Change {
+	var warm, others []*Release
 	for rel := range s.Releases(r) {
-		if rel.Warm != nil && !slices.Contains(apart, rel.N) {
+		switch {
+		case rel.Warm == nil || slices.Contains(apart, rel.N):
+		case to == nil || sameBindings(rel, to):
 			warm = append(warm, rel)
+		default:
+			others = append(others, rel)
 		}
 	}
 	slices.SortFunc(warm, func(a, b *Release) int { return cmp.Or(b.Warm.Compare(*a.Warm), b.N-a.N) })
 	var changes []Change
-	for _, rel := range warm[min(keep, len(warm)):] {
+	for _, rel := range append(others, warm[min(keep, len(warm)):]...) {
 		cold := *rel
 		cold.Warm = nil
 		changes = append(changes, Put(&cold))

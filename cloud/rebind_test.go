@@ -113,3 +113,23 @@ func TestManifestAfterRebind(t *testing.T) {
 		t.Error(hint)
 	}
 }
+
+// A change of bindings ends every warm release that has another account, not only the one before: what was unbound must
+// have no session left.
+func TestChangeOfBindingsEndsAllWarmReleases(t *testing.T) {
+	f := func(what string, change BindingChange, want string) {
+		t.Run(what, func(t *testing.T) {
+			y := bound(t)
+			y.pushed(shop, PushSpec{})
+			y.pushed(shop, PushSpec{})
+			y.services("testdb testdb testdb ")
+			changes, _, err := y.s.ChangeBindings(shop.Release(0), change, what, ann)
+			y.do(changes, err)
+			y.finishRollout(shop)
+			y.services(want)
+		})
+	}
+	f("rebind", BindingChange{Rebind: map[AppName]AppName{"testdb": "proddb"}}, "proddb ")
+	f("rotate", BindingChange{Rotate: []AppName{"testdb"}}, "testdb ")
+	f("unbind", BindingChange{Unbind: []AppName{"testdb"}}, "")
+}
