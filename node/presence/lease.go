@@ -136,9 +136,12 @@ func (p *Presence) Keep(ctx context.Context) error {
 			continue
 		}
 		// With a state from before, the node might start what has a place on another node now. Until it knows the newest
-		// state it stays fenced.
+		// state it stays fenced. It says first that it is alive, so that none of its places is taken after that.
 		catching, cancel := context.WithDeadline(ctx, sent.Add(fencedAfter/2))
-		err = p.CatchUp(catching)
+		err = p.announce(catching, id)
+		if err == nil {
+			err = p.CatchUp(catching)
+		}
 		cancel()
 		if err != nil {
 			p.Log.Debug("cannot read the newest state", "err", err)

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -123,6 +124,30 @@ func TestObserve(t *testing.T) {
 		s, known := o.NodeStatus("n1")
 		return !b && known && !s.Alive
 	})
+}
+
+// TestReturn has a node that counts as dead come back. A change that was decided before must fail, or what the node starts
+// would run elsewhere too.
+func TestReturn(t *testing.T) {
+	w := newWorld(t)
+	first, err := w.engine.Commit(t.Context(), kv.Txn{Put: []kv.Put{{Key: headKey, Value: []byte(`{"rev":1}`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1 := w.start("n1", idle)
+	if !n1.Holds(t.Context()) {
+		t.Fatal("no lease")
+	}
+	move := kv.Txn{If: []kv.Cond{kv.Unchanged(headKey, first)}, Put: []kv.Put{{Key: headKey, Value: []byte(`{"rev":2}`)}}}
+	if _, err := w.engine.Commit(t.Context(), move); !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("a change that was decided before the node came back: %v", err)
+	}
+	if head, err := w.engine.Get(t.Context(), headKey); err != nil || string(head.Value) != `{"rev":1}` {
+		t.Errorf("the head: %s, %v", head.Value, err)
+	}
+	if status, err := w.engine.Get(t.Context(), "seen/n1/node"); err != nil || status.Rev == 0 {
+		t.Errorf("the node does not say that it is alive: %v", err)
+	}
 }
 
 // TestStateReadAnew has a node that reads the whole state anew, as after a change of its store's engine or a long pause. It

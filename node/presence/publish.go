@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,13 +74,44 @@ func (p *Presence) publishTerm(ctx context.Context, t *Term) error {
 	}
 }
 
+// headKey is the key of the store's head, which every change of the state writes and depends on.
+const headKey = "cloud/rev"
+
+// announce says under a lease that this node is alive. It writes the head as it is, so that a change which was decided
+// while this node counted as dead fails, and is decided anew by who knows better: see store.Config.Before.
+func (p *Presence) announce(ctx context.Context, lease kv.LeaseID) error {
+	status, err := p.status(lease)
+	if err != nil {
+		return err
+	}
+	for {
+		head, err := p.Engine.Get(ctx, headKey)
+		if err != nil {
+			return err
+		}
+		t := kv.Txn{If: []kv.Cond{kv.Unchanged(headKey, head.Rev)}, Put: []kv.Put{status}}
+		if head.Rev != 0 {
+			t.Put = append(t.Put, kv.Put{Key: headKey, Value: head.Value})
+		}
+		if _, err = p.Engine.Commit(ctx, t); !errors.Is(err, kv.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// status returns what this node says of itself.
+func (p *Presence) status(lease kv.LeaseID) (kv.Put, error) {
+	value, err := json.Marshal(cloud.NodeStatus{Name: p.Node, Alive: true, Routers: p.Routers})
+	return kv.Put{Key: seenPrefix + string(p.Node) + "/" + statusKey, Value: value, Lease: lease}, err
+}
+
 // CatchUp waits until this node knows the newest state that a majority of the voters has. A node that was away must not
 // offer instances that have lost their places meanwhile.
 func (p *Presence) CatchUp(ctx context.Context) error {
 	var head struct {
 		Rev cloud.Revision `json:"rev"`
 	}
-	pair, err := p.Engine.Get(ctx, "cloud/rev")
+	pair, err := p.Engine.Get(ctx, headKey)
 	if err == nil && pair.Rev != 0 {
 		err = json.Unmarshal(pair.Value, &head)
 	}
@@ -148,11 +180,11 @@ func (w *publisher) write(ctx context.Context, old, now cloud.View) error {
 		if err := w.dropOthers(ctx, prefix, now); err != nil {
 			return err
 		}
-		status, err := json.Marshal(cloud.NodeStatus{Name: w.Node, Alive: true, Routers: w.Routers})
+		status, err := w.status(w.term.ID)
 		if err != nil {
 			return err
 		}
-		t.Put = append(t.Put, kv.Put{Key: prefix + statusKey, Value: status, Lease: w.term.ID})
+		t.Put = append(t.Put, status)
 	}
 	for app := range apps {
 		if err := say(app, w.observed(now, app)); err != nil {
