@@ -60,13 +60,53 @@ func scriptsIn(dir string) testscript.Params {
 		Dir:   dir,
 		Setup: setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"reboot": rebootCommand, "program": programCommand, "manager": managerCommand, "sshd": sshdCommand, "killat": killAtCommand, "settled": settledCommand, "node": nodeCommand, "http": httpCommand, "http3": http3Command, "eventually": eventually, "app": appCommand,
-			"stepkill": stepkillCommand, "image": imageCommand, "load": loadCommand, "line": lineCommand, "clients": clientsCommand, "long": longCommand, "gone": goneCommand,
-			"code": codeCommand, "as": asCommand, "hold": holdCommand, "disk": diskCommand, "tty": ttyCommand,
-			"containers": containersCommand, "ledger": ledgerCommand, "json": jsonCommand,
-			"raw": rawCommand, "ws": wsCommand, "stream": streamCommand, "spread": spreadCommand,
-			"pebble": pebbleCommand, "matrix": matrixCommand, "s3server": s3Command, "outside": outsideCommand, "oidc": oidcCommand, "receive": receiveCommand, "world": worldCommand, "machines": machinesCommand, "faults": faultsCommand, "cable": cableCommand, "signal": signalCommand, "builder": builderCommand, "break": breakCommand, "archive": archiveCommand, "registry": registryCommand, "helloimage": helloImageCommand,
-			"broker": brokerCommand,
+			"app":        appCommand,
+			"archive":    archiveCommand,
+			"as":         asCommand,
+			"break":      breakCommand,
+			"broker":     brokerCommand,
+			"builder":    builderCommand,
+			"cable":      cableCommand,
+			"clients":    clientsCommand,
+			"code":       codeCommand,
+			"containers": containersCommand,
+			"disk":       diskCommand,
+			"eventually": eventually,
+			"faults":     faultsCommand,
+			"gone":       goneCommand,
+			"helloimage": helloImageCommand,
+			"hold":       holdCommand,
+			"http":       httpCommand,
+			"http3":      http3Command,
+			"image":      imageCommand,
+			"json":       jsonCommand,
+			"killat":     killAtCommand,
+			"ledger":     ledgerCommand,
+			"line":       lineCommand,
+			"load":       loadCommand,
+			"long":       longCommand,
+			"machines":   machinesCommand,
+			"manager":    managerCommand,
+			"matrix":     matrixCommand,
+			"node":       nodeCommand,
+			"oidc":       oidcCommand,
+			"outside":    outsideCommand,
+			"pebble":     pebbleCommand,
+			"program":    programCommand,
+			"raw":        rawCommand,
+			"reboot":     rebootCommand,
+			"receive":    receiveCommand,
+			"registry":   registryCommand,
+			"s3server":   s3Command,
+			"settled":    settledCommand,
+			"signal":     signalCommand,
+			"spread":     spreadCommand,
+			"sshd":       sshdCommand,
+			"stepkill":   stepkillCommand,
+			"stream":     streamCommand,
+			"tty":        ttyCommand,
+			"world":      worldCommand,
+			"ws":         wsCommand,
 		},
 		RequireExplicitExec: true,
 	}
@@ -107,18 +147,11 @@ func setUpNode(env *testscript.Env) error {
 	}
 	env.Setenv("SOURCE", source)
 	env.Defer(func() {
-		cmd := exec.Command("micro", "down")
-		cmd.Env = append(env.Vars, "PATH="+env.Getenv("PATH"))
-		if path, err := lookPath(env.Getenv("PATH"), "micro"); err == nil {
-			cmd.Path, cmd.Err = path, nil
-		}
-		if _, err := os.Stat(env.Getenv("MICRO_DATA")); err == nil {
-			if out, err := cmd.CombinedOutput(); err != nil {
-				env.T().Log("micro down: ", string(out))
-				env.T().FailNow()
-			}
-			if left := leftOnHost(env.Getenv("MICRO_DATA")); left != "" {
-				env.T().Log("left on the host after micro down: ", left)
+		// The script's node, and others that it has started beside it.
+		locks, _ := filepath.Glob(filepath.Join(dir, "d*", "lock"))
+		for _, lock := range locks {
+			if err := takeDown(env, filepath.Dir(lock)); err != nil {
+				env.T().Log(err)
 				env.T().FailNow()
 			}
 		}
@@ -128,6 +161,22 @@ func setUpNode(env *testscript.Env) error {
 			env.T().FailNow()
 		}
 	})
+	return nil
+}
+
+// takeDown takes the node with a data folder off the machine, and returns an error where something of it is left.
+func takeDown(env *testscript.Env, data string) error {
+	cmd := exec.Command("micro", "down", "--data", data)
+	cmd.Env = append(env.Vars, "PATH="+env.Getenv("PATH"))
+	if path, err := lookPath(env.Getenv("PATH"), "micro"); err == nil {
+		cmd.Path, cmd.Err = path, nil
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("micro down: %w: %s", err, out)
+	}
+	if left := leftOnHost(data); left != "" {
+		return fmt.Errorf("left on the host after micro down: %s", left)
+	}
 	return nil
 }
 
