@@ -22,7 +22,7 @@ exec := -exec "sudo -E env PATH=$(PATH)"
 endif
 TESTFLAGS ?=
 # -vet=off, because go vet runs separately with all of its checks.
-gotest = go test -vet=off -timeout 25m $(exec) $(TESTFLAGS)
+gotest = go test -vet=off -timeout 45m $(exec) $(TESTFLAGS)
 
 .PHONY: build
 build: deps-build $(helpers)/bin ## build bin/micro: one static file that contains everything
