@@ -24,10 +24,10 @@ type Config struct {
 // Ports keeps routed ports open.
 type Ports struct {
 	Config
-	changed chan struct{}
 	running sync.WaitGroup
 
 	mu     sync.Mutex
+	until  context.Context // Run's; nil while it does not run
 	open   map[uint16]*port
 	faults map[uint16]error // why a port is not open
 }
@@ -40,15 +40,22 @@ type port struct {
 
 // New returns a Ports, which Run runs.
 func New(cfg Config) *Ports {
-	return &Ports{Config: cfg, changed: make(chan struct{}, 1), open: map[uint16]*port{}, faults: map[uint16]error{}}
+	return &Ports{Config: cfg, open: map[uint16]*port{}, faults: map[uint16]error{}}
 }
 
-// Changed says that the wanted ports may be others now. It waits for nothing.
+// Changed says that the wanted ports may be others now. When it returns they are open, or have a fault.
 func (p *Ports) Changed() {
-	select {
-	case p.changed <- struct{}{}:
-	default:
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.until != nil && p.until.Err() == nil {
+		p.follow(p.until)
 	}
+}
+
+func (p *Ports) runUntil(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = ctx
 }
 
 // retry is how often a port is tried that could not be opened.
@@ -58,23 +65,22 @@ const retry = 3 * time.Second
 func (p *Ports) Run(ctx context.Context) error {
 	again := time.NewTicker(retry)
 	defer again.Stop()
+	p.runUntil(ctx)
 	defer p.running.Wait()
+	defer p.runUntil(nil)
 	for {
-		p.follow(ctx)
+		p.Changed()
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.changed:
 		case <-again.C:
 		}
 	}
 }
 
-// follow opens the ports that are wanted and closes the others.
+// follow opens the ports that are wanted and closes the others. mu is held.
 func (p *Ports) follow(ctx context.Context) {
 	wanted := p.Wanted()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for n, o := range p.open {
 		if public, ok := wanted[n]; !ok || public != o.public {
 			o.close()

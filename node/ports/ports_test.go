@@ -49,9 +49,9 @@ func TestPorts(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); _ = p.Run(ctx) }()
+		synctest.Wait()
 		is := func(want string) {
 			t.Helper()
-			synctest.Wait()
 			if got := fmt.Sprint(open); got != want {
 				t.Errorf("open are %s, want %s", got, want)
 			}
@@ -74,6 +74,7 @@ func TestPorts(t *testing.T) {
 		}
 		taken.Store(false)
 		time.Sleep(retry + time.Second)
+		synctest.Wait()
 		is("map[5433 false:0 5433 true:0 6379 false:1]")
 		if err := p.Fault(6379); err != nil {
 			t.Error(err)
