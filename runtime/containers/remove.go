@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/ttrpc"
 
 	"github.com/protoduction/micro/runtime/disk"
 	"github.com/protoduction/micro/runtime/engine"
@@ -114,7 +116,12 @@ func (d *Driver) removeTask(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := task.Delete(ctx, client.WithProcessKill); ignoreMissing(err) != nil {
+	_, err = task.Delete(ctx, client.WithProcessKill)
+	if err != nil && strings.Contains(err.Error(), ttrpc.ErrClosed.Error()) {
+		// The shim ended while it was asked, for its last container has ended: now containerd knows that it is gone.
+		_, err = task.Delete(ctx, client.WithProcessKill)
+	}
+	if ignoreMissing(err) != nil {
 		return err
 	}
 	// Deliver and record the exit before the files are removed.
