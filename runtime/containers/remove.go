@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/ttrpc"
 
 	"github.com/protoduction/micro/runtime/disk"
 	"github.com/protoduction/micro/runtime/engine"
@@ -38,7 +36,6 @@ func (d *Driver) rollBack(ctx context.Context, id string) error {
 func (d *Driver) remove(ctx context.Context, id string) error {
 	// From here on the container counts as incomplete.
 	err := ignoreMissing(os.Remove(filepath.Join(d.folder(id), startedFile)))
-	process := d.leaveShim(id)
 	for _, part := range []struct {
 		name string
 		take func() error
@@ -58,8 +55,11 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		}
 		err = errors.Join(err, d.step("remove "+part.name))
 	}
-	if process != nil && err == nil {
-		err = d.shims.End(process)
+	if err == nil {
+		// Not sooner: who leaves last ends the shim, and it must not be asked to delete a task then.
+		if process := d.leaveShim(id); process != nil {
+			err = d.shims.End(process)
+		}
 	}
 	if err == nil {
 		err = ignoreMissing(d.engine.Client().ContainerService().Delete(ctx, id))
@@ -116,12 +116,7 @@ func (d *Driver) removeTask(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = task.Delete(ctx, client.WithProcessKill)
-	if err != nil && strings.Contains(err.Error(), ttrpc.ErrClosed.Error()) {
-		// The shim ended while it was asked, for its last container has ended: now containerd knows that it is gone.
-		_, err = task.Delete(ctx, client.WithProcessKill)
-	}
-	if ignoreMissing(err) != nil {
+	if _, err := task.Delete(ctx, client.WithProcessKill); ignoreMissing(err) != nil {
 		return err
 	}
 	// Deliver and record the exit before the files are removed.
