@@ -43,18 +43,18 @@ race: deps-build deps-test $(helpers)/bin images ## run all tests with the race 
 
 .PHONY: e2e
 e2e: deps-build deps-test $(helpers)/bin images ## run only the end-to-end scripts; only one: make e2e RUN=NAME
-	$(gotest) -count=1 -v -run 'TestScripts/$(RUN)' .
+	$(gotest) -count=1 -v -run 'TestScripts/$(RUN)' ./e2e
 
 .PHONY: soak
 soak: soak-bindings soak-nodes ## run what takes too long for make test (an hour and a half)
 
 .PHONY: soak-bindings
 soak-bindings: deps-build deps-test $(helpers)/bin images ## kill micro, shims and databases at every step of changes of bindings (an hour)
-	MICRO_SOAK=1 $(gotest) -timeout 4h -count=1 -v -run 'TestScripts/stepkill' .
+	MICRO_SOAK=1 $(gotest) -timeout 4h -count=1 -v -run 'TestScripts/stepkill' ./e2e
 
 .PHONY: soak-nodes
 soak-nodes: deps-build deps-test $(helpers)/bin ## let five nodes fail FAULTS (200) times in the order of SEED, for FAULT_TIME (1h) at most
-	FAULTS=$(FAULTS) SEED=$(SEED) FAULT_TIME=$(or $(FAULT_TIME),1h) $(gotest) -tags soak -timeout 2h -count=1 -v -run TestSoak .
+	FAULTS=$(FAULTS) SEED=$(SEED) FAULT_TIME=$(or $(FAULT_TIME),1h) $(gotest) -tags soak -timeout 2h -count=1 -v -run TestSoak ./e2e
 
 .PHONY: quota
 quota: ## test disk quotas on ext4 and XFS, in User-mode Linux

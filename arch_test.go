@@ -151,9 +151,12 @@ func TestWalls(t *testing.T) {
 				t.Errorf("%s needs %s, which is for tests and measuring", p.rel(), strings.TrimPrefix(dep, module))
 			}
 		}
+		if p.rel() != "." && p.rel() != "program" && slices.Contains(p.Deps, module+"program") {
+			t.Errorf("%s needs program, which is micro as a whole", p.rel())
+		}
 		for _, top := range []string{"cli", "node"} {
-			if p.rel() != "." && !within(p.rel(), top) && slices.Contains(p.Deps, module+top) {
-				t.Errorf("%s needs %s, which is above it: only main joins the two", p.rel(), top)
+			if p.rel() != "." && !within(p.rel(), top, "program") && slices.Contains(p.Deps, module+top) {
+				t.Errorf("%s needs %s, which is above it: only program joins the two", p.rel(), top)
 			}
 		}
 		testParts(t, p)
