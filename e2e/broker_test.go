@@ -57,7 +57,7 @@ func brokerCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	case "has":
 		instances, bindings := number(1), number(2)
-		for deadline := time.Now().Add(time.Minute); b.Instances() != instances || b.Bindings() != bindings; time.Sleep(50 * time.Millisecond) { // a poll, with an end
+		for deadline := time.Now().Add(patience); b.Instances() != instances || b.Bindings() != bindings; time.Sleep(50 * time.Millisecond) { // a poll, with an end
 			if time.Now().After(deadline) {
 				ts.Fatalf("the broker has %d instances and %d bindings, after requests %v", b.Instances(), b.Bindings(), b.Requests())
 			}

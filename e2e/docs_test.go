@@ -184,7 +184,7 @@ func newDesk(t *testing.T) *desk {
 }
 
 // longest is how long a command may take.
-const longest = 3 * time.Minute
+const longest = 10 * time.Minute
 
 // run has the shell run a command, and returns what it printed as the document would have it.
 func (d *desk) run(command string) (out string, code int, err error) {

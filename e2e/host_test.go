@@ -232,7 +232,7 @@ func containersCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	data := ts.Getenv("MICRO_DATA")
-	deadline := time.Now().Add(45 * time.Second) // a shim that nobody leads to is ended within 20 s
+	deadline := time.Now().Add(patience) // a shim that nobody leads to is ended within 20 s
 	for {
 		c := count(data)
 		if c.Namespaces == want && c.Links == want && c.Mounts == want && c.Groups == want && c.Shims <= want && (c.Shims > 0 || want == 0) && c.Spares <= 1 {
@@ -250,13 +250,8 @@ func builderCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || args[0] != "kill" {
 		ts.Fatalf("usage: builder kill")
 	}
-	b, err := os.ReadFile(filepath.Join(ts.Getenv("MICRO_DATA"), "lock"))
-	ts.Check(err)
-	node, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	ts.Check(err)
-	for _, pid := range children(node) {
-		args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		ts.Check(err)
+	for _, pid := range children(nodePID(ts)) {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // others may have ended
 		if strings.HasSuffix(string(args), "\x00"+build.ChildArg+"\x00") {
 			ts.Check(syscall.Kill(pid, syscall.SIGKILL))
 			return
@@ -390,7 +385,7 @@ func ttyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	resize(size)
 	path, err := lookPath(ts.Getenv("PATH"), args[0])
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args[1:]...)
 	cmd.Args[0], cmd.Dir = args[0], ts.MkAbs(".")

@@ -38,7 +38,7 @@ func killAtCommand(ts *testscript.TestScript, neg bool, args []string) {
 	select {
 	case <-killer.ended:
 	case <-ended:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 	}
 	killer.stop()
 	_ = syscall.Kill(node, syscall.SIGKILL)
@@ -131,7 +131,7 @@ func settledCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return string(out)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		releases, instances := ask("releases"), ask("ps")
 		if !strings.Contains(releases, `"starting"`) && strings.Count(instances, `"phase"`) == strings.Count(instances, `"phase": "ready"`) {
 			return

@@ -55,7 +55,7 @@ func ledgerCommand(ts *testscript.TestScript, neg bool, args []string) {
 		n, err := strconv.Atoi(args[1])
 		ts.Check(err)
 		goal := l.count() + n
-		for until := time.Now().Add(2 * time.Minute); l.count() < goal; time.Sleep(10 * time.Millisecond) {
+		for until := time.Now().Add(5 * time.Minute); l.count() < goal; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(until) {
 				ts.Fatalf("%d of %d rows were written: %v", l.count(), goal, l.failed[:min(3, len(l.failed))])
 			}
@@ -105,7 +105,7 @@ func (l *ledger) count() int {
 }
 
 func (l *ledger) write(ctx context.Context, name, url, host string) {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
 	defer client.CloseIdleConnections()
 	for n := 0; ctx.Err() == nil; n++ {
 		id := fmt.Sprintf("%s-%d", name, n)

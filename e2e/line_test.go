@@ -48,7 +48,7 @@ func lineCommand(ts *testscript.TestScript, neg bool, args []string) {
 	l := v.(*line)
 	switch args[0] {
 	case "next":
-		answer, err := l.next(20 * time.Second)
+		answer, err := l.next(patience)
 		ts.Check(err)
 		fmt.Fprint(ts.Stdout(), answer)
 	case "lasted":
@@ -76,7 +76,7 @@ func openLine(target, httpsPort string) (*line, error) {
 	var conn net.Conn
 	var err error
 	if port, ok := strings.CutPrefix(target, "tcp:"); ok {
-		conn, err = net.DialTimeout("tcp", "127.0.0.1:"+port, 5*time.Second)
+		conn, err = net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
 	} else {
 		conn, err = tls.Dial("tcp", "127.0.0.1:"+httpsPort, &tls.Config{ServerName: target, InsecureSkipVerify: true})
 	}
@@ -109,7 +109,7 @@ func (l *line) ask(conn net.Conn) {
 }
 
 func askOnce(conn net.Conn, r *bufio.Reader) ([]byte, error) {
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: line\r\n\r\n"); err != nil {
 		return nil, err
 	}

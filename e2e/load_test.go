@@ -110,7 +110,7 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 		l.workers.Wait()
 		// The client has its last answer a moment before that is counted.
 		sum := int64(-1)
-		for deadline := time.Now().Add(10 * time.Second); sum != l.sent.Load() && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(patience); sum != l.sent.Load() && time.Now().Before(deadline); {
 			ts.Check(ts.Exec("micro", "compare", args[1], "--json"))
 			var cmp api.Comparison
 			ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &cmp))
@@ -134,9 +134,9 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// reach waits until so many requests have been sent, on a machine however slow, or three minutes.
+// reach waits until so many requests have been sent, on a machine however slow, or five minutes.
 func (l *load) reach(least int64) {
-	for deadline := time.Now().Add(3 * time.Minute); l.sent.Load() < least && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); l.sent.Load() < least && time.Now().Before(deadline); {
 		time.Sleep(20 * time.Millisecond) // a poll, with an end
 	}
 }
@@ -162,7 +162,7 @@ func (l *load) work(ctx context.Context, n int, url, host string, transport http
 		t.DisableKeepAlives = n%2 == 1
 	}
 	defer transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
-	client := http.Client{Transport: transport, Timeout: 20 * time.Second}
+	client := http.Client{Transport: transport, Timeout: patience}
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for i := 0; ; i++ {

@@ -240,7 +240,7 @@ func (m *machine) killAll(pid int) error {
 	}
 	left := ours()
 	for began := time.Now(); len(left) > 0; left = ours() {
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > patience {
 			return fmt.Errorf("processes of machine %d do not end: %v", m.n, left)
 		}
 		for _, p := range left {
@@ -273,7 +273,7 @@ func (m *machine) unmountDisk() error {
 		return err
 	}
 	var err error
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) { // a poll, with an end
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) { // a poll, with an end
 		if err = unix.Unmount(m.data(), 0); err == nil || errors.Is(err, unix.EINVAL) {
 			return nil
 		}

@@ -84,7 +84,7 @@ func (m *manager) start(ts *testscript.TestScript) {
 	defer log.Close()
 	m.node.Stderr = log
 	ts.Check(m.node.Start())
-	ts.Check(m.conn.SetReadDeadline(time.Now().Add(time.Minute)))
+	ts.Check(m.conn.SetReadDeadline(time.Now().Add(patience)))
 	for !m.hear(ts) {
 	}
 }
@@ -133,9 +133,6 @@ func (m *manager) end() {
 		f.Close()
 	}
 }
-
-// patience is how long a question may wait for a node.
-const patience = time.Minute
 
 // askHTTP asks the script's router, which need not be there, and tells later whether it answered.
 func askHTTP(ts *testscript.TestScript, host string) <-chan error {

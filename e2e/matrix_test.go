@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -28,7 +27,7 @@ func matrixCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: matrix URL PASSWORD-FILE")
 	}
-	m := matrixClient{ts: ts, url: args[0], client: http.Client{Transport: insecureTransport(), Timeout: 20 * time.Second}}
+	m := matrixClient{ts: ts, url: args[0], client: http.Client{Transport: insecureTransport(), Timeout: patience}}
 	m.client.Transport.(*http.Transport).DisableKeepAlives = false
 	defer m.client.CloseIdleConnections()
 	m.ids = map[string]string{}

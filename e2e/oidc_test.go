@@ -85,26 +85,17 @@ func startOIDC(ts *testscript.TestScript, env []string) {
 	oidcProviders.Store(port, stop)
 	ts.Defer(stop)
 	ts.Setenv("ISSUER", "http://localhost:"+port+"/")
-	for range 500 {
-		resp, err := http.Get("http://localhost:" + port + "/.well-known/openid-configuration")
-		if err == nil {
-			resp.Body.Close()
-			return
-		}
-		time.Sleep(20 * time.Millisecond) // a poll, with an end
-	}
-	ts.Fatalf("the provider does not answer")
+	awaitAnswer(ts, http.DefaultClient, "http://localhost:"+port+"/.well-known/openid-configuration", log.Name())
 }
 
 // found waits until a file has what a pattern finds.
 func found(ts *testscript.TestScript, file, pattern string) string {
 	re := regexp.MustCompile(pattern)
-	for range 1000 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // a poll, with an end
 		b, _ := os.ReadFile(file)
 		if m := re.FindSubmatch(b); m != nil {
 			return string(m[1])
 		}
-		time.Sleep(20 * time.Millisecond) // a poll, with an end
 	}
 	ts.Fatalf("%s has no %s", file, pattern)
 	return ""
@@ -119,7 +110,7 @@ type person struct {
 func newPerson(ts *testscript.TestScript) *person {
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)
-	return &person{ts, http.Client{Jar: jar, Timeout: 20 * time.Second}}
+	return &person{ts, http.Client{Jar: jar, Timeout: patience}}
 }
 
 func (p *person) page(resp *http.Response, err error) (*url.URL, string) {

@@ -133,15 +133,19 @@ func startPebble(ts *testscript.TestScript, env []string) {
 	ts.Defer(stop)
 	ts.Setenv("DIRECTORY", "https://127.0.0.1:"+ts.Getenv("ACME")+"/dir")
 	ts.Setenv("DIRECTORYCA", cert)
-	client := http.Client{Transport: insecureTransport(), Timeout: time.Second}
-	for range 200 {
-		if resp, err := client.Get(ts.Getenv("DIRECTORY")); err == nil {
+	awaitAnswer(ts, &http.Client{Transport: insecureTransport()}, ts.Getenv("DIRECTORY"), log.Name())
+}
+
+// awaitAnswer waits until a server that the script has started answers. Otherwise it shows the server's log.
+func awaitAnswer(ts *testscript.TestScript, client *http.Client, url, log string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // a poll, with an end
+		if resp, err := client.Get(url); err == nil {
 			resp.Body.Close()
 			return
 		}
-		time.Sleep(50 * time.Millisecond) // a poll, with an end
 	}
-	ts.Fatalf("pebble does not answer")
+	text, _ := os.ReadFile(log)
+	ts.Fatalf("%s does not answer: %s", url, text)
 }
 
 func stopPebble(ts *testscript.TestScript) {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -72,7 +71,7 @@ func http3Command(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	t.addr = "127.0.0.1:" + args[0]
 	defer t.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "https://"+args[1], strings.NewReader(body))
 	ts.Check(err)

@@ -28,7 +28,7 @@ func rebootCommand(ts *testscript.TestScript, neg bool, args []string) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		left := 0
 		for pid, line := range processesOf() {

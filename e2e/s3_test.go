@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -53,14 +52,5 @@ func s3Command(ts *testscript.TestScript, neg bool, args []string) {
 	s3Servers.Unlock()
 	ts.Defer(stop)
 	ts.Setenv("S3", "http://"+address)
-	client := http.Client{Timeout: time.Second}
-	for range 200 {
-		if resp, err := client.Get(ts.Getenv("S3")); err == nil {
-			resp.Body.Close()
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // a poll, with an end
-	}
-	text, _ := os.ReadFile(log.Name())
-	ts.Fatalf("the S3 server does not answer: %s", text)
+	awaitAnswer(ts, http.DefaultClient, ts.Getenv("S3"), log.Name())
 }

@@ -168,7 +168,7 @@ func (p *stepProof) bindings() stepBindings {
 // settle waits until nothing is under way any more. It returns early when stop is closed.
 func (p *stepProof) settle(where string, stop <-chan struct{}) {
 	reason := ""
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if reason = p.underWay(); reason == "" {
 			return
 		}
@@ -263,7 +263,7 @@ func (p *stepProof) prove(where string, before stepBindings, after string) {
 func (p *stepProof) answers(where, service string) {
 	for _, host := range []string{stepHost, "ledger.micro.test"} {
 		said := ""
-		for deadline := time.Now().Add(30 * time.Second); !strings.HasPrefix(said, service+"."); time.Sleep(50 * time.Millisecond) { // a poll, with an end
+		for deadline := time.Now().Add(patience); !strings.HasPrefix(said, service+"."); time.Sleep(50 * time.Millisecond) { // a poll, with an end
 			if time.Now().After(deadline) {
 				p.ts.Fatalf("%s\n%s says %q, and the app is bound to %s", where, host, said, service)
 			}

@@ -34,9 +34,9 @@ func rawCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func dialRouter(ts *testscript.TestScript) net.Conn {
-	conn, err := net.DialTimeout("tcp", "127.0.0.1:"+ts.Getenv("HTTP"), 5*time.Second)
+	conn, err := net.DialTimeout("tcp", "127.0.0.1:"+ts.Getenv("HTTP"), patience)
 	ts.Check(err)
-	ts.Check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	ts.Check(conn.SetDeadline(time.Now().Add(patience)))
 	return conn
 }
 
@@ -88,22 +88,23 @@ func readFrame(ts *testscript.TestScript, r io.Reader) (op byte, payload []byte)
 	return head[0] & 0x0f, payload
 }
 
-// stream HOST/PATH prints a stream's lines, each with the tenths of a second after the first at which it came.
+// stream HOST/PATH LINE prints a stream's lines up to one, and then leaves. It waits for 40 seconds: of a stream that fills no
+// buffer in that time, the lines have come one by one.
 func streamCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: stream HOST/PATH")
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: stream HOST/PATH LINE")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	resp := askRouter(ts, ctx, args[0])
 	defer resp.Body.Close()
-	var first time.Time
 	for s := bufio.NewScanner(resp.Body); s.Scan(); {
-		if first.IsZero() {
-			first = time.Now()
+		fmt.Fprintln(ts.Stdout(), s.Text())
+		if s.Text() == args[1] {
+			return
 		}
-		fmt.Fprintf(ts.Stdout(), "%d %s\n", time.Since(first)/(100*time.Millisecond), s.Text())
 	}
+	ts.Fatalf("the stream ended without %q", args[1])
 }
 
 func askRouter(ts *testscript.TestScript, ctx context.Context, target string) *http.Response {

@@ -408,7 +408,7 @@ func TestClientGone(t *testing.T) {
 	reset(p.Conn.(*net.TCPConn))
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the app works on for nobody")
 	}
 	if x := f.seen.next(t); x.Error != "client_gone" || x.Status != 499 {
@@ -418,7 +418,7 @@ func TestClientGone(t *testing.T) {
 
 func eventually(t testing.TB, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never came true")
 		}

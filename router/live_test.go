@@ -51,13 +51,13 @@ func TestEvents(t *testing.T) {
 
 // TestPatience: limits hold for what they are said to, and not for what comes after.
 func TestPatience(t *testing.T) {
-	f := newFront(t, Config{}, cloud.Limits{HeaderTimeout: cloud.Duration(300 * time.Millisecond), IdleTimeout: cloud.Duration(400 * time.Millisecond), KeepaliveTimeout: cloud.Duration(400 * time.Millisecond), UpstreamKeepaliveTimeout: cloud.Duration(time.Minute)})
+	f := newFront(t, Config{}, cloud.Limits{HeaderTimeout: cloud.Duration(1500 * time.Millisecond), IdleTimeout: cloud.Duration(1500 * time.Millisecond), KeepaliveTimeout: cloud.Duration(1500 * time.Millisecond), UpstreamKeepaliveTimeout: cloud.Duration(time.Minute)})
 	f.shop(backend(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
-		time.Sleep(800 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		fmt.Fprint(w, len(b))
 		w.(http.Flusher).Flush()
-		time.Sleep(800 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		fmt.Fprint(w, " late")
 	}))
 	big := request("POST", "/", shopHost, "Content-Length: 400000") + strings.Repeat("x", 400000)

@@ -152,7 +152,7 @@ func TestLoginIsRevoked(t *testing.T) {
 				t.Errorf("after: %d", res.StatusCode)
 			}
 			_, _ = io.Copy(io.Discard, slow.r)
-			if took := time.Since(since); took > 1500*time.Millisecond {
+			if took := time.Since(since); took > 15*time.Second {
 				t.Errorf("an answer went on for %s", took)
 			}
 		})

@@ -22,7 +22,7 @@ import (
 // TestAnswerLimitStartsAtTheEnd: the limit for the answer runs from the end of the request, and each interim
 // answer extends it, however many there are.
 func TestAnswerLimitStartsAtTheEnd(t *testing.T) {
-	f := newFront(t, Config{}, cloud.Limits{AnswerTimeout: cloud.Duration(600 * time.Millisecond)})
+	f := newFront(t, Config{}, cloud.Limits{AnswerTimeout: cloud.Duration(3 * time.Second)})
 	f.shop(rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {
 		for {
 			q, err := http.ReadRequest(r)
@@ -35,7 +35,7 @@ func TestAnswerLimitStartsAtTheEnd(t *testing.T) {
 			n, _ := io.Copy(io.Discard, q.Body)
 			if q.URL.Path == "/interim" {
 				for i := range 40 {
-					time.Sleep(50 * time.Millisecond)
+					time.Sleep(100 * time.Millisecond)
 					_, _ = fmt.Fprintf(c, "HTTP/1.1 %d Processing\r\nX-Step: %d\r\n\r\n", []int{102, 103, 100, 199}[i%4], i)
 				}
 			}
@@ -70,7 +70,7 @@ func TestAnswerLimitStartsAtTheEnd(t *testing.T) {
 	}
 }
 
-// uploadSlowly sends 40,000 bytes in 2 s, more than three times the limit for the answer.
+// uploadSlowly sends 40,000 bytes in 4 s, which is more than the limit for the answer.
 func uploadSlowly(t *testing.T, f *front, path, framing string) {
 	fields := []string{framing}
 	if path == "/expect" {
@@ -89,7 +89,7 @@ func uploadSlowly(t *testing.T, f *front, path, framing string) {
 			piece, end = "3e8\r\n"+piece+"\r\n", "0\r\n\r\n"
 		}
 		for range 40 {
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 			if _, err := io.WriteString(p, piece); err != nil {
 				return
 			}
@@ -209,7 +209,7 @@ func movedBackend(t testing.TB) string {
 			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", moved)
 			for range 32 {
 				_, _ = io.WriteString(c, body[:moved/32])
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(100 * time.Millisecond)
 			}
 		case "/upload":
 			b, n := make([]byte, 32<<10), 0
@@ -218,7 +218,7 @@ func movedBackend(t testing.TB) string {
 				if n += k; err != nil {
 					break
 				}
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(25 * time.Millisecond)
 			}
 			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Got: %d\r\n\r\n", n)
 		case "/stalled":
@@ -232,7 +232,8 @@ func movedBackend(t testing.TB) string {
 // TestSlowIsNotStalled: whoever takes or sends a little all the time is not cut off, whichever way the bytes
 // are moved.
 func TestSlowIsNotStalled(t *testing.T) {
-	f := narrow(t, Config{}, cloud.Limits{IdleTimeout: cloud.Duration(400 * time.Millisecond), KeepaliveTimeout: cloud.Duration(400 * time.Millisecond), StreamTimeout: cloud.Duration(400 * time.Millisecond)}, movedBackend(t))
+	const limit = 2 * time.Second // and all take longer
+	f := narrow(t, Config{}, cloud.Limits{IdleTimeout: cloud.Duration(limit), KeepaliveTimeout: cloud.Duration(limit), StreamTimeout: cloud.Duration(limit)}, movedBackend(t))
 	var all sync.WaitGroup
 	for _, path := range []string{"/length", "/chunks", "/close", "/trickle"} {
 		all.Go(func() { downloadSlowly(t, f, path) })
@@ -260,7 +261,7 @@ func TestSlowIsNotStalled(t *testing.T) {
 	}
 	all.Wait()
 	for range 8 {
-		if x := f.seen.next(t); x.Error != "" || x.Duration < time.Second {
+		if x := f.seen.next(t); x.Error != "" || x.Duration < limit {
 			t.Errorf("%s: recorded as %q after %v", x.Target, x.Error, x.Duration)
 		}
 	}
@@ -276,7 +277,7 @@ func downloadSlowly(t *testing.T, f *front, path string) {
 		if n += k; err != nil {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(25 * time.Millisecond)
 	}
 	if n < moved {
 		t.Errorf("%s: a slow reader got %d bytes of %d", path, n, moved)
@@ -289,8 +290,8 @@ func TestStalled(t *testing.T) {
 	for _, path := range []string{"/length", "/chunks"} {
 		p := dial(t, f.addr)
 		_ = p.Conn.(*net.TCPConn).SetReadBuffer(narrowBuffer)
-		p.send(get(path, shopHost))
 		begun := time.Now()
+		p.send(get(path, shopHost))
 		if x := f.seen.next(t); x.Error != "client_timeout" || !x.clientGone() || x.failed() {
 			t.Errorf("%s: a client that reads nothing is recorded as %q", path, x.Error)
 		}

@@ -35,7 +35,7 @@ func TestReseal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // a poll, with an end
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // a poll, with an end
 		s.mu.Lock()
 		seen := s.seen
 		s.mu.Unlock()

@@ -93,7 +93,7 @@ func run(t *testing.T, addr, ready string, name string, args ...string) {
 		}
 	})
 	m := new(dns.Msg).SetQuestion(ready, dns.TypeA)
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		c := dns.Client{Timeout: 500 * time.Millisecond}
 		if r, _, err := c.Exchange(m, addr+":53"); err == nil && r.Rcode == dns.RcodeSuccess {
 			return

@@ -134,7 +134,7 @@ func start(t *testing.T, program string, args ...string) {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not after 20 s: %s", what)
 		}
@@ -205,7 +205,7 @@ func (n *node) foreign() (count int) {
 
 // resolves reports whether the C library resolves a name of the node.
 func resolves(name string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, "getent", "ahostsv4", name).Output()
 	return strings.HasPrefix(string(out), "127.0.0.1 ")

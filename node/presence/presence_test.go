@@ -64,7 +64,7 @@ func (w *world) start(name cloud.NodeName, lead func(context.Context) error) *no
 // await waits until a view of the node is as it must be.
 func (w *world) await(n *node, about string, so func(*cloud.Instances) bool) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	view := n.Views.View()
 	for err := error(nil); !so(view.Instances); {
@@ -239,7 +239,7 @@ func TestLeaderStops(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the duties of a node that stops go on")
 	}
 }

@@ -74,7 +74,7 @@ func TestPutFor(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	gone := make(chan bool)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var once sync.Once
 	go b.Follow(ctx, "tokens/", func(values map[string][]byte, err error) {

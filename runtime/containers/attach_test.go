@@ -90,7 +90,7 @@ func TestAttach(t *testing.T) {
 	if _, err := r.Wait(ctx, c.ID); err == nil {
 		t.Error("it has ended by itself")
 	}
-	if err := r.Driver.Remove(t.Context(), c.ID); err != nil || time.Since(begin) > 5*time.Second {
+	if err := r.Driver.Remove(t.Context(), c.ID); err != nil || time.Since(begin) > 40*time.Second {
 		t.Errorf("remove: %v after %s", err, time.Since(begin))
 	}
 	stuck.Close()

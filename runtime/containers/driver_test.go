@@ -88,7 +88,7 @@ func (r *rig) bare() {
 		"/sys/fs/cgroup/*" + cgroupPath(state, "*/cgroup.procs"), "/sys/fs/cgroup" + cgroupPath(state, "*/cgroup.procs"),
 	} {
 		var left []string
-		for range 100 { // the kernel cleans up with a delay
+		for range 1000 { // the kernel cleans up with a delay
 			if left, _ = filepath.Glob(glob); len(left) == 0 {
 				break
 			}
@@ -119,7 +119,7 @@ func (r *rig) bare() {
 // processesOf returns the command lines of shims and runcs with this state folder.
 func processesOf(state string) []string {
 	var left []string
-	for range 100 {
+	for range 1000 {
 		left = nil
 		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, f := range all {
@@ -222,7 +222,7 @@ func (r *rig) printed(c runtime.Container) string {
 func (r *rig) ask(ip netip.Addr, port uint16) string {
 	r.t.Helper()
 	var err error
-	for range 500 {
+	for range 5000 {
 		var c net.Conn
 		if c, err = net.DialTimeout("tcp", netip.AddrPortFrom(ip, port).String(), time.Second); err == nil {
 			defer c.Close()

@@ -60,7 +60,7 @@ func TestExec(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	_, err = r.Exec(ctx, c.ID, runtime.Command{Args: []string{"/probe", "sleep", "1m"}})
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 10*time.Second {
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 40*time.Second {
 		t.Errorf("ctx ends: %v after %s", err, time.Since(begin))
 	}
 	if s, err := r.Stats(t.Context(), c.ID); err != nil || s.OOMKills != 0 {
@@ -112,7 +112,7 @@ func TestExecTerminal(t *testing.T) {
 			if got != want {
 				t.Errorf("terminal: %q, not %q", got, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("terminal: no %q", want)
 		}
 	}

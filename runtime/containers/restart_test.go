@@ -165,7 +165,7 @@ func kill(t *testing.T, pid uint32) {
 // awaitEnd waits until a process has ended and its shim has recorded that.
 func awaitEnd(t *testing.T, pid uint32) {
 	t.Helper()
-	for range 500 {
+	for range 6000 {
 		b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/stat")
 		if err != nil || bytes.Contains(b, []byte(") Z ")) {
 			time.Sleep(200 * time.Millisecond)

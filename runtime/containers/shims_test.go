@@ -13,7 +13,7 @@ import (
 // spareOf waits until there is a spare shim that is not in a list, and returns its process.
 func (r *rig) spareOf(not ...uint32) uint32 {
 	r.t.Helper()
-	for range 500 {
+	for range 6000 {
 		if pid := uint32(r.shims.Spare()); pid != 0 && !slices.Contains(not, pid) {
 			return pid
 		}

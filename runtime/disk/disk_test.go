@@ -60,7 +60,7 @@ func TestCancelWhenFull(t *testing.T) {
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a full disk is not noticed")
 	}
 	if err := context.Cause(ctx); cloud.CodeOf(err) != cloud.Unavailable || cloud.HintOf(err) == "" {

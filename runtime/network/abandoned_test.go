@@ -17,7 +17,7 @@ func TestAbandonedTable(t *testing.T) {
 	next := testNetwork(t, "next", "10.60.0.0/24")
 	a, b := attach(t, next, "a", 1), attach(t, next, "b", 1)
 	a.listen(80)
-	if got := b.ask("tcp", a.IP, 80); got != b.IP.String() {
+	if got := b.answer(b.IP.String(), "tcp", a.IP, 80); got != b.IP.String() {
 		t.Errorf("in the network of a node that was there before: seen as %q", got)
 	}
 	if c, _, err := alive.nft(); err != nil {

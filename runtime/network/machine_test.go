@@ -304,7 +304,7 @@ func runMachine(text string) error {
 }
 
 func awaitLost(want string, lost func() string) error {
-	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) { //nolint:forbidigo // another goroutine's work
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(time.Millisecond) { //nolint:forbidigo // another goroutine's work
 		if lost() == want {
 			return nil
 		}
@@ -343,7 +343,7 @@ func (n *Network) awaitView(v cloud.View, self cloud.NodeName) error {
 			want++
 		}
 	}
-	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) { //nolint:forbidigo // another goroutine's work
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(time.Millisecond) { //nolint:forbidigo // another goroutine's work
 		n.mu.Lock()
 		done := len(n.peers) == len(peers) && len(n.remote) == want
 		n.mu.Unlock()

@@ -236,7 +236,7 @@ func forge(t *testing.T, c *cluster, a0, a1 place) {
 		<-seen
 	}
 	check(t, h.AddrDel(lo, forged))
-	if a0.askFrom(a0.IP, "udp", a1.IP, 9999); len(seen) != 1 {
+	if a0.askFrom(a0.IP, "udp", a1.IP, 9999); !comes(seen) {
 		t.Error("and the true sender's did not")
 	}
 }
@@ -330,7 +330,7 @@ func TestFromNodes(t *testing.T) {
 	open := func(want int) {
 		t.Helper()
 		got := -1
-		for begin := time.Now(); got != want && time.Since(begin) < 5*time.Second; {
+		for begin := time.Now(); got != want && time.Since(begin) < 30*time.Second; {
 			got = n1.do(order{Sockets: &b.IP}).Open
 		}
 		if got != want {
@@ -383,7 +383,7 @@ func TestANodeIsLost(t *testing.T) {
 			n0.do(order{Await: "-"})
 			n1.do(order{Await: "-"})
 			t.Logf("noticed after %v", took)
-			if took > 3*time.Second {
+			if took > 30*time.Second { // it takes two on a machine with nothing else to do
 				t.Errorf("noticed after %v", took)
 			}
 		})

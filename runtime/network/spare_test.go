@@ -45,7 +45,7 @@ func TestSpare(t *testing.T) {
 	}
 	second := attach(t, n, "second", 3)
 	second.listen(80)
-	if got := first.ask("tcp", second.IP, 80); got != first.IP.String() {
+	if got := first.answer(first.IP.String(), "tcp", second.IP, 80); got != first.IP.String() {
 		t.Errorf("the second saw %q", got)
 	}
 	// If the spare was removed by another program, containers can still be attached.
@@ -54,7 +54,7 @@ func TestSpare(t *testing.T) {
 		t.Fatal(err)
 	}
 	third := attach(t, n, "third", 3)
-	if got := third.ask("tcp", second.IP, 80); got != third.IP.String() {
+	if got := third.answer(third.IP.String(), "tcp", second.IP, 80); got != third.IP.String() {
 		t.Errorf("the second saw %q", got)
 	}
 	// The spare changes with the group of the last container.
@@ -82,7 +82,7 @@ func TestRunHasSpare(t *testing.T) {
 	go func() { ran <- n.Run(ctx, func(id string, err error) { t.Errorf("%s: %v", id, err) }) }()
 	spare := func(not uint64) uint64 {
 		t.Helper()
-		for range 500 {
+		for range 6000 {
 			if now := namespace(t, filepath.Join(n.cfg.State, "_spare.net")); now != 0 && now != not {
 				return now
 			}
