@@ -48,8 +48,14 @@ func (t *track) explain(ctx context.Context, err error) error {
 		}
 		return cloud.Errorf(cloud.DeployFailed, "%s", msg).WithHint("%s", hint)
 	}
-	return cloud.Errorf(cloud.DeployFailed, "build%s: %s", t.where(), text).WithHint("%s", hintFor(t.where(), text))
+	return cloud.Errorf(cloud.DeployFailed, "build%s: %s", t.where(), causeIn(text)).WithHint("%s", hintFor(t.where(), text))
 }
+
+// inside matches what BuildKit says of its own work before the cause: it names nothing that a user knows.
+var inside = regexp.MustCompile(`failed to compute cache key: |failed to calculate checksum of ref \S+: |failed to solve: `)
+
+// causeIn returns the part of BuildKit's error that tells its user something.
+func causeIn(text string) string { return inside.ReplaceAllString(text, "") }
 
 const lessMemory = "let the step use less memory, for example with fewer jobs at a time"
 

@@ -26,3 +26,15 @@ func TestHints(t *testing.T) {
 		}
 	}
 }
+
+func TestCause(t *testing.T) {
+	for text, want := range map[string]string{
+		`failed to compute cache key: failed to calculate checksum of ref a::b: "/nope": not found`: `"/nope": not found`,
+		`failed to calculate checksum of ref a::b: failed to solve: gone`:                           `gone`,
+		"dockerfile parse error on line 1: unknown instruction: FORM":                               "dockerfile parse error on line 1: unknown instruction: FORM",
+	} {
+		if got := causeIn(text); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -59,7 +59,7 @@ func (t *track) update(st *client.SolveStatus) {
 				t.failed = s
 			}
 		}
-		t.report(runtime.Progress{ID: v.Digest.String(), Name: v.Name, Started: v.Started, Ended: v.Completed, Cached: v.Cached, Error: v.Error})
+		t.report(runtime.Progress{ID: v.Digest.String(), Name: v.Name, Started: v.Started, Ended: v.Completed, Cached: v.Cached, Error: causeIn(v.Error)})
 	}
 	for _, s := range st.Statuses {
 		t.report(runtime.Progress{ID: s.Vertex.String() + "/" + s.ID, Name: s.ID, Started: s.Started, Ended: s.Completed, Current: s.Current, Total: s.Total})
