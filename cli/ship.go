@@ -18,7 +18,7 @@ import (
 func (c *command) ship() *urfave.Command {
 	return c.new("ship", "APP[@rN]", "run a release in another cloud, with the same image", 1, 1, []urfave.Flag{
 		groupFlag, jsonFlag, detach,
-		&urfave.StringFlag{Name: "to", Required: true, Usage: "the other cloud, `TARGET`: a name of micro target list, or a URL"},
+		&urfave.StringFlag{Name: "to", Usage: "the other cloud, `TARGET`: a name of micro target list, or a URL"},
 		&urfave.StringFlag{Name: "as", Usage: "the app's `NAME` there (default the same)"},
 		&urfave.StringFlag{Name: "to-group", Usage: "the app's `GROUP` there (default the same)"},
 		&urfave.BoolFlag{Name: "stage", Usage: "run the release there at its own address only"},
@@ -26,11 +26,15 @@ func (c *command) ship() *urfave.Command {
 }
 
 func (c *command) doShip(ctx context.Context, u *urfave.Context, from *api.Client) error {
+	target, err := needed(u, "to", "TARGET")
+	if err != nil {
+		return err
+	}
 	ref, s, err := c.shipment(ctx, u, from)
 	if err != nil {
 		return err
 	}
-	to, err := c.clientOf(u.String("to"))
+	to, err := c.clientOf(target)
 	if err != nil {
 		return err
 	}

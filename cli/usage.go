@@ -3,6 +3,7 @@ package cli
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -22,6 +23,16 @@ func usageError(ctx *urfave.Context, err error, _ bool) error {
 		}
 	}
 	return cloud.Errorf(cloud.Invalid, "%w", err).WithHint("%s --help", name)
+}
+
+// needed returns the value of a flag that a command can't do without.
+func needed(ctx *urfave.Context, flag, value string) (string, error) {
+	s := ctx.String(flag)
+	if s == "" {
+		command := append([]string{ctx.Command.HelpName}, ctx.Args().Slice()...)
+		return "", cloud.Errorf(cloud.Invalid, "%s needs --%s", ctx.Command.HelpName, flag).WithHint("%s --%s %s", strings.Join(command, " "), flag, value)
+	}
+	return s, nil
 }
 
 // badValue is what Go's flag package says of a value. It has no type for that.

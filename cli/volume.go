@@ -124,16 +124,17 @@ func (c *command) moveVolume() *urfave.Command {
 	flags := []urfave.Flag{groupFlag, jsonFlag, detach, &urfave.StringFlag{Name: "to", Usage: "`NODE` that is to have them"}}
 	return c.new("move", "APP [VOLUME]", "move an app with all its volumes to another node; it is stopped meanwhile", 1, 2, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			ref, to := c.owner(u), cloud.NodeName(u.String("to"))
-			if to == "" {
-				return cloud.Errorf(cloud.Invalid, "say where the volumes of %s are to be, by --to", ref).WithCommand("micro volume move %s --to NODE", ref)
+			ref := c.owner(u)
+			to, err := needed(u, "to", "NODE")
+			if err != nil {
+				return err
 			}
 			if name := u.Args().Get(1); name != "" {
-				if err := c.onlyVolume(ctx, client, ref, name, to); err != nil {
+				if err := c.onlyVolume(ctx, client, ref, name, cloud.NodeName(to)); err != nil {
 					return err
 				}
 			}
-			return c.move(ctx, u, client, ref, to)
+			return c.move(ctx, u, client, ref, cloud.NodeName(to))
 		}))
 }
 
@@ -168,9 +169,13 @@ func (c *command) move(ctx context.Context, u *urfave.Context, client *api.Clien
 }
 
 func (c *command) moveService() *urfave.Command {
-	flags := []urfave.Flag{groupFlag, jsonFlag, detach, &urfave.StringFlag{Name: "to", Usage: "`NODE` that is to have it", Required: true}}
+	flags := []urfave.Flag{groupFlag, jsonFlag, detach, &urfave.StringFlag{Name: "to", Usage: "`NODE` that is to have it"}}
 	return c.new("move", "SERVICE", "move a service with its data to another node; it is stopped meanwhile", 1, 1, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
-			return c.move(ctx, u, client, c.serviceRef(u), cloud.NodeName(u.String("to")))
+			to, err := needed(u, "to", "NODE")
+			if err != nil {
+				return err
+			}
+			return c.move(ctx, u, client, c.serviceRef(u), cloud.NodeName(to))
 		}))
 }
