@@ -12,7 +12,17 @@ import (
 
 // NewCluster asks a cloud of one node to take others.
 type NewCluster struct {
-	Addr netip.AddrPort `json:"addr,omitzero" doc:"IP:port on which other nodes reach this one; missing: the node chooses"`
+	Addr  netip.AddrPort `json:"addr,omitzero" doc:"IP:port on which other nodes reach this one; missing: the node chooses"`
+	Store *ExternalStore `json:"store,omitempty" doc:"An etcd of your own that the store moves to; missing: etcd inside micro"`
+}
+
+// ExternalStore is an etcd that the user runs.
+type ExternalStore struct {
+	URL      string `json:"url" doc:"etcd://HOST:PORT,…/PREFIX, or etcds:// for TLS; a user may be in it"`
+	Password string `json:"password,omitempty" doc:"Of the user"`
+	CA       string `json:"ca,omitempty" doc:"PEM: who vouches for etcd; missing: the authorities of the machine"`
+	Cert     string `json:"cert,omitempty" doc:"PEM: what nodes show to etcd"`
+	Key      string `json:"key,omitempty" doc:"PEM: its key"`
 }
 
 // NewJoinToken asks for a token with which one node may join.
@@ -33,6 +43,7 @@ type Cluster struct {
 	Leader   cloud.NodeName `json:"leader,omitempty" doc:"The node that gives instances their places, and has the cloud's other duties"`
 	Text     string         `json:"text" doc:"How it is, in words"`
 	Hint     string         `json:"hint,omitempty" doc:"What to do about it"`
+	Store    string         `json:"store,omitempty" doc:"Where the user's own etcd is that has the store; missing: the nodes have it"`
 	Nodes    []ClusterNode  `json:"nodes" nullable:"false"`
 }
 
@@ -42,7 +53,7 @@ type ClusterNode struct {
 	Addr      string            `json:"addr,omitempty" doc:"IP:port on which other nodes reach it"`
 	Status    string            `json:"status" enum:"alive,dead,unknown" doc:"dead: it has given no sign of life for some seconds; unknown: it may be starting"`
 	Drained   bool              `json:"drained" doc:"It gets no new instances, and those that it has move away"`
-	Store     string            `json:"store" enum:"voter,learner,starting,none,unknown" doc:"Its copy of the store: a voter's counts for the majority; unknown: no majority says"`
+	Store     string            `json:"store" enum:"voter,learner,starting,none,external,unknown" doc:"Its copy of the store: a voter's counts for the majority; external: an etcd has it that micro does not run; unknown: no majority says"`
 	Instances int               `json:"instances" doc:"How many run there"`
 	Places    int               `json:"places" doc:"How many are to run there"`
 	Labels    map[string]string `json:"labels,omitempty"`

@@ -28,7 +28,12 @@ func (c *command) cluster() *urfave.Command {
 			return c.printCluster(u, cluster)
 		}))
 	start := c.new("start", "", "let other nodes join: the store moves into etcd, and apps run on", 0, 0, []urfave.Flag{
-		&urfave.StringFlag{Name: "cluster", Usage: "other nodes reach this one on `IP:PORT` (default the machine's, port 6427)"}, jsonFlag,
+		&urfave.StringFlag{Name: "cluster", Usage: "other nodes reach this one on `IP:PORT` (default the machine's, port 6427)"},
+		&urfave.StringFlag{Name: "store", Usage: "into your own etcd at `URL`, etcd://HOST:PORT,…/PREFIX (default inside micro)"},
+		&urfave.StringFlag{Name: "store-password", Usage: "`FILE` has the password of the store's user"},
+		&urfave.StringFlag{Name: "store-ca", Usage: "`FILE` has who vouches for a store at etcds://"},
+		&urfave.StringFlag{Name: "store-cert", Usage: "nodes show the certificate in `FILE` to that store"},
+		&urfave.StringFlag{Name: "store-key", Usage: "`FILE` has that certificate's key"}, jsonFlag,
 	}, c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 		n := api.NewCluster{}
 		if text := u.String("cluster"); text != "" {
@@ -37,9 +42,16 @@ func (c *command) cluster() *urfave.Command {
 				return err
 			}
 		}
+		var err error
+		if n.Store, err = c.externalStore(u); err != nil {
+			return err
+		}
 		cluster, err := client.StartCluster(ctx, n)
 		if err != nil || u.Bool("json") {
 			return cmp.Or(err, c.printIfJSON(u, cluster))
+		}
+		if cluster.Store != "" {
+			c.say("the store is etcd at %s, not run by micro", cluster.Store)
 		}
 		c.say("other nodes can join: micro cluster token makes a token for one")
 		return nil
@@ -73,6 +85,33 @@ func (c *command) cluster() *urfave.Command {
 		return nil
 	}))
 	return family("cluster", "several nodes in one cloud", status, start, token, c.upgradeCluster(), recovery)
+}
+
+// externalStore returns the etcd that flags name, nil for none.
+func (c *command) externalStore(u *urfave.Context) (*api.ExternalStore, error) {
+	var store config.Store
+	url := u.String("store")
+	if env, _ := c.Env("MICRO_STORE"); url == "" && env != "" {
+		url = env
+	}
+	var errs []error
+	for _, key := range []string{"store", "store-password", "store-ca", "store-cert", "store-key"} {
+		value := u.String(key)
+		if key == "store" {
+			value = url
+		}
+		if value != "" {
+			errs = append(errs, store.Set(key, value))
+		}
+	}
+	if u.String("store") != "" {
+		errs = append(errs, store.CheckArgument())
+	}
+	x, err := store.Read()
+	if err = cloud.Join(append(errs, err)...); err != nil || url == "" {
+		return nil, err
+	}
+	return &api.ExternalStore{URL: url, Password: x.Password, CA: x.CA, Cert: x.Cert, Key: x.Key}, nil
 }
 
 // clusterAddr reads an address with or without a port.

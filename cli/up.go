@@ -65,6 +65,11 @@ func nodeFlags() []urfave.Flag {
 		"join":            "join the cloud that made `TOKEN`",
 		"cluster":         "other nodes reach this one on `IP:PORT` (default port 6427)",
 		"recover":         "be the whole cloud, with this node's copy of its store: `WORD` is lost-all-others",
+		"store":           "the cloud's store is the etcd at `URL`, etcd://HOST:PORT,…/PREFIX (default micro's own)",
+		"store-password":  "`FILE` has the password of the store's user",
+		"store-ca":        "`FILE` has who vouches for a store at etcds://",
+		"store-cert":      "show that store the certificate in `FILE`",
+		"store-key":       "`FILE` has that certificate's key",
 		"containerd":      "use the containerd at `ADDRESS`; not supported yet",
 	}
 	var flags []urfave.Flag

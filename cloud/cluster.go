@@ -15,6 +15,8 @@ type Cluster struct {
 	Certificate []byte    `json:"certificate"`
 	PrivateKey  Sealed    `json:"private_key"` // PKCS #8
 	Started     time.Time `json:"started"`
+	// Store is where the user's own etcd is that has the cloud's store, without secrets; "" for micro's etcd.
+	Store string `json:"store,omitempty"`
 }
 
 const clusterKey Key = "clusters/cloud"
@@ -37,6 +39,9 @@ func (s *State) StartCluster(c Cluster, first NodeName, addr netip.AddrPort, pub
 	}
 	next := *node
 	next.Addr, next.PublicKey, next.Joined, next.Copy = addr, publicKey, c.Started, Voter
+	if c.Store != "" {
+		next.Copy = NoCopy
+	}
 	return []Change{Put(&c), Put(&next)}, nil
 }
 

@@ -13,8 +13,11 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
-// Remote asks the voters' etcds, for a node that is no voter itself.
-type Remote struct{ client *clientv3.Client }
+// Remote asks the voters' etcds, for a node that is no voter itself, or the etcd that the user runs.
+type Remote struct {
+	client *clientv3.Client
+	fixed  bool // the etcd is the user's, whose addresses are not those of nodes
+}
 
 // NewRemote returns a Remote that asks the voters among some nodes.
 func NewRemote(d *Dialer, peers []Peer) (*Remote, error) {
@@ -34,14 +37,18 @@ func NewRemote(d *Dialer, peers []Peer) (*Remote, error) {
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Internal, "cannot make a client of the cloud's store: %w", err)
 	}
-	return &Remote{client}, nil
+	return &Remote{client: client}, nil
 }
 
 // Client returns the client.
 func (r *Remote) Client() *clientv3.Client { return r.client }
 
 // SetPeers tells which nodes there are from now on.
-func (r *Remote) SetPeers(peers []Peer) { r.client.SetEndpoints(endpoints(peers)...) }
+func (r *Remote) SetPeers(peers []Peer) {
+	if !r.fixed {
+		r.client.SetEndpoints(endpoints(peers)...)
+	}
+}
 
 // Close ends its connections.
 func (r *Remote) Close() { _ = r.client.Close() }

@@ -22,4 +22,9 @@
 // has a copy all the same (a learner, in etcd's words), so that nothing is lost with the first. The third node makes
 // the three of them voters, and the fifth makes it five. Which nodes are voters is desired state (cloud.Node.Store),
 // chosen by a pure function; each node compares that with what its etcd is, and takes the next step (Member).
+//
+// # An etcd of the user's own
+//
+// Then the nodes are only its clients (external.go): none has a copy of the store, and no voters are chosen. The authority,
+// the tokens and the port are the same.
 package cluster

@@ -33,6 +33,16 @@ type Membership struct {
 	// Data is the folder of etcd's data, "" for the first one. A recovered cloud has another one, so that the old data
 	// stay.
 	Data string `json:"data,omitempty"`
+	// Store is the user's own etcd that has the store; nil for micro's.
+	Store *cloud.ExternalStore `json:"store,omitempty"`
+}
+
+// Prefix is what all keys of the cloud begin with in its etcd.
+func (m Membership) Prefix() string {
+	if m.Store == nil {
+		return ""
+	}
+	return m.Store.Prefix
 }
 
 // Peer is another node, as far as it must be known to reach it.

@@ -44,6 +44,8 @@ type Answer struct {
 	// Key is the content of the cloud's key file.
 	Key   []byte `json:"key"`
 	Peers []Peer `json:"peers"`
+	// Store is the user's own etcd that has the cloud's store; nil for micro's.
+	Store *cloud.ExternalStore `json:"store,omitempty"`
 }
 
 // refusal is how a request ends that is not accepted.

@@ -22,10 +22,15 @@ type Record struct {
 	Counter uint64 `json:"counter"`
 }
 
-// RecordHandler answers nodes that ask what this one knows of them. record gets the name and the KeyHash of the asking
-// node, which has shown a certificate of the cloud's authority and may be one that was removed.
-func RecordHandler(record func(ctx context.Context, name cloud.NodeName, key string) Record) http.Handler {
+// RecordHandler answers nodes that ask what this one knows of them, or to be forgotten. record and forget get the name and
+// the KeyHash of the asking node, which has shown a certificate of the cloud's authority and may be one that was removed.
+func RecordHandler(record func(ctx context.Context, name cloud.NodeName, key string) Record, forget func(ctx context.Context, name cloud.NodeName, key string) error) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /forget", func(w http.ResponseWriter, r *http.Request) {
+		if err := forget(r.Context(), PeerOf(r.Context()), keyOf(r.Context())); err != nil {
+			writeRefusal(w, err)
+		}
+	})
 	mux.HandleFunc("POST /record", func(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(record(r.Context(), PeerOf(r.Context()), keyOf(r.Context()))) // a node that is gone asks again
 	})
@@ -53,4 +58,21 @@ func (d *Dialer) AskRecord(ctx context.Context, node cloud.NodeName) (r Record, 
 		return r, cloud.Errorf(cloud.Unavailable, "node %s answers with status %d", node, resp.StatusCode)
 	}
 	return r, json.NewDecoder(io.LimitReader(resp.Body, maxJoin)).Decode(&r)
+}
+
+// AskForget asks another node to remove this one from the cloud: its first start after it joined has failed.
+func (d *Dialer) AskForget(ctx context.Context, node cloud.NodeName) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+string(node)+"/forget", bytes.NewReader(nil))
+	if err != nil {
+		return err
+	}
+	resp, err := d.Client(ProtoRecord, node).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return cloud.Errorf(cloud.Unavailable, "node %s answers with status %d", node, resp.StatusCode)
+	}
+	return nil
 }

@@ -63,13 +63,15 @@ type Node struct {
 	Cluster netip.AddrPort
 	// Recover makes the node the whole cloud, with what its copy of the store has: all other nodes are lost.
 	Recover bool
+	// Store is an etcd of the user's own that has the cloud's store; the zero value stands for micro's own.
+	Store Store
 }
 
 // Keys are the names of all settings: --KEY, MICRO_KEY (in upper case, with _ for -), and KEY in the file.
 func Keys() []string {
 	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "http3", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
-		"join", "cluster", "recover", "containerd"}
+		"join", "cluster", "recover", "store", "store-password", "store-ca", "store-cert", "store-key", "containerd"}
 }
 
 // unsupported are settings that are planned but not supported yet. They are refused, never ignored.
@@ -109,7 +111,11 @@ func Load(sources ...Source) (Node, error) {
 			if values == nil {
 				continue
 			}
-			if err := n.set(key, values); err != nil {
+			err := n.set(key, values)
+			if err == nil && from == "--store" {
+				err = n.Store.CheckArgument()
+			}
+			if err != nil {
 				errs = append(errs, atSource(from, err))
 			}
 			break
@@ -122,8 +128,10 @@ func Load(sources ...Source) (Node, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, n.duplicateAddresses()...)
-	if err := n.Proxies.check(); err != nil {
-		errs = append(errs, err)
+	for _, err := range []error{n.Proxies.check(), n.Store.check()} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return n, cloud.Join(errs...)
 }
@@ -278,6 +286,8 @@ func (n *Node) set(key string, values []string) error {
 				WithHint("if they are lost for good: --recover lost-all-others")
 		}
 		n.Recover = true
+	case "store", "store-password", "store-ca", "store-cert", "store-key":
+		return n.Store.Set(key, last)
 	case "cluster":
 		var addrs []netip.AddrPort
 		if err := setAddresses(&addrs, []string{one}, DefaultClusterPort, false); err != nil {

@@ -38,6 +38,11 @@ func TestLoadRefuses(t *testing.T) {
 		{"proxy-protocol=on", "there are no trusted-proxies"},
 		{"proxy-protocol=maybe", "is not a network or an address"},
 		{"http3=maybe", "neither on nor off"},
+		{"store=etcd://u:secret@a", "can see a password in --store"},
+		{"store=etcd://a store-ca=/ca.pem", "are for TLS"},
+		{"store=etcds://a store-cert=/c.pem", "belong together"},
+		{"store=etcd://a store-password=/p", "needs a user"},
+		{"store-ca=/ca.pem", "are for a store of your own"},
 	} {
 		if _, err := Load(flags(strings.Fields(tt.flags)...)); cloud.CodeOf(err) != cloud.Invalid || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want %s", tt.flags, err, tt.says)

@@ -27,14 +27,19 @@ type clusterControl struct {
 	starting *sync.Mutex
 }
 
-// Start moves the store into an etcd and begins to answer other nodes. Apps and requests don't notice.
-func (c clusterControl) Start(ctx context.Context, addr netip.AddrPort, by cloud.Actor) (err error) {
+// Start lets other nodes join.
+func (c clusterControl) Start(ctx context.Context, addr netip.AddrPort, x *cloud.ExternalStore, by cloud.Actor) (err error) {
 	c.starting.Lock()
 	defer c.starting.Unlock()
-	n := c.Node
-	if m := n.member.Load(); m != nil {
+	if m := c.member.Load(); m != nil {
 		return cloud.Errorf(cloud.Conflict, "this cloud takes other nodes already, at %s", m.Addr).WithCommand("micro cluster token")
 	}
+	return c.startCluster(ctx, addr, x, by)
+}
+
+// startCluster moves the store into an etcd, micro's own or the user's, and begins to answer other nodes. Apps and requests
+// don't notice.
+func (n *Node) startCluster(ctx context.Context, addr netip.AddrPort, x *cloud.ExternalStore, by cloud.Actor) (err error) {
 	if !addr.IsValid() {
 		if addr, err = ownAddr(); err != nil {
 			return err
@@ -44,7 +49,11 @@ func (c clusterControl) Start(ctx context.Context, addr netip.AddrPort, by cloud
 	if err != nil {
 		return err
 	}
-	m := cluster.Membership{Cloud: rand.Text(), Node: n.cfg.Name, Addr: addr, Peers: []cluster.Peer{{Name: n.cfg.Name, Addr: addr, Voter: true}}}
+	before := ""
+	if c, ok := n.store.State().Cluster(); ok {
+		before = c.ID
+	}
+	m := cluster.Membership{Cloud: rand.Text(), Node: n.cfg.Name, Addr: addr, Peers: []cluster.Peer{{Name: n.cfg.Name, Addr: addr, Voter: x == nil}}, Store: x}
 	if err := n.foundCloud(ctx, m, by); err != nil {
 		listener.Close()
 		return err
@@ -59,16 +68,32 @@ func (c clusterControl) Start(ctx context.Context, addr netip.AddrPort, by cloud
 			err = errors.Join(err, n.folder.Remove())
 		}
 	}()
-	if e.etcd, err = cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m, New: true, Port: n.port, Log: n.log}); err != nil {
-		return err
-	}
-	if err = e.etcd.Ready(ctx); err != nil {
-		return err
+	if x != nil {
+		if err = n.claimExternal(ctx, e, before); err != nil {
+			return err
+		}
+	} else {
+		if e.etcd, err = cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m, New: true, Port: n.port, Log: n.log}); err != nil {
+			return err
+		}
+		if err = e.etcd.Ready(ctx); err != nil {
+			return err
+		}
 	}
 	if err = n.store.Move(ctx, func() error { return n.moveInto(ctx, e) }); err != nil {
+		if x != nil {
+			n.releaseExternal(e)
+		}
 		return err
 	}
 	n.enter(e)
+	if x != nil {
+		if err := cluster.Moved(ctx, e.remote, *x, m.Cloud); err != nil {
+			n.log.Warn("the next start will record that the store has moved", "err", err)
+		}
+		n.log.Info("the store has moved into your etcd; the file is kept as the way back", "store", x.String(), "addr", addr.String())
+		return nil
+	}
 	n.log.Info("the store has moved into etcd; the file is kept as the way back", "addr", addr.String())
 	return nil
 }
@@ -102,6 +127,9 @@ func (n *Node) foundCloud(ctx context.Context, m cluster.Membership, by cloud.Ac
 		return err
 	}
 	c := cloud.Cluster{ID: m.Cloud, Certificate: authority.DER, PrivateKey: sealed, Started: now()}
+	if m.Store != nil {
+		c.Store = m.Store.String()
+	}
 	_, err = n.store.Update(ctx, by, "start cluster", "node "+string(m.Node), func(s *cloud.State) ([]cloud.Change, error) {
 		return s.StartCluster(c, m.Node, m.Addr, hash)
 	})
@@ -112,7 +140,7 @@ func (n *Node) foundCloud(ctx context.Context, m cluster.Membership, by cloud.Ac
 // is saved, the etcd counts and the file does not.
 func (n *Node) moveInto(ctx context.Context, m *member) error {
 	return n.kv.Replace(func(old kv.Engine) (kv.Engine, error) {
-		engine, err := etcdkv.New(ctx, etcdkv.Config{Client: m.etcd.Client(), Name: string(m.Node)})
+		engine, err := etcdkv.New(ctx, etcdkv.Config{Client: m.access().Client(), Name: string(m.Node), Prefix: m.Prefix()})
 		if err != nil {
 			return nil, err
 		}

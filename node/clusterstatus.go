@@ -22,12 +22,17 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 		defer cancel()
 		out.Joinable = true
+		if m.Store != nil {
+			out.Store = m.Store.String()
+		}
 		err := m.presence.CatchUp(ctx)
 		if err == nil {
 			out.Leader, err = m.presence.Leader(ctx)
 		}
 		if err != nil {
 			out.Writable = false
+		} else if m.Store != nil {
+			members = nil // nobody has a copy
 		} else if access := m.access(); access == nil {
 			out.Writable = false
 		} else if members, err = cluster.Members(ctx, access); err != nil {
@@ -47,6 +52,8 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 		node := showNode(view, n)
 		switch {
 		case !out.Joinable:
+		case out.Store != "":
+			node.Store = "external"
 		case out.Writable:
 			node.Store = copyOf(members, n)
 		case n.Name != c.cfg.Name:
@@ -64,6 +71,11 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	switch {
 	case !out.Joinable:
 		out.Text, out.Hint = "this node is the whole cloud", "micro cluster start lets others join"
+	case out.Store != "" && !out.Writable:
+		out.Text = fmt.Sprintf("the store does not answer: nothing can be changed, and requests are routed on; it is etcd at %s, not run by micro", out.Store)
+		out.Hint = "start that etcd, and check that this machine reaches it"
+	case out.Store != "":
+		out.Text = fmt.Sprintf("%d of %d nodes are alive; the store is etcd at %s, not run by micro", alive, len(out.Nodes), out.Store)
 	case !out.Writable:
 		out.Text = "no majority of the voters answers: nothing can be changed, and requests are routed on"
 		out.Hint = "start the other nodes; where a majority of them is lost for good: micro cluster recover"

@@ -63,6 +63,9 @@ func (n *Node) savePeers(m *member, peers []cluster.Peer) {
 
 // adjustCopy makes one step towards the copy that the node is to have.
 func (n *Node) adjustCopy(ctx context.Context, m *member, want cloud.StoreCopy) error {
+	if m.Store != nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
 	running, outdated := n.closeEnded(m)
@@ -172,7 +175,7 @@ func (copyDuty) Name() string { return "copies of the store" }
 // Run implements leader.Duty.
 func (d copyDuty) Run(ctx context.Context) error {
 	for {
-		if m := d.member.Load(); m != nil {
+		if m := d.member.Load(); m != nil && m.Store == nil {
 			if err := d.step(ctx, m); err != nil && ctx.Err() == nil {
 				d.log.Debug("cannot change the copies of the store yet", "err", err)
 			}

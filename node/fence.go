@@ -26,10 +26,16 @@ func (n *Node) holdFence() (renewed func()) {
 	}
 }
 
-// canGoOnWithout reports whether the other nodes could start what a node runs: the voters among them are a majority.
+// canGoOnWithout reports whether the other nodes could start what a node runs: the voters among them are a majority, or the
+// store is in an etcd that no node runs.
 func canGoOnWithout(s *cloud.State, node cloud.NodeName) bool {
+	c, ok := s.Cluster()
+	external := ok && c.Store != ""
 	voters, others := 0, 0
 	for n := range s.Nodes() {
+		if external && n.Name != node {
+			return true
+		}
 		if n.Copy == cloud.Voter {
 			voters++
 			if n.Name != node {

@@ -7,9 +7,11 @@ import (
 )
 
 func TestCanGoOnWithout(t *testing.T) {
+	store := ""
 	f := func(copies map[cloud.NodeName]cloud.StoreCopy, want bool) {
 		t.Helper()
 		s := cloud.NewState()
+		s = s.Apply(s.Rev()+1, []cloud.Change{cloud.Put(&cloud.Cluster{Store: store})})
 		for name, c := range copies {
 			s = s.Apply(s.Rev()+1, []cloud.Change{cloud.Put(&cloud.Node{Name: name, Copy: c})})
 		}
@@ -24,4 +26,7 @@ func TestCanGoOnWithout(t *testing.T) {
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter}, false)
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter, "n3": cloud.Voter}, true)
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.NoCopy, "n2": cloud.Voter, "n3": cloud.Voter, "n4": cloud.Voter}, true)
+	store = "etcd://10.0.0.5:2379/micro"
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.NoCopy}, false)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.NoCopy, "n2": cloud.NoCopy}, true)
 }

@@ -63,7 +63,7 @@ func (n *Node) join(ctx context.Context) (m cluster.Membership, _ *net.TCPListen
 		return m, nil, err
 	}
 	n.joined = true // from here on a failure is undone by leaving
-	m = cluster.Membership{Cloud: answer.Cloud, Node: n.cfg.Name, Addr: addr, Peers: answer.Peers}
+	m = cluster.Membership{Cloud: answer.Cloud, Node: n.cfg.Name, Addr: addr, Peers: answer.Peers, Store: answer.Store}
 	if had == nil {
 		if err = writeKey(keyFile, answer.Key); err != nil {
 			return m, nil, err
@@ -71,6 +71,9 @@ func (n *Node) join(ctx context.Context) (m cluster.Membership, _ *net.TCPListen
 	}
 	if err = n.folder.SaveIdentity(key, answer.Certificate, authority); err == nil {
 		err = n.folder.SaveMembership(m)
+	}
+	if err == nil {
+		err = n.chooseStore(&m)
 	}
 	return m, listener, err
 }
@@ -189,7 +192,7 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 		return answer, err
 	}
 	n.log.Info("a node has joined", "node", string(r.Name), "addr", r.Addr.String())
-	answer.Cloud, answer.Key, answer.Peers = m.Cloud, cloudKey, peersOf(s)
+	answer.Cloud, answer.Key, answer.Peers, answer.Store = m.Cloud, cloudKey, peersOf(s), m.Store
 	return answer, nil
 }
 
@@ -209,6 +212,49 @@ func (n *Node) authority(s *cloud.State) (*cluster.Authority, error) {
 	return cluster.OpenAuthority(c.Certificate, private)
 }
 
+// removeNode removes a node that has joined and could not start.
+func (n *Node) removeNode(ctx context.Context, name cloud.NodeName) error {
+	_, err := n.store.Update(ctx, cloud.Actor{Name: "micro", Source: "node " + string(name)}, "leave", "node "+string(name), func(s *cloud.State) ([]cloud.Change, error) {
+		return s.RemoveNode(name, true)
+	})
+	return err
+}
+
+// forget lets another node remove itself from the cloud.
+func (n *Node) forget(ctx context.Context, name cloud.NodeName, key string) error {
+	if n.store == nil || !n.knows(name, key) {
+		return cloud.Errorf(cloud.Unavailable, "node %s is not ready, or does not know node %s", n.cfg.Name, name)
+	}
+	return n.removeNode(ctx, name)
+}
+
+// askForget asks the other nodes to remove this one, which does not reach the store itself.
+func (n *Node) askForget(ctx context.Context) error {
+	m, _, err := n.folder.Membership()
+	if err != nil {
+		return err
+	}
+	id, err := n.folder.Identity()
+	if err != nil {
+		return err
+	}
+	addrs := map[cloud.NodeName]netip.AddrPort{}
+	for _, p := range m.Peers {
+		addrs[p.Name] = p.Addr
+	}
+	dialer := &cluster.Dialer{Identity: id, Addr: func(name cloud.NodeName) (netip.AddrPort, bool) { a, ok := addrs[name]; return a, ok }}
+	err = cloud.Errorf(cloud.Unavailable, "no other node is known")
+	for _, p := range m.Peers {
+		if p.Name == m.Node {
+			continue
+		}
+		if err = dialer.AskForget(ctx, p.Name); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // undoJoin makes this machine forget a cloud that it has joined in a start that failed, and the cloud forget the node.
 func (n *Node) undoJoin() {
 	if !n.joined {
@@ -216,13 +262,14 @@ func (n *Node) undoJoin() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
+	var err error
 	if n.store != nil {
-		_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "leave", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
-			return s.RemoveNode(n.cfg.Name, true)
-		})
-		if err != nil {
-			n.log.Warn("the cloud still has this node: remove it with micro node remove --lost", "node", string(n.cfg.Name), "err", err)
-		}
+		err = n.removeNode(ctx, n.cfg.Name)
+	} else {
+		err = n.askForget(ctx)
+	}
+	if err != nil {
+		n.log.Warn("the cloud still has this node: remove it with micro node remove --lost", "node", string(n.cfg.Name), "err", err)
 	}
 	if err := n.folder.Remove(); err != nil {
 		n.log.Warn("cannot remove what this node has of the cloud", "err", err)

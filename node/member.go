@@ -63,7 +63,12 @@ func (n *Node) openMember(ctx context.Context) error {
 	switch {
 	case ok && n.cfg.Cluster.IsValid() && n.cfg.Cluster != m.Addr:
 		return cloud.Errorf(cloud.Invalid, "the other nodes of the cloud know this one at %s, which can't be changed to %s", m.Addr, n.cfg.Cluster).WithHint("leave out --cluster")
+	case ok && m.Store == nil && !n.cfg.Store.IsZero():
+		return cloud.Errorf(cloud.Conflict, "the nodes of this cloud have its store themselves, and it can't move to %s any more", n.cfg.Store).WithHint("leave out --store")
 	case ok:
+		if err := n.chooseStore(&m); err != nil {
+			return err
+		}
 		if listener, err = n.port.Listen(ctx, m.Addr); err != nil {
 			return err
 		}
@@ -106,7 +111,7 @@ func (n *Node) newMember(m cluster.Membership, l net.Listener) (*member, error) 
 	n.port.Handle(cluster.ProtoJoin, cluster.JoinHandler(n.accept))
 	n.port.Handle(cluster.ProtoRecord, cluster.RecordHandler(func(ctx context.Context, name cloud.NodeName, key string) cluster.Record {
 		return n.recordOf(ctx, e, name, key)
-	}))
+	}, n.forget))
 	go func() {
 		if err := n.port.Serve(serving, l, id); err != nil {
 			n.log.Error("other nodes no longer reach this one", "err", err)
@@ -141,6 +146,9 @@ func (n *Node) knows(name cloud.NodeName, key string) bool {
 
 // openEngine connects the store with the cloud's etcd, at the start of a node.
 func (n *Node) openEngine(ctx context.Context, m *member) error {
+	if m.Store != nil {
+		return n.openExternal(ctx, m)
+	}
 	if _, has := n.folder.Etcd(m.Membership); has {
 		etcd, err := cluster.StartEtcd(cluster.EtcdConfig{Folder: n.folder, Member: m.Membership, Initial: m.Peers, Port: n.port, Log: n.log})
 		if err != nil {
@@ -170,6 +178,9 @@ func (n *Node) openEngine(ctx context.Context, m *member) error {
 func (n *Node) chooseEngine(ctx context.Context, m *member) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.Store != nil && m.engine != nil {
+		return nil
+	}
 	local := m.etcd != nil && m.etcd.Votes()
 	if m.engine != nil && local == (m.remote == nil) {
 		return nil
@@ -181,13 +192,18 @@ func (n *Node) chooseEngine(ctx context.Context, m *member) error {
 			peers = peersOf(s)
 		}
 		var err error
-		if remote, err = cluster.NewRemote(m.dialer, peers); err != nil {
+		if m.Store != nil {
+			remote, err = cluster.OpenExternal(ctx, *m.Store, n.sayWaiting)
+		} else {
+			remote, err = cluster.NewRemote(m.dialer, peers)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return n.kv.Replace(func(kv.Engine) (kv.Engine, error) {
 		client := remote
-		cfg := etcdkv.Config{Name: string(m.Node)}
+		cfg := etcdkv.Config{Name: string(m.Node), Prefix: m.Prefix()}
 		if local {
 			cfg.Client, client = m.etcd.Client(), nil
 		} else {

@@ -90,11 +90,15 @@ func (n *Node) awaitObserved(ctx context.Context, rev int64) {
 	}
 }
 
-// writable reports that this node has no lease, and so reaches no majority of the voters: a change would only time out.
+// writable reports that this node has no lease, and so reaches no majority of the voters, or not the user's own etcd: a change
+// would only time out.
 func (n *Node) writable(ctx context.Context) error {
 	m := n.member.Load()
 	if m == nil || m.presence.Holds(ctx) {
 		return nil
+	}
+	if m.Store != nil {
+		return cloud.Errorf(cloud.Unavailable, "node %s does not reach the store in etcd at %s, so that nothing can be changed here", n.cfg.Name, m.Store).WithCommand("micro cluster status")
 	}
 	return cloud.Errorf(cloud.Unavailable, "node %s reaches no majority of the voters, so that nothing can be changed here", n.cfg.Name).WithCommand("micro cluster status")
 }

@@ -104,6 +104,9 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.registerNode(ctx); err != nil {
 		return err
 	}
+	if err := n.moveToExternal(ctx); err != nil {
+		return err
+	}
 	n.logs, err = logs.New(logs.Config{Dir: n.data.Path("logs"), Limit: n.cfg.Limits.Logs, Log: n.log, Now: time.Now})
 	return err
 }

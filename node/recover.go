@@ -22,6 +22,8 @@ func (c clusterControl) Recover(ctx context.Context, by cloud.Actor) error {
 	switch {
 	case m == nil:
 		return cloud.Errorf(cloud.Conflict, "this node is the whole cloud: there is nothing to recover")
+	case m.Store != nil:
+		return cannotRecover(m.Store)
 	case c.majorityAnswers(ctx, m):
 		return cloud.Errorf(cloud.Conflict, "a majority of the voters answers: there is nothing to recover").WithHint("to remove a node that is lost: micro node remove NODE --lost")
 	}
@@ -39,6 +41,12 @@ func (c clusterControl) Recover(ctx context.Context, by cloud.Actor) error {
 		return err
 	}
 	return c.forgetOthers(ctx, m, by)
+}
+
+// cannotRecover returns the error where no node has a copy of the store.
+func cannotRecover(x *cloud.ExternalStore) error {
+	return cloud.Errorf(cloud.Conflict, "the store is in etcd at %s, which micro does not run: no node has a copy to recover the cloud from", x).
+		WithHint("restore that etcd from a snapshot: etcdutl snapshot restore --bump-revision 1000000000 --mark-compacted; the nodes go on by themselves")
 }
 
 // majorityAnswers reports whether the store can be read. If not, it waits until this node has lost its lease too: the

@@ -11,8 +11,9 @@ import (
 
 // Cluster makes a cloud one of several nodes.
 type Cluster interface {
-	// Start lets other nodes join. They reach this one at addr; the zero AddrPort lets the node choose.
-	Start(ctx context.Context, addr netip.AddrPort, by cloud.Actor) error
+	// Start lets other nodes join. They reach this one at addr; the zero AddrPort lets the node choose. The store moves into
+	// etcd: micro's own where store is nil.
+	Start(ctx context.Context, addr netip.AddrPort, store *cloud.ExternalStore, by cloud.Actor) error
 	// Recover makes this node the whole cloud.
 	Recover(ctx context.Context, by cloud.Actor) error
 	// Upgrade has a node start the program that is installed on its machine, in the place of the one that runs.
@@ -32,7 +33,11 @@ func (h *Handler) serveCluster() {
 		func(ctx context.Context, _ *nothing) (api.Cluster, error) { return h.Cluster.Status(ctx) })
 	get(h, operation("start-cluster", "POST /v1/cluster", "Let other nodes join: the store moves into etcd, and apps run on"),
 		func(ctx context.Context, in *struct{ Body api.NewCluster }) (api.Cluster, error) {
-			if err := h.Cluster.Start(ctx, in.Body.Addr, requestOf(ctx).actor); err != nil {
+			store, err := externalStore(in.Body.Store)
+			if err == nil {
+				err = h.Cluster.Start(ctx, in.Body.Addr, store, requestOf(ctx).actor)
+			}
+			if err != nil {
 				return api.Cluster{}, err
 			}
 			return h.Cluster.Status(ctx)
@@ -87,4 +92,16 @@ func (h *Handler) serveCluster() {
 		}) (api.Changed, error) {
 			return change(ctx, "label", in.Node, func(s *cloud.State) ([]cloud.Change, error) { return s.LabelNode(in.Node, in.Body.Labels) })
 		})
+}
+
+func externalStore(in *api.ExternalStore) (*cloud.ExternalStore, error) {
+	if in == nil {
+		return nil, nil
+	}
+	x, err := cloud.ParseExternalStore(in.URL)
+	if in.Password != "" {
+		x.Password = in.Password
+	}
+	x.CA, x.Cert, x.Key = in.CA, in.Cert, in.Key
+	return &x, err
 }

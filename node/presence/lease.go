@@ -160,7 +160,7 @@ func (p *Presence) Keep(ctx context.Context) error {
 		if ctx.Err() == nil {
 			p.forgetLease()
 			p.observe(false)
-			p.Log.Warn("this node has lost its lease: a majority of the voters does not answer, or the node was stopped for a while")
+			p.Log.Warn("this node has lost its lease: the cloud's store does not answer, or the node was stopped for a while")
 		}
 	}
 	return nil

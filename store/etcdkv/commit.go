@@ -116,14 +116,14 @@ func (e *Engine) send(a *attempt) (int64, error) {
 	}
 	conds := append(make([]clientv3.Cmp, 0, len(a.If)+1), e.unmoved())
 	for _, c := range a.If {
-		conds = append(conds, compare(c))
+		conds = append(conds, e.compare(c))
 	}
 	ops := make([]clientv3.Op, 0, len(a.Put)+len(a.Del)+1)
 	for _, p := range a.Put {
-		ops = append(ops, clientv3.OpPut(keysPrefix+p.Key, string(p.Value), clientv3.WithLease(clientv3.LeaseID(p.Lease))))
+		ops = append(ops, clientv3.OpPut(e.keys+p.Key, string(p.Value), clientv3.WithLease(clientv3.LeaseID(p.Lease))))
 	}
 	for _, key := range a.Del {
-		ops = append(ops, clientv3.OpDelete(keysPrefix+key))
+		ops = append(ops, clientv3.OpDelete(e.keys+key))
 	}
 	if len(a.Put) > 0 {
 		ops = append(ops, clientv3.OpPut(e.writer, a.mark))
@@ -131,7 +131,7 @@ func (e *Engine) send(a *attempt) (int64, error) {
 	resp, err := e.client.Txn(ctx).If(conds...).Then(ops...).Else(clientv3.OpGet(e.writer)).Commit()
 	switch {
 	case err != nil:
-		return 0, refusal(err)
+		return 0, e.refusal(err)
 	case !resp.Succeeded:
 		if last, _ := writerIn(resp); last != e.last {
 			e.last = last
@@ -159,8 +159,8 @@ func writerIn(resp *clientv3.TxnResponse) (rev int64, mark string) {
 	return 0, ""
 }
 
-func compare(c kv.Cond) clientv3.Cmp {
-	switch key := keysPrefix + c.Key; {
+func (e *Engine) compare(c kv.Cond) clientv3.Cmp {
+	switch key := e.keys + c.Key; {
 	case c.AnyRev():
 		return clientv3.Compare(clientv3.CreateRevision(key), ">", 0)
 	case c.Rev == 0:
@@ -171,12 +171,16 @@ func compare(c kv.Cond) clientv3.Cmp {
 }
 
 // refusal converts an error with which etcd refuses a transaction, and returns other errors unchanged.
-func refusal(err error) error {
+func (e *Engine) refusal(err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		return kv.ErrNoLease
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return cloud.Errorf(cloud.Unavailable, "etcd has reached its space quota: %w", err)
+		return cloud.Errorf(cloud.Unavailable, "etcd has reached its space quota: %w", err).
+			WithHint("compact and defragment it, and then: etcdctl alarm disarm")
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return cloud.Errorf(cloud.Unavailable, "etcd does not let its user %q write: %w", e.client.Username, err).
+			WithHint("etcdctl role grant-permission ROLE --prefix=true readwrite %s", e.prefix)
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
 		return cloud.Errorf(cloud.Invalid, "the change is too large for etcd: %w", err).WithHint("start etcd with --max-txn-ops %d", kv.MaxOps+1)
 	}
@@ -226,12 +230,16 @@ func (e *Engine) findDeletion(a attempt, lost error) (int64, error) {
 	}
 	wanted := map[string]bool{}
 	for _, key := range a.Del {
-		wanted[keysPrefix+key] = true
+		wanted[e.keys+key] = true
 	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	found := int64(0)
-	for resp := range e.client.Watch(ctx, "", clientv3.WithFromKey(), clientv3.WithRev(a.since+1)) {
+	all := clientv3.WithFromKey()
+	if e.prefix != "" {
+		all = clientv3.WithPrefix()
+	}
+	for resp := range e.client.Watch(ctx, e.prefix, all, clientv3.WithRev(a.since+1)) {
 		if resp.Err() != nil {
 			break
 		}

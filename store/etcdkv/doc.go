@@ -8,5 +8,6 @@
 // has written the key (commit.go).
 //
 // Revisions are etcd's minus one, because an empty etcd is at revision 1 and an empty store at 0. The store's keys are
-// below "k/", so that a watch of all of them does not see the writers' keys, which are below "w/".
+// below "k/", so that a watch of all of them does not see the writers' keys, which are below "w/". In an etcd of the user's own,
+// which may have other keys too, both are below a prefix.
 package etcdkv

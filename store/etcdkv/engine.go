@@ -14,6 +14,7 @@ import (
 	"github.com/protoduction/micro/store/kv"
 )
 
+// These follow the prefix of the engine.
 const (
 	keysPrefix    = "k/" // followed by a key of the store
 	writersPrefix = "w/" // followed by an engine's name
@@ -26,13 +27,17 @@ const requestTimeout = 5 * time.Second
 type Config struct {
 	// Client is connected to etcd. Close does not close it.
 	Client *clientv3.Client
-	// Name must be unique among the engines that use the same etcd: the node's name.
+	// Name must be unique among the engines that use the same etcd and prefix: the node's name.
 	Name string
+	// Prefix is what all keys in etcd begin with: "" in an etcd that has nothing else.
+	Prefix string
 }
 
 // Engine stores keys in etcd. It implements kv.Engine.
 type Engine struct {
 	client *clientv3.Client
+	prefix string // of all keys
+	keys   string // the prefix of the store's keys
 	writer string // the writer's key
 	epoch  string
 
@@ -51,7 +56,9 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Name == "" || strings.Contains(cfg.Name, "/") {
 		return nil, cloud.Errorf(cloud.Invalid, "invalid engine name %q", cfg.Name)
 	}
-	e := &Engine{client: cfg.Client, writer: writersPrefix + cfg.Name, turn: make(chan struct{}, 1)}
+	e := &Engine{
+		client: cfg.Client, prefix: cfg.Prefix, keys: cfg.Prefix + keysPrefix, writer: cfg.Prefix + writersPrefix + cfg.Name, turn: make(chan struct{}, 1),
+	}
 	resp, err := e.client.Get(ctx, e.writer)
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Unavailable, "read from etcd: %w", err)
@@ -59,13 +66,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if len(resp.Kvs) > 0 {
 		e.last = resp.Kvs[0].ModRevision
 	}
-	e.epoch = strconv.FormatUint(resp.Header.ClusterId, 16)
+	e.epoch = strconv.FormatUint(resp.Header.ClusterId, 16) + cfg.Prefix
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.turn <- struct{}{}
 	return e, nil
 }
 
-// Epoch implements kv.Engine. It is the ID of the etcd cluster; a cluster restored from a snapshot has a new one.
+// Epoch implements kv.Engine. It is the ID of the etcd cluster, and the prefix; a cluster restored from a snapshot has a new
+// ID.
 func (e *Engine) Epoch() string { return e.epoch }
 
 // Get implements kv.Engine.
@@ -73,7 +81,7 @@ func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
 	pair := kv.Pair{Key: key}
 	ctx, stop := e.requestContext(ctx)
 	defer stop()
-	resp, err := e.client.Get(ctx, keysPrefix+key)
+	resp, err := e.client.Get(ctx, e.keys+key)
 	if err != nil {
 		return pair, e.readError(ctx, err)
 	}
@@ -87,19 +95,19 @@ func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
 func (e *Engine) List(ctx context.Context, prefix string) ([]kv.Pair, int64, error) {
 	ctx, stop := e.requestContext(ctx)
 	defer stop()
-	resp, err := e.client.Get(ctx, keysPrefix+prefix, clientv3.WithPrefix())
+	resp, err := e.client.Get(ctx, e.keys+prefix, clientv3.WithPrefix())
 	if err != nil {
 		return nil, 0, e.readError(ctx, err)
 	}
 	var pairs []kv.Pair
 	for _, p := range resp.Kvs {
-		pairs = append(pairs, kv.Pair{Key: strings.TrimPrefix(string(p.Key), keysPrefix), Value: value(p.Value), Rev: p.ModRevision - 1})
+		pairs = append(pairs, kv.Pair{Key: strings.TrimPrefix(string(p.Key), e.keys), Value: value(p.Value), Rev: p.ModRevision - 1})
 	}
 	return pairs, resp.Header.Revision - 1, nil
 }
 
 // ReadOwn returns all pairs that one etcd has, also if it reaches no majority: others may have newer ones. The client must
-// be that of the etcd itself.
+// be that of the etcd itself, which has nothing else.
 func ReadOwn(ctx context.Context, client *clientv3.Client) (pairs []kv.Pair, err error) {
 	resp, err := client.Get(ctx, keysPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
 	if err != nil {
@@ -138,6 +146,14 @@ func (e *Engine) requestContext(ctx context.Context) (context.Context, context.C
 	return ctx, func() { stop(); cancel() }
 }
 
+// whenSilent returns what a user may do when etcd does not answer. An etcd with a prefix is the user's own.
+func (e *Engine) whenSilent() string {
+	if e.prefix != "" {
+		return "check that etcd is up, and that this machine reaches it"
+	}
+	return "check that a majority of the nodes is up"
+}
+
 var errSlow = errors.New("etcd did not answer within " + requestTimeout.String())
 
 // readError returns the error for a failed request that changes nothing.
@@ -146,7 +162,7 @@ func (e *Engine) readError(ctx context.Context, err error) error {
 	case e.ctx.Err() != nil:
 		return kv.ErrClosed
 	case cause == errSlow:
-		return cloud.Errorf(cloud.Unavailable, "%w", errSlow).WithHint("check that a majority of the nodes is up")
+		return cloud.Errorf(cloud.Unavailable, "%w", errSlow).WithHint("%s", e.whenSilent())
 	case cause != nil:
 		return cause
 	}

@@ -32,7 +32,7 @@ func (e *Engine) watch(ctx context.Context, prefix string, since int64, use func
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	changes := e.client.Watch(ctx, keysPrefix+prefix, clientv3.WithPrefix(), clientv3.WithRev(since+2), clientv3.WithCreatedNotify())
+	changes := e.client.Watch(ctx, e.keys+prefix, clientv3.WithPrefix(), clientv3.WithRev(since+2), clientv3.WithCreatedNotify())
 	for resp := range changes {
 		if err := resp.Err(); err != nil {
 			return watchError(err)
@@ -42,7 +42,7 @@ func (e *Engine) watch(ctx context.Context, prefix string, since int64, use func
 				return err
 			}
 		}
-		for _, b := range batches(resp.Events) {
+		for _, b := range e.batches(resp.Events) {
 			if !use(b) {
 				return nil
 			}
@@ -82,14 +82,14 @@ func watchError(err error) error {
 
 // batches groups events by revision. etcd never splits a revision's events between two responses, because fragments were
 // not requested.
-func batches(events []*clientv3.Event) []kv.Batch {
+func (e *Engine) batches(events []*clientv3.Event) []kv.Batch {
 	var all []kv.Batch
 	for _, ev := range events {
 		rev := ev.Kv.ModRevision - 1
 		if len(all) == 0 || all[len(all)-1].Rev != rev {
 			all = append(all, kv.Batch{Rev: rev})
 		}
-		c := kv.Change{Key: strings.TrimPrefix(string(ev.Kv.Key), keysPrefix)}
+		c := kv.Change{Key: strings.TrimPrefix(string(ev.Kv.Key), e.keys)}
 		if ev.Type == clientv3.EventTypePut {
 			c.Value = value(ev.Kv.Value)
 		}

@@ -60,7 +60,7 @@ func Fill(ctx context.Context, pairs []Pair, to Engine, skip func(key string) bo
 		if skip(p.Key) {
 			continue
 		}
-		if n := len(p.Key) + len(p.Value); size+n > MaxBytes || len(t.Put) == MaxOps {
+		if n := len(p.Key) + len(p.Value); size+n > MaxBytes || len(t.Put) == DefaultOps {
 			if err := commit(); err != nil {
 				return err
 			}
