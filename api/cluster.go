@@ -52,6 +52,7 @@ type ClusterNode struct {
 	Name      cloud.NodeName    `json:"name"`
 	Addr      string            `json:"addr,omitempty" doc:"IP:port on which other nodes reach it"`
 	Status    string            `json:"status" enum:"alive,dead,unknown" doc:"dead: it has given no sign of life for some seconds; unknown: it may be starting"`
+	Worker    bool              `json:"worker" doc:"Other machines can't connect to it: it connects to them, and they reach it over the overlay"`
 	Drained   bool              `json:"drained" doc:"It gets no new instances, and those that it has move away"`
 	Store     string            `json:"store" enum:"voter,learner,starting,none,external,unknown" doc:"Its copy of the store: a voter's counts for the majority; external: an etcd has it that micro does not run; unknown: no majority says"`
 	Instances int               `json:"instances" doc:"How many run there"`

@@ -154,6 +154,9 @@ func (c *command) printNodes(nodes []api.ClusterNode) error {
 		if n.Drained {
 			status += ", drained"
 		}
+		if n.Worker {
+			status += ", worker"
+		}
 		if n.Leads {
 			status += ", leads"
 		}

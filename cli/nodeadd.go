@@ -35,6 +35,7 @@ func (c *command) nodeAdd() *urfave.Command {
 		&urfave.StringFlag{Name: "name", Usage: "the node's `NAME` (default the machine's)"},
 		&urfave.StringFlag{Name: "data", Usage: "the node keeps everything in folder `DIR` (default " + config.DefaultData + ")"},
 		&urfave.StringFlag{Name: "program", Value: packaging.Program, Usage: "install this program there as `FILE`"},
+		&urfave.BoolFlag{Name: "worker", Usage: "other nodes can't connect to it: it connects to them"},
 		&urfave.StringFlag{Name: "cluster", Usage: "other nodes reach it on `IP:PORT` (default its own, port 6427)"},
 		jsonFlag,
 	}, c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
@@ -45,7 +46,7 @@ func (c *command) nodeAdd() *urfave.Command {
 		}
 		a := addition{
 			command: c, client: client, machine: machine,
-			name: u.String("name"), data: u.String("data"), program: u.String("program"), cluster: u.String("cluster"),
+			name: u.String("name"), data: u.String("data"), program: u.String("program"), cluster: u.String("cluster"), worker: u.Bool("worker"),
 		}
 		if err := a.check(); err != nil {
 			return err
@@ -69,6 +70,7 @@ type addition struct {
 	machine api.SSH
 
 	name, data, program, cluster string
+	worker                       bool
 	service                      bool     // systemd runs the node
 	installed                    bool     // this program is there already
 	undo                         []string // lines of the machine's shell, the last one first
@@ -216,6 +218,9 @@ mv -f "$program.new" "$program"`, a.program), bufio.NewReaderSize(own, 1<<20))
 // see command lines.
 func (a *addition) start(ctx context.Context, token string) error {
 	settings := []string{"MICRO_NAME=" + a.name, "MICRO_CLUSTER=" + a.cluster}
+	if a.worker {
+		settings = append(settings, "MICRO_WORKER=on")
+	}
 	settings = slices.DeleteFunc(settings, func(s string) bool { return strings.HasSuffix(s, "=") })
 	if !a.service {
 		line := format(`read -r MICRO_JOIN; export MICRO_JOIN; exec env `+quoted(settings)+` %s up --detach --data %s`, a.program, a.data)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
 )
+
+// workerKey is the one setting whose flag has no value.
+const workerKey = "worker"
 
 // nodeFlags are the settings of a node, by the names that config knows them by.
 func nodeFlags() []urfave.Flag {
@@ -63,6 +67,7 @@ func nodeFlags() []urfave.Flag {
 		"build-pids":      "builds may have `N` processes together (default 4096)",
 		"build-cache":     "the build cache may grow to `SIZE` (default 10G)",
 		"join":            "join the cloud that made `TOKEN`",
+		"worker":          "other machines can't connect to this one (NAT): it joins and connects to them",
 		"cluster":         "other nodes reach this one on `IP:PORT` (default port 6427)",
 		"recover":         "be the whole cloud, with this node's copy of its store: `WORD` is lost-all-others",
 		"store":           "the cloud's store is the etcd at `URL`, etcd://HOST:PORT,…/PREFIX (default micro's own)",
@@ -74,6 +79,10 @@ func nodeFlags() []urfave.Flag {
 	}
 	var flags []urfave.Flag
 	for _, key := range config.Keys() {
+		if key == workerKey {
+			flags = append(flags, &urfave.BoolFlag{Name: key, Usage: text[key]})
+			continue
+		}
 		flags = append(flags, newRepeated(key, "", text[key]))
 	}
 	return flags
@@ -92,6 +101,9 @@ func (c *command) nodeConfig(u *urfave.Context) (config.Node, error) {
 	flags := func(key string) ([]string, string) {
 		if !u.IsSet(key) {
 			return nil, ""
+		}
+		if key == workerKey {
+			return []string{strconv.FormatBool(u.Bool(key))}, "--" + key
 		}
 		return valuesOf(u, key), "--" + key
 	}

@@ -82,7 +82,8 @@ func (s *State) CreateJoinToken(t JoinToken, at Stamp) ([]Change, error) {
 	return changes[:min(len(changes), maxDropped)], nil
 }
 
-// Join returns the changes by which a node joins with a token, which can't be used again.
+// Join returns the changes by which a node joins with a token, which can't be used again. The address of a worker is of its
+// slice.
 func (s *State) Join(n Node, tokenID, tokenHash string, now time.Time) ([]Change, error) {
 	t, ok := get[*JoinToken](s, Key("jointokens/"+tokenID))
 	switch {
@@ -96,13 +97,19 @@ func (s *State) Join(n Node, tokenID, tokenHash string, now time.Time) ([]Change
 	}
 	for other := range s.Nodes() {
 		switch {
+		case n.Worker && other.Overlay.Mode == OverlayDirect:
+			return nil, Errorf(Conflict, "the nodes of this cloud reach each other by direct routes, and none leads to a worker").
+				WithHint("start all nodes with --overlay wireguard, or give this one an address that they reach and leave out --worker")
 		case other.Name == n.Name:
 			return nil, Errorf(Conflict, "this cloud has a node %s already", n.Name).WithHint("choose another name with --name; if the other one is gone for good: micro node remove %s", n.Name)
-		case other.Addr == n.Addr:
+		case other.Addr == n.Addr && !n.Worker:
 			return nil, Errorf(Conflict, "node %s has the address %s already", other.Name, n.Addr).WithHint("choose another one with --cluster")
 		}
 	}
 	n.Joined = now
+	if n.Worker {
+		n.Addr = netip.AddrPortFrom(n.Gateway(), n.Addr.Port())
+	}
 	return []Change{Put(&n), Delete(t)}, nil
 }
 

@@ -22,6 +22,9 @@ type Node struct {
 	// Addr is where the other nodes reach this one: its cluster port, which speaks TLS with certificates on both sides.
 	// Zero for a node that is the whole cloud.
 	Addr netip.AddrPort `json:"addr,omitzero"`
+	// Worker says that other machines can't connect to the node, for example because it is behind NAT. It connects to them, and
+	// they reach it over the overlay alone: Addr is its gateway there. It has no copy of the store.
+	Worker bool `json:"worker,omitempty"`
 	// PublicKey is the SHA-256 of the node's public key, in hex. Whoever shows another key is not the node.
 	PublicKey string    `json:"public_key,omitempty"`
 	Joined    time.Time `json:"joined,omitzero"`
@@ -31,6 +34,14 @@ type Node struct {
 	// reads; "" and 0 where it does not say.
 	Version string `json:"version,omitempty"`
 	Reads   int    `json:"reads,omitempty"`
+}
+
+// Gateway returns the node's own address among those of its instances; invalid where it has no slice yet.
+func (n *Node) Gateway() netip.Addr {
+	if !n.Subnet.IsValid() {
+		return netip.Addr{}
+	}
+	return n.Subnet.Masked().Addr().Next()
 }
 
 // StoreCopy is what a node has of the cloud's store.

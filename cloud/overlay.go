@@ -28,7 +28,7 @@ func ParseOverlayMode(s string) (OverlayMode, error) {
 type Overlay struct {
 	Mode OverlayMode `json:"mode,omitempty"`
 	Key  string      `json:"key,omitempty"`  // WireGuard's public key, in base64; the node has the private one
-	Port uint16      `json:"port,omitempty"` // UDP, of WireGuard
+	Port uint16      `json:"port,omitempty"` // UDP, of WireGuard; 0 for a worker, which others can't begin to send to
 }
 
 // SetNetwork returns the changes that record a node's slice and overlay.
@@ -44,5 +44,8 @@ func (s *State) SetNetwork(n NodeName, subnet netip.Prefix, o Overlay) ([]Change
 	}
 	next := *node
 	next.Subnet, next.Overlay = subnet, o
+	if next.Worker {
+		next.Addr = netip.AddrPortFrom(next.Gateway(), node.Addr.Port())
+	}
 	return []Change{Put(&next)}, nil
 }

@@ -33,6 +33,8 @@ type Membership struct {
 	// Data is the folder of etcd's data, "" for the first one. A recovered cloud has another one, so that the old data
 	// stay.
 	Data string `json:"data,omitempty"`
+	// Worker says that the others reach this node over the overlay alone: Addr is its gateway there.
+	Worker bool `json:"worker,omitempty"`
 	// Store is the user's own etcd that has the store; nil for micro's.
 	Store *cloud.ExternalStore `json:"store,omitempty"`
 }
@@ -51,6 +53,8 @@ type Peer struct {
 	Addr netip.AddrPort `json:"addr"`
 	// Voter says that the node's etcd takes part in elections, and answers clients.
 	Voter bool `json:"voter,omitempty"`
+	// Worker says that the node is reached over the overlay alone, which a start does not have yet.
+	Worker bool `json:"worker,omitempty"`
 }
 
 // Folder has a node's membership, its certificate and key, and its etcd's data.

@@ -28,6 +28,8 @@ type Request struct {
 	Addr   netip.AddrPort `json:"addr"`
 	Key    []byte         `json:"key"` // the node's public key (PKIX)
 	Size   cloud.Capacity `json:"size"`
+	// Worker says that the others can't connect to Addr, and reach the node over the overlay alone.
+	Worker bool `json:"worker,omitempty"`
 	// Networks are those that the machine is in already: its instances must get addresses of none of them.
 	Networks []netip.Prefix `json:"networks,omitempty"`
 	Version  string         `json:"version"`
@@ -44,6 +46,8 @@ type Answer struct {
 	// Key is the content of the cloud's key file.
 	Key   []byte `json:"key"`
 	Peers []Peer `json:"peers"`
+	// Addr is where the others reach a worker.
+	Addr netip.AddrPort `json:"addr,omitzero"`
 	// Store is the user's own etcd that has the cloud's store; nil for micro's.
 	Store *cloud.ExternalStore `json:"store,omitempty"`
 }
@@ -224,7 +228,7 @@ func Probe(ctx context.Context, addr netip.AddrPort, public crypto.PublicKey) er
 	c, err := dialer.DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		return cloud.Errorf(cloud.Invalid, "this cloud does not reach the node at %s: %w", addr, err).
-			WithHint("give an address that the other nodes reach: --cluster IP:PORT")
+			WithHint("give an address that the other nodes reach: --cluster IP:PORT; if there is none, behind NAT for example, the node can join as a worker: --worker")
 	}
 	return c.Close()
 }

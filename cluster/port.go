@@ -36,6 +36,8 @@ type Server struct {
 	// keeps out a node that was removed: its certificate is good for a while. As long as the store can't be read, it
 	// must accept all, because nodes need each other to read it.
 	Knows func(name cloud.NodeName, key string) bool
+	// Early lets Listen bind an address that the machine is to have only later: a worker's in the overlay.
+	Early bool
 
 	mu       sync.Mutex
 	queues   map[string]*queue
@@ -51,6 +53,9 @@ func (s *Server) Listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListe
 		return nil, cloud.Errorf(cloud.Invalid, "HTTPS_PROXY is set for micro, and nodes can't reach each other by a proxy").WithHint("add the nodes' addresses to NO_PROXY, for example NO_PROXY=%s", addr.Addr())
 	}
 	listen := net.ListenConfig{Control: giveUpUnconfirmed}
+	if s.Early {
+		listen.Control = bindEarly
+	}
 	l, err := listen.Listen(ctx, "tcp", addr.String())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

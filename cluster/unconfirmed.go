@@ -20,3 +20,16 @@ func giveUpUnconfirmed(_, _ string, c syscall.RawConn) (err error) {
 	}
 	return err
 }
+
+// bindEarly sets the same, and lets a listener bind an address that the machine does not have (IP_FREEBIND, ip(7)).
+func bindEarly(network, addr string, c syscall.RawConn) (err error) {
+	if failed := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+	}); failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	return giveUpUnconfirmed(network, addr, c)
+}

@@ -61,6 +61,8 @@ type Node struct {
 	// Cluster is the address on which the other nodes of the cloud reach this one. The zero value is the address that
 	// this machine has towards them, and the default port.
 	Cluster netip.AddrPort
+	// Worker joins the cloud as a node that other machines can't connect to, behind NAT for example.
+	Worker bool
 	// Recover makes the node the whole cloud, with what its copy of the store has: all other nodes are lost.
 	Recover bool
 	// Store is an etcd of the user's own that has the cloud's store; the zero value stands for micro's own.
@@ -71,7 +73,7 @@ type Node struct {
 func Keys() []string {
 	return []string{"data", "key", "name", "domain", "http", "https", "public-http", "public-https", "http3", "dns", "public-dns", "dns-upstream", "dns-private", "dns-rate", "trusted-proxies", "proxy-protocol", "subnet", "overlay", "overlay-port", "certs", "acme-directory", "acme-email", "acme-ca", "acme-eab-kid", "acme-eab-key", "api", "admin-group", "admin-role", "log-limit", "audit-lines",
 		"registry-config", "registry-certs", "image-size", "upload-size", "upload-files", "disk-free", "build-time", "build-memory", "build-cpu", "build-pids", "build-cache",
-		"join", "cluster", "recover", "store", "store-password", "store-ca", "store-cert", "store-key", "containerd"}
+		"join", "worker", "cluster", "recover", "store", "store-password", "store-ca", "store-cert", "store-key", "containerd"}
 }
 
 // unsupported are settings that are planned but not supported yet. They are refused, never ignored.
@@ -128,12 +130,27 @@ func Load(sources ...Source) (Node, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, n.duplicateAddresses()...)
-	for _, err := range []error{n.Proxies.check(), n.Store.check()} {
+	for _, err := range []error{n.Proxies.check(), n.Store.check(), n.checkWorker()} {
 		if err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return n, cloud.Join(errs...)
+}
+
+// checkWorker refuses settings that contradict a worker: it connects to others, over WireGuard, and the cloud chooses where it is
+// in the overlay.
+func (n *Node) checkWorker() error {
+	switch {
+	case !n.Worker:
+	case n.Overlay.Mode == cloud.OverlayDirect:
+		return cloud.Errorf(cloud.Invalid, "direct routes lead to no machine that others can't reach, and a worker is one").WithHint("leave out --overlay direct, on all nodes")
+	case n.Cluster.IsValid():
+		return cloud.Errorf(cloud.Invalid, "other nodes reach a worker over the overlay, and not at %s", n.Cluster).WithHint("leave out --cluster, or --worker if they do reach it there")
+	case n.Subnet.IsValid():
+		return cloud.Errorf(cloud.Invalid, "a worker has the subnet that the cloud gives it").WithHint("leave out --subnet")
+	}
+	return nil
 }
 
 // duplicateAddresses returns an error for each address of two listeners. DNS is included, because it listens on
@@ -280,6 +297,15 @@ func (n *Node) set(key string, values []string) error {
 		return setSize(&n.Build.Cache, key, one, 1<<20)
 	case "join":
 		n.Join = one
+	case "worker":
+		switch one {
+		case "on", "true":
+			n.Worker = true
+		case "off", "false":
+			n.Worker = false
+		default:
+			return cloud.Errorf(cloud.Invalid, "worker %q is neither on nor off", last)
+		}
 	case "recover":
 		if one != "lost-all-others" {
 			return cloud.Errorf(cloud.Invalid, "recover makes this node the whole cloud: whatever only the other nodes had is lost, and they must never be started again").

@@ -20,10 +20,11 @@ func votersOf(nodes int) int {
 
 // Copies decides which nodes have copies of the store. Voters stay voters while they live, and if one is dead, a living
 // node takes its place. In a cloud of two nodes, the one that is no voter has a copy all the same.
+// Workers have none, and don't count.
 func Copies(v cloud.View) map[cloud.NodeName]cloud.StoreCopy {
 	var nodes []*cloud.Node
 	for n := range v.State.Nodes() {
-		if n.Addr.IsValid() {
+		if n.Addr.IsValid() && !n.Worker { // a voter must be reached by all others
 			nodes = append(nodes, n)
 		}
 	}

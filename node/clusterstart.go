@@ -194,12 +194,18 @@ func (c clusterControl) NewToken(ctx context.Context, life time.Duration, by clo
 		return t, cloud.Errorf(cloud.Conflict, "this cloud takes no other nodes yet").WithCommand("micro cluster start")
 	}
 	const most = 3
-	addrs := []netip.AddrPort{m.Addr}
+	var addrs []netip.AddrPort
+	if !m.Worker {
+		addrs = append(addrs, m.Addr)
+	}
 	view := c.snapshots.View()
 	for n := range view.State.Nodes() {
-		if status, ok := view.Instances.NodeStatus(n.Name); ok && status.Alive && n.Name != m.Node && n.Addr.IsValid() && len(addrs) < most {
+		if status, ok := view.Instances.NodeStatus(n.Name); ok && status.Alive && n.Name != m.Node && n.Addr.IsValid() && !n.Worker && len(addrs) < most {
 			addrs = append(addrs, n.Addr)
 		}
+	}
+	if len(addrs) == 0 {
+		return t, cloud.Errorf(cloud.Unavailable, "only workers are alive, and no other machine can connect to one").WithCommand("micro node list")
 	}
 	token := cluster.NewToken(m.identity.Fingerprint(), addrs)
 	at := cloud.Stamp{At: now(), By: by.Name}

@@ -79,12 +79,24 @@ func (c clusterControl) Status(ctx context.Context) (api.Cluster, error) {
 	case !out.Writable:
 		out.Text = "no majority of the voters answers: nothing can be changed, and requests are routed on"
 		out.Hint = "start the other nodes; where a majority of them is lost for good: micro cluster recover"
+	case reachable(view.State) < 3 && len(out.Nodes) > 2:
+		out.Text, out.Hint = fmt.Sprintf("%d of %d nodes are alive, and changes need %s", alive, len(out.Nodes), voterOf(view.State)), "three nodes that are no workers let any one of them fail"
 	case len(out.Nodes) == 2:
 		out.Text, out.Hint = fmt.Sprintf("%d of 2 nodes are alive, and changes need %s", alive, voterOf(view.State)), "a third node lets any one of them fail"
 	default:
 		out.Text = fmt.Sprintf("%d of %d nodes are alive", alive, len(out.Nodes))
 	}
 	return out, nil
+}
+
+// reachable returns how many nodes are no workers.
+func reachable(s *cloud.State) (count int) {
+	for n := range s.Nodes() {
+		if !n.Worker {
+			count++
+		}
+	}
+	return count
 }
 
 // upgrading returns the node whose program is being replaced; "" for none, or if nobody can say.
@@ -139,8 +151,8 @@ func voterOf(s *cloud.State) string {
 func showNode(v cloud.View, n *cloud.Node) api.ClusterNode {
 	used := v.State.Used(n.Name)
 	node := api.ClusterNode{
-		Version: n.Version,
-		Name:    n.Name, Status: "unknown", Drained: n.Drain, Store: "none", Places: used.Places, Labels: n.Labels,
+		Version: n.Version, Worker: n.Worker,
+		Name: n.Name, Status: "unknown", Drained: n.Drain, Store: "none", Places: used.Places, Labels: n.Labels,
 		Memory: n.Size.Memory, CPU: float64(n.Size.CPU) / 1000, Reserved: used.Memory,
 	}
 	if status, ok := v.Instances.NodeStatus(n.Name); ok {

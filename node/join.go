@@ -34,15 +34,17 @@ func (n *Node) join(ctx context.Context) (m cluster.Membership, _ *net.TCPListen
 			return m, nil, err
 		}
 	}
-	listener, err := n.port.Listen(ctx, addr)
-	if err != nil {
-		return m, nil, err
-	}
+	var listener *net.TCPListener
 	defer func() {
-		if err != nil {
+		if err != nil && listener != nil {
 			listener.Close()
 		}
 	}()
+	if !n.cfg.Worker {
+		if listener, err = n.port.Listen(ctx, addr); err != nil {
+			return m, nil, err
+		}
+	}
 	key, err := cluster.NewKey()
 	if err != nil {
 		return m, nil, err
@@ -52,28 +54,38 @@ func (n *Node) join(ctx context.Context) (m cluster.Membership, _ *net.TCPListen
 	if err != nil {
 		return m, nil, cloud.Errorf(cloud.Invalid, "cannot read the key file: %w", err)
 	}
-	stop, err := cluster.AnswerProbes(listener, key)
-	if err != nil {
-		return m, nil, err
+	stop := func() {}
+	if !n.cfg.Worker {
+		if stop, err = cluster.AnswerProbes(listener, key); err != nil {
+			return m, nil, err
+		}
 	}
-	req := cluster.Request{Name: n.cfg.Name, Addr: addr, Size: machineSize(), Version: n.cfg.Version.Version, Domain: n.cfg.Domain, CloudKey: hashIfThere(had), Networks: machineNetworks()}
+	req := cluster.Request{Name: n.cfg.Name, Addr: addr, Worker: n.cfg.Worker, Size: machineSize(), Version: n.cfg.Version.Version, Domain: n.cfg.Domain, CloudKey: hashIfThere(had), Networks: machineNetworks()}
 	answer, authority, err := cluster.Join(ctx, token, key, req)
 	stop()
 	if err != nil {
 		return m, nil, err
 	}
 	n.joined = true // from here on a failure is undone by leaving
-	m = cluster.Membership{Cloud: answer.Cloud, Node: n.cfg.Name, Addr: addr, Peers: answer.Peers, Store: answer.Store}
+	m = cluster.Membership{Cloud: answer.Cloud, Node: n.cfg.Name, Addr: addr, Peers: answer.Peers, Worker: n.cfg.Worker, Store: answer.Store}
+	if m.Worker {
+		m.Addr = answer.Addr
+	}
 	if had == nil {
 		if err = writeKey(keyFile, answer.Key); err != nil {
 			return m, nil, err
 		}
+		n.joinedKey = keyFile
 	}
 	if err = n.folder.SaveIdentity(key, answer.Certificate, authority); err == nil {
 		err = n.folder.SaveMembership(m)
 	}
 	if err == nil {
 		err = n.chooseStore(&m)
+	}
+	if err == nil && m.Worker {
+		n.port.Early = true
+		listener, err = n.port.Listen(ctx, m.Addr)
 	}
 	return m, listener, err
 }
@@ -147,7 +159,7 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 	}
 	token := cluster.Token{}
 	copy(token.Secret[:], r.Secret)
-	node := cloud.Node{Name: r.Name, Addr: r.Addr, Size: r.Size}
+	node := cloud.Node{Name: r.Name, Addr: r.Addr, Size: r.Size, Worker: r.Worker}
 	s := n.store.State()
 	// Check the token first: nobody else may make this node connect to an address.
 	if _, err := s.Join(node, token.ID(), token.Hash(), now()); err != nil {
@@ -167,8 +179,10 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 	if err != nil {
 		return answer, cloud.Errorf(cloud.Invalid, "the node's key cannot be read: %w", err)
 	}
-	if err := cluster.Probe(ctx, r.Addr, public); err != nil {
-		return answer, err
+	if !r.Worker {
+		if err := cluster.Probe(ctx, r.Addr, public); err != nil {
+			return answer, err
+		}
 	}
 	authority, err := n.authority(s)
 	if err != nil {
@@ -190,6 +204,9 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 	})
 	if err != nil {
 		return answer, err
+	}
+	if joined, ok := s.Node(r.Name); ok {
+		answer.Addr = joined.Addr
 	}
 	n.log.Info("a node has joined", "node", string(r.Name), "addr", r.Addr.String())
 	answer.Cloud, answer.Key, answer.Peers, answer.Store = m.Cloud, cloudKey, peersOf(s), m.Store
@@ -270,8 +287,12 @@ func (n *Node) undoJoin() {
 	}
 	if err != nil {
 		n.log.Warn("the cloud still has this node: remove it with micro node remove --lost", "node", string(n.cfg.Name), "err", err)
+		err = nil
 	}
-	if err := n.folder.Remove(); err != nil {
+	if n.joinedKey != "" {
+		err = removeIfThere(n.joinedKey)
+	}
+	if err := errors.Join(err, n.folder.Remove()); err != nil {
 		n.log.Warn("cannot remove what this node has of the cloud", "err", err)
 	}
 }

@@ -25,6 +25,7 @@ type membership struct {
 	member    atomic.Pointer[member]
 	entered   chan struct{}
 	joined    bool          // this process has joined, so that a failed start must undo it
+	joinedKey string        // the file with the cloud's key, if joining has made it
 	removed   chan struct{} // closed when another node has removed this one from the cloud
 	removal   sync.Once
 	leads     atomic.Bool // this node has the leader's duties
@@ -65,10 +66,15 @@ func (n *Node) openMember(ctx context.Context) error {
 		return cloud.Errorf(cloud.Invalid, "the other nodes of the cloud know this one at %s, which can't be changed to %s", m.Addr, n.cfg.Cluster).WithHint("leave out --cluster")
 	case ok && m.Store == nil && !n.cfg.Store.IsZero():
 		return cloud.Errorf(cloud.Conflict, "the nodes of this cloud have its store themselves, and it can't move to %s any more", n.cfg.Store).WithHint("leave out --store")
+	case ok && n.cfg.Worker && !m.Worker:
+		return cloud.Errorf(cloud.Conflict, "node %s has joined at %s, and can't become a worker", m.Node, m.Addr).WithHint("leave out --worker; or remove the node, and let it join anew as a worker")
+	case ok && m.Worker && n.cfg.Subnet.IsValid() && !n.cfg.Subnet.Contains(m.Addr.Addr()):
+		return cloud.Errorf(cloud.Conflict, "the other nodes know this worker at %s, which is not in %s", m.Addr, n.cfg.Subnet).WithHint("leave out --subnet")
 	case ok:
 		if err := n.chooseStore(&m); err != nil {
 			return err
 		}
+		n.port.Early = m.Worker
 		if listener, err = n.port.Listen(ctx, m.Addr); err != nil {
 			return err
 		}
@@ -76,6 +82,8 @@ func (n *Node) openMember(ctx context.Context) error {
 		if m, listener, err = n.join(ctx); err != nil {
 			return err
 		}
+	case n.cfg.Worker:
+		return cloud.Errorf(cloud.Invalid, "a worker is a node of a cloud that has others").WithHint("give a token of that cloud: --join TOKEN")
 	default:
 		return n.folder.Remove() // what an interrupted start of a cluster has left
 	}
@@ -105,7 +113,10 @@ func (n *Node) newMember(m cluster.Membership, l net.Listener) (*member, error) 
 	}
 	e := &member{Membership: m, identity: id}
 	e.dialer = &cluster.Dialer{Identity: id, Addr: func(name cloud.NodeName) (netip.AddrPort, bool) { return n.nodeAddr(e, name) }}
-	e.presence = &presence.Presence{Node: m.Node, Engine: n.kv, Views: n.snapshots, Log: n.log, Renewing: n.holdFence, Routers: n.addresses.Routers()}
+	e.presence = &presence.Presence{Node: m.Node, Engine: n.kv, Views: n.snapshots, Log: n.log, Renewing: n.holdFence}
+	if !m.Worker { // others can't connect to its router
+		e.presence.Routers = n.addresses.Routers()
+	}
 	serving, stop := context.WithCancel(context.Background())
 	e.stop = sync.OnceFunc(func() { stop(); e.close() })
 	n.port.Handle(cluster.ProtoJoin, cluster.JoinHandler(n.accept))
@@ -251,7 +262,7 @@ func (m *member) close() {
 func peersOf(s *cloud.State) (peers []cluster.Peer) {
 	for n := range s.Nodes() {
 		if n.Addr.IsValid() {
-			peers = append(peers, cluster.Peer{Name: n.Name, Addr: n.Addr, Voter: n.Copy == cloud.Voter})
+			peers = append(peers, cluster.Peer{Name: n.Name, Addr: n.Addr, Voter: n.Copy == cloud.Voter, Worker: n.Worker})
 		}
 	}
 	return peers

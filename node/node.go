@@ -247,6 +247,12 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	}
 	n.awaitOthers(ctx)
 	n.awaitOverlay(ctx)
+	if err := n.checkTunnel(ctx); err != nil {
+		n.undoJoin()
+		n.Down()
+		p.stop()
+		return errors.Join(err, n.leave())
+	}
 	// Answer requests only when the first table and zone have all adopted instances.
 	view := n.snapshots.View()
 	n.router.Swap(n.compiler.Compile(nil, view))

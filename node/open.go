@@ -196,7 +196,7 @@ func (n *Node) openNames(context.Context) error {
 		return err
 	}
 	n.chosen = datadir.Choices{
-		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], HTTPS: n.addresses.People(), DNS: n.cfg.DNS, Subnet: n.net.Subnet(), OverlayPort: n.overlay.Port, Domain: n.cfg.Domain,
+		Name: n.cfg.Name, HTTP: n.addresses.Internal[:1], HTTPS: n.addresses.People(), DNS: n.cfg.DNS, Subnet: n.net.Subnet(), OverlayPort: n.cfg.Overlay.Port, Domain: n.cfg.Domain,
 	}
 	return n.data.SaveChoices(n.chosen)
 }

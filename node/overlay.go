@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ func (n *Node) openOverlay() (key *ecdh.PrivateKey, port uint16, err error) {
 	}
 	port = n.cfg.Overlay.Port
 	n.overlay = cloud.Overlay{Mode: n.cfg.Overlay.Mode, Key: network.PublicKey(key), Port: port}
+	if m := n.member.Load(); m != nil && m.Worker {
+		n.overlay.Port = 0
+	}
 	return key, port, nil
 }
 
@@ -117,6 +121,41 @@ func (n *Node) awaitOverlay(ctx context.Context) {
 		case <-changed:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// tunnelTimeout is how long a worker that joins waits for an answer over the overlay.
+const tunnelTimeout = 10 * time.Second
+
+// checkTunnel returns an error if this node is a worker that has just joined, and none of the others answers over the overlay:
+// they would never reach it.
+func (n *Node) checkTunnel(ctx context.Context) error {
+	m := n.member.Load()
+	if m == nil || !m.Worker || !n.joined {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tunnelTimeout)
+	defer cancel()
+	var asked []string
+	for {
+		asked = asked[:0]
+		for other := range n.snapshots.View().State.Nodes() {
+			if other.Worker || other.Name == m.Node {
+				continue
+			}
+			answers, _ := n.answering.has([]cloud.NodeName{other.Name})
+			if answers {
+				return nil
+			}
+			asked = append(asked, netip.AddrPortFrom(other.Addr.Addr(), other.Overlay.Port).String())
+		}
+		_, changed := n.answering.has(nil)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return cloud.Errorf(cloud.Unavailable, "no node of the cloud answers by WireGuard at UDP %s, so that none would reach this worker", strings.Join(asked, ", ")).
+				WithHint("let this machine send UDP to these addresses, and the nodes receive it")
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (n *Node) askRecords(ctx context.Context, m *member, answered map[cloud.Nod
 	}
 	answers, asked := make(chan answer, len(m.Peers)), 0
 	for _, p := range m.Peers {
-		if _, ok := answered[p.Name]; ok || p.Name == m.Node {
+		if _, ok := answered[p.Name]; ok || p.Name == m.Node || p.Worker {
 			continue
 		}
 		asked++

@@ -15,6 +15,7 @@ import (
 //
 //	chain pre
 //	  ip saddr @slice  fib saddr . iif oif 0        drop   an address of another node's instances, but not from there
+//	  ip saddr @worker  ip daddr @worker            accept   this node passes it on
 //	  ip saddr @slice  ip daddr SUBNET              accept
 //	  ip saddr @slice                               drop
 //	chain forward
@@ -39,6 +40,8 @@ import (
 //	chain post
 //	  ip saddr SUBNET  ip daddr @slice              accept   other nodes see instances' own addresses
 //
+// What goes from one worker to another passes a third node, which judges nothing: the two do.
+//
 // A packet passes two nodes' rules. The sender's node knows the sender's group for certain, the receiver's node the
 // receiver's, and each checks against what it knows of the other one. So an address that another group has got is
 // noticed even if one of the two nodes has not heard of that yet. Containers for single commands are known to their own
@@ -46,11 +49,12 @@ import (
 // bound to. An instance that it has not heard of yet, it lets nobody reach.
 
 // elsewhereSets are the sets of the rules about other nodes.
-type elsewhereSets struct{ slice, gateway, node, elsewhere, closed, visit *nftables.Set }
+type elsewhereSets struct{ slice, worker, gateway, node, elsewhere, closed, visit *nftables.Set }
 
 func newElsewhereSets(t *nftables.Table) elsewhereSets {
 	return elsewhereSets{
 		slice:     &nftables.Set{Table: t, Name: "slice", KeyType: nftables.TypeIPAddr, Interval: true},
+		worker:    &nftables.Set{Table: t, Name: "worker", KeyType: nftables.TypeIPAddr, Interval: true},
 		gateway:   &nftables.Set{Table: t, Name: "gateway", KeyType: nftables.TypeIPAddr},
 		node:      &nftables.Set{Table: t, Name: "node", KeyType: nftables.TypeIPAddr},
 		elsewhere: &nftables.Set{Table: t, Name: "elsewhere", IsMap: true, KeyType: nftables.TypeIPAddr, DataType: nftables.TypeMark},
@@ -74,7 +78,7 @@ func (n *Network) addElsewhere(c *nftables.Conn, s elsewhereSets) error {
 		*nftables.Set
 		elements []nftables.SetElement
 	}{
-		{s.slice, sliceElements(n.peers)}, {s.gateway, gateways}, {s.node, nodes}, {s.elsewhere, groupElements(n.remote)},
+		{s.slice, sliceElements(n.peers)}, {s.worker, sliceElements(relayed(n.peers))}, {s.gateway, gateways}, {s.node, nodes}, {s.elsewhere, groupElements(n.remote)},
 		{s.closed, closedElements(n.remote)}, {s.visit, n.visitElements(n.remote)},
 	} {
 		if err := addSet(c, set.Set, set.elements); err != nil {
@@ -82,6 +86,16 @@ func (n *Network) addElsewhere(c *nftables.Conn, s elsewhereSets) error {
 		}
 	}
 	return nil
+}
+
+// relayed returns the workers between which this node passes packets on: none if it is a worker itself.
+func relayed(peers []Peer) (workers []Peer) {
+	for _, p := range peers {
+		if p.Worker && p.Relay == "" {
+			workers = append(workers, p)
+		}
+	}
+	return workers
 }
 
 // sliceElements returns the beginnings and ends of the peers' slices.

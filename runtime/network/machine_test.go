@@ -336,7 +336,7 @@ func (w *world) view(s *cloud.State, rev cloud.Revision) cloud.View {
 
 // awaitView waits until Follow has done what a view asks for.
 func (n *Network) awaitView(v cloud.View, self cloud.NodeName) error {
-	peers, _ := Peers(v.State, self)
+	peers, _ := Peers(v, self)
 	want := 0
 	for i := range v.Instances.All() {
 		if i.Node != self {

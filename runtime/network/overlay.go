@@ -37,7 +37,7 @@ func (n *Network) Follow(ctx context.Context, self cloud.NodeName, views *cloud.
 			return nil
 		}
 		if nodes, ok := now.TouchedNodes(old); !ok || len(nodes) > 0 {
-			peers, unreachable := Peers(now.State, self)
+			peers, unreachable := Peers(now, self)
 			err := errors.Join(append(unreachable, n.Connect(peers))...)
 			if text := fmt.Sprint(err); err != nil && text != said {
 				n.log.Error("not all nodes can be reached", "err", err, "hint", cloud.HintOf(err))

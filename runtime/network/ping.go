@@ -25,7 +25,7 @@ const (
 func (n *Network) Watch(ctx context.Context, changed func(node cloud.NodeName, reachable bool)) error {
 	next := time.NewTimer(pingEvery)
 	defer next.Stop()
-	p := pinger{gateway: n.Gateway(), id: uint16(rand.Uint32()), changed: changed, answered: make(chan netip.Addr, 64)}
+	p := pinger{gateway: n.Gateway(), id: uint16(rand.Uint32()), changed: changed, beginAnew: n.beginAnew, answered: make(chan netip.Addr, 64)}
 	defer p.close()
 	for {
 		select {
@@ -54,12 +54,14 @@ func (n *Network) Watch(ctx context.Context, changed func(node cloud.NodeName, r
 
 // pinger sends echo requests of ICMP (RFC 792).
 type pinger struct {
-	gateway  netip.Addr
-	id       uint16
-	changed  func(cloud.NodeName, bool)
-	conn     net.PacketConn // nil while there are no peers
-	targets  map[netip.Addr]*pinged
-	answered chan netip.Addr
+	gateway netip.Addr
+	id      uint16
+	changed func(cloud.NodeName, bool)
+	// beginAnew begins a new session with a peer of which no answer comes, where only this node can do so.
+	beginAnew func(cloud.NodeName)
+	conn      net.PacketConn // nil while there are no peers
+	targets   map[netip.Addr]*pinged
+	answered  chan netip.Addr
 }
 
 // pinged is a peer's gateway.
@@ -68,6 +70,7 @@ type pinged struct {
 	known  bool // it has answered once
 	missed int  // answers in a row
 	lost   bool
+	begins bool // this node alone can begin a session with it
 }
 
 func (p *pinger) note(from netip.Addr) {
@@ -97,6 +100,7 @@ func (p *pinger) ask(peers []Peer) error {
 		if t == nil || t.node != peer.Node {
 			t = &pinged{node: peer.Node}
 		}
+		t.begins = peer.Begins
 		targets[a] = t
 	}
 	for a, t := range p.targets {
@@ -109,6 +113,9 @@ func (p *pinger) ask(peers []Peer) error {
 		if t.missed++; t.known && t.missed > lostAfter && !t.lost {
 			t.lost = true
 			p.changed(t.node, false)
+		}
+		if t.begins && t.missed > lostAfter && t.missed%lostAfter == 0 {
+			p.beginAnew(t.node)
 		}
 		_, _ = p.conn.WriteTo(echo(p.id), &net.IPAddr{IP: a.AsSlice()}) // no way there is no answer
 	}

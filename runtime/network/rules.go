@@ -261,6 +261,7 @@ func (r *ruleset) build(n *Network, s sets) {
 	r.rule(pre, fromInterface("lo\x00"), accept())
 	if others {
 		r.rule(pre, sourceIn(s.slice), wrongWay(), drop())
+		r.rule(pre, sourceIn(s.worker), destinationIn(s.worker), accept())
 		r.rule(pre, sourceIn(s.slice), daddr(subnet.Bits(), subnet.Addr().AsSlice()), accept())
 		r.rule(pre, sourceIn(s.slice), drop())
 	}
@@ -364,6 +365,7 @@ func (n *Network) intact() bool {
 	}
 	if len(n.peers) > 0 {
 		want[s.slice], want[s.elsewhere] = len(sliceElements(n.peers)), len(n.remote)
+		want[s.worker] = len(sliceElements(relayed(n.peers)))
 		want[s.closed], want[s.visit] = len(closedElements(n.remote)), len(n.visitElements(n.remote))
 	}
 	for set, count := range want {

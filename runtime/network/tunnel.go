@@ -30,7 +30,53 @@ const (
 type tunnel struct {
 	device *device.Device
 	link   netlink.Link
-	peers  []Peer // that it has been told of
+	peers  []Peer        // that it has been told of
+	set    []wireGuarded // the same, as WireGuard has them
+}
+
+// wireGuarded is a peer of WireGuard's.
+type wireGuarded struct {
+	key      string
+	endpoint netip.AddrPort // invalid for a worker: WireGuard learns it from the worker's packets
+	// allowed are the slices whose packets may come from the peer, and go to it, separated by spaces.
+	allowed string
+}
+
+// wireGuardedPeers returns WireGuard's peers. A relay has also the slices of the workers behind it.
+func wireGuardedPeers(peers []Peer) (list []wireGuarded) {
+	for _, p := range peers {
+		if p.Relay != "" {
+			continue
+		}
+		w := wireGuarded{key: p.Key, allowed: p.Subnet.String()}
+		if p.Port != 0 && !p.Worker {
+			w.endpoint = netip.AddrPortFrom(p.Addr, p.Port)
+		}
+		for _, behind := range peers {
+			if behind.Relay == p.Node {
+				w.allowed += " " + behind.Subnet.String()
+			}
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
+// add writes the configuration of a peer.
+func (w wireGuarded) add(b *strings.Builder) {
+	// Only the node that owns a slice may send from its addresses: WireGuard drops what is not in allowed_ip.
+	fmt.Fprintf(b, "public_key=%s\nreplace_allowed_ips=true\n", hexKey(w.key))
+	for p := range strings.SplitSeq(w.allowed, " ") {
+		fmt.Fprintf(b, "allowed_ip=%s\n", p)
+	}
+	fmt.Fprintf(b, "persistent_keepalive_interval=%d\n", keepalive)
+	if w.endpoint.IsValid() {
+		fmt.Fprintf(b, "endpoint=%s\n", w.endpoint)
+	}
+}
+
+func (w wireGuarded) remove(b *strings.Builder) {
+	fmt.Fprintf(b, "public_key=%s\nremove=true\n", hexKey(w.key))
 }
 
 // setTunnel makes WireGuard's peers those of n.peers that use it. The tunnel is there only while there is one. n.mu
@@ -53,7 +99,28 @@ func (n *Network) setTunnel() error {
 		}
 		n.tunnel = t
 	}
-	return n.tunnel.set(peers)
+	return n.tunnel.setPeers(peers)
+}
+
+// beginAnew begins a new session with a peer that does not answer. WireGuard itself does so after 15 seconds.
+func (n *Network) beginAnew(node cloud.NodeName) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := slices.IndexFunc(n.peers, func(p Peer) bool { return p.Node == node })
+	if n.tunnel == nil || k < 0 {
+		return
+	}
+	for _, w := range n.tunnel.set {
+		if w.key != n.peers[k].Key {
+			continue
+		}
+		var b strings.Builder
+		w.remove(&b)
+		w.add(&b)
+		if err := n.tunnel.device.IpcSet(b.String()); err != nil {
+			n.log.Warn("cannot begin a new session with another node", "node", node, "err", err)
+		}
+	}
 }
 
 func (n *Network) stopTunnel() {
@@ -101,31 +168,27 @@ func openTunnel(name string, key *ecdh.PrivateKey, port uint16, log *slog.Logger
 	return &tunnel{device: d, link: link}, nil
 }
 
-// set makes the tunnel's peers the given ones. Sessions with peers that stay as they are go on.
-func (t *tunnel) set(peers []Peer) error {
+// setPeers makes the tunnel's peers the given ones. Sessions with peers that stay as they are go on.
+func (t *tunnel) setPeers(peers []Peer) error {
 	if slices.Equal(t.peers, peers) {
 		return nil
 	}
+	next := wireGuardedPeers(peers)
 	var b strings.Builder
-	for _, p := range t.peers {
-		if !slices.ContainsFunc(peers, func(q Peer) bool { return q.Key == p.Key }) {
-			fmt.Fprintf(&b, "public_key=%s\nremove=true\n", hexKey(p.Key))
+	for _, w := range t.set {
+		if !slices.ContainsFunc(next, func(o wireGuarded) bool { return o.key == w.key }) {
+			w.remove(&b)
 		}
 	}
-	for _, p := range peers {
-		if slices.Contains(t.peers, p) {
-			continue
-		}
-		// Only the node that owns a slice may send from its addresses: WireGuard drops what is not in allowed_ip.
-		fmt.Fprintf(&b, "public_key=%s\nreplace_allowed_ips=true\nallowed_ip=%s\npersistent_keepalive_interval=%d\n", hexKey(p.Key), p.Subnet, keepalive)
-		if p.Port != 0 {
-			fmt.Fprintf(&b, "endpoint=%s\n", netip.AddrPortFrom(p.Addr, p.Port))
+	for _, w := range next {
+		if !slices.Contains(t.set, w) {
+			w.add(&b)
 		}
 	}
 	if err := t.device.IpcSet(b.String()); err != nil {
 		return fmt.Errorf("network: WireGuard's peers: %w", err)
 	}
-	t.peers = peers
+	t.peers, t.set = peers, next
 	return t.setMTU()
 }
 
@@ -133,6 +196,9 @@ func (t *tunnel) set(peers []Peer) error {
 func (t *tunnel) setMTU() error {
 	mtu := uplinkMTU()
 	for _, p := range t.peers {
+		if p.Worker {
+			continue // its address is inside the tunnel
+		}
 		ways, err := netlink.RouteGet(net.IP(p.Addr.AsSlice()))
 		if err != nil || len(ways) == 0 {
 			continue
