@@ -29,7 +29,7 @@ func (c *command) cluster() *urfave.Command {
 		}))
 	start := c.new("start", "", "let other nodes join: the store moves into etcd, and apps run on", 0, 0, []urfave.Flag{
 		&urfave.StringFlag{Name: "cluster", Usage: "other nodes reach this one on `IP:PORT` (default the machine's, port 6427)"},
-		&urfave.StringFlag{Name: "store", Usage: "into your own etcd at `URL`, etcd://HOST:PORT,…/PREFIX (default inside micro)"},
+		&urfave.StringFlag{Name: "store", Usage: "into your own etcd at `URL`, etcd://HOST:PORT/PREFIX"},
 		&urfave.StringFlag{Name: "store-password", Usage: "`FILE` has the password of the store's user"},
 		&urfave.StringFlag{Name: "store-ca", Usage: "`FILE` has who vouches for a store at etcds://"},
 		&urfave.StringFlag{Name: "store-cert", Usage: "nodes show the certificate in `FILE` to that store"},

@@ -70,7 +70,7 @@ func nodeFlags() []urfave.Flag {
 		"worker":          "other machines can't connect to this one (NAT): it joins and connects to them",
 		"cluster":         "other nodes reach this one on `IP:PORT` (default port 6427)",
 		"recover":         "be the whole cloud, with this node's copy of its store: `WORD` is lost-all-others",
-		"store":           "the cloud's store is the etcd at `URL`, etcd://HOST:PORT,…/PREFIX (default micro's own)",
+		"store":           "the cloud's store is your own etcd at `URL`, etcd://HOST:PORT/PREFIX",
 		"store-password":  "`FILE` has the password of the store's user",
 		"store-ca":        "`FILE` has who vouches for a store at etcds://",
 		"store-cert":      "show that store the certificate in `FILE`",

@@ -154,7 +154,7 @@ func whyNot(ctx context.Context, x cloud.ExternalStore, cfg *tls.Config, cause e
 }
 
 func tryDial(ctx context.Context, at string, cfg *tls.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, externalTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), externalTimeout) // the time of the request is over
 	defer cancel()
 	var c net.Conn
 	var err error

@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	micro := func() { program.Main(api.Version{Version: version}) }
-	testscript.Main(inModule{m}, map[string]func(){"micro": micro, "killatsync": killAtSync, "gofetch": goFetch})
+	testscript.Main(inModule{m}, map[string]func(){"micro": micro, "etcd": etcdMain, "killatsync": killAtSync, "gofetch": goFetch})
 }
 
 // inModule runs tests in the module's folder, so that they name files as documents do.

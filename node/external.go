@@ -12,6 +12,9 @@ import (
 // externalWait is how long a start waits for the user's own etcd, which may be starting too.
 const externalWait = 20 * time.Second
 
+// claimWait is how long a cloud that is to move there waits for it.
+const claimWait = 5 * time.Second
+
 // chooseStore makes the store of a membership the configured one. A node that was told none uses that of its last start, or
 // that of the node by which it has joined.
 func (n *Node) chooseStore(m *cluster.Membership) error {
@@ -74,7 +77,7 @@ func (n *Node) moveToExternal(ctx context.Context) error {
 // claimExternal connects a member with the user's own etcd, and takes that for the cloud. before is the ID of the cloud in an
 // earlier try.
 func (n *Node) claimExternal(ctx context.Context, m *member, before string) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, externalWait)
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
 	defer cancel()
 	if m.remote, err = cluster.OpenExternal(ctx, *m.Store, n.sayWaiting); err != nil {
 		return err

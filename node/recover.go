@@ -46,7 +46,7 @@ func (c clusterControl) Recover(ctx context.Context, by cloud.Actor) error {
 // cannotRecover returns the error where no node has a copy of the store.
 func cannotRecover(x *cloud.ExternalStore) error {
 	return cloud.Errorf(cloud.Conflict, "the store is in etcd at %s, which micro does not run: no node has a copy to recover the cloud from", x).
-		WithHint("restore that etcd from a snapshot: etcdutl snapshot restore --bump-revision 1000000000 --mark-compacted; the nodes go on by themselves")
+		WithHint("bring that etcd back; if its data are lost: stop micro on all nodes, restore a snapshot (etcdutl snapshot restore), and start micro again")
 }
 
 // majorityAnswers reports whether the store can be read. If not, it waits until this node has lost its lease too: the

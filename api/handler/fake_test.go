@@ -342,7 +342,9 @@ func wantCode(t *testing.T, err error, code cloud.Code, words ...string) {
 // fakeCluster is a cloud of one node.
 type fakeCluster struct{}
 
-func (fakeCluster) Start(context.Context, netip.AddrPort, cloud.Actor) error { return nil }
+func (fakeCluster) Start(context.Context, netip.AddrPort, *cloud.ExternalStore, cloud.Actor) error {
+	return nil
+}
 
 func (fakeCluster) Recover(context.Context, cloud.Actor) error { return nil }
 

@@ -38,7 +38,11 @@ func open(dir string) (kv.Engine, error) {
 	m := &member{server: server, client: v3client.New(server.Server)}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if m.Engine, err = etcdkv.New(ctx, etcdkv.Config{Client: m.client, Name: "n1"}); err != nil {
+	var prefix string
+	if m.client, prefix, err = m.connect(); err == nil {
+		m.Engine, err = etcdkv.New(ctx, etcdkv.Config{Client: m.client, Name: "n1", Prefix: prefix})
+	}
+	if err != nil {
 		server.Close()
 		return nil, err
 	}
