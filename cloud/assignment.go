@@ -90,6 +90,9 @@ func nodeIndex(n NodeName) string { return "node/" + string(n) + "/" }
 // waitingIndex finds the assignments that lack a place.
 const waitingIndex = "waiting/"
 
+// MovesInstances reports whether a change gives or takes places.
+func (c Change) MovesInstances() bool { return c.Key.Kind() == "assignments" }
+
 func assignmentKey(r ReleaseRef) Key {
 	return Key(fmt.Sprintf("assignments/%s/%s/%08d", r.Group, r.App, r.N))
 }

@@ -11,6 +11,9 @@ type NodeStatus struct {
 	// Alive is false for a node whose lease has ended. By then it has ended its instances that must not run
 	// twice; whether the others still run, nobody can know.
 	Alive bool `json:"alive"`
+	// Fenced is set where a node that is not alive looks at itself: it could not renew its lease. It ends what must not run
+	// twice. But for the others its lease may last for a while, so it must not give its places away.
+	Fenced bool `json:"-"`
 	// Routers are the addresses at which other machines reach the internal listeners of another node, on the usual ports.
 	Routers []netip.Addr `json:"routers,omitempty"`
 }

@@ -153,6 +153,9 @@ func (e *Etcd) Votes() bool {
 // HasLeader reports whether this node's etcd knows a leader: only then a majority can take writes.
 func (e *Etcd) HasLeader() bool { return e.server.Leader() != 0 }
 
+// LeaderChanged returns a channel that is closed when this node's etcd knows another leader than now.
+func (e *Etcd) LeaderChanged() <-chan struct{} { return e.server.LeaderChanged() }
+
 // Close ends this node's etcd, after it has handed its lead over. Its data stay.
 func (e *Etcd) Close() {
 	e.grpc.Stop()

@@ -20,9 +20,9 @@ type cluster struct {
 // machine is a node, as far as giving places is concerned.
 type machine struct {
 	*cloud.Node
-	known, alive bool
-	order        int       // among those that take new instances
-	used         cloud.Use // by all places, as they are to be
+	alive bool
+	order int       // among those that take new instances
+	used  cloud.Use // by all places, as they are to be
 }
 
 func newCluster(v cloud.View) *cluster {
@@ -53,7 +53,7 @@ func (c *cluster) machine(name cloud.NodeName) *machine {
 func (c *cluster) newMachine(n *cloud.Node) *machine {
 	m := &machine{Node: n, used: c.State.Used(n.Name)}
 	if status, ok := c.Instances.NodeStatus(n.Name); ok {
-		m.known, m.alive = true, status.Alive
+		m.alive = status.Alive
 	}
 	return m
 }
@@ -90,11 +90,14 @@ func (c *cluster) zone(m *machine) int {
 	return k
 }
 
-// dead says whether nothing runs on a node any more that has the right to: its lease has ended, or it is no
-// node of the cloud. A node of which nothing is known yet is not dead.
+// dead says whether nothing runs on a node any more that has the right to: its lease has ended. A node of the cloud of which
+// nothing is known yet is not dead, and one that was removed lives until its lease has ended.
 func (c *cluster) dead(n cloud.NodeName) bool {
-	m := c.machine(n)
-	return m == nil || m.known && !m.alive
+	status, ok := c.Instances.NodeStatus(n)
+	if !ok {
+		return c.machine(n) == nil
+	}
+	return !status.Alive && !status.Fenced
 }
 
 // drains says whether instances of a node are to move to others.

@@ -24,6 +24,7 @@ func TestCanGoOnWithout(t *testing.T) {
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Learner}, false)
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Learner, "n2": cloud.Voter}, true)
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter}, false)
+	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter, "n3": cloud.Learner}, true)
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.Voter, "n2": cloud.Voter, "n3": cloud.Voter}, true)
 	f(map[cloud.NodeName]cloud.StoreCopy{"n1": cloud.NoCopy, "n2": cloud.Voter, "n3": cloud.Voter, "n4": cloud.Voter}, true)
 	store = "etcd://10.0.0.5:2379/micro"

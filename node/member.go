@@ -216,7 +216,7 @@ func (n *Node) chooseEngine(ctx context.Context, m *member) error {
 		client := remote
 		cfg := etcdkv.Config{Name: string(m.Node), Prefix: m.Prefix()}
 		if local {
-			cfg.Client, client = m.etcd.Client(), nil
+			cfg.Client, cfg.LeaderChanged, client = m.etcd.Client(), m.etcd.LeaderChanged, nil
 		} else {
 			cfg.Client = remote.Client()
 		}

@@ -90,6 +90,16 @@ func (n *Node) awaitObserved(ctx context.Context, rev int64) {
 	}
 }
 
+// observed waits until this node knows what others observed up to a revision of the store's engine. A change of places that is
+// decided by less could give away those of a node that has come back meanwhile.
+func (n *Node) observed(ctx context.Context, rev int64) (others bool, err error) {
+	m := n.member.Load()
+	if m == nil {
+		return false, nil
+	}
+	return true, m.presence.Observed(ctx, rev)
+}
+
 // writable reports that this node has no lease, and so reaches no majority of the voters, or not the user's own etcd: a change
 // would only time out.
 func (n *Node) writable(ctx context.Context) error {

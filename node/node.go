@@ -361,7 +361,9 @@ func (n *Node) leave() error {
 		}
 	}
 	remove(true) // as soon as this node has left, the others start what must not run twice
-	n.leaveOthers(ctx)
+	if err == nil {
+		n.leaveOthers(ctx)
+	}
 	remove(false)
 	n.release() // the parts that use the folders removed below
 	select {

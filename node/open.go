@@ -89,7 +89,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.openMember(ctx); err != nil {
 		return err
 	}
-	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Node: n.cfg.Name, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Now: now})
+	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Node: n.cfg.Name, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Observed: n.observed, Now: now})
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.copies, Views: n.snapshots,
 		Router: drainer{n}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
-		Log: n.log, Now: now, Suffix: newSuffix,
+		Leased: n.member.Load() != nil, Log: n.log, Now: now, Suffix: newSuffix,
 	})
 	return n.openBuilder(state)
 }

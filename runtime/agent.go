@@ -41,7 +41,7 @@ type imageStore interface {
 	Get(ctx context.Context, digest string) (Image, error)
 }
 
-// Config configures an agent. All fields are required.
+// Config configures an agent. All fields but Leased are required.
 type Config struct {
 	Node   cloud.NodeName
 	Domain cloud.Domain
@@ -54,6 +54,9 @@ type Config struct {
 	Memory memory
 	// Volume returns the folder of an app's volume on this node, and creates it if it is missing.
 	Volume func(cloud.AppRef, cloud.Volume) (string, error)
+	// Leased says that other nodes may run this node's instances when its lease ends. Whoever keeps the lease observes the
+	// node's status. On a node that is the whole cloud the agent does.
+	Leased bool
 	Log    *slog.Logger
 	Now    func() time.Time
 	// Suffix returns a random text that makes instance IDs unique: four or more of [a-z0-9].
@@ -218,7 +221,9 @@ func (a *Agent) adopt(ctx context.Context) error {
 		return err
 	}
 	a.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
-		o = o.WithNode(&cloud.NodeStatus{Name: a.Node, Alive: true})
+		if !a.Leased {
+			o = o.WithNode(&cloud.NodeStatus{Name: a.Node, Alive: true})
+		}
 		for _, c := range crashes {
 			c.Node = a.Node
 			o = o.WithCrashes(c)

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -46,6 +47,9 @@ type Container struct {
 	// fields are not used. Its streams have ended when Wait returns.
 	Attach *Command
 }
+
+// ErrNoLease is in the error of a start of a fenced container that was refused because the node's lease has ended.
+var ErrNoLease = errors.New("this node has lost its lease, so that another one may run the instance")
 
 // Mount mounts a folder of the node, Source, at Target in the container.
 type Mount struct {

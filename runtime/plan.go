@@ -92,8 +92,8 @@ func (p *planner) place(a *cloud.Assignment, place cloud.Place) {
 		return
 	}
 	rel, ok := p.State.Release(a.ReleaseRef)
-	if !ok || !rel.Created.Equal(a.Of) || p.fenced() && runsOnce(place) {
-		return // its instance must end, and no new one may start
+	if !ok || !rel.Created.Equal(a.Of) || runsOnce(place) && !p.holdsLease() {
+		return // its instance must end, or no new one may start
 	}
 	if p.keeper(a, place) != nil {
 		return
@@ -144,6 +144,13 @@ func (p *planner) alone(slot cloud.Slot) bool {
 func (p *planner) fenced() bool {
 	status, ok := p.Instances.NodeStatus(p.node)
 	return ok && !status.Alive
+}
+
+// holdsLease reports whether this node surely has its lease. A node that has just started has none yet: it keeps what runs,
+// which its shim ends in time, but it starts nothing that another node may have been given meanwhile.
+func (p *planner) holdsLease() bool {
+	status, ok := p.Instances.NodeStatus(p.node)
+	return ok && status.Alive
 }
 
 // runsOnce reports whether instances of two places of the slot must not run at the same time, even on different

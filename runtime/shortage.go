@@ -22,7 +22,7 @@ func shortage(err error) bool {
 	if err == nil {
 		return false
 	}
-	if _, ok := errors.AsType[missingImage](err); ok {
+	if _, ok := errors.AsType[missingImage](err); ok || errors.Is(err, ErrNoLease) {
 		return true
 	}
 	if _, ok := errors.AsType[syscall.Errno](err); ok {

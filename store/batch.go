@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/store/kv"
@@ -39,7 +40,7 @@ func (s *Store) newBatch(waiting []*request) *batch {
 	next, now := state.Rev()+1, s.cfg.Now().UTC()
 	for _, r := range waiting {
 		var changes []cloud.Change
-		changes, r.err = r.run(state)
+		changes, r.err = s.decide(r, state, d.headRev)
 		changes, err := state.KeepNewer(changes)
 		values, size := map[string][]byte(nil), 0
 		if err == nil {
@@ -71,6 +72,20 @@ func (s *Store) newBatch(waiting []*request) *batch {
 	}
 	d.trim(uint64(s.cfg.AuditLines))
 	return d
+}
+
+// decide runs a request's function. Places depend on more than the state: if the function gives or takes any, it runs again
+// once Config.Observed knows all up to the head on which the transaction will depend.
+func (s *Store) decide(r *request, state *cloud.State, headRev int64) ([]cloud.Change, error) {
+	changes, err := r.run(state)
+	if err != nil || s.cfg.Observed == nil || !slices.ContainsFunc(changes, cloud.Change.MovesInstances) {
+		return changes, err
+	}
+	others, err := s.cfg.Observed(r.ctx, headRev)
+	if err != nil || !others {
+		return changes, err
+	}
+	return r.run(state)
 }
 
 // trim deletes the oldest audit lines beyond those to keep, many at a time. If the transaction is full, it

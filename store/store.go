@@ -31,7 +31,11 @@ type Config struct {
 	// Before is called before a change of another node is applied, with the engine's revision that made it. It may wait
 	// until what was written before that is known elsewhere. It may be nil.
 	Before func(ctx context.Context, rev int64)
-	Now    func() time.Time
+	// Observed is called before a change of places is decided, with the engine's revision of the head that the change will
+	// depend on. It waits until what other nodes wrote up to then is known, and reports whether there are others. After an
+	// error nothing is changed. It may be nil.
+	Observed func(ctx context.Context, rev int64) (others bool, err error)
+	Now      func() time.Time
 }
 
 // Store reads and changes the desired state. It sees changes of other nodes only while Run runs.

@@ -354,3 +354,49 @@ func TestTooMuch(t *testing.T) {
 		t.Errorf("counted to %d", g.Number)
 	}
 }
+
+// TestObserved checks that a change of places is decided by all that was written before the head on which it depends, and
+// that no other change waits for that.
+func TestObserved(t *testing.T) {
+	known, fail := int64(-1), error(nil)
+	others := true
+	s := newStore(t, Config{Observed: func(_ context.Context, rev int64) (bool, error) {
+		known = rev
+		return others, fail
+	}})
+	place := func(n int) func(*cloud.State) ([]cloud.Change, error) {
+		return func(*cloud.State) ([]cloud.Change, error) {
+			a := &cloud.Assignment{ReleaseRef: cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}.Release(n)}
+			if others && known < s.headRev {
+				return []cloud.Change{cloud.Put(a)}, nil // by what was known before
+			}
+			a.Reason = "decided anew"
+			return []cloud.Change{cloud.Put(a)}, nil
+		}
+	}
+	update := func(fn func(*cloud.State) ([]cloud.Change, error)) (*cloud.State, error) {
+		return s.Update(t.Context(), alice, "assign", "shop", fn)
+	}
+	if _, err := update(func(*cloud.State) ([]cloud.Change, error) {
+		return []cloud.Change{cloud.Put(&cloud.Node{Name: "n1"})}, nil
+	}); err != nil || known != -1 {
+		t.Fatalf("a change without places: known up to %d, %v", known, err)
+	}
+	for n := range 2 { // each depends on the head of the last
+		state, err := update(place(n + 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, ok := state.Assignment(cloud.AppRef{Group: cloud.DefaultGroup, App: "shop"}.Release(n + 1)); !ok || a.Reason == "" {
+			t.Errorf("change %d of places was decided before all was known: %+v", n, a)
+		}
+	}
+	fail = errors.New("too slow")
+	if state, err := update(place(3)); !errors.Is(err, fail) || state != nil {
+		t.Errorf("a change that is decided without: %v", err)
+	}
+	others, fail, known = false, nil, -1
+	if _, err := update(place(4)); err != nil {
+		t.Error(err)
+	}
+}

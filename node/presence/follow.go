@@ -24,6 +24,9 @@ type follower struct {
 func (p *Presence) Follow(ctx context.Context, followed chan<- struct{}) error {
 	f := &follower{p, map[string]any{}}
 	first := sync.OnceFunc(func() { close(followed) })
+	p.mu.Lock()
+	p.follows = true
+	p.mu.Unlock()
 	began := time.Now()
 	for ctx.Err() == nil {
 		pairs, rev, err := p.Engine.List(ctx, seenPrefix)
@@ -142,30 +145,48 @@ func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key s
 // Await waits until this node knows what the others observed before an engine's revision. So a release never becomes
 // current here before its instances are known. It waits for a moment at most: the state must not stand still.
 func (p *Presence) Await(ctx context.Context, rev int64) {
-	timeout := time.NewTimer(awaitTimeout)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
+	defer cancel()
+	_ = p.await(ctx, func() bool { return p.known == 0 || p.known >= rev }) // 0: nothing is being followed
+}
+
+// Observed waits until this node knows what the others observed up to an engine's revision. It returns an error of code
+// Unavailable if that takes too long. What other nodes are given depends on it: a node that has just come back has said so in
+// the revision of a head (announce), and must not count as dead in any change that depends on this head or a later one.
+func (p *Presence) Observed(ctx context.Context, rev int64) error {
+	ctx, cancel := context.WithTimeout(ctx, observedTimeout)
+	defer cancel()
+	if err := p.await(ctx, func() bool { return !p.follows || p.known >= rev }); err != nil {
+		return cloud.Errorf(cloud.Unavailable, "this node does not know yet what the other nodes run: %w", err).WithHint("try again")
+	}
+	return nil
+}
+
+// await waits until so is true, which is called with mu held.
+func (p *Presence) await(ctx context.Context, so func() bool) error {
 	for {
 		p.mu.Lock()
-		known, moved := p.known, p.moved
+		is, moved := so(), p.moved
 		if moved == nil {
 			moved = make(chan struct{})
 			p.moved = moved
 		}
 		p.mu.Unlock()
-		if known == 0 || known >= rev { // 0: nothing is being followed
-			return
+		if is {
+			return nil
 		}
 		select {
 		case <-moved:
-		case <-timeout.C:
-			return
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }
 
-const awaitTimeout = 500 * time.Millisecond
+const (
+	awaitTimeout    = 500 * time.Millisecond
+	observedTimeout = 5 * time.Second
+)
 
 // reached notes the engine's revision up to which all is known; 0 for none.
 func (p *Presence) reached(rev int64) {
@@ -183,7 +204,7 @@ func (f *follower) buryUnseen() {
 	v := f.Views.View()
 	f.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
 		for n := range v.State.Nodes() {
-			if _, ok := o.NodeStatus(n.Name); !ok {
+			if _, ok := o.NodeStatus(n.Name); !ok && n.Name != f.Node {
 				o = o.WithNode(&cloud.NodeStatus{Name: n.Name})
 			}
 		}

@@ -33,15 +33,16 @@ type Presence struct {
 	Log    *slog.Logger
 	// Routers are the addresses at which other machines reach this node's internal listeners.
 	Routers []netip.Addr
-	// Renewing is called before the lease is asked for or renewed, and what it returns when that has succeeded; nil for
-	// nothing.
-	Renewing func() (renewed func())
+	// Renewing is called before the lease is asked for or renewed, and what it returns when that has succeeded. After an
+	// error the node does not count on the lease: the fence of its instances does not know it. nil does nothing.
+	Renewing func() (renewed func() error)
 
 	mu      sync.Mutex
 	term    *Term
 	lease   kv.LeaseID    // of the last term
 	renewed time.Time     // when the renewal was sent that succeeded last
 	changed chan struct{} // closed and replaced when the term changes
+	follows bool          // Follow has begun
 	known   int64         // the engine's revision up to which Follow has read all; 0 while it reads nothing
 	moved   chan struct{} // closed and forgotten when known changes
 	lead    *candidacy    // nil until Lead is called
@@ -148,9 +149,13 @@ func (p *Presence) Keep(ctx context.Context) error {
 			pause(ctx, retryAfter)
 			continue
 		}
+		if err := renewed(); err != nil {
+			p.Log.Error("this node does nothing that must not be done twice: its fence cannot be moved", "err", err)
+			pause(ctx, retryAfter)
+			continue
+		}
 		t := &Term{ID: id}
 		t.ctx, t.lose = context.WithCancel(ctx)
-		renewed()
 		p.setRenewed(sent)
 		p.observe(true)
 		p.setTerm(t)
@@ -170,7 +175,7 @@ func (p *Presence) Keep(ctx context.Context) error {
 func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 	type answer struct {
 		sent    time.Time
-		renewed func()
+		renewed func() error
 		err     error
 	}
 	answers := make(chan answer, 8)
@@ -203,11 +208,15 @@ func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 				fence.Stop()
 				return
 			}
-			if a.err == nil && a.sent.After(renewed) {
-				renewed = a.sent
-				p.setRenewed(renewed)
-				a.renewed()
+			if a.err != nil || !a.sent.After(renewed) {
+				break
 			}
+			if err := a.renewed(); err != nil {
+				p.Log.Error("instances that must not run twice may be killed: their fence cannot be moved", "err", err)
+				break
+			}
+			renewed = a.sent
+			p.setRenewed(renewed)
 		}
 		fence.Stop()
 		if time.Since(renewed) > fencedAfter { // the process was stopped, and an answer came first
@@ -216,9 +225,9 @@ func (p *Presence) renew(ctx context.Context, t *Term, renewed time.Time) {
 	}
 }
 
-func (p *Presence) renewing() (renewed func()) {
+func (p *Presence) renewing() (renewed func() error) {
 	if p.Renewing == nil {
-		return func() {}
+		return func() error { return nil }
 	}
 	return p.Renewing()
 }
@@ -229,7 +238,7 @@ func (p *Presence) observe(alive bool) {
 		if s, ok := o.NodeStatus(p.Node); ok && s.Alive == alive {
 			return o
 		}
-		return o.WithNode(&cloud.NodeStatus{Name: p.Node, Alive: alive})
+		return o.WithNode(&cloud.NodeStatus{Name: p.Node, Alive: alive, Fenced: !alive})
 	})
 }
 

@@ -3,10 +3,12 @@ package presence
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,4 +275,89 @@ func TestLateRenewal(t *testing.T) {
 			t.Errorf("late: %d reads in %s", reads, time.Since(began))
 		}
 	})
+}
+
+// late is an engine whose watches deliver nothing until they are let.
+type late struct {
+	kv.Engine
+	deliver chan struct{}
+}
+
+func (l late) Watch(ctx context.Context, prefix string, since int64) iter.Seq2[kv.Batch, error] {
+	return func(yield func(kv.Batch, error) bool) {
+		for batch, err := range l.Engine.Watch(ctx, prefix, since) {
+			select {
+			case <-l.deliver:
+			case <-ctx.Done():
+				return
+			}
+			if !yield(batch, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestObserved has a node whose watch is late. It must not decide by what it knows while it knows less than the head says.
+func TestObserved(t *testing.T) {
+	w := newWorld(t)
+	engine := late{w.engine, make(chan struct{})}
+	p := &Presence{Node: "n2", Engine: engine, Views: cloud.NewCell(), Log: slog.New(slog.DiscardHandler)}
+	p.Views.SetState(w.state)
+	if err := p.Observed(t.Context(), 100); err != nil {
+		t.Errorf("before it follows the others, when none of them counts as dead: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	followed, ended := make(chan struct{}), make(chan struct{})
+	go func() { defer close(ended); _ = p.Follow(ctx, followed) }()
+	defer func() { cancel(); <-ended }()
+	<-followed
+	rev, err := w.engine.Commit(t.Context(), kv.Txn{Put: []kv.Put{{Key: headKey, Value: []byte(`{"rev":1}`)}, {Key: "seen/n1/node", Value: []byte(`{}`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if err := p.Observed(impatient, rev); cloud.CodeOf(err) != cloud.Unavailable {
+		t.Errorf("with less than the head says: %v", err)
+	}
+	close(engine.deliver)
+	if err := p.Observed(t.Context(), rev); err != nil {
+		t.Error(err)
+	}
+	if s, ok := p.Views.View().Instances.NodeStatus("n1"); !ok || !s.Alive {
+		t.Error("the node that has come back counts as dead")
+	}
+}
+
+// TestFenceFails has a node whose fence can't be moved. It must not count on its lease.
+func TestFenceFails(t *testing.T) {
+	w := newWorld(t)
+	var broken atomic.Bool
+	broken.Store(true)
+	p := &Presence{Node: "n1", Engine: w.engine, Views: cloud.NewCell(), Log: slog.New(slog.DiscardHandler)}
+	asked := make(chan struct{}, 100)
+	p.Renewing = func() func() error {
+		return func() error {
+			asked <- struct{}{}
+			if broken.Load() {
+				return errors.New("no room")
+			}
+			return nil
+		}
+	}
+	p.Views.SetState(w.state)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = p.Keep(ctx) }()
+	defer func() { cancel(); <-ended }()
+	<-asked
+	<-asked
+	if s, ok := p.Views.View().Instances.NodeStatus("n1"); ok && s.Alive {
+		t.Error("it counts on a lease that its fence does not know")
+	}
+	broken.Store(false)
+	if w.await(&node{p, cancel}, "n1 has its lease", func(o *cloud.Instances) bool { s, ok := o.NodeStatus("n1"); return ok && s.Alive }); !p.Holds(ctx) {
+		t.Error("no lease")
+	}
 }

@@ -78,7 +78,7 @@ func (p *Presence) publishTerm(ctx context.Context, t *Term) error {
 const headKey = "cloud/rev"
 
 // announce says under a lease that this node is alive. It writes the head as it is, so that a change which was decided
-// while this node counted as dead fails, and is decided anew by who knows better: see store.Config.Before.
+// while this node counted as dead fails, and is decided anew by who knows better: see Observed.
 func (p *Presence) announce(ctx context.Context, lease kv.LeaseID) error {
 	status, err := p.status(lease)
 	if err != nil {

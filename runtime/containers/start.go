@@ -257,7 +257,7 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 
 // shimVersion counts the changes of what a shim does for a container, such as to give it its secrets. After an upgrade
 // a container must not join the shim of an older micro, which would start it without. Raise it with every such change.
-const shimVersion = "3"
+const shimVersion = "4"
 
 // shimGroup returns the name of the group of containers that share a shim; without one, a container has its own shim.
 func shimGroup(c runtime.Container) string { return cmp.Or(c.Shim, c.ID) + "/" + shimVersion }

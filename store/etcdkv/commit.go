@@ -88,10 +88,37 @@ const (
 	retryFor = 5 * time.Second
 )
 
+// attemptContext returns a context for one attempt. It ends after attemptTimeout, or when etcd has another leader: what was
+// sent to the last one may be lost, and the new one can tell at once.
+func (e *Engine) attemptContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	if e.leaderChanged == nil {
+		return ctx, cancel
+	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	changed := e.leaderChanged()
+	go func() {
+		select {
+		case <-changed:
+			giveUp(errNewLeader)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { giveUp(nil); cancel() }
+}
+
+var errNewLeader = errors.New("etcd has a new leader")
+
+// hasNewLeader reports whether an error says that etcd has another leader than when it was asked. Errors of an etcd in this
+// process have other types than those of one that is asked over the network.
+func hasNewLeader(err error) bool {
+	return errors.Is(err, errNewLeader) || errors.Is(err, rpctypes.ErrLeaderChanged) || strings.Contains(err.Error(), "leader changed")
+}
+
 // wasElecting reports whether an error means that etcd had no leader, or that its leader did not answer.
 func wasElecting(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, rpctypes.ErrTimeout) || errors.Is(err, rpctypes.ErrTimeoutDueToLeaderFail) ||
-		errors.Is(err, rpctypes.ErrTimeoutDueToConnectionLost) || errors.Is(err, rpctypes.ErrNoLeader) || errors.Is(err, rpctypes.ErrLeaderChanged) ||
+	return hasNewLeader(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, rpctypes.ErrTimeout) || errors.Is(err, rpctypes.ErrTimeoutDueToLeaderFail) ||
+		errors.Is(err, rpctypes.ErrTimeoutDueToConnectionLost) || errors.Is(err, rpctypes.ErrNoLeader) ||
 		strings.Contains(err.Error(), "request timed out") // of an etcd in this process, whose errors have other types
 }
 
@@ -104,16 +131,16 @@ func isRefusal(err error) bool {
 func (e *Engine) send(a *attempt) (int64, error) {
 	ctx, stop := e.requestContext(e.ctx)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	if len(a.Put) == 0 {
 		// Don't write the writer's key: that would make a revision even if nothing is deleted.
-		resp, err := e.client.Get(ctx, e.writer, clientv3.WithCountOnly())
+		resp, err := e.get(ctx, e.writer, clientv3.WithCountOnly())
 		if err != nil {
 			return 0, cloud.Errorf(cloud.Unavailable, "etcd: %w", err)
 		}
 		a.since = resp.Header.Revision
 	}
+	ctx, cancel := e.attemptContext(ctx)
+	defer cancel()
 	conds := append(make([]clientv3.Cmp, 0, len(a.If)+1), e.unmoved())
 	for _, c := range a.If {
 		conds = append(conds, e.compare(c))
@@ -130,6 +157,8 @@ func (e *Engine) send(a *attempt) (int64, error) {
 	}
 	resp, err := e.client.Txn(ctx).If(conds...).Then(ops...).Else(clientv3.OpGet(e.writer)).Commit()
 	switch {
+	case err != nil && context.Cause(ctx) == errNewLeader:
+		return 0, errNewLeader
 	case err != nil:
 		return 0, e.refusal(err)
 	case !resp.Succeeded:
@@ -194,10 +223,13 @@ const retryPause = 100 * time.Millisecond
 // can be. It asks until etcd answers.
 func (e *Engine) findOut(a attempt, lost error) (int64, error) {
 	for {
-		ctx, stop := context.WithTimeout(e.ctx, attemptTimeout)
+		ctx, stop := e.attemptContext(e.ctx)
 		resp, err := e.client.Txn(ctx).If(e.unmoved()).Then(clientv3.OpPut(e.writer, rand.Text())).Else(clientv3.OpGet(e.writer)).Commit()
+		changed := context.Cause(ctx) == errNewLeader
 		stop()
 		switch {
+		case err != nil && changed:
+			continue
 		case err != nil:
 			select {
 			case <-e.ctx.Done():

@@ -31,6 +31,8 @@ type Config struct {
 	Name string
 	// Prefix is what all keys in etcd begin with: "" in an etcd that has nothing else.
 	Prefix string
+	// LeaderChanged returns a channel that is closed when etcd knows another leader than now. It may be nil.
+	LeaderChanged func() <-chan struct{}
 }
 
 // Engine stores keys in etcd. It implements kv.Engine.
@@ -40,6 +42,8 @@ type Engine struct {
 	keys   string // the prefix of the store's keys
 	writer string // the writer's key
 	epoch  string
+
+	leaderChanged func() <-chan struct{}
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -58,6 +62,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		client: cfg.Client, prefix: cfg.Prefix, keys: cfg.Prefix + keysPrefix, writer: cfg.Prefix + writersPrefix + cfg.Name, turn: make(chan struct{}, 1),
+		leaderChanged: cfg.LeaderChanged,
 	}
 	resp, err := e.client.Get(ctx, e.writer)
 	if err != nil {
@@ -81,7 +86,7 @@ func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
 	pair := kv.Pair{Key: key}
 	ctx, stop := e.requestContext(ctx)
 	defer stop()
-	resp, err := e.client.Get(ctx, e.keys+key)
+	resp, err := e.get(ctx, e.keys+key)
 	if err != nil {
 		return pair, e.readError(ctx, err)
 	}
@@ -91,11 +96,21 @@ func (e *Engine) Get(ctx context.Context, key string) (kv.Pair, error) {
 	return pair, nil
 }
 
+// get reads from etcd, which gives up all reads that its last leader has not answered.
+func (e *Engine) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	for {
+		resp, err := e.client.Get(ctx, key, opts...)
+		if err == nil || ctx.Err() != nil || !hasNewLeader(err) {
+			return resp, err
+		}
+	}
+}
+
 // List implements kv.Engine.
 func (e *Engine) List(ctx context.Context, prefix string) ([]kv.Pair, int64, error) {
 	ctx, stop := e.requestContext(ctx)
 	defer stop()
-	resp, err := e.client.Get(ctx, e.keys+prefix, clientv3.WithPrefix())
+	resp, err := e.get(ctx, e.keys+prefix, clientv3.WithPrefix())
 	if err != nil {
 		return nil, 0, e.readError(ctx, err)
 	}

@@ -133,3 +133,63 @@ func TestLostAnswers(t *testing.T) {
 		t.Errorf("only %d answers were lost and %d changes failed: too few to show anything", l.lost, failed)
 	}
 }
+
+// leaderless is an etcd whose leader dies with the first transaction.
+type leaderless struct {
+	clientv3.KV
+	changed chan struct{} // closed when there is another leader
+	ended   error         // how the context of the lost transaction ended
+}
+
+func (l *leaderless) Txn(ctx context.Context) clientv3.Txn {
+	if l.ended != nil {
+		return l.KV.Txn(ctx)
+	}
+	return &lostTxn{l.KV.Txn(ctx), l, ctx}
+}
+
+type lostTxn struct {
+	clientv3.Txn
+	l   *leaderless
+	ctx context.Context //nolint:containedctx // that of the request
+}
+
+func (t *lostTxn) If(...clientv3.Cmp) clientv3.Txn  { return t }
+func (t *lostTxn) Then(...clientv3.Op) clientv3.Txn { return t }
+func (t *lostTxn) Else(...clientv3.Op) clientv3.Txn { return t }
+
+func (t *lostTxn) Commit() (*clientv3.TxnResponse, error) {
+	close(t.l.changed)
+	<-t.ctx.Done()
+	t.l.ended = t.ctx.Err()
+	t.l.changed = make(chan struct{})
+	return nil, t.l.ended
+}
+
+// TestNewLeader checks that a transaction which was lost with etcd's leader is sent again as soon as there is another one.
+func TestNewLeader(t *testing.T) {
+	opened, err := open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := opened.(*member)
+	t.Cleanup(func() { _ = m.Close() })
+	l := &leaderless{KV: m.client.KV, changed: make(chan struct{})}
+	client := clientv3.NewCtxClient(t.Context())
+	client.KV, client.Watcher = l, m.client.Watcher
+	e, err := etcdkv.New(t.Context(), etcdkv.Config{Client: client, Name: "n1", LeaderChanged: func() <-chan struct{} { return l.changed }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	rev, err := e.Commit(t.Context(), kv.Txn{Put: []kv.Put{{Key: "a", Value: []byte("1")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pair, err := e.Get(t.Context(), "a"); err != nil || pair.Rev != rev || string(pair.Value) != "1" {
+		t.Errorf("%+v at %d, %v", pair, rev, err)
+	}
+	if !errors.Is(l.ended, context.Canceled) {
+		t.Errorf("the lost transaction was waited for until %v", l.ended)
+	}
+}

@@ -93,6 +93,28 @@ func (f *fence) add(bundle, id string) {
 	}
 }
 
+// mayStart returns an error if a container is fenced and the node's lease has ended. A node that stood still may ask for
+// its start long after another node was given its place, and the next watch would end it too late.
+func (f *fence) mayStart(id string) error {
+	f.mu.Lock()
+	state, fenced := f.state, f.ids[id]
+	f.mu.Unlock()
+	if !fenced {
+		return nil
+	}
+	ended, err := leaseEnded(state)
+	if err == nil && ended {
+		err = errors.New(LeaseEnded)
+	}
+	if err != nil {
+		return errgrpc.ToGRPC(fmt.Errorf("%w: %w", errdefs.ErrFailedPrecondition, err))
+	}
+	return nil
+}
+
+// LeaseEnded is in the error of a start that the fence refuses.
+const LeaseEnded = "the lease of its node has ended"
+
 func (f *fence) remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

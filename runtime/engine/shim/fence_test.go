@@ -78,3 +78,37 @@ func TestFence(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFenceAtStart has containers that are to start when their node's lease has ended.
+func TestFenceAtStart(t *testing.T) {
+	state := t.TempDir()
+	file := FencedFile(state, "one")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f := &fence{ids: map[string]bool{}, kill: func(context.Context, string) error { return errors.New("not yet") }}
+	for _, id := range []string{"one", "free"} {
+		f.add(filepath.Join(state, "tasks", "micro", id), id)
+	}
+	t.Cleanup(func() { f.remove("one") })
+	may := func(id string, want bool) {
+		t.Helper()
+		if err := f.mayStart(id); (err == nil) != want {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	may("one", true) // without a lease nothing is fenced
+	if err := WriteLease(state, time.Hour*24*365*100); err != nil {
+		t.Fatal(err)
+	}
+	may("one", true)
+	if err := WriteLease(state, 1); err != nil {
+		t.Fatal(err)
+	}
+	may("one", false)
+	may("free", true)
+	if err := os.WriteFile(LeaseFile(state), []byte("no number"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	may("one", false)
+}

@@ -14,10 +14,10 @@ import (
 	"github.com/containerd/ttrpc"
 )
 
-// service is containerd's task service, but for the files that containers are made of (rootfs.go) and those that
-// they log to, and those whose node has lost its lease (fence.go): the shim writes the latter itself, so that it can bound them, and goes on where a disk is full.
-// containerd's own copying would end with the first error, and the app would wait for ever to write to a pipe that
-// nobody reads.
+// service is containerd's task service with three differences: the files that containers are made of (rootfs.go), the end
+// of containers whose node has lost its lease (fence.go), and the logs. The shim writes the logs itself, so that it can bound
+// them, and goes on where a disk is full. containerd's own copying would end with the first error, and the app would wait for
+// ever to write to a pipe that nobody reads.
 type service struct {
 	taskAPI.TTRPCTaskService
 	temp string // folder for mounts that last for a moment
@@ -56,6 +56,16 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (_ *
 		fmt.Fprintln(os.Stderr, "micro shim: the container's files:", rerr)
 	}
 	return response, err
+}
+
+// Start starts a container or a process in it. A container that is fenced does not start without its node's lease.
+func (s *service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
+	if r.ExecID == "" {
+		if err := s.fence.mayStart(r.ID); err != nil {
+			return nil, err
+		}
+	}
+	return s.TTRPCTaskService.Start(ctx, r)
 }
 
 // createLogged has containerd's service copy the container's output to a pipe, and writes what comes out to the log.
