@@ -162,7 +162,7 @@ func (l *load) work(ctx context.Context, n int, url, host string, transport http
 		t.DisableKeepAlives = n%2 == 1
 	}
 	defer transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
-	client := http.Client{Transport: transport, Timeout: patience}
+	client := http.Client{Transport: transport, Timeout: 20 * time.Second}
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for i := 0; ; i++ {
