@@ -89,6 +89,41 @@ func (m *machine) plugIn() error {
 	return nil
 }
 
+func (m *machine) router() string { return m.set + "r" + strconv.Itoa(m.n) }
+
+// hide puts the machine behind a router with NAT, which has an address of the network of the others, or gives that another
+// address. The machine's own address is the same as that of every hidden machine. What the router had mapped is forgotten.
+func (m *machine) hide(outside string) error {
+	_ = exec.Command("ip", "netns", "del", m.router()).Run() // it was not hidden yet
+	_ = exec.Command("ip", "-n", m.space(), "link", "del", "eth0").Run()
+	for _, line := range []string{
+		"netns add " + m.router(),
+		"-n " + m.router() + " link set lo up",
+		fmt.Sprintf("-n %s link add eth0 type veth peer name %s netns %s0", m.router(), m.cable(), m.set),
+		fmt.Sprintf("-n %s0 link set %s master br0 up", m.set, m.cable()),
+		fmt.Sprintf("-n %s addr add %s/24 dev eth0", m.router(), outside),
+		"-n " + m.router() + " link set eth0 up",
+		fmt.Sprintf("-n %s link add eth0 type veth peer name eth1 netns %s", m.space(), m.router()),
+		"-n " + m.router() + " addr add 192.168.77.1/24 dev eth1",
+		"-n " + m.router() + " link set eth1 up",
+		"-n " + m.space() + " addr add 192.168.77.2/24 dev eth0",
+		"-n " + m.space() + " link set eth0 up",
+		"-n " + m.space() + " route add default via 192.168.77.1",
+		"netns exec " + m.router() + " sysctl -qw net.ipv4.ip_forward=1",
+		"netns exec " + m.router() + " nft add table ip nat",
+		"netns exec " + m.router() + " nft add chain ip nat post { type nat hook postrouting priority srcnat ; }",
+		"netns exec " + m.router() + " nft add rule ip nat post oifname eth0 masquerade random",
+		"netns exec " + m.router() + " nft add chain ip nat forward { type filter hook forward priority filter ; policy drop ; }",
+		"netns exec " + m.router() + " nft add rule ip nat forward iifname eth1 accept",
+		"netns exec " + m.router() + " nft add rule ip nat forward ct state established accept",
+	} {
+		if err := run("ip", strings.Fields(line)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // pull pulls the machine's cable, or plugs it in.
 func (m *machine) pull(out bool) error {
 	return run("ip", "-n", m.set+"0", "link", "set", m.cable(), map[bool]string{true: "down", false: "up"}[out])

@@ -83,7 +83,8 @@ func (m *machine) remove(ts *testscript.TestScript) {
 			ts.Logf("micro down on machine %d: %v: %s", m.n, err, out)
 		}
 	}
-	_ = exec.Command("ip", "netns", "del", m.space()).Run() // it was not made yet
+	_ = exec.Command("ip", "netns", "del", m.space()).Run()  // it was not made yet
+	_ = exec.Command("ip", "netns", "del", m.router()).Run() // it is not hidden
 	if _, err := os.Stat(m.image()); err == nil {
 		if err := m.unmountDisk(); err != nil {
 			ts.Logf("%v", err)
@@ -110,6 +111,15 @@ func machineOf(ts *testscript.TestScript, number string) *machine {
 		ts.Fatalf("no machine %d", n)
 	}
 	return all[n-1]
+}
+
+// nat N IP puts machine N behind a router with NAT, or gives the router another address. Its own address is 192.168.77.2, as that
+// of every other machine that is hidden so.
+func natCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: nat N IP")
+	}
+	ts.Check(machineOf(ts, args[0]).hide(args[1]))
 }
 
 // cable N on|off plugs a machine into the network, or pulls its cable.

@@ -101,6 +101,7 @@ func scriptsIn(dir string) testscript.Params {
 			"machines":   machinesCommand,
 			"manager":    managerCommand,
 			"matrix":     matrixCommand,
+			"nat":        natCommand,
 			"node":       nodeCommand,
 			"oidc":       oidcCommand,
 			"outside":    outsideCommand,
