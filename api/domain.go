@@ -18,6 +18,7 @@ type Domain struct {
 	Via     cloud.Host      `json:"via,omitempty" doc:"The domain whose delegation it uses"`
 	Records []DNSRecord     `json:"records" nullable:"false" doc:"To set at the domain's DNS provider"`
 	Created time.Time       `json:"created"`
+	CAA     []DomainRecord  `json:"caa,omitempty" doc:"What the world's CAA records let the certificate authority do, when the domain was added just now"`
 }
 
 // DNSRecord is a record to set at a DNS provider.
@@ -39,6 +40,20 @@ type DomainCheck struct {
 	Name    cloud.Host     `json:"name"`
 	OK      bool           `json:"ok" doc:"The world's questions reach this cloud"`
 	Records []DomainRecord `json:"found" nullable:"false" doc:"The records that are to be set, and what is seen of each"`
+	CAA     []DomainRecord `json:"caa" nullable:"false" doc:"What the domain's CAA records let the certificate authority do; none where no certificates are ordered"`
+}
+
+// Forbidden returns the CAA record that keeps the certificate authority from issuing.
+func (c DomainCheck) Forbidden() (DomainRecord, bool) { return forbidden(c.CAA) }
+
+// Forbidden returns the CAA record that keeps the certificate authority from issuing.
+func (d Domain) Forbidden() (DomainRecord, bool) { return forbidden(d.CAA) }
+
+func forbidden(caa []DomainRecord) (DomainRecord, bool) {
+	if i := slices.IndexFunc(caa, func(r DomainRecord) bool { return r.Status == Fail }); i >= 0 {
+		return caa[i], true
+	}
+	return DomainRecord{}, false
 }
 
 // Missing returns the first record that is surely not as it should be, else the first that is perhaps not.
@@ -54,7 +69,7 @@ func (c DomainCheck) Missing() (DomainRecord, bool) {
 // DomainRecord is a record of a domain, and what the world sees of it.
 type DomainRecord struct {
 	Name   cloud.Host  `json:"name"`
-	Type   string      `json:"type" enum:"A,AAAA,NS,CNAME"`
+	Type   string      `json:"type" enum:"A,AAAA,NS,CNAME,CAA"`
 	Value  string      `json:"value,omitempty" doc:"As it should be; missing: the address at which the world reaches the node"`
 	Status CheckStatus `json:"status" enum:"ok,warn,fail"`
 	Text   string      `json:"text" doc:"What is seen, in words"`

@@ -66,9 +66,17 @@ func (c *command) new(name, args, usage string, least, most int, flags []urfave.
 				}
 				return cloud.Errorf(cloud.Invalid, "%s: %s", ctx.Command.HelpName, what).WithHint("%s", strings.TrimSpace(ctx.Command.HelpName+" "+args))
 			}
-			return do(ctx)
+			return withHelp(ctx.Command.HelpName, do(ctx))
 		},
 	}
+}
+
+// withHelp gives an error about what was typed the command's help as its hint, unless it has a hint of its own.
+func withHelp(name string, err error) error {
+	if cloud.CodeOf(err) != cloud.Invalid || cloud.HintOf(err) != "" {
+		return err
+	}
+	return cloud.Errorf(cloud.Invalid, "%w", err).WithHint("%s --help", name)
 }
 
 // client connects to the cloud that is chosen.

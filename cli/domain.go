@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -30,6 +31,10 @@ func (c *command) domainCommand() *urfave.Command {
 		c.say("set at the DNS provider of %s:", d.Name)
 		if err := c.table([]string{"NAME", "TYPE", "VALUE"}, recordRows(d.Records)); err != nil {
 			return err
+		}
+		if r, ok := d.Forbidden(); ok {
+			c.say("its certificates cannot be issued yet: %s", r.Text)
+			c.say("hint: %s", r.Hint)
 		}
 		c.say("then: micro domain check %s", d.Name)
 		return nil
@@ -82,7 +87,7 @@ func (c *command) checkDomain(ctx context.Context, u *urfave.Context, client *ap
 		}
 	} else {
 		var rows [][]string
-		for _, r := range check.Records {
+		for _, r := range slices.Concat(check.Records, check.CAA) {
 			rows = append(rows, []string{string(r.Status), string(r.Name), r.Type, cmp.Or(r.Value, theAddress), r.Text})
 		}
 		if err := c.table([]string{"", "NAME", "TYPE", "VALUE", "SEEN"}, rows); err != nil {
@@ -91,6 +96,9 @@ func (c *command) checkDomain(ctx context.Context, u *urfave.Context, client *ap
 	}
 	if check.OK {
 		c.say("the world's questions about %s reach this cloud", check.Name)
+		if r, ok := check.Forbidden(); ok {
+			return cloud.Errorf(cloud.Unavailable, "certificates of %s cannot be issued: %s", check.Name, r.Text).WithHint("%s", r.Hint)
+		}
 		return nil
 	}
 	failed := cloud.Errorf(cloud.Unavailable, "the world's questions about %s do not reach this cloud", check.Name).WithCommand("micro domain list")

@@ -184,7 +184,7 @@ func (c *command) scale() *urfave.Command {
 				}
 				to := change.Processes[cloud.ProcessName(name)]
 				if to.Instances != nil {
-					return cloud.Errorf(cloud.Invalid, "%q: the number of instances of %s is given twice, first as %d", arg, name, *to.Instances)
+					return cloud.Errorf(cloud.Invalid, "%q: the number of instances of %s is given twice, first as %d", arg, name, *to.Instances).WithHint("give it once: micro scale %s %s=N", ref, name)
 				}
 				to.Instances = &n
 				change.Processes[cloud.ProcessName(name)] = to
@@ -206,7 +206,7 @@ func scaleFlags(u *urfave.Context, to map[cloud.ProcessName]api.ScaleTo) error {
 	if u.IsSet("instances") {
 		n := u.Int("instances")
 		if n < 0 {
-			return cloud.Errorf(cloud.Invalid, "--instances %d is less than 0", n)
+			return cloud.Errorf(cloud.Invalid, "--instances %d is less than 0", n).WithHint("--instances N with N from 0 up; micro stop stops all of an app")
 		}
 		s.Instances = &n
 	}

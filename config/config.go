@@ -166,7 +166,7 @@ func (n *Node) duplicateAddresses() (errs []error) {
 			switch {
 			case a.Port() == 0: // each gets another free port
 			case ok:
-				errs = append(errs, cloud.Errorf(cloud.Invalid, "address %s is used twice, for %s and %s", a, before, l.key))
+				errs = append(errs, cloud.Errorf(cloud.Invalid, "address %s is used twice, for %s and %s", a, before, l.key).WithHint("give each a port of its own, for example --%s %s", l.key, netip.AddrPortFrom(a.Addr(), a.Port()+1)))
 			default:
 				seen[a] = l.key
 			}
@@ -204,7 +204,7 @@ func (n *Node) set(key string, values []string) error {
 		n.Key = filepath.Clean(one)
 	case "name":
 		if err := cloud.ProcessName(one).Validate(); err != nil {
-			return cloud.Errorf(cloud.Invalid, "invalid node name %q", one)
+			return cloud.Errorf(cloud.Invalid, "invalid node name %q", one).WithHint("lower-case letters, digits and dashes, for example --name node-1")
 		}
 		n.Name = cloud.NodeName(one)
 	case "domain":
@@ -225,7 +225,7 @@ func (n *Node) set(key string, values []string) error {
 		case "off", "false":
 			n.HTTP3 = false
 		default:
-			return cloud.Errorf(cloud.Invalid, "http3 %q is neither on nor off", last)
+			return cloud.Errorf(cloud.Invalid, "http3 %q is neither on nor off", last).WithHint("--http3 on, or leave it out")
 		}
 	case "dns":
 		return setAddresses(&n.DNS, values, 53, false)
@@ -261,7 +261,7 @@ func (n *Node) set(key string, values []string) error {
 		return n.Proxies.setProtocol(values)
 	case "admin-group":
 		if one == "" || strings.ContainsAny(one, ": \t\n,") {
-			return cloud.Errorf(cloud.Invalid, "invalid group %q", last)
+			return cloud.Errorf(cloud.Invalid, "invalid group %q", last).WithHint("the name of a group of this machine, for example --admin-group %s", DefaultAdminGroup)
 		}
 		n.AdminGroup = one
 	case "api":
@@ -335,7 +335,7 @@ func (n *Node) set(key string, values []string) error {
 // setPath sets the absolute path of a file or folder.
 func setPath(to *string, key, value string) error {
 	if !filepath.IsAbs(value) {
-		return cloud.Errorf(cloud.Invalid, "%s %q is not an absolute path", key, value)
+		return cloud.Errorf(cloud.Invalid, "%s %q is not an absolute path", key, value).WithHint("a path that begins with /")
 	}
 	*to = filepath.Clean(value)
 	return nil

@@ -49,7 +49,7 @@ func setSize(to *int64, key, value string, least int64) error {
 func setCount[N int | int64](to *N, key, value string, least N) error {
 	n, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || N(n) < least {
-		return cloud.Errorf(cloud.Invalid, "%s %q is not a whole number of at least %d", key, value, least)
+		return cloud.Errorf(cloud.Invalid, "%s %q is not a whole number of at least %d", key, value, least).WithHint("for example --%s %d", key, least)
 	}
 	*to = N(n)
 	return nil

@@ -19,7 +19,7 @@ func (o *Overlay) set(key, value string) (err error) {
 	}
 	port, err := strconv.ParseUint(value, 10, 16)
 	if err != nil || port == 0 {
-		return cloud.Errorf(cloud.Invalid, "%s %q is not a port from 1 to 65535", key, value)
+		return cloud.Errorf(cloud.Invalid, "%s %q is not a port from 1 to 65535", key, value).WithHint("for example --%s 51820", key)
 	}
 	o.Port = uint16(port)
 	return nil

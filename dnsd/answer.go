@@ -83,7 +83,11 @@ func (z *Zone) answerPrivate(m *message, v View) {
 	case m.q.Type == dns.TypeAAAA:
 		z.answerRouters(m, v, v.AAAA, netip.Addr.Is6)
 	case m.q.Type == dns.TypeHTTPS && v.HTTPS != 0 && z.asksTLS(key):
-		m.countAnswer(m.appendRecord(questionName, dns.TypeHTTPS, ttl, serviceHTTPS, []byte{byte(v.HTTPS >> 8), byte(v.HTTPS)}))
+		service := serviceHTTPS
+		if v.HTTP3 {
+			service = serviceHTTP3
+		}
+		m.countAnswer(m.appendRecord(questionName, dns.TypeHTTPS, ttl, service, []byte{byte(v.HTTPS >> 8), byte(v.HTTPS)}))
 	}
 	m.addSOAIfEmpty(&z.private)
 }
@@ -102,9 +106,13 @@ func (z *Zone) answerRouters(m *message, v View, own netip.Addr, family func(net
 }
 
 // serviceHTTPS is a record that says how a host is asked by TLS (RFC 9460), up to the port's number: priority 1, the name
-// itself, ALPN and port. A browser that reads it asks by HTTP/2 and by TLS at once, without being led there. So it is said
-// of those hosts alone that are asked by TLS alone: others must open for people who don't trust the cloud's authority.
-var serviceHTTPS = []byte("\x00\x01\x00" + "\x00\x01\x00\x0c\x02h2\x08http/1.1" + "\x00\x03\x00\x02")
+// itself, ALPN and port. serviceHTTP3 says the same of a host that is answered by HTTP/3 too. A browser that reads it asks
+// by HTTP/3 or HTTP/2, and by TLS at once, without being led there. Only hosts that are asked by TLS alone have the record:
+// others must open for people who don't trust the cloud's authority.
+var (
+	serviceHTTPS = []byte("\x00\x01\x00" + "\x00\x01\x00\x0c\x02h2\x08http/1.1" + "\x00\x03\x00\x02")
+	serviceHTTP3 = []byte("\x00\x01\x00" + "\x00\x01\x00\x0f\x02h3\x02h2\x08http/1.1" + "\x00\x03\x00\x02")
+)
 
 // answerCommon writes the answers that are the same in all our zones: NXDOMAIN, the SOA at the apex, and the
 // minimal answer to ANY (RFC 8482, section 4.2). It returns false if the answer is then complete.

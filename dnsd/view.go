@@ -23,8 +23,9 @@ type Network struct {
 	// A and AAAA are the addresses at which these clients reach the internal listener. If one is the zero
 	// Addr, names have no address of that family for them (NODATA).
 	A, AAAA netip.Addr
-	// HTTPS is the port at which they reach it by TLS; 0 is none.
+	// HTTPS is the port at which they reach it by TLS; 0 is none. HTTP3 says that it is answered by HTTP/3 too.
 	HTTPS uint16
+	HTTP3 bool
 }
 
 // View is what Answer knows about the client.
@@ -32,6 +33,7 @@ type View struct {
 	Class   Class
 	A, AAAA netip.Addr
 	HTTPS   uint16       // the port of the internal listener for TLS; 0 is none
+	HTTP3   bool         // by HTTP/3 too
 	Network netip.Prefix // of a Local client: other nodes' routers there answer it too
 	Group   string       // of a container; "" if it is in none
 	Recurse bool         // forward names outside our zones for this client
@@ -60,7 +62,7 @@ func (vs Views) Find(client netip.Addr) View {
 	client = client.Unmap().WithZone("")
 	for i := range vs {
 		if vs[i].Prefix.Contains(client) {
-			v := View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA, HTTPS: vs[i].HTTPS}
+			v := View{Class: vs[i].Class, A: vs[i].A, AAAA: vs[i].AAAA, HTTPS: vs[i].HTTPS, HTTP3: vs[i].HTTP3}
 			if v.Class == Local {
 				v.Network = vs[i].Prefix
 			}

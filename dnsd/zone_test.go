@@ -172,6 +172,10 @@ func TestAnswer(t *testing.T) {
 	f("only.micro.test. IN HTTPS", loopback, "NOERROR", soa)
 	f("only.micro.test. IN HTTPS", byTLS, `only.micro.test. 5 IN HTTPS 1 . alpn="h2,http/1.1" port="8443"`)
 	f("only.micro.test. IN HTTPS", elsewhere, `only.micro.test. 5 IN HTTPS 1 . alpn="h2,http/1.1" port="443"`)
+	byHTTP3 := byTLS
+	byHTTP3.HTTP3 = true
+	f("only.micro.test. IN HTTPS", byHTTP3, `only.micro.test. 5 IN HTTPS 1 . alpn="h3,h2,http/1.1" port="8443"`)
+	f("shop.micro.test. IN HTTPS", byHTTP3, "NOERROR", soa)
 	f("any.only.micro.test. IN HTTPS", byTLS, `any.only.micro.test. 5 IN HTTPS 1 . alpn="h2,http/1.1" port="8443"`)
 	f("mq.micro.test. IN HTTPS", byTLS, "NOERROR", soa)
 	f("only.micro.test. IN CAA", byTLS, "NOERROR", soa)

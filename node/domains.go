@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -8,11 +9,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/dnsd"
 	"github.com/protoduction/micro/node/addresses"
+	"github.com/protoduction/micro/router/certs"
 )
 
 // openPublicDNS binds the DNS server for the world, where there is to be one. own are the addresses of the other one.
@@ -74,7 +77,7 @@ func (d delegations) Proves(ctx context.Context, h cloud.Host) (bool, *cloud.Ord
 	if !ok {
 		return false, nil
 	}
-	check := d.Check(ctx, s, domain)
+	check := d.see(ctx, s, domain)
 	if check.OK {
 		return true, nil
 	}
@@ -109,7 +112,17 @@ func (d delegations) CheckAll(ctx context.Context) []api.DomainCheck {
 // checksAtATime is how many public domains are checked at the same time.
 const checksAtATime = 8
 
+// Check looks up what the world sees of a public domain, and what its CAA records let the authority do.
 func (d delegations) Check(ctx context.Context, s *cloud.State, domain *cloud.PublicDomain) api.DomainCheck {
+	caa := make(chan []api.DomainRecord, 1)
+	go func() { caa <- d.CAA(ctx, domain) }()
+	out := d.see(ctx, s, domain)
+	out.CAA = <-caa
+	return out
+}
+
+// see looks up whether the world's questions about a public domain reach this cloud.
+func (d delegations) see(ctx context.Context, s *cloud.State, domain *cloud.PublicDomain) api.DomainCheck {
 	out := api.DomainCheck{Name: domain.Name, Records: []api.DomainRecord{}}
 	for {
 		seen := d.n.forward.See(ctx, domain, challenges{d.n})
@@ -136,4 +149,50 @@ func (d delegations) Check(ctx context.Context, s *cloud.State, domain *cloud.Pu
 		}
 		domain = via
 	}
+}
+
+// caaTime is how long the look at a domain's CAA records may take.
+const caaTime = 5 * time.Second
+
+// CAA returns what the CAA records of a public domain let the authority do: for its hosts, and for its wildcards where
+// these are treated otherwise. It returns none where no certificates are ordered.
+func (d delegations) CAA(ctx context.Context, domain *cloud.PublicDomain) []api.DomainRecord {
+	rows := []api.DomainRecord{}
+	if d.n.acme == nil {
+		return rows
+	}
+	ctx, cancel := context.WithTimeout(ctx, caaTime)
+	defer cancel()
+	for _, of := range []struct {
+		host cloud.Host
+		what string
+	}{{domain.Name, ""}, {"*." + domain.Name, "for wildcards: "}} {
+		p, err := d.n.acme.Permission(ctx, of.host)
+		row := caaRow(domain.Name, p, err)
+		if len(rows) > 0 && row == rows[0] {
+			break
+		}
+		row.Text = of.what + row.Text
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// caaRow says in words what CAA records let the authority do.
+func caaRow(domain cloud.Host, p certs.Permission, err error) api.DomainRecord {
+	row := api.DomainRecord{Name: cmp.Or(p.At, domain), Type: "CAA", Status: api.OK}
+	if p.Issuer != "" {
+		row.Value = "0 issue \"" + p.Issuer + "\""
+	}
+	switch {
+	case err != nil:
+		row.Status, row.Text = api.Warn, err.Error()
+	case p.Refusal != nil:
+		row.Status, row.Text, row.Hint = api.Fail, p.Refusal.Reason, p.Refusal.Hint
+	case p.At == "":
+		row.Text = "there is none, so any authority may issue certificates"
+	default:
+		row.Text = p.Issuer + " may issue certificates"
+	}
+	return row
 }

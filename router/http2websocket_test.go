@@ -24,6 +24,35 @@ import (
 func TestHTTP2WebSocket(t *testing.T) {
 	f, _ := multi(t)
 	addr := f.listen(Listener{Internal: true, Handshake: knowing})
+	transport := &http2.Transport{AllowHTTP: true}
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cc, err := transport.NewClientConn(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	f.speaksWebSocket(func(protocol string) (*http.Response, io.Writer) {
+		pr, pw := io.Pipe()
+		q := &http.Request{
+			Method: http.MethodConnect, URL: &url.URL{Scheme: "http", Host: shopHost, Path: "/"}, Host: shopHost, Body: pr, ContentLength: -1,
+			Header: http.Header{":protocol": {protocol}, "Sec-Websocket-Version": {"13"}},
+		}
+		res, err := cc.RoundTrip(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, pw
+	})
+}
+
+// speaksWebSocket checks a WebSocket on a stream of a connection. open asks for a protocol on a stream of its own, and returns
+// the answer and what sends on the stream.
+func (f *front) speaksWebSocket(open func(protocol string) (*http.Response, io.Writer)) {
+	t := f.t
+	t.Helper()
 	f.world.app("shop", 1, 1)
 	id := f.world.up("shop", 1, webSocketApp(t, func(c *net.TCPConn, r *bufio.Reader) {
 		for {
@@ -38,29 +67,6 @@ func TestHTTP2WebSocket(t *testing.T) {
 		}
 	}))
 	f.swap()
-	transport := &http2.Transport{AllowHTTP: true}
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cc, err := transport.NewClientConn(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cc.Close()
-	open := func(protocol string) (*http.Response, *io.PipeWriter) {
-		t.Helper()
-		pr, pw := io.Pipe()
-		q := &http.Request{
-			Method: http.MethodConnect, URL: &url.URL{Scheme: "http", Host: shopHost, Path: "/"}, Host: shopHost, Body: pr, ContentLength: -1,
-			Header: http.Header{":protocol": {protocol}, "Sec-Websocket-Version": {"13"}},
-		}
-		res, err := cc.RoundTrip(q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res, pw
-	}
 	if res, _ := open("chat"); res.StatusCode != 501 {
 		t.Errorf("another protocol: %d", res.StatusCode)
 	}

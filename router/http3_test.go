@@ -337,3 +337,31 @@ func TestHTTP3Proxies(t *testing.T) {
 		t.Errorf("answered %d", res.StatusCode)
 	}
 }
+
+// TestHTTP3WebSocket: a WebSocket on a stream of HTTP/3 (RFC 9220) is what it is on one of HTTP/2.
+func TestHTTP3WebSocket(t *testing.T) {
+	f := newFront(t, Config{})
+	conn, err := quic.DialAddr(t.Context(), f.quic(Listener{Internal: true}), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{h3.Protocol}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cc := new(http3.Transport).NewClientConn(conn)
+	defer func() { _ = cc.CloseWithError(0, "") }()
+	f.speaksWebSocket(func(protocol string) (*http.Response, io.Writer) {
+		s, err := cc.OpenRequestStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SendRequestHeader(&http.Request{
+			Method: http.MethodConnect, Proto: protocol, URL: &url.URL{Scheme: "https", Host: shopHost, Path: "/"}, Host: shopHost,
+			Header: http.Header{"Sec-Websocket-Version": {"13"}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.ReadResponse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, s
+	})
+}

@@ -15,6 +15,8 @@ type Delegations interface {
 	Addresses() []netip.Addr
 	// Check looks up what the world sees of a public domain.
 	Check(ctx context.Context, s *cloud.State, d *cloud.PublicDomain) api.DomainCheck
+	// CAA looks up what the CAA records of a public domain let the certificate authority do.
+	CAA(ctx context.Context, d *cloud.PublicDomain) []api.DomainRecord
 }
 
 type domainInput struct {
@@ -67,7 +69,9 @@ func (h *Handler) serveDomains() {
 			if err != nil {
 				return api.Domain{}, err
 			}
-			return h.domain(made), nil
+			out := h.domain(made)
+			out.CAA = h.Delegations.CAA(ctx, made)
+			return out, nil
 		})
 	get(h, operation("remove-domain", "DELETE /v1/groups/{group}/domains/{domain}", "Remove a public domain"),
 		func(ctx context.Context, in *removeDomainInput) (api.Changed, error) {

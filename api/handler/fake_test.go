@@ -146,8 +146,10 @@ func (f *fakes) Records(context.Context) (map[cloud.Host]cloud.CertificateRecord
 func (f *fakes) Addresses() []netip.Addr { return []netip.Addr{netip.MustParseAddr("203.0.113.5")} }
 
 func (f *fakes) Check(_ context.Context, _ *cloud.State, d *cloud.PublicDomain) api.DomainCheck {
-	return api.DomainCheck{Name: d.Name, Records: []api.DomainRecord{}}
+	return api.DomainCheck{Name: d.Name, Records: []api.DomainRecord{}, CAA: []api.DomainRecord{}}
 }
+
+func (f *fakes) CAA(context.Context, *cloud.PublicDomain) []api.DomainRecord { return nil }
 
 func (f *fakes) Files() map[cloud.Host]api.Certificate { return nil }
 func (f *fakes) Orders() bool                          { return true }

@@ -60,3 +60,15 @@ func (b *Bound) HTTP3Port(ln net.Listener) uint16 {
 	}
 	return 0
 }
+
+// answersHTTP3 reports whether the hosts at an address for TLS are answered by HTTP/3 too.
+func (b *Bound) answersHTTP3(a netip.AddrPort) bool {
+	return slices.ContainsFunc(b.HTTP3, func(d Datagrams) bool {
+		udp, ok := d.LocalAddr().(*net.UDPAddr)
+		if !ok || udp.Port != int(a.Port()) {
+			return false
+		}
+		at := udp.AddrPort().Addr().Unmap()
+		return at == a.Addr() || at.IsUnspecified() && (at.Is4() == a.Addr().Is4() || at.Is6() && takesIPv4(d.TCP))
+	})
+}

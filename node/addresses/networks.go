@@ -26,7 +26,7 @@ func (b *Bound) Networks() []dnsd.Network {
 	for i, n := range networks {
 		for _, a := range b.Secure {
 			if a.Addr() == n.A || !n.A.IsValid() && a.Addr() == n.AAAA {
-				networks[i].HTTPS = a.Port()
+				networks[i].HTTPS, networks[i].HTTP3 = a.Port(), b.answersHTTP3(a)
 				break
 			}
 		}

@@ -168,7 +168,8 @@ func (d Doctor) checkMemory() api.Check {
 // domainsTime is how long doctor waits for what the world's resolvers answer.
 const domainsTime = 6 * time.Second
 
-// checkDomains names the first public domain whose questions do not reach the cloud. It returns nothing where there is
+// checkDomains names the first public domain whose questions do not reach the cloud, or whose CAA records forbid its
+// certificates. It returns nothing where there is
 // no public domain.
 func (d Doctor) checkDomains(ctx context.Context) []api.Check {
 	const name = "domains"
@@ -187,6 +188,11 @@ func (d Doctor) checkDomains(ctx context.Context) []api.Check {
 			text += ": " + string(r.Name) + " " + r.Type + ": " + r.Text
 		}
 		return []api.Check{check(name, api.Warn, "micro domain check "+string(c.Name), "%s", text)}
+	}
+	for _, c := range checks {
+		if r, ok := c.Forbidden(); ok {
+			return []api.Check{check(name, api.Warn, r.Hint, "%s gets no certificate: %s", c.Name, r.Text)}
+		}
 	}
 	if len(checks) == 0 {
 		return nil

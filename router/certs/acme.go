@@ -233,25 +233,8 @@ func accountKey(directory string) string {
 func (a *ACME) account(ctx context.Context, client *acmez.Client, directory string) (account acme.Account, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	value, err := a.Public.Vault.Get(ctx, accountKey(directory))
-	if err != nil {
+	if account, err = a.storedAccount(ctx, directory); err != nil || account.Location != "" {
 		return account, err
-	}
-	if value != nil {
-		var k keptAccount
-		if err := json.Unmarshal(value, &k); err != nil {
-			return account, err
-		}
-		key, err := x509.ParsePKCS8PrivateKey(k.Key)
-		if err != nil {
-			return account, err
-		}
-		signer, ok := key.(crypto.Signer)
-		if !ok {
-			return account, cloud.Errorf(cloud.Internal, "the account's key is a %T", key)
-		}
-		k.Account.PrivateKey = signer
-		return k.Account, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -278,6 +261,28 @@ func (a *ACME) account(ctx context.Context, client *acmez.Client, directory stri
 		return account, err
 	}
 	return account, a.Public.Vault.Put(ctx, accountKey(directory), b)
+}
+
+// storedAccount returns the account at a directory that the vault has, one without a location where it has none.
+func (a *ACME) storedAccount(ctx context.Context, directory string) (account acme.Account, err error) {
+	value, err := a.Public.Vault.Get(ctx, accountKey(directory))
+	if err != nil || value == nil {
+		return account, err
+	}
+	var k keptAccount
+	if err := json.Unmarshal(value, &k); err != nil {
+		return account, err
+	}
+	key, err := x509.ParsePKCS8PrivateKey(k.Key)
+	if err != nil {
+		return account, err
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return account, cloud.Errorf(cloud.Internal, "the account's key is a %T", key)
+	}
+	k.Account.PrivateKey = signer
+	return k.Account, nil
 }
 
 // forgetAccount drops an account that the authority does not know (any more): the next order makes another.

@@ -174,8 +174,8 @@ func (h *head) end(body bool) *h1.Error {
 	}
 	switch {
 	case connect:
-		if h.protocol == "websocket" {
-			h.upgrade()
+		if h.webSocket() {
+			h.text = AppendUpgrade(h.text)
 		}
 	case body && (h.length < 0 || h.trailers):
 		// HTTP/1.1 has trailers behind chunks alone. An app reads those that are announced.
@@ -198,13 +198,13 @@ func (h *head) end(body bool) *h1.Error {
 // errProtocol is told to a client that wants to speak something else on a stream.
 var errProtocol = &h1.Error{Status: 501, Reason: "only websocket is spoken on a stream"}
 
-// upgrade writes the fields of a WebSocket's handshake that HTTP/2 leaves out (RFC 8441, section 5).
-func (h *head) upgrade() {
+// AppendUpgrade appends the fields of a WebSocket's handshake that HTTP/1.1 has, and HTTP/2 and HTTP/3 leave out (RFC 8441,
+// section 5).
+func AppendUpgrade(b []byte) []byte {
 	var key [16]byte
 	_, _ = rand.Read(key[:]) // it never fails
-	h.text = append(h.text, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: "...)
-	h.text = base64.StdEncoding.AppendEncode(h.text, key[:])
-	h.text = append(h.text, "\r\n"...)
+	b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: "...)
+	return append(base64.StdEncoding.AppendEncode(b, key[:]), "\r\n"...)
 }
 
 // chunked tells that a request's body reaches the core in chunks.

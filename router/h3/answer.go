@@ -3,9 +3,13 @@ package h3
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"github.com/protoduction/micro/router/h1"
 	"github.com/protoduction/micro/router/h2"
@@ -14,6 +18,7 @@ import (
 // answer is what goes to the client: the core writes it in HTTP/1.1, a whole head at a time.
 type answer struct {
 	w      http.ResponseWriter
+	tunnel *http3.Stream // the stream of a WebSocket, once it is open
 	part   part
 	left   int64 // bytes of a body of known length that are to come
 	chunks h1.Chunks
@@ -28,6 +33,7 @@ const (
 	partHead part = iota
 	partLength
 	partChunks
+	partBytes // of a WebSocket
 )
 
 func (s *Stream) begin(w http.ResponseWriter) { s.w = w }
@@ -50,13 +56,25 @@ func (s *Stream) Write(b []byte) (n int, err error) {
 			}
 		case partChunks:
 			k, err = s.writeChunks(b[n:])
+		case partBytes:
+			k = len(b) - n
+			err = s.writeData(b[n:])
 		}
 		n += k
 	}
-	if err == nil && !s.sent {
+	if err == nil && !s.sent && s.tunnel == nil {
 		err = s.control.Flush() // the end of the request sends the rest
 	}
 	return n, err
+}
+
+// CloseWrite ends what is sent on the stream of a WebSocket.
+func (s *Stream) CloseWrite() error {
+	if s.tunnel == nil || s.sent {
+		return nil
+	}
+	s.sent = true
+	return s.tunnel.Close()
 }
 
 // writeHead sends the head that b begins with, and returns its size.
@@ -67,8 +85,15 @@ func (s *Stream) writeHead(b []byte) (int, error) {
 		return 0, errAnswer
 	}
 	status, err := strconv.Atoi(string(line[9:12]))
-	if err != nil || status == http.StatusSwitchingProtocols {
+	if err != nil {
 		return 0, errAnswer
+	}
+	upgraded := status == http.StatusSwitchingProtocols
+	if upgraded {
+		if !asksForWebSocket(s.r) {
+			return 0, errAnswer
+		}
+		status = http.StatusOK
 	}
 	if status == http.StatusNotFound && h2.Misdirected(b[:size], s.r.Host, s.c.serverName()) {
 		status = http.StatusMisdirectedRequest
@@ -96,6 +121,9 @@ func (s *Stream) writeHead(b []byte) (int, error) {
 			if h1.EqualFold(name, "trailer") {
 				continue // the library would take the fields for trailers
 			}
+			if upgraded && h1.EqualFold(name, "sec-websocket-accept") {
+				continue // it says nothing by HTTP/3
+			}
 		}
 		key := http.CanonicalHeaderKey(string(name))
 		fields[key] = append(fields[key], string(value))
@@ -105,6 +133,10 @@ func (s *Stream) writeHead(b []byte) (int, error) {
 	}
 	s.w.WriteHeader(status)
 	switch {
+	case upgraded:
+		s.part = partBytes
+		s.tunnel, err = s.w.(http3.HTTPStreamer).HTTPStream()
+		return size, err
 	case status < 200:
 	case s.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified || length == 0 && !chunked:
 		s.sent = true
@@ -121,8 +153,12 @@ func (s *Stream) writeHead(b []byte) (int, error) {
 const piece = 16 << 10
 
 func (s *Stream) writeData(b []byte) error {
+	var to io.Writer = s.w
+	if s.tunnel != nil {
+		to = s.tunnel
+	}
 	for len(b) > 0 {
-		n, err := s.w.Write(b[:min(len(b), piece)])
+		n, err := to.Write(b[:min(len(b), piece)])
 		if err != nil {
 			return err
 		}
@@ -150,6 +186,14 @@ func (s *Stream) writeChunks(b []byte) (int, error) {
 		}
 	}
 	return used, nil
+}
+
+// endTunnel ends the stream of a WebSocket after its core. Where its end was not sent, the client sees that it is cut.
+func (s *Stream) endTunnel() {
+	if !s.sent {
+		s.tunnel.CancelWrite(quic.StreamErrorCode(http3.ErrCodeInternalError))
+	}
+	s.tunnel.CancelRead(quic.StreamErrorCode(http3.ErrCodeNoError)) // it does nothing after the client's end
 }
 
 // Progress returns a number that changes when something of the answer is sent.

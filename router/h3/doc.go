@@ -8,5 +8,6 @@
 // validates the fields of a request; the core's parser checks the head again, as strictly as any other. There is no 0-RTT,
 // because early data can be replayed. What a client can make the router do is bounded by windows, by the number of streams
 // and of requests under way, and by a budget for requests that it gives up (see Conn). Addresses of clients are checked
-// first (Retry) while many handshakes are under way. There are no WebSockets: browsers open them by HTTP/2 or HTTP/1.1.
+// first (Retry) while many handshakes are under way. A WebSocket has a stream of its own (RFC 9220), which the core sees as
+// an upgraded connection.
 package h3

@@ -6,29 +6,36 @@ import (
 	"strings"
 
 	"github.com/protoduction/micro/router/h1"
+	"github.com/protoduction/micro/router/h2"
 )
 
 // appendHead appends the head of a request in HTTP/1.1, which the core parses. The library has checked names, values and
 // the fields that only HTTP/3 has. chunked says that the core gets the body in chunks, and length is its size otherwise,
 // -1 for no body.
 func appendHead(b []byte, r *http.Request, chunked bool, length int64, most int) ([]byte, *h1.Error) {
-	target, host := r.RequestURI, r.Host
+	method, target, host := r.Method, r.RequestURI, r.Host
 	switch {
+	case asksForWebSocket(r):
+		method = http.MethodGet // the upgrade of HTTP/1.1 that stands for it
 	case r.Method == http.MethodConnect && r.Proto == "HTTP/3.0":
 		target = "/" // there is no such way through the router; the core says so
 	case r.Method == http.MethodConnect:
 		return b, errProtocol
 	}
 	// What could be read as another word or line.
-	if strings.ContainsFunc(target, unfit) || strings.ContainsFunc(host, unfit) || strings.ContainsFunc(r.Method, unfit) {
+	if strings.ContainsFunc(target, unfit) || strings.ContainsFunc(host, unfit) || strings.ContainsFunc(method, unfit) {
 		return b, h1.ErrTarget
 	}
-	b = append(append(append(append(b, r.Method...), ' '), target...), " HTTP/1.1\r\n"...)
+	b = append(append(append(append(b, method...), ' '), target...), " HTTP/1.1\r\n"...)
 	b = appendField(b, "Host", host)
 	for name, values := range r.Header {
 		switch name {
 		case "Host", "Content-Length":
 			continue
+		case "Sec-Websocket-Key":
+			if asksForWebSocket(r) {
+				continue // it has none by HTTP/3; the app gets one of ours
+			}
 		}
 		for _, v := range values {
 			b = appendField(b, name, v)
@@ -45,6 +52,8 @@ func appendHead(b []byte, r *http.Request, chunked bool, length int64, most int)
 		b = appendField(b, "Trailer", strings.Join(names, ", "))
 	}
 	switch {
+	case asksForWebSocket(r):
+		b = h2.AppendUpgrade(b)
 	case chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	case length >= 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
@@ -59,7 +68,13 @@ func appendHead(b []byte, r *http.Request, chunked bool, length int64, most int)
 }
 
 // errProtocol is told to a client that wants to speak something else on a stream.
-var errProtocol = &h1.Error{Status: 501, Reason: "there are no WebSockets by HTTP/3"}
+var errProtocol = &h1.Error{Status: 501, Reason: "only websocket is spoken on a stream"}
+
+// asksForWebSocket reports whether a request opens a WebSocket on its stream (RFC 9220). The library puts the protocol of
+// an extended CONNECT in the place of the version.
+func asksForWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodConnect && r.Proto == "websocket"
+}
 
 func appendField(b []byte, name, value string) []byte {
 	return append(append(append(append(b, name...), ": "...), value...), "\r\n"...)

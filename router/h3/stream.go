@@ -34,7 +34,10 @@ func (c *Conn) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &Stream{c: c, r: r, control: http.NewResponseController(w)}
 	s.begin(w)
-	defer func() { c.finish(r.Context().Err() == nil) }()
+	defer func() {
+		// The end of a WebSocket ends the request's context too.
+		c.finish(r.Context().Err() == nil || s.tunnel != nil && s.sent)
+	}()
 	body := s.hasBody()
 	length := int64(-1)
 	if body && r.ContentLength >= 0 && len(r.Trailer) == 0 {
@@ -53,6 +56,10 @@ func (c *Conn) answer(w http.ResponseWriter, r *http.Request) {
 		<-left
 	}
 	core.Close()
+	if s.tunnel != nil {
+		s.endTunnel()
+		return
+	}
 	if !s.sent {
 		panic(http.ErrAbortHandler) // the client can tell the answer from a whole one
 	}
