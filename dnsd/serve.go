@@ -2,17 +2,29 @@ package dnsd
 
 import (
 	"fmt"
+	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/miekg/dns"
 )
+
+// yieldEvery is how often a busy reader yields its processor. Go's scheduler takes a processor away from a goroutine that
+// has kept it for 10 ms as soon as the goroutine waits in a system call, and then looks every 20 µs for the next one: that
+// costs a fifth of the CPU of 40,000 queries a second, and half of that of 1,000.
+const yieldEvery = 5 * time.Millisecond
 
 // serveUDP answers the queries of one socket until the server closes.
 func (s *Server) serveUDP(u *udpSocket) error {
 	b := newBatch(u.wildcard)
 	var q Query
 	faults := 0
+	yielded := time.Now()
 	for {
+		if now := time.Now(); now.Sub(yielded) > yieldEvery {
+			runtime.Gosched()
+			yielded = now
+		}
 		n, errno := b.receive(u.fd)
 		closing := s.closing.Load()
 		switch {

@@ -96,9 +96,10 @@ type mmsghdr struct {
 
 // batch is the memory of one reader, reused for every system call.
 type batch struct {
-	in, out []mmsghdr
-	slots   []slot
-	replies int
+	in, out  []mmsghdr
+	slots    []slot
+	received int // the headers in[:received] have the lengths of received messages
+	replies  int
 }
 
 type slot struct {
@@ -110,7 +111,7 @@ type slot struct {
 }
 
 func newBatch(wildcard bool) *batch {
-	b := &batch{in: make([]mmsghdr, batchSize), out: make([]mmsghdr, batchSize), slots: make([]slot, batchSize)}
+	b := &batch{in: make([]mmsghdr, batchSize), out: make([]mmsghdr, batchSize), slots: make([]slot, batchSize), received: batchSize}
 	for i := range b.slots {
 		s := &b.slots[i]
 		s.qv.Base = &s.query[0]
@@ -127,13 +128,14 @@ func newBatch(wildcard bool) *batch {
 
 // receive waits for messages and returns how many it received.
 func (b *batch) receive(fd int) (int, syscall.Errno) {
-	for i := range b.in {
+	for i := range b.in[:b.received] {
 		b.in[i].Namelen = unix.SizeofSockaddrInet6
 		if b.in[i].Control != nil {
 			b.in[i].SetControllen(len(b.slots[i].control))
 		}
 	}
 	n, _, errno := syscall.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_WAITFORONE, 0, 0)
+	b.received = max(int(n), 0)
 	return int(n), errno
 }
 
