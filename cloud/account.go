@@ -9,7 +9,7 @@ import (
 )
 
 // Account is the log-in of an app at a service. The releases that are bound to the service say which accounts there are to
-// be; this object says what is known of one. The leader makes it before a release's instances start, and revokes it when
+// be; this object says what is known of one. The leader makes it before the programs of a release's instances start, and revokes it when
 // no release needs it any more.
 type Account struct {
 	AppRef         // the service
@@ -75,7 +75,18 @@ func (s *State) Account(client AppRef, b Binding) (*Account, bool) {
 	return get[*Account](s, accountKey(AppRef{client.Group, b.Service}, client.App, b.Account))
 }
 
-// Unmet returns what a release's bindings wait for, "" for nothing: its instances may start.
+// Issued reports whether the credentials of all accounts of a release are known. The services may not know the accounts yet.
+func (s *State) Issued(rel *Release) bool {
+	for _, b := range rel.Spec.Bindings {
+		a, ok := s.Account(rel.AppRef, b)
+		if !ok || a.Ending || a.Broker != nil && !a.Made { // a broker chooses the credentials
+			return false
+		}
+	}
+	return true
+}
+
+// Unmet returns what a release's bindings wait for, "" for nothing: its programs may start.
 func (s *State) Unmet(rel *Release) string {
 	var waits []string
 	for _, b := range rel.Spec.Bindings {

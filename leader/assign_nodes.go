@@ -17,6 +17,19 @@ type cluster struct {
 	zones    map[string]int // by label, the zones' numbers
 }
 
+// sameVersion reports whether all nodes run the same micro. While nodes are being upgraded, some may start programs at once
+// that others start later.
+func (c *cluster) sameVersion() bool {
+	first, version := true, ""
+	for n := range c.State.Nodes() {
+		if !first && n.Version != version {
+			return false
+		}
+		first, version = false, n.Version
+	}
+	return true
+}
+
 // machine is a node, as far as giving places is concerned.
 type machine struct {
 	*cloud.Node

@@ -182,7 +182,7 @@ func (p *process) lastNode(index int) cloud.NodeName {
 
 // place gives a slot a place, unless it must wait or no node has room.
 func (p *process) place(index int, prefer cloud.NodeName) {
-	if reason := p.State.Unmet(p.rel); reason != "" {
+	if reason := p.unmet(); reason != "" {
 		p.wait(reason)
 		return
 	}
@@ -218,6 +218,18 @@ func (p *process) place(index int, prefer cloud.NodeName) {
 		p.spread.add(m)
 	}
 	p.pace.placed()
+}
+
+// unmet returns what keeps instances of the release from having places, "" for nothing. Containers may be made as soon as
+// their credentials are known: their nodes start the programs when the services know the accounts. Where instances must end
+// for the new ones, they run until then.
+func (d *draft) unmet() string {
+	r := d.app.Rollout
+	replaces := d.alone() || len(d.rel.Spec.Volumes) > 0 || r != nil && r.To == d.n && r.Strategy.Kind == cloud.Recreate
+	if !replaces && d.State.Issued(d.rel) && d.sameVersion() {
+		return ""
+	}
+	return d.State.Unmet(d.rel)
 }
 
 // only returns the one node that a slot may have its place on, nil where any will do; ok is false where it

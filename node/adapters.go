@@ -29,6 +29,7 @@ import (
 	"github.com/protoduction/micro/runtime/build"
 	"github.com/protoduction/micro/runtime/images"
 	"github.com/protoduction/micro/runtime/network"
+	"github.com/protoduction/micro/services"
 	"github.com/protoduction/micro/store"
 )
 
@@ -87,9 +88,14 @@ type leaderWriter struct {
 
 func (w leaderWriter) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
 	return w.reserve.Retry(func() error {
-		_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, leader.WithPlaces(w.views.View, change))
+		_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, withConsequences(w.views.View, change))
 		return err
 	})
+}
+
+// withConsequences returns a change with the accounts that its releases need, and with the places that follow from both.
+func withConsequences(views func() cloud.View, change func(*cloud.State) ([]cloud.Change, error)) func(*cloud.State) ([]cloud.Change, error) {
+	return leader.WithPlaces(views, services.WithAccounts(views, now, change))
 }
 
 // apiStore lets the API change the state in the name of its caller. Each change is written together with the new
@@ -135,7 +141,7 @@ func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object strin
 		return nil, err
 	}
 	err := t.reserve.Retry(func() (err error) {
-		s, err = t.store.Update(ctx, by, verb, object, leader.WithPlaces(t.views.View, fn))
+		s, err = t.store.Update(ctx, by, verb, object, withConsequences(t.views.View, fn))
 		return err
 	})
 	if err != nil {

@@ -28,6 +28,8 @@ type Container struct {
 	Reaches []string
 	// Fenced ends the container when its node may have lost its lease, whether micro runs or not.
 	Fenced bool
+	// Await, if it is set, is called when the container is made: Start starts its program after Await has returned nil.
+	Await func(context.Context) error
 	// AddressEnv returns the variables that depend on the address, which Start chooses; nil for none.
 	AddressEnv func(netip.Addr) []string
 	User       string // "" is the image's user

@@ -140,6 +140,9 @@ func (w *worker) create(ctx context.Context, image Image) (Running, error) {
 	}
 	made := w.facts.container(group, rel, &w.i, image, volumes, path)
 	made.bind(rel, state)
+	if len(rel.Spec.Bindings) > 0 {
+		made.Await = func(ctx context.Context) error { return w.awaitAccounts(ctx, rel, state) }
+	}
 	return w.Driver.Start(ctx, made)
 }
 

@@ -213,24 +213,12 @@ func (s Step) object() string { return s.Service.String() + " for " + s.client()
 func (d *Accounts) issue(ctx context.Context, s Step) error {
 	password := rand.Text()
 	return d.Writer.Write(ctx, "account", s.object(), func(st *cloud.State) ([]cloud.Change, error) {
-		service, err := st.MustService(s.Service)
-		if _, there := st.Account(s.client(), s.binding()); there || err != nil {
-			return nil, err
+		if _, there := st.Account(s.client(), s.binding()); there {
+			return nil, nil
 		}
-		if service.Service.Brokered != nil {
-			return []cloud.Change{cloud.Put(&cloud.Account{AppRef: s.Service, Client: s.Client, N: s.N, Created: d.Now(), Broker: &cloud.BrokerBinding{ID: newID()}})}, nil
-		}
-		kind, err := KindOf(st, service.Service.Kind)
+		a, err := newAccount(st, s, password, d.Now())
 		if err != nil {
 			return nil, err
-		}
-		a := &cloud.Account{AppRef: s.Service, Client: s.Client, N: s.N, Created: d.Now(), Credentials: kind.credentials(s.Service, s.Client, s.N, password)}
-		if service.Service.External {
-			_, rel, err := st.MustRelease(s.Service.Release(0))
-			if err != nil {
-				return nil, err
-			}
-			a.Credentials = kind.withMore(external(rel), s.Client)
 		}
 		return []cloud.Change{cloud.Put(a)}, nil
 	})

@@ -83,3 +83,33 @@ func TestPlan(t *testing.T) {
 	do([]cloud.Change{cloud.Delete(&account)}, nil)
 	f(0, "issue db 1")
 }
+
+// WithAccounts writes the account of a release together with the release, once.
+func TestWithAccounts(t *testing.T) {
+	w, shop := newWorld(t, nil)
+	at := cloud.Stamp{At: time.Now(), By: "test"}
+	change := WithAccounts(w.View, time.Now, func(s *cloud.State) ([]cloud.Change, error) {
+		changes, _, err := s.ChangeBindings(shop.Release(1), cloud.BindingChange{Rotate: []cloud.AppName{"redis"}}, "rotate", at)
+		return changes, err
+	})
+	if err := w.Write(t.Context(), "", "", func(s *cloud.State) ([]cloud.Change, error) { return s.FinishRollout(shop, at.At, at), nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(t.Context(), "", "", change); err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for a := range w.View().State.AccountsFor(shop) {
+		got += fmt.Sprintf("%s %d %s; ", a.App, a.N, a.Credentials.User)
+		if a.Made || a.Credentials.Password == "" {
+			t.Errorf("account %+v", a)
+		}
+	}
+	if got != "postgres 1 shop_1; redis 2 shop_2; redis 1 shop_1; " && got != "postgres 1 shop_1; redis 1 shop_1; redis 2 shop_2; " {
+		t.Errorf("accounts: %q", got)
+	}
+	rel, _ := w.View().State.Release(shop.Release(2))
+	if !w.View().State.Issued(rel) || w.View().State.Unmet(rel) == "" {
+		t.Error("the accounts of the new release are not issued, or are made")
+	}
+}

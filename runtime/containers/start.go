@@ -139,6 +139,11 @@ func (d *Driver) start(ctx context.Context, c runtime.Container, image *image, e
 	if err := checkProgram(spec.Process, override(spec.Process.Env, c.Secrets), task.Pid()); err != nil {
 		return nil, err
 	}
+	if c.Await != nil {
+		if err := c.Await(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := task.Start(ctx); err != nil {
 		return nil, runcError(err)
 	}

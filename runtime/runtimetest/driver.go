@@ -86,6 +86,11 @@ func (d *Driver) Start(ctx context.Context, c runtime.Container) (r runtime.Runn
 			return r, ctx.Err()
 		}
 	}
+	if c.Await != nil {
+		if err := c.Await(ctx); err != nil {
+			return r, err
+		}
+	}
 	err = d.Do("start "+c.ID, func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
