@@ -9,28 +9,31 @@ import (
 
 // Service is a backing service of a group.
 type Service struct {
-	Group      cloud.GroupName `json:"group"`
-	Name       cloud.AppName   `json:"name"`
-	Kind       string          `json:"kind" doc:"Such as postgres"`
-	Version    string          `json:"version,omitempty"`
-	Phase      string          `json:"phase" doc:"ready, starting, failed, stopped, external, deleted; of a broker also provisioning, updating, deprovisioning, unusable"`
-	Reason     string          `json:"reason,omitempty" doc:"Why it is not ready"`
-	Release    int             `json:"release" doc:"The release that runs it, as the log and the instances have it"`
-	Production bool            `json:"production,omitempty" doc:"Only a releaser may bind it"`
-	External   bool            `json:"external,omitempty" doc:"It runs elsewhere"`
-	Host       string          `json:"host,omitempty" doc:"Where apps that are bound to it find it"`
-	Port       int             `json:"port,omitempty"`
-	Created    time.Time       `json:"created"`
-	Deleted    *time.Time      `json:"deleted,omitempty" doc:"When it was deleted"`
-	Until      *time.Time      `json:"until,omitempty" doc:"Until when a deleted service can be restored"`
-	Memory     int64           `json:"memory_limit,omitempty" doc:"Bytes of memory that it may use"`
-	Shell      string          `json:"shell,omitempty" doc:"Command line of an interactive client in its instance"`
-	Accounts   []Account       `json:"accounts" nullable:"false"`
-	Fills      cloud.AppName   `json:"fills,omitempty" doc:"The service whose data it is being filled with"`
-	Broker     string          `json:"broker,omitempty" doc:"The service broker that provides it; kind is then what the broker offers, and version the plan"`
-	Dashboard  string          `json:"dashboard,omitempty" doc:"URL of the broker's page about it"`
-	Backup     *time.Time      `json:"backup,omitempty" doc:"The time of the newest backup"`
-	Schedule   *BackupSchedule `json:"schedule,omitempty"`
+	Group       cloud.GroupName `json:"group"`
+	Name        cloud.AppName   `json:"name"`
+	Kind        string          `json:"kind" doc:"Such as postgres"`
+	Version     string          `json:"version,omitempty"`
+	Phase       string          `json:"phase" doc:"ready, starting, failed, stopped, external, deleted; of a broker also provisioning, updating, deprovisioning, unusable"`
+	Reason      string          `json:"reason,omitempty" doc:"Why it is not ready"`
+	Release     int             `json:"release" doc:"The release that runs it, as the log and the instances have it"`
+	Production  bool            `json:"production,omitempty" doc:"Only a releaser may bind it"`
+	External    bool            `json:"external,omitempty" doc:"It runs elsewhere"`
+	Host        string          `json:"host,omitempty" doc:"Where apps that are bound to it find it"`
+	Port        int             `json:"port,omitempty"`
+	Created     time.Time       `json:"created"`
+	Deleted     *time.Time      `json:"deleted,omitempty" doc:"When it was deleted"`
+	Until       *time.Time      `json:"until,omitempty" doc:"Until when a deleted service can be restored"`
+	Memory      int64           `json:"memory_limit,omitempty" doc:"Bytes of memory that it may use"`
+	Shell       string          `json:"shell,omitempty" doc:"Command line of an interactive client in its instance"`
+	Accounts    []Account       `json:"accounts" nullable:"false"`
+	Fills       cloud.AppName   `json:"fills,omitempty" doc:"The service whose data it is being filled with"`
+	Maintenance string          `json:"maintenance,omitempty" doc:"Of a broker's: the version that it runs on"`
+	UpgradeTo   string          `json:"upgrade_to,omitempty" doc:"Of a broker's: the version that upgrade brings it to"`
+	UpgradeNote string          `json:"upgrade_note,omitempty" doc:"What the broker says of that version"`
+	Broker      string          `json:"broker,omitempty" doc:"The service broker that provides it; kind is then what the broker offers, and version the plan"`
+	Dashboard   string          `json:"dashboard,omitempty" doc:"URL of the broker's page about it"`
+	Backup      *time.Time      `json:"backup,omitempty" doc:"The time of the newest backup"`
+	Schedule    *BackupSchedule `json:"schedule,omitempty"`
 }
 
 // Account is the log-in of an app at a service, without its password.
@@ -42,6 +45,8 @@ type Account struct {
 	// Sessions is what the service says.
 	Sessions *int  `json:"sessions,omitempty" doc:"Connections that the account has now; only of one service that is shown"`
 	Releases []int `json:"releases" nullable:"false" doc:"Releases that run with it"`
+	// Expires is when the broker of the service ends the account.
+	Expires *time.Time `json:"expires,omitempty" doc:"When its broker ends it; missing: never"`
 }
 
 // NewService is a service to create.
@@ -86,6 +91,8 @@ type BindingChange struct {
 	From    cloud.AppName `json:"from,omitempty" maxLength:"64" doc:"Of rebind: the service that was used until now"`
 	Name    string        `json:"name,omitempty" maxLength:"64" doc:"Of bind: what the app finds the binding by; missing: the service's name"`
 	As      string        `json:"as,omitempty" maxLength:"256" doc:"Of bind: the environment variable for the URL; missing: the usual one of the kind"`
+	// Parameters are for the broker of the service.
+	Parameters json.RawMessage `json:"parameters,omitempty" doc:"Of a broker's service: an object that the broker understands; missing in rotate: as they are"`
 }
 
 // ServiceKind is a kind of service.

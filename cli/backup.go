@@ -178,6 +178,9 @@ func (c *command) upgradeService() *urfave.Command {
 			if err != nil || e.Changed == nil {
 				return err
 			}
+			if s, err := client.Service(ctx, ref); err == nil && s.Broker != "" {
+				return c.awaitBroker(ctx, u, client, ref, *e.Changed)
+			}
 			if e.Changed.Release == 0 && !u.Bool("json") {
 				c.say("%s runs from the newest image already", ref)
 			}

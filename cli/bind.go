@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -10,9 +11,42 @@ import (
 	"github.com/protoduction/micro/cloud"
 )
 
+// bindingParameters are flags for what the broker of a service is told of a binding.
+var bindingParameters = []urfave.Flag{
+	&urfave.StringFlag{Name: "parameters", Aliases: []string{"c"}, Usage: "`JSON` that the service's broker understands; - reads standard input"},
+	newRepeated("param", "", "`NAME=VALUE` of the parameters, JSON or text; may be repeated"),
+}
+
+// readBindingParameters reads the parameters of a binding: an object, with those of single flags over it.
+func (c *command) readBindingParameters(u *urfave.Context) (json.RawMessage, error) {
+	text, err := c.readParameters(u)
+	if err != nil || len(valuesOf(u, "param")) == 0 {
+		return text, err
+	}
+	all := map[string]json.RawMessage{}
+	if text != nil && json.Unmarshal(text, &all) != nil {
+		return nil, cloud.Errorf(cloud.Invalid, "--parameters is not an object in JSON").WithHint(`for example --parameters '{"size": 2}'`)
+	}
+	for _, kv := range valuesOf(u, "param") {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" {
+			return nil, cloud.Errorf(cloud.Invalid, "--param %q is not NAME=VALUE", kv)
+		}
+		if value := json.RawMessage(v); json.Valid(value) {
+			all[k] = value
+		} else if all[k], err = json.Marshal(v); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(all)
+}
+
 // bindingVerb makes a command that makes a release with other bindings, and waits for it as the flags say.
 func (c *command) bindingVerb(name, args, usage string, n int, flags []urfave.Flag, read func(*urfave.Context) api.BindingChange) *urfave.Command {
 	flags = append([]urfave.Flag{groupFlag, jsonFlag, detach}, flags...)
+	if name != "unbind" {
+		flags = append(flags, bindingParameters...)
+	}
 	return c.new(name, args, usage, n, n, flags,
 		c.with(func(ctx context.Context, u *urfave.Context, client *api.Client) error {
 			ref, err := c.ref(u, u.Args().First())
@@ -20,6 +54,11 @@ func (c *command) bindingVerb(name, args, usage string, n int, flags []urfave.Fl
 				return err
 			}
 			change := read(u)
+			if name != "unbind" {
+				if change.Parameters, err = c.readBindingParameters(u); err != nil {
+					return err
+				}
+			}
 			if change.Service == "" || name == "rebind" && change.From == "" {
 				return cloud.Errorf(cloud.Invalid, "rebind %s from which service, and to which?", ref).WithCommand("micro rebind %s --from OLD --to NEW", ref)
 			}

@@ -151,6 +151,12 @@ func (c *command) showService() *urfave.Command {
 			if s.Broker != "" {
 				c.print("broker     %s", s.Broker)
 			}
+			if s.Maintenance != "" {
+				c.print("runs on    %s", s.Maintenance)
+			}
+			if s.UpgradeTo != "" {
+				c.print("upgrade    micro service upgrade %s brings it to %s", s.Name, strings.TrimSuffix(s.UpgradeTo+": "+s.UpgradeNote, ": "))
+			}
 			if s.Dashboard != "" {
 				c.print("dashboard  %s", s.Dashboard)
 			}
@@ -167,6 +173,9 @@ func (c *command) showService() *urfave.Command {
 			}
 			var rows [][]string
 			for _, a := range s.Accounts {
+				if a.Expires != nil {
+					a.Phase += " until " + date(a.Expires)
+				}
 				sessions, releases := "-", []string{}
 				if a.Sessions != nil {
 					sessions = strconv.Itoa(*a.Sessions)

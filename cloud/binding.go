@@ -18,6 +18,10 @@ type Binding struct {
 	For AppName `json:"for,omitempty"`
 	// As is the environment variable with the service's URL, "" for the usual one of its kind.
 	As string `json:"as,omitempty"`
+	// Parameters are an object in JSON for the broker of the service, "" for none.
+	Parameters string `json:"parameters,omitempty"`
+	// Previous is the account that Account replaces with the same parameters, 0 for none.
+	Previous int `json:"previous,omitempty"`
 }
 
 // Called is the binding's name.
@@ -34,6 +38,8 @@ type BindingChange struct {
 	Unbind []AppName           // services
 	Rebind map[AppName]AppName // the service to use instead of another one
 	Rotate []AppName           // services at which the app gets another account
+	// Parameters are those of Rebind and Rotate. With "" Rotate keeps those of the account before.
+	Parameters string
 }
 
 // apply returns the bindings of release n after the change, made from those of its parent.
@@ -60,17 +66,21 @@ func (c BindingChange) apply(was []Binding, n int) ([]Binding, error) {
 		}
 		b := &bindings[i]
 		b.For = cmp.Or(b.For, from)
-		b.Service, b.Account = c.Rebind[from], n
+		b.Service, b.Account, b.Parameters, b.Previous = c.Rebind[from], n, c.Parameters, 0
 	}
 	for _, service := range c.Rotate {
 		i, err := find(service)
 		if err != nil {
 			return nil, err
 		}
-		bindings[i].Account = n
+		b := &bindings[i]
+		b.Account, b.Previous = n, b.Account
+		if c.Parameters != "" {
+			b.Parameters, b.Previous = c.Parameters, 0
+		}
 	}
 	for _, b := range c.Bind {
-		b.Account = n
+		b.Account, b.Previous = n, 0
 		bindings = append(bindings, b)
 	}
 	return bindings, nil
@@ -137,6 +147,18 @@ func (s *State) BindingsOf(r ReleaseRef) ([]Binding, int, error) {
 	return rel.Spec.Bindings, rel.N, nil
 }
 
+// BindingFor returns the binding that an account of an app is for.
+func (s *State) BindingFor(client AppRef, service AppName, account int) (Binding, bool) {
+	for rel := range s.Releases(client) {
+		for _, b := range rel.Spec.Bindings {
+			if b.Service == service && b.Account == account {
+				return b, true
+			}
+		}
+	}
+	return Binding{}, false
+}
+
 // checkBindings reports everything that is wrong with the bindings of an app.
 func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]string) error {
 	var errs []error
@@ -151,6 +173,8 @@ func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]str
 			err = Errorf(Conflict, "service %s is being made from the data of %s", b.Service, service.Service.Unfinished.Of).WithCommand("micro service show %s", ref)
 		case err == nil && service.Service.Brokered != nil && service.Service.Brokered.Unbindable:
 			err = Errorf(Conflict, "apps cannot be bound to service %s: its broker says so of %s %s", b.Service, service.Service.Kind, service.Service.Version)
+		case err == nil && service.Service.Brokered == nil && b.Parameters != "":
+			err = Errorf(Invalid, "service %s takes no parameters of bindings: only services of brokers do", b.Service)
 		}
 		if err != nil {
 			errs = append(errs, err)

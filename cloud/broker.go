@@ -44,8 +44,38 @@ type Plan struct {
 	Free           *bool  `json:"free,omitempty"` // nil is true
 	Bindable       *bool  `json:"bindable,omitempty"`
 	PlanUpdateable *bool  `json:"plan_updateable,omitempty"`
+	// Rotatable says that a binding may be made as the successor of another one.
+	Rotatable bool `json:"binding_rotatable,omitempty"`
+	// Maintenance is the version of the platform below services of the plan, nil for none.
+	Maintenance *Maintenance `json:"maintenance_info,omitempty"`
 	// MaxPolling is how many seconds the broker may work on an operation, 0 for the platform's limit.
 	MaxPolling int64 `json:"maximum_polling_duration,omitempty"`
+}
+
+// Maintenance is a version of what services of a plan run on, and what the change to it means.
+type Maintenance struct {
+	Version     string `json:"version"`
+	Description string `json:"description,omitempty"`
+}
+
+// MaintenanceVersion is the version of the plan's maintenance, "" for none.
+func (p Plan) MaintenanceVersion() string {
+	if p.Maintenance == nil {
+		return ""
+	}
+	return p.Maintenance.Version
+}
+
+// PlanOf returns the plan with an ID.
+func (b *Broker) PlanOf(id string) (Plan, bool) {
+	for _, o := range b.Catalog {
+		for _, p := range o.Plans {
+			if p.ID == id {
+				return p, true
+			}
+		}
+	}
+	return Plan{}, false
 }
 
 // Key is "brokers/NAME".
@@ -172,6 +202,8 @@ type Brokered struct {
 	Unusable bool `json:"unusable,omitempty"`
 	// Dashboard is the URL of a page for people.
 	Dashboard string `json:"dashboard,omitempty"`
+	// Maintenance is the version that the service was made with, or was upgraded to; "" if the broker has none.
+	Maintenance string `json:"maintenance,omitempty"`
 	// Task is what is being done at the broker, nil for nothing.
 	Task *BrokerTask `json:"task,omitempty"`
 	// Failure is why the last task failed, or has not succeeded yet.
@@ -184,6 +216,10 @@ type BrokerTask struct {
 	By      string     `json:"by,omitempty"` // who wants it, "" for nobody
 	Started time.Time  `json:"started"`
 	BrokerRequest
+	// Maintenance is the version to make the service with, or to upgrade to; "" asks for none.
+	Maintenance string `json:"maintenance,omitempty"`
+	// Refreshed says that the catalog was fetched again, because the broker has another version of maintenance.
+	Refreshed bool `json:"refreshed,omitempty"`
 	// Plan, PlanID and Parameters are those to update to.
 	Plan       string          `json:"plan,omitempty"`
 	PlanID     string          `json:"plan_id,omitempty"`
@@ -218,4 +254,6 @@ type BrokerBinding struct {
 	BrokerRequest
 	// SyslogDrain is a URL that the broker wants logs at.
 	SyslogDrain string `json:"syslog_drain,omitempty"`
+	// Expires is when the broker ends the account, zero for never.
+	Expires time.Time `json:"expires,omitzero"`
 }

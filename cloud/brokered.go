@@ -47,7 +47,7 @@ func (s *State) CreateBrokered(n NewBrokered, at Stamp) ([]Change, error) {
 	}
 	service := &Service{Kind: offering.Name, Version: plan.Name, Variable: n.Variable, Production: n.Production, Brokered: &Brokered{
 		Broker: broker.Name, Instance: n.Instance, ServiceID: offering.ID, PlanID: plan.ID, Parameters: n.Parameters, Unbindable: !offering.CanBind(plan), Tags: offering.Tags,
-		Task: &BrokerTask{Do: BrokerProvision, By: at.By, Started: at.At},
+		Task: &BrokerTask{Do: BrokerProvision, By: at.By, Started: at.At, Maintenance: plan.MaintenanceVersion()},
 	}}
 	return []Change{Put(&App{AppRef: n.App, Created: at.At, Service: service})}, nil
 }
@@ -64,17 +64,12 @@ func (s *State) MustBrokered(r AppRef) (*App, error) {
 // UpdateBrokered returns the changes after which a broker is asked for another plan of a service, or other parameters. plan
 // "" leaves the plan.
 func (s *State) UpdateBrokered(r AppRef, plan string, parameters json.RawMessage, at Stamp) ([]Change, error) {
-	app, err := s.MustBrokered(r)
+	app, err := s.mustBeMade(r)
 	if err != nil {
 		return nil, err
 	}
 	b := app.Service.Brokered
-	switch {
-	case b.Task != nil:
-		return nil, Errorf(Conflict, "broker %s is working on service %s (%s)", b.Broker, r, b.Task.Do).WithCommand("micro service show %s", r)
-	case !b.Made:
-		return nil, Errorf(Conflict, "service %s was not made: %s", r, b.Failure).WithCommand("micro service delete %s", r)
-	case plan == "" && len(parameters) == 0:
+	if plan == "" && len(parameters) == 0 {
 		return nil, Errorf(Invalid, "neither another plan nor other parameters").WithHint("for example --plan large")
 	}
 	task := &BrokerTask{Do: BrokerUpdate, By: at.By, Started: at.At, Parameters: parameters}
@@ -95,8 +90,52 @@ func (s *State) UpdateBrokered(r AppRef, plan string, parameters json.RawMessage
 		if now := slices.IndexFunc(offering.Plans, func(p Plan) bool { return p.ID == b.PlanID }); now < 0 || !offering.CanUpdate(offering.Plans[now]) {
 			return nil, Errorf(Conflict, "services of plan %s of %s cannot get another plan", app.Service.Version, app.Service.Kind)
 		}
-		task.Plan, task.PlanID = next.Name, next.ID
+		task.Plan, task.PlanID, task.Maintenance = next.Name, next.ID, next.MaintenanceVersion()
 	}
+	return []Change{app.withBrokered(func(_ *Service, b *Brokered) { b.Task, b.Failure = task, "" })}, nil
+}
+
+// mustBeMade returns a broker's service that the broker has made and does not work on.
+func (s *State) mustBeMade(r AppRef) (*App, error) {
+	app, err := s.MustBrokered(r)
+	if err != nil {
+		return nil, err
+	}
+	switch b := app.Service.Brokered; {
+	case b.Task != nil:
+		return nil, Errorf(Conflict, "broker %s is working on service %s (%s)", b.Broker, r, b.Task.Do).WithCommand("micro service show %s", r)
+	case !b.Made:
+		return nil, Errorf(Conflict, "service %s was not made: %s", r, b.Failure).WithCommand("micro service delete %s", r)
+	}
+	return app, nil
+}
+
+// UpgradeTo returns the maintenance that a broker has for a service and that the service does not run on yet; ok is false if
+// there is none.
+func (s *State) UpgradeTo(service *Service) (m Maintenance, ok bool) {
+	broker, err := s.MustBroker(service.Brokered.Broker)
+	if err != nil {
+		return m, false
+	}
+	plan, _ := broker.PlanOf(service.Brokered.PlanID)
+	if plan.Maintenance == nil || !service.Brokered.Made || plan.Maintenance.Version == service.Brokered.Maintenance {
+		return m, false
+	}
+	return *plan.Maintenance, true
+}
+
+// UpgradeBrokered returns the changes after which a broker is asked to bring a service to the maintenance version of its
+// plan. There are none if the service has that.
+func (s *State) UpgradeBrokered(r AppRef, at Stamp) ([]Change, error) {
+	app, err := s.mustBeMade(r)
+	if err != nil {
+		return nil, err
+	}
+	to, ok := s.UpgradeTo(app.Service)
+	if !ok {
+		return nil, nil
+	}
+	task := &BrokerTask{Do: BrokerUpdate, By: at.By, Started: at.At, Maintenance: to.Version}
 	return []Change{app.withBrokered(func(_ *Service, b *Brokered) { b.Task, b.Failure = task, "" })}, nil
 }
 

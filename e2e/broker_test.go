@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,11 +18,12 @@ var brokers sync.Map
 
 // broker start begins an Open Service Broker for the user micro with the password "broker secret", whose URL is in the variable
 // BROKER. broker polls N has it say N times that it is still at work. broker fail KIND FAULT… has its next requests of a kind
-// fail (see package brokertest). broker has N M waits until it has N instances and M bindings, and fails where it ever got a
+// fail (see package brokertest). broker offers VERSION has its plans be of another maintenance version, and its bindings have successors. broker made WHAT… fails
+// if it has not made that (see brokertest.Broker.Made). broker has N M waits until it has N instances and M bindings, and fails where it ever got a
 // request that the specification does not allow.
 func brokerCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: broker start | polls N | fail KIND FAULT… | has INSTANCES BINDINGS")
+		ts.Fatalf("usage: broker start | polls N | fail KIND FAULT… | offers VERSION | made WHAT… | has INSTANCES BINDINGS")
 	}
 	key := ts.Getenv("MICRO_DATA")
 	if args[0] == "start" {
@@ -54,6 +56,12 @@ func brokerCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case "fail":
 		for _, fault := range args[2:] {
 			b.Fail(args[1], brokertest.Fault(fault))
+		}
+	case "offers":
+		b.SetMaintenance(args[1], true)
+	case "made":
+		if want := strings.Join(args[1:], " "); strings.Join(b.Made(), ", ") != want {
+			ts.Fatalf("the broker has made %q, want %q", strings.Join(b.Made(), ", "), want)
 		}
 	case "has":
 		instances, bindings := number(1), number(2)

@@ -83,10 +83,28 @@ func (d *Accounts) askBroker(ctx context.Context, s Step) (wait time.Duration, d
 		Instance: broker.Instance{Ref: s.Service, ID: b.Instance, ServiceID: b.ServiceID, PlanID: b.PlanID, By: d.wantedBy(v, s)},
 		Binding:  a.Broker.ID, App: s.client().String(),
 	}
+	d.asBound(v.State, s, known, b.PlanID, &of)
 	if s.Do == Make {
 		return d.bind(ctx, s, a, client, of, pollingLimit(known, b.PlanID))
 	}
 	return d.unbind(ctx, s, a, client, of, pollingLimit(known, b.PlanID))
+}
+
+// asBound completes a binding by what the app's releases say of it: the parameters, or the account that it is the successor
+// of, if the broker knows successors and that account is in use.
+func (d *Accounts) asBound(st *cloud.State, s Step, known *cloud.Broker, planID string, of *broker.BindingOf) {
+	binding, ok := st.BindingFor(s.client(), s.Service.App, s.N)
+	if !ok {
+		return
+	}
+	if binding.Parameters != "" {
+		of.Parameters = json.RawMessage(binding.Parameters)
+	}
+	plan, _ := known.PlanOf(planID)
+	before, ok := st.Account(s.client(), cloud.Binding{Service: s.Service.App, Account: binding.Previous})
+	if ok && plan.Rotatable && before.Made && !before.Ending && before.Broker != nil && (before.Broker.Expires.IsZero() || d.Now().Before(before.Broker.Expires)) {
+		of.Predecessor = before.Broker.ID
+	}
 }
 
 // still reports whether a step is to be done yet.
@@ -141,7 +159,7 @@ func (d *Accounts) bind(ctx context.Context, s Step, a *cloud.Account, client *b
 			}
 		}
 		return 0, false, errors.New(got.Reason) // the step is done again
-	case broker.Rejected, broker.Failed, broker.Orphaned:
+	case broker.Outdated, broker.Rejected, broker.Failed, broker.Orphaned:
 	}
 	return 0, false, d.endFailed(ctx, s, got, request.Sent)
 }
@@ -232,6 +250,7 @@ func (d *Accounts) made(ctx context.Context, s Step, b *broker.Binding) error {
 	return d.write(ctx, s, func(a cloud.Account) *cloud.Account {
 		next := withRequest(a, cloud.BrokerRequest{Sent: true})
 		next.Made, next.Credentials, next.Broker.SyslogDrain = true, credentialsOf(b.Credentials), b.SyslogDrain
+		next.Broker.Expires = b.Expires()
 		return next
 	})
 }

@@ -24,7 +24,7 @@ func (d *Brokers) step(ctx context.Context, app *cloud.App) (wait time.Duration,
 		return again, nil // the bindings go first
 	}
 	client := &broker.Client{Broker: known, HTTP: d.HTTP, Timeout: broker.Timeout}
-	i := broker.Instance{Ref: app.AppRef, ID: b.Instance, ServiceID: b.ServiceID, PlanID: b.PlanID, By: task.By}
+	i := broker.Instance{Ref: app.AppRef, ID: b.Instance, ServiceID: b.ServiceID, PlanID: b.PlanID, By: task.By, Maintenance: b.Maintenance}
 	if task.Accepted {
 		a := client.LastOperation(ctx, verbOf(task.Do), i, task.Operation)
 		if ctx.Err() != nil {
@@ -43,16 +43,50 @@ func (d *Brokers) step(ctx context.Context, app *cloud.App) (wait time.Duration,
 	var a broker.Answer
 	switch task.Do {
 	case cloud.BrokerProvision:
+		i.Maintenance = task.Maintenance
 		a = client.Provision(ctx, i, b.Parameters)
 	case cloud.BrokerUpdate:
-		a = client.Update(ctx, i, task.PlanID, task.Parameters)
+		a = client.Update(ctx, i, broker.Change{PlanID: task.PlanID, Maintenance: task.Maintenance, Parameters: task.Parameters})
 	case cloud.BrokerDeprovision, cloud.BrokerClean:
 		a = client.Deprovision(ctx, i)
 	}
 	if ctx.Err() != nil {
 		return 0, nil // the next leader sends it again
 	}
+	if a.Outcome == broker.Outdated && !task.Refreshed {
+		return again, d.refresh(ctx, app, client)
+	}
 	return d.answered(ctx, app, a, before)
+}
+
+// refresh fetches the catalog of a broker that has another version of maintenance than a task asks for. The task asks for
+// the version of the new catalog then.
+func (d *Brokers) refresh(ctx context.Context, app *cloud.App, client *broker.Client) error {
+	catalog, err := client.Catalog(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return d.end(ctx, app, broker.Rejected, "its catalog has changed, and cannot be fetched: "+err.Error(), false)
+	}
+	return d.Writer.Write(ctx, "broker", app.String(), func(s *cloud.State) ([]cloud.Change, error) {
+		changes, err := s.RefreshBroker(client.Broker.Name, catalog, d.Now())
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := s.Apply(s.Rev()+1, changes).MustBroker(client.Broker.Name)
+		if err != nil {
+			return nil, err
+		}
+		return append(changes, s.ChangeBrokered(app.AppRef, app.Service.Brokered.Task, func(_ *cloud.Service, b *cloud.Brokered) {
+			id := b.PlanID
+			if b.Task.PlanID != "" {
+				id = b.Task.PlanID
+			}
+			plan, _ := fresh.PlanOf(id)
+			b.Task.Maintenance, b.Task.Refreshed, b.Task.Sent = plan.MaintenanceVersion(), true, false
+		})...), nil
+	})
 }
 
 func hasAccounts(s *cloud.State, ref cloud.AppRef) bool {
@@ -75,12 +109,8 @@ func verbOf(do cloud.BrokerVerb) broker.Verb {
 
 // pollingLimit is how long a broker may work on something of a plan.
 func pollingLimit(b *cloud.Broker, planID string) time.Duration {
-	for _, o := range b.Catalog {
-		for _, p := range o.Plans {
-			if p.ID == planID && p.MaxPolling > 0 {
-				return min(time.Duration(min(p.MaxPolling, int64(maxPolling/time.Second)))*time.Second, maxPolling)
-			}
-		}
+	if p, ok := b.PlanOf(planID); ok && p.MaxPolling > 0 {
+		return min(time.Duration(min(p.MaxPolling, int64(maxPolling/time.Second)))*time.Second, maxPolling)
 	}
 	return maxPolling
 }
@@ -110,7 +140,7 @@ func (d *Brokers) answered(ctx context.Context, app *cloud.App, a broker.Answer,
 		if deletes || d.Now().Sub(task.Started) < limit {
 			return again, d.change(ctx, app, func(_ *cloud.Service, b *cloud.Brokered) { b.Task.Sent, b.Failure = resent, a.Reason })
 		}
-	case broker.Rejected, broker.Failed, broker.Orphaned:
+	case broker.Outdated, broker.Rejected, broker.Failed, broker.Orphaned:
 	}
 	if deletes { // until the broker says that it has gone
 		return orAgain(a.RetryAfter), d.remark(ctx, app, a.Reason)
@@ -195,6 +225,9 @@ func (d *Brokers) done(ctx context.Context, app *cloud.App, a broker.Answer) err
 		}
 		if task.PlanID != "" {
 			b.PlanID, service.Version = task.PlanID, task.Plan
+		}
+		if task.Maintenance != "" {
+			b.Maintenance = task.Maintenance
 		}
 	})
 }

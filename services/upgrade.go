@@ -12,9 +12,12 @@ import (
 )
 
 // Upgrade has a service run from a newer image of its major version. It is backed up first. The release is 0 if the service
-// runs from that image already.
+// runs from that image already. A broker's service has no release: it shows how far the broker is.
 func (p *Provider) Upgrade(ctx context.Context, by cloud.Actor, ref cloud.AppRef, version string, check Check, tell Tell) (made cloud.ReleaseRef, err error) {
 	state := p.Store.State()
+	if app, ok := state.App(ref); ok && app.Service != nil && app.Service.Brokered != nil {
+		return ref.Release(0), p.upgradeAtBroker(ctx, by, ref, version)
+	}
 	service, kind, err := saved(state, ref)
 	if err != nil {
 		return made, err
@@ -49,6 +52,16 @@ func (p *Provider) Upgrade(ctx context.Context, by cloud.Actor, ref cloud.AppRef
 		return changes, check(s, changes)
 	})
 	return made, err
+}
+
+// upgradeAtBroker has a broker bring a service to the maintenance version of its plan.
+func (p *Provider) upgradeAtBroker(ctx context.Context, by cloud.Actor, ref cloud.AppRef, version string) error {
+	if version != "" {
+		return cloud.Errorf(cloud.Invalid, "the version of %s is its plan's, and its broker says which that is", ref).WithCommand("micro service upgrade %s", ref)
+	}
+	at := cloud.Stamp{At: p.Now().UTC().Truncate(time.Millisecond), By: by.Name}
+	_, err := p.Store.Update(ctx, by, "upgrade-service", ref.String(), func(s *cloud.State) ([]cloud.Change, error) { return s.UpgradeBrokered(ref, at) })
+	return err
 }
 
 // sameMajor reports that data of a service's version cannot be read by another one, and what to do instead.

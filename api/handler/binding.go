@@ -73,16 +73,16 @@ func (h *Handler) serveBindings() {
 			return out, nil
 		})
 	h.serveBinding("bind", "Make a release that is bound to a service", func(b api.BindingChange) cloud.BindingChange {
-		return cloud.BindingChange{Bind: []cloud.Binding{{Service: b.Service, Name: b.Name, As: b.As}}}
+		return cloud.BindingChange{Bind: []cloud.Binding{{Service: b.Service, Name: b.Name, As: b.As, Parameters: string(b.Parameters)}}}
 	})
 	h.serveBinding("unbind", "Make a release that is not bound to a service any more; its account is revoked and its sessions end", func(b api.BindingChange) cloud.BindingChange {
 		return cloud.BindingChange{Unbind: []cloud.AppName{b.Service}}
 	})
 	h.serveBinding("rebind", "Make a release that uses one service instead of another", func(b api.BindingChange) cloud.BindingChange {
-		return cloud.BindingChange{Rebind: map[cloud.AppName]cloud.AppName{b.From: b.Service}}
+		return cloud.BindingChange{Rebind: map[cloud.AppName]cloud.AppName{b.From: b.Service}, Parameters: string(b.Parameters)}
 	})
 	h.serveBinding("rotate", "Make a release with another account at a service; the old one is revoked when nothing uses it", func(b api.BindingChange) cloud.BindingChange {
-		return cloud.BindingChange{Rotate: []cloud.AppName{b.Service}}
+		return cloud.BindingChange{Rotate: []cloud.AppName{b.Service}, Parameters: string(b.Parameters)}
 	})
 }
 
@@ -91,6 +91,9 @@ func (h *Handler) serveBinding(verb, summary string, change func(api.BindingChan
 		func(ctx context.Context, in *bindingInput) (api.Changed, error) {
 			if verb == "rebind" && in.Body.From == "" {
 				return api.Changed{}, cloud.Errorf(cloud.Invalid, "rebind: from is missing").WithCommand("micro rebind %s --from OLD --to NEW", in.App)
+			}
+			if err := h.Services.CheckParameters(in.Body.Parameters); err != nil {
+				return api.Changed{}, err
 			}
 			ref, at, n := in.ref().Release(in.Body.Release), h.stamp(ctx), 0
 			return h.update(ctx, verb, fmt.Sprintf("%s %s", ref, in.Body.Service), &n, func(s *cloud.State) ([]cloud.Change, error) {

@@ -123,7 +123,10 @@ func (h *Handler) service(v cloud.View, app *cloud.App) api.Service {
 		out.Host = string(app.App) + "." + string(app.Group) + ".internal"
 	}
 	if b := svc.Brokered; b != nil {
-		out.Broker, out.Dashboard = b.Broker, api.Printable(b.Dashboard)
+		out.Broker, out.Dashboard, out.Maintenance = b.Broker, api.Printable(b.Dashboard), api.Printable(b.Maintenance)
+		if to, ok := v.State.UpgradeTo(svc); ok {
+			out.UpgradeTo, out.UpgradeNote = api.Printable(to.Version), api.Printable(to.Description)
+		}
 		if svc.Purging {
 			out.Until = nil
 		}
@@ -170,6 +173,9 @@ func account(s *cloud.State, a *cloud.Account) api.Account {
 		out.Phase = "ending"
 	case a.Made:
 		out.Phase = "ready"
+	}
+	if a.Broker != nil && !a.Broker.Expires.IsZero() {
+		out.Expires = &a.Broker.Expires
 	}
 	for rel := range s.Releases(a.ClientRef()) {
 		if s.Runs(rel) && slices.ContainsFunc(rel.Spec.Bindings, func(b cloud.Binding) bool { return b.Service == a.App && b.Account == a.N }) {

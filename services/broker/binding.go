@@ -12,6 +12,10 @@ type BindingOf struct {
 	Instance
 	Binding string // its ID
 	App     string // identifies the app
+	// Parameters are for the broker, nil for none.
+	Parameters json.RawMessage
+	// Predecessor is the binding that this one is the successor of, "" for none. The broker takes its parameters.
+	Predecessor string
 }
 
 func (b BindingOf) below() string { return "/service_bindings/" + url.PathEscape(b.Binding) }
@@ -22,6 +26,12 @@ func hasCredentials(b body) bool { return b.Credentials != nil || b.SyslogDrain 
 func (c *Client) Bind(ctx context.Context, b BindingOf) Answer {
 	content := map[string]any{
 		"service_id": b.ServiceID, "plan_id": b.PlanID, "context": b.context(), "app_guid": b.App, "bind_resource": map[string]string{"app_guid": b.App},
+	}
+	switch {
+	case b.Predecessor != "":
+		content = map[string]any{"service_id": b.ServiceID, "plan_id": b.PlanID, "context": b.context(), "predecessor_binding_id": b.Predecessor}
+	case len(b.Parameters) > 0:
+		content["parameters"] = b.Parameters
 	}
 	return c.do(ctx, Bind, request{method: http.MethodPut, path: b.path(b.below()), query: b.incomplete(), body: content, by: b.By}, hasCredentials)
 }

@@ -77,6 +77,18 @@ type Answer struct {
 type Binding struct {
 	Credentials map[string]json.RawMessage `json:"credentials"`
 	SyslogDrain string                     `json:"syslog_drain_url"`
+	Metadata    struct {
+		ExpiresAt string `json:"expires_at"`
+	} `json:"metadata"`
+}
+
+// Expires is when the broker ends the binding, zero if it does not say.
+func (b Binding) Expires() time.Time {
+	at, err := time.Parse(time.RFC3339, b.Metadata.ExpiresAt)
+	if err != nil {
+		return time.Time{} // it tells nothing that micro understands
+	}
+	return at.UTC()
 }
 
 // Gone reports that the broker knows no such instance or binding.
@@ -203,7 +215,7 @@ func (c *Client) do(ctx context.Context, v Verb, r request, need func(body) bool
 		}
 	case Accepted:
 		a.Operation = text(b.Operation)
-	case Unsent, Busy, Taken, Rejected, Failed, Orphaned:
+	case Unsent, Busy, Taken, Outdated, Rejected, Failed, Orphaned:
 		a.Reason = reasonOf(got.status, b)
 		if malformed {
 			a.Reason = fmt.Sprintf("the broker answered %s, with a body that is not as the specification has it", statusText(got.status))

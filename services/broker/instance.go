@@ -16,7 +16,12 @@ type Instance struct {
 	ServiceID string
 	PlanID    string
 	By        string // who is the reason of the request, "" for nobody
+	// Maintenance is the version that the service runs on, "" if it is not known.
+	Maintenance string
 }
+
+// maintenance is a version as requests have it.
+func maintenance(version string) map[string]string { return map[string]string{"version": version} }
 
 // context is what the broker is told of the platform.
 func (i Instance) context() map[string]string {
@@ -40,7 +45,7 @@ func (i Instance) incomplete() url.Values { return url.Values{"accepts_incomplet
 
 func anything(body) bool { return true }
 
-// Provision makes an instance. It may be sent again.
+// Provision makes an instance, with i.Maintenance. It may be sent again.
 func (c *Client) Provision(ctx context.Context, i Instance, parameters json.RawMessage) Answer {
 	content := map[string]any{
 		"service_id": i.ServiceID, "plan_id": i.PlanID, "context": i.context(),
@@ -49,20 +54,34 @@ func (c *Client) Provision(ctx context.Context, i Instance, parameters json.RawM
 	if len(parameters) > 0 {
 		content["parameters"] = parameters
 	}
+	if i.Maintenance != "" {
+		content["maintenance_info"] = maintenance(i.Maintenance)
+	}
 	return c.do(ctx, Provision, request{method: http.MethodPut, path: i.path(""), query: i.incomplete(), body: content, by: i.By}, anything)
 }
 
-// Update changes the plan of an instance, or its parameters. An empty planID leaves the plan.
-func (c *Client) Update(ctx context.Context, i Instance, planID string, parameters json.RawMessage) Answer {
-	content := map[string]any{
-		"service_id": i.ServiceID, "context": i.context(),
-		"previous_values": map[string]string{"plan_id": i.PlanID, "service_id": i.ServiceID, "organization_id": string(i.Ref.Group), "space_id": string(i.Ref.Group)},
+// Change is what is to become different about an instance. What is empty stays.
+type Change struct {
+	PlanID      string
+	Maintenance string
+	Parameters  json.RawMessage
+}
+
+// Update changes an instance.
+func (c *Client) Update(ctx context.Context, i Instance, to Change) Answer {
+	previous := map[string]any{"plan_id": i.PlanID, "service_id": i.ServiceID, "organization_id": string(i.Ref.Group), "space_id": string(i.Ref.Group)}
+	if i.Maintenance != "" {
+		previous["maintenance_info"] = maintenance(i.Maintenance)
 	}
-	if planID != "" {
-		content["plan_id"] = planID
+	content := map[string]any{"service_id": i.ServiceID, "context": i.context(), "previous_values": previous}
+	if to.PlanID != "" {
+		content["plan_id"] = to.PlanID
 	}
-	if len(parameters) > 0 {
-		content["parameters"] = parameters
+	if to.Maintenance != "" {
+		content["maintenance_info"] = maintenance(to.Maintenance)
+	}
+	if len(to.Parameters) > 0 {
+		content["parameters"] = to.Parameters
 	}
 	return c.do(ctx, Update, request{method: http.MethodPatch, path: i.path(""), query: i.incomplete(), body: content, by: i.By}, anything)
 }

@@ -19,6 +19,8 @@ const (
 	// Taken: the broker has such an instance or binding already, with other attributes. Some brokers say so of a request that
 	// is sent again.
 	Taken Outcome = "taken"
+	// Outdated: nothing has changed, because the catalog has another version of maintenance than the request.
+	Outdated Outcome = "outdated"
 	// Rejected: nothing has changed.
 	Rejected Outcome = "rejected"
 	// Failed: it failed, and nothing is to be cleaned up.
@@ -49,7 +51,10 @@ func (v Verb) deletes() bool { return v == Deprovision || v == Unbind }
 // errorCode is the field "error" of an answer.
 type errorCode string
 
-const concurrencyError errorCode = "ConcurrencyError"
+const (
+	concurrencyError    errorCode = "ConcurrencyError"
+	maintenanceConflict errorCode = "MaintenanceInfoConflict"
+)
 
 // outcomeOf is the table of the specification under "Orphan Mitigation". malformed says that the body of a success cannot be
 // read.
@@ -79,6 +84,8 @@ func outcomeOf(v Verb, status int, malformed bool, code errorCode) Outcome {
 		return orphan()
 	case status == http.StatusUnprocessableEntity && code == concurrencyError:
 		return Busy
+	case status == http.StatusUnprocessableEntity && code == maintenanceConflict && (v == Provision || v == Update):
+		return Outdated
 	case status == http.StatusConflict && v.makes():
 		return Taken
 	case status >= 400 && status < 500:

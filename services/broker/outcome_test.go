@@ -35,7 +35,7 @@ func TestOutcomes(t *testing.T) {
 	f(412, false, "", all(Rejected))
 	f(422, false, "AsyncRequired", all(Rejected))
 	f(422, false, "RequiresApp", all(Rejected))
-	f(422, false, "MaintenanceInfoConflict", all(Rejected))
+	f(422, false, "MaintenanceInfoConflict", map[Verb]Outcome{Provision: Outdated, Update: Outdated, Deprovision: Rejected, Bind: Rejected, Unbind: Rejected})
 	f(422, false, concurrencyError, all(Busy))
 	f(500, false, "", orphans)
 	f(503, false, concurrencyError, orphans)

@@ -18,6 +18,7 @@ type Fault string
 // The faults. The first ones fail before anything is done, those from Lost on after it was done.
 const (
 	Busy      Fault = "busy"       // 422 ConcurrencyError
+	Outdated  Fault = "outdated"   // 422 MaintenanceInfoConflict
 	Refused   Fault = "refused"    // 400
 	Timeout   Fault = "408"        // 408
 	Broken    Fault = "500"        // 500
@@ -46,6 +47,12 @@ type Broker struct {
 	RetryAfter int
 	// MaxPolling is maximum_polling_duration of the plans, 0 for none.
 	MaxPolling int
+	// Rotatable says that a binding may be made as the successor of another one.
+	Rotatable bool
+	// Expires is when bindings end, "" for never.
+	Expires string
+	// Maintenance is the version of maintenance_info of the plans, "" for none.
+	Maintenance string
 
 	mu        sync.Mutex
 	instances map[string]*thing
@@ -64,6 +71,10 @@ type thing struct {
 	hangs  bool
 	exists bool
 	next   string // the plan after an update
+
+	maintenance, nextMaintenance string
+	parameters                   string // in JSON
+	predecessor                  string // the binding that it is the successor of
 }
 
 // Fail has the next requests of a kind fail, one after the other. Kinds are catalog, provision, update, deprovision, bind,
@@ -114,6 +125,37 @@ func (b *Broker) Plans() (plans []string) {
 	return plans
 }
 
+// SetMaintenance changes Maintenance, and Rotatable.
+func (b *Broker) SetMaintenance(version string, rotatable bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Maintenance, b.Rotatable = version, rotatable
+}
+
+// Made describes the instances with their maintenance, and the bindings with their parameters and whether they are the
+// successors of others.
+func (b *Broker) Made() (all []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range b.instances {
+		if t.exists {
+			all = append(all, strings.Join(strings.Fields("instance "+t.maintenance+" "+t.parameters), " "))
+		}
+	}
+	for _, t := range b.bindings {
+		if !t.exists {
+			continue
+		}
+		what := "binding"
+		if t.predecessor != "" {
+			what = "successor"
+		}
+		all = append(all, strings.TrimSpace(what+" "+t.parameters))
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Requests returns the kinds of all requests so far, and forgets them.
 func (b *Broker) Requests() []string {
 	b.mu.Lock()
@@ -138,6 +180,8 @@ const (
 )
 
 type object = map[string]any
+
+var conflict = object{"error": "MaintenanceInfoConflict", "description": "the maintenance information has changed"}
 
 // ServeHTTP answers a request.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -168,6 +212,9 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch fault {
 	case Busy:
 		answer(w, http.StatusUnprocessableEntity, object{"error": "ConcurrencyError", "description": "another operation is in progress"})
+		return
+	case Outdated:
+		answer(w, http.StatusUnprocessableEntity, conflict)
 		return
 	case Refused:
 		answer(w, http.StatusBadRequest, object{"description": "no such size"})
@@ -269,6 +316,12 @@ func (b *Broker) check(kind string, r *http.Request, content object) string {
 	case "update":
 		return has(content, "service_id") + incomplete(q.Get("accepts_incomplete"))
 	case "bind":
+		if before, ok := content["predecessor_binding_id"]; ok {
+			if content["parameters"] != nil {
+				return "parameters of a successor"
+			}
+			return b.successor(r, before) + incomplete(q.Get("accepts_incomplete"))
+		}
 		return has(content, "service_id", "plan_id", "app_guid") + incomplete(q.Get("accepts_incomplete"))
 	case "deprovision", "unbind":
 		return has(fields, "service_id", "plan_id") + incomplete(q.Get("accepts_incomplete"))
@@ -276,6 +329,21 @@ func (b *Broker) check(kind string, r *http.Request, content object) string {
 		return has(fields, "service_id", "plan_id")
 	}
 	return "no such request: " + r.Method + " " + r.URL.Path
+}
+
+// successor says why a binding cannot be the successor of another one, "" for nothing.
+func (b *Broker) successor(r *http.Request, before any) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	name, _ := before.(string)
+	switch t := b.bindings[parts[2]+"/"+name]; {
+	case !b.Rotatable:
+		return "bindings of the plan have no successors"
+	case t == nil || !t.exists || t.op != "":
+		return "no predecessor " + name
+	}
+	return ""
 }
 
 func incomplete(value string) string {
@@ -301,16 +369,23 @@ func (b *Broker) serve(kind string, parts []string, r *http.Request, content obj
 		key = id + "/" + parts[4]
 	}
 	plan, _ := content["plan_id"].(string)
+	info, _ := content["maintenance_info"].(object)
+	if version, _ := info["version"].(string); info != nil && version != b.Maintenance {
+		return http.StatusUnprocessableEntity, conflict
+	}
 	switch kind {
 	case "provision":
-		return b.make(b.instances, id, plan, "provision", fault, object{"dashboard_url": "https://broker.test/" + id})
+		return b.make(b.instances, id, content, "provision", fault, object{"dashboard_url": "https://broker.test/" + id})
 	case "bind":
 		if i := b.instances[id]; i == nil || !i.exists || i.op != "" {
 			return http.StatusNotFound, object{"description": "no such instance"}
 		}
-		return b.make(b.bindings, key, plan, "bind", fault, credentials(parts[4]))
+		if before, ok := content["predecessor_binding_id"].(string); ok {
+			content["parameters"] = json.RawMessage(b.bindings[id+"/"+before].parameters)
+		}
+		return b.make(b.bindings, key, content, "bind", fault, b.credentials(parts[4]))
 	case "update":
-		return b.update(b.instances[id], plan, fault)
+		return b.update(b.instances[id], plan, info, fault)
 	case "deprovision":
 		for of, t := range b.bindings {
 			if strings.HasPrefix(of, id+"/") && t.exists {
@@ -326,7 +401,7 @@ func (b *Broker) serve(kind string, parts []string, r *http.Request, content obj
 		return b.last(b.bindings[key], r.URL.Query().Get("operation"))
 	}
 	if t := b.bindings[key]; kind == "fetch" && t != nil && t.exists && t.op == "" {
-		return http.StatusOK, credentials(parts[4])
+		return http.StatusOK, b.credentials(parts[4])
 	}
 	return http.StatusNotFound, object{"description": "no such thing"}
 }
@@ -337,6 +412,12 @@ func (b *Broker) catalog() object {
 		if b.MaxPolling > 0 {
 			p["maximum_polling_duration"] = b.MaxPolling
 		}
+		if b.Rotatable {
+			p["binding_rotatable"] = true
+		}
+		if b.Maintenance != "" {
+			p["maintenance_info"] = object{"version": b.Maintenance, "description": "a newer operating system"}
+		}
 		return p
 	}
 	return object{"services": []object{{
@@ -346,16 +427,17 @@ func (b *Broker) catalog() object {
 }
 
 // credentials has names that a broker may choose, some of which must not become files or variables.
-func credentials(binding string) object {
-	return object{"credentials": object{
+func (b *Broker) credentials(binding string) object {
+	return object{"metadata": object{"expires_at": b.Expires}, "credentials": object{
 		"uri": "postgres://u-" + binding + ":secret-" + binding + "@db.broker.test:5432/app", "hostname": "db.broker.test", "port": 5432,
 		"username": "u-" + binding, "password": "secret-" + binding, "name": "app", "replicas": []string{"a", "b"}, "../../escape": "no",
 	}}
 }
 
 // make makes an instance or a binding.
-func (b *Broker) make(all map[string]*thing, id, plan, op string, fault Fault, body object) (int, object) {
+func (b *Broker) make(all map[string]*thing, id string, content object, op string, fault Fault, body object) (int, object) {
 	t := all[id]
+	plan, _ := content["plan_id"].(string)
 	switch {
 	case t != nil && t.exists && t.plan != plan:
 		return http.StatusConflict, object{"description": "it has another plan"}
@@ -367,6 +449,13 @@ func (b *Broker) make(all map[string]*thing, id, plan, op string, fault Fault, b
 		return http.StatusOK, body
 	}
 	t = &thing{plan: plan, exists: true}
+	t.predecessor, _ = content["predecessor_binding_id"].(string)
+	if info, ok := content["maintenance_info"].(object); ok {
+		t.maintenance, _ = info["version"].(string)
+	}
+	if text, err := json.Marshal(content["parameters"]); err == nil && string(text) != "null" {
+		t.parameters = string(text)
+	}
 	all[id] = t
 	if b.begin(t, op, fault) {
 		answer := object{"operation": op}
@@ -387,18 +476,25 @@ func (b *Broker) begin(t *thing, op string, fault Fault) bool {
 	return true
 }
 
-func (b *Broker) update(t *thing, plan string, fault Fault) (int, object) {
+func (b *Broker) update(t *thing, plan string, info object, fault Fault) (int, object) {
+	version, _ := info["version"].(string)
 	switch {
 	case t == nil || !t.exists:
 		return http.StatusNotFound, object{"description": "no such instance"}
 	case t.op != "" && t.op != "update":
 		return http.StatusUnprocessableEntity, object{"error": "ConcurrencyError"}
 	}
+	if plan == "" {
+		plan = t.plan
+	}
+	if version == "" {
+		version = t.maintenance
+	}
 	if t.op == "" && !b.begin(t, "update", fault) {
-		t.plan = plan
+		t.plan, t.maintenance = plan, version
 		return http.StatusOK, object{}
 	}
-	t.next = plan
+	t.next, t.nextMaintenance = plan, version
 	return http.StatusAccepted, object{"operation": "update"}
 }
 
@@ -440,7 +536,7 @@ func (b *Broker) last(t *thing, operation string) (int, object) {
 		t.exists = false
 	}
 	if t.op == "update" {
-		t.plan = t.next
+		t.plan, t.maintenance = t.next, t.nextMaintenance
 	}
 	t.op = ""
 	return http.StatusOK, object{"state": "succeeded"}
