@@ -6,20 +6,21 @@ import (
 )
 
 // PushSpec is what a person asks for with a push, read from a manifest and flags, before there is an image.
-// What is nil or empty was not said: it comes from the parent release, then from the defaults.
+// What was not said is nil: it comes from the parent release, then from the defaults.
 type PushSpec struct {
-	Processes   map[ProcessName]ProcessSpec `json:"processes,omitempty"`
-	Env         map[string]string           `json:"env,omitempty"`
-	Volumes     []Volume                    `json:"volumes,omitempty"`
-	Strategy    *Strategy                   `json:"strategy,omitempty"`
-	Overlap     *bool                       `json:"overlap,omitempty"`
-	Routes      []RouteSpec                 `json:"routes,omitempty"`
-	Labels      map[string]string           `json:"labels,omitempty"`
-	Annotations map[string]string           `json:"annotations,omitempty"`
+	Processes map[ProcessName]ProcessSpec `json:"processes,omitempty"`
+	Env       map[string]string           `json:"env,omitempty"`
+	// Volumes are all volumes that the app is to have; empty for none, nil for those of the parent.
+	Volumes     []Volume          `json:"volumes,omitzero"`
+	Strategy    *Strategy         `json:"strategy,omitempty"`
+	Overlap     *bool             `json:"overlap,omitempty"`
+	Routes      []RouteSpec       `json:"routes,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 	// Place are labels that a node must have; empty for none, nil for those of the parent.
-	Place map[string]string `json:"place,omitempty"`
+	Place map[string]string `json:"place,omitzero"`
 	// Guards are counters that cross-fades compare; empty for none, nil for those of the parent.
-	Guards []MetricGuard `json:"guards,omitempty"`
+	Guards []MetricGuard `json:"guards,omitzero"`
 	// Services are bindings that the release is to have, beside those that it inherits.
 	Services []Binding `json:"services,omitempty"`
 	// Rebind has the service to use instead of one that the release would inherit.
@@ -109,13 +110,18 @@ func (d PushSpec) Resolve(b Built, parent *Release) (Spec, Formation, error) {
 	spec.Labels, spec.Annotations, spec.Routes, spec.NoRoute = d.Labels, d.Annotations, d.Routes, d.NoRoute
 	spec.Cron = d.Cron
 	if d.Volumes != nil {
-		spec.Volumes = d.Volumes
+		if len(d.Volumes) == 0 && len(spec.Volumes) > 0 {
+			spec.Strategy = Strategy{Kind: Rolling} // the parent's followed from its volumes
+		}
+		spec.Volumes = append([]Volume(nil), d.Volumes...)
 	}
 	if d.Place != nil {
-		spec.Place = d.Place
+		if spec.Place = d.Place; len(d.Place) == 0 {
+			spec.Place = nil
+		}
 	}
 	if d.Guards != nil {
-		spec.Guards = d.Guards
+		spec.Guards = append([]MetricGuard(nil), d.Guards...)
 	}
 	if d.Overlap != nil {
 		spec.Overlap = *d.Overlap

@@ -5,8 +5,8 @@ package cloud
 func (r *Release) Shipped() PushSpec {
 	s := r.Spec
 	d := PushSpec{
-		Processes: map[ProcessName]ProcessSpec{}, Volumes: s.Volumes, Strategy: &s.Strategy, Overlap: &s.Overlap,
-		Labels: s.Labels, Annotations: s.Annotations, Cron: s.Cron, Guards: s.Guards, NoWeb: true,
+		Processes: map[ProcessName]ProcessSpec{}, Volumes: append([]Volume{}, s.Volumes...), Strategy: &s.Strategy, Overlap: &s.Overlap,
+		Labels: s.Labels, Annotations: s.Annotations, Cron: s.Cron, Guards: append([]MetricGuard{}, s.Guards...), NoWeb: true,
 	}
 	for name, p := range s.Processes {
 		scale, protocol, init := r.Formation[name], p.Protocol, !p.NoInit

@@ -66,6 +66,26 @@ func list[T, U any, P schema[U]](next func(*T, *yaml.Node) P) func(value, *T) {
 	}
 }
 
+// stated makes what is read of a list empty instead of nil: an empty list says that there is none, and does not inherit.
+func stated[T, E any](part func(*T) *[]E, read func(value, *T)) func(value, *T) {
+	return func(v value, t *T) {
+		if v.node.Kind == yaml.SequenceNode {
+			*part(t) = []E{}
+		}
+		read(v, t)
+	}
+}
+
+// adding warns of an empty value of a key that only adds to what the app has: somebody may take it for "none".
+func adding[T any](instead string, read func(value, *T)) func(value, *T) {
+	return func(v value, t *T) {
+		if v.node.Kind != yaml.ScalarNode && len(v.node.Content) == 0 {
+			v.warn(v.node, "%s is empty, which takes nothing away: %s", v.name, instead)
+		}
+		read(v, t)
+	}
+}
+
 // of reads into a part of T with what is made for that part.
 func of[T, U any](part func(*T) *U, read func(value, *U)) func(value, *T) {
 	return func(v value, t *T) { read(v, part(t)) }

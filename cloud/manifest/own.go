@@ -33,6 +33,13 @@ func (v value) overlap(o *own) {
 	}
 }
 
+// place is empty for no labels, and nil for those of the release before.
+func (v value) place(o *own) {
+	if !v.isNull() {
+		o.place = v.texts()
+	}
+}
+
 type strategy struct {
 	at    *yaml.Node
 	kind  cloud.StrategyKind

@@ -47,8 +47,8 @@ func (*app) keys() ([]key[app], string) {
 	return append(append([]key[app]{
 		{name: "name", read: value.appName},
 		{name: "path", read: value.path},
-		{name: "env", read: value.env},
-		{name: "services", read: value.services},
+		{name: "env", read: adding("micro env APP NAME- unsets a variable", value.env)},
+		{name: "services", read: adding("micro unbind APP SERVICE unbinds a service", value.services)},
 		{name: "docker", read: nested(func(a *app) *docker { return &a.docker })},
 		{name: "lifecycle", read: value.lifecycle},
 		{name: "metadata", read: nested(func(a *app) *metadata { return &a.metadata })},
@@ -71,10 +71,10 @@ func (*app) keys() ([]key[app], string) {
 
 // routingKeys are an app's, too.
 var routingKeys = []key[routing]{
-	{name: "routes", read: list(func(g *routing, at *yaml.Node) *route {
+	{name: "routes", read: adding("no-route: true takes the app out of its routes", list(func(g *routing, at *yaml.Node) *route {
 		g.routes = append(g.routes, &route{at: at})
 		return last(g.routes)
-	})},
+	}))},
 	{name: "no-route", read: value.noRoute},
 	{name: "default-route", read: value.defaultRoute},
 	{name: "host", instead: "routes", read: value.hosts},
@@ -116,18 +116,18 @@ func healthKeys(prefix string) []key[health] {
 // own is what an app has under x-micro.
 func (*own) keys() ([]key[own], string) {
 	return append([]key[own]{
-		{name: "volumes", read: list(func(o *own, at *yaml.Node) *volume {
+		{name: "volumes", read: stated(func(o *own) *[]cloud.Volume { return &o.drafts }, list(func(o *own, at *yaml.Node) *volume {
 			o.volumes = append(o.volumes, &volume{at: at})
 			return last(o.volumes)
-		})},
+		}))},
 		{name: "overlap", read: value.overlap},
 		{name: "strategy", read: value.strategy},
-		{name: "place", read: func(v value, o *own) { o.place = v.texts() }},
+		{name: "place", read: value.place},
 		{name: "build", read: value.build},
-		{name: "guards", read: list(func(o *own, at *yaml.Node) *guard {
+		{name: "guards", read: stated(func(o *own) *[]cloud.MetricGuard { return &o.metrics }, list(func(o *own, at *yaml.Node) *guard {
 			o.guards = append(o.guards, &guard{at: at})
 			return last(o.guards)
-		})},
+		}))},
 		{name: "services", read: value.newServices},
 	}, lift(ownProcessKeys, func(o *own) *ownProcess { return &o.web })...), "x-micro"
 }
@@ -226,10 +226,7 @@ type (
 func (*service) keys() ([]key[service], string) {
 	return []key[service]{
 		{name: "name", read: value.serviceName},
-		{name: "parameters", state: notYet, read: func(v value, _ *service) {
-			for range v.pairs() {
-			}
-		}},
+		{name: "parameters", read: func(v value, s *service) { s.Parameters = string(v.object()) }},
 		{name: "binding_name", read: func(v value, s *service) { s.Name, _ = v.word() }},
 	}, "a service"
 }
@@ -238,7 +235,9 @@ func (*newService) keys() ([]key[newService], string) {
 	return []key[newService]{
 		{name: "kind", read: func(v value, s *newService) { s.Kind, _ = v.word() }},
 		{name: "version", read: func(v value, s *newService) { s.Version, _ = v.setting() }},
-		{name: "plan", read: func(v value, s *newService) { s.Memory, _ = v.size(cloud.MinMemory) }},
+		{name: "plan", read: func(v value, s *newService) { s.plan = &v }},
+		{name: "broker", read: func(v value, s *newService) { s.Broker, _ = v.word() }},
+		{name: "parameters", read: func(v value, s *newService) { s.Parameters = v.object() }},
 		{name: "production", read: func(v value, s *newService) { s.Production, _ = v.flag() }},
 	}, "a service to create"
 }

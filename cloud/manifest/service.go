@@ -1,6 +1,9 @@
 package manifest
 
 import (
+	"bytes"
+	"encoding/json"
+
 	"go.yaml.in/yaml/v3"
 
 	"github.com/protoduction/micro/cloud"
@@ -13,6 +16,11 @@ type NewService struct {
 	Version    string        `json:"version,omitempty"`
 	Memory     int64         `json:"memory_limit,omitempty"`
 	Production bool          `json:"production,omitempty"`
+	// Broker is the service broker that is to provide it, "" for none; Kind is then what the broker offers. Plan and Parameters
+	// are for the broker.
+	Broker     string          `json:"broker,omitempty"`
+	Plan       string          `json:"plan,omitempty"`
+	Parameters json.RawMessage `json:"parameters,omitempty"`
 }
 
 // service is an item of services.
@@ -20,7 +28,8 @@ type service struct{ cloud.Binding }
 
 // newService is an entry of x-micro: services.
 type newService struct {
-	at *yaml.Node
+	at   *yaml.Node
+	plan *value // nil for none
 	NewService
 }
 
@@ -70,8 +79,39 @@ func (v value) newServices(o *own) {
 		} else if fill(item, s); s.Kind == "" {
 			item.bad("a service to create needs a kind, for example postgres")
 		}
+		s.finish(item)
 		o.services = append(o.services, s)
 	}
+}
+
+// finish reads what depends on who provides the service: a broker's plan has a name, and others are a size of memory.
+func (s *newService) finish(item value) {
+	switch {
+	case s.Broker != "" && s.Version != "":
+		item.bad("a service of a broker has a plan and no version")
+	case s.Broker == "" && s.Parameters != nil:
+		item.bad("parameters are for brokers, and the service has none: name it under broker")
+	}
+	switch {
+	case s.plan == nil:
+	case s.Broker != "":
+		s.Plan, _ = s.plan.word()
+	default:
+		s.Memory, _ = s.plan.size(cloud.MinMemory)
+	}
+}
+
+// object reads a mapping as JSON; nil for an empty one.
+func (v value) object() json.RawMessage {
+	n := 0
+	for range v.pairs() { // which reports what is no mapping
+		n++
+	}
+	var b bytes.Buffer
+	if n == 0 || !v.json(&b, v.node) {
+		return nil
+	}
+	return b.Bytes()
 }
 
 // bindings are the services that the app is bound to: those that it names, and those that are to be created for it.
