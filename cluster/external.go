@@ -129,7 +129,9 @@ func explainExternal(ctx context.Context, x cloud.ExternalStore, cfg clientv3.Co
 		return cloud.Errorf(cloud.Denied, "etcd at %s does not accept the password of its user %q", x, x.User).WithHint("give the right one: --store-password FILE")
 	case errors.Is(err, rpctypes.ErrUserEmpty) && x.User == "":
 		return cloud.Errorf(cloud.Denied, "etcd at %s wants a user", x).WithHint("--store etcd://USER@HOST:2379 --store-password FILE; the user needs a role: %s", grant)
-	case errors.Is(err, rpctypes.ErrPermissionDenied), errors.Is(err, rpctypes.ErrUserEmpty):
+	case errors.Is(err, rpctypes.ErrUserEmpty):
+		return cloud.Errorf(cloud.Denied, "etcd at %s wants the password of its user %q", x, x.User).WithHint("--store-password FILE")
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return cloud.Errorf(cloud.Denied, "etcd at %s does not let its user %q read keys below %s", x, x.User, x.Prefix).WithHint("%s", grant)
 	}
 	return cloud.Errorf(cloud.Unavailable, "etcd does not answer at %s: %w", x, whyNot(ctx, x, cfg.TLS, err)).
@@ -156,17 +158,29 @@ func whyNot(ctx context.Context, x cloud.ExternalStore, cfg *tls.Config, cause e
 func tryDial(ctx context.Context, at string, cfg *tls.Config) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), externalTimeout) // the time of the request is over
 	defer cancel()
-	var c net.Conn
-	var err error
 	if cfg == nil {
-		c, err = new(net.Dialer).DialContext(ctx, "tcp", at)
-	} else {
-		c, err = (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", at)
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", at)
+		if err != nil {
+			return err
+		}
+		return c.Close()
 	}
+	cfg = cfg.Clone()
+	cfg.NextProtos = []string{"h2"}
+	c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", at)
 	if err != nil {
 		return err
 	}
-	return c.Close()
+	defer c.Close()
+	// A server that misses a certificate says so after the handshake (RFC 8446, section 4.4.2.4); one that is content begins
+	// to speak HTTP/2.
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = c.SetReadDeadline(deadline)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	return nil
 }
 
 // ownerKey follows the prefix of a cloud's keys, and has the ID of the cloud. While the cloud moves there, moving follows.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ const externalWait = 20 * time.Second
 const claimWait = 5 * time.Second
 
 // chooseStore makes the store of a membership the configured one. A node that was told none uses that of its last start, or
-// that of the node by which it has joined.
+// that of the node by which it has joined; and so with a password and certificates.
 func (n *Node) chooseStore(m *cluster.Membership) error {
 	if n.cfg.Store.IsZero() {
 		return nil
@@ -27,6 +28,16 @@ func (n *Node) chooseStore(m *cluster.Membership) error {
 	}
 	if m.Store == nil || x.Prefix != m.Store.Prefix {
 		return cloud.Errorf(cloud.Conflict, "this cloud does not have its store in %s", x).WithHint("leave out --store")
+	}
+	before := m.Store
+	if x.User == before.User {
+		x.Password = cmp.Or(x.Password, before.Password)
+	}
+	if x.TLS {
+		x.CA = cmp.Or(x.CA, before.CA)
+	}
+	if x.TLS && x.Cert == "" {
+		x.Cert, x.Key = before.Cert, before.Key
 	}
 	m.Store = &x
 	return nil
