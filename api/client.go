@@ -156,6 +156,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err
 	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Net == "unix" {
+		err = dial.Err // the path is in the target
+	}
 	known, ok := errors.AsType[*cloud.Error](err)
 	switch {
 	case ok:

@@ -55,8 +55,11 @@ func (c *command) parity() *urfave.Command {
 			return err
 		}
 		there, err := other.Profile(ctx)
-		if err != nil {
+		if err != nil && !strings.Contains(err.Error(), name) {
 			return cloud.Errorf(cloud.CodeOf(err), "%s: %w", name, err).WithHintOf(err)
+		}
+		if err != nil {
+			return err
 		}
 		p := parity{Here: c.currentName(), There: name, Equal: true, Lines: compareProfiles(here, there)}
 		count := 0
