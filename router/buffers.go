@@ -3,7 +3,7 @@ package router
 import "sync"
 
 const (
-	// tinyBlock has room for the heads of most requests. A connection by TLS holds one while it waits for a request.
+	// tinyBlock has room for the heads of most requests. It is for connections that hold a block while they wait.
 	tinyBlock  = 1 << 10
 	smallBlock = 4 << 10
 	largeBlock = 64 << 10
@@ -15,8 +15,8 @@ const (
 // which reveals references that outlive their buffer.
 var givenBack func([]byte)
 
-// block is a buffer. Connections hold one only while it has data, not while they wait; those by TLS can't know whether there
-// is something to read without reading it, and wait with one.
+// block is a buffer. Connections hold one only while it has data, not while they wait; but for streams of HTTP/3, which can't know
+// whether there is something to read without reading it.
 type block struct{ b []byte }
 
 // buffers are the router's free blocks.

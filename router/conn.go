@@ -30,6 +30,7 @@ var _ speaker = (*conn)(nil)
 func newConn(s *session, nc net.Conn) *conn {
 	w := newWire(nc, &s.r.bufs, &s.r.watch, nil)
 	w.within(s.accepted)
+	w.under = s.under
 	c := &conn{session: s, w: w}
 	c.waiting.Store(s.since)
 	return c
@@ -141,7 +142,7 @@ func (c *conn) head() (int, error) {
 		}
 		size := smallBlock
 		if c.w.raw == nil {
-			size = tinyBlock // it is held while the connection waits
+			size = tinyBlock // some hold it while they wait
 		}
 		b, n, err := c.w.first(size, 0, size)
 		if err != nil && r.noWaiting.Load() {

@@ -62,14 +62,14 @@ func TestMemoryFollowsWhatArrived(t *testing.T) {
 	}
 }
 
-// TestMemoryOfIdleTLS: a connection by TLS that waits holds a tiny buffer, and no stack that its handshake has grown. The
-// bound includes the client's part of TLS, which is about 7 KiB.
+// TestMemoryOfIdleTLS: a connection by TLS that waits holds no buffer of the router's, and a small stack. The bound includes
+// the client's part of TLS, which is about 7 KiB.
 func TestMemoryOfIdleTLS(t *testing.T) {
 	const n = 400
 	f := newFront(t, Config{})
 	f.shop(backend(t, func(http.ResponseWriter, *http.Request) {}))
 	addr := f.listen(Listener{Internal: true, Scheme: "https", Handshake: secured(t, "http/1.1")})
-	for ask, most := range map[bool]int64{false: 23 << 10, true: 28 << 10} {
+	for ask, most := range map[bool]int64{false: 22 << 10, true: 22 << 10} {
 		before := inUse()
 		var all []net.Conn
 		for range n {

@@ -15,7 +15,8 @@ type session struct {
 	r        *Router
 	listener *Listener
 	accepted net.Conn
-	since    int64 // when it was accepted, on the router's clock
+	under    *socket // accepted, where TLS is spoken within it; else nil
+	since    int64   // when it was accepted, on the router's clock
 	// through is the host whose route the connection takes where it is passed on, first what has been read of it.
 	through string
 	first   []byte
@@ -72,31 +73,31 @@ func (s *session) run() {
 func (s *session) serve(nc net.Conn, protocol string, err error) {
 	defer s.r.descriptors.give(1)
 	defer s.r.conns.remove(s)
-	if errors.Is(err, errPassed) {
-		p := newPassage(s, s.through, s.first)
-		s.r.conns.speaks(s, p)
-		p.serve()
-		return
+	if speaker := s.newSpeaker(nc, protocol, err); speaker != nil {
+		s.r.conns.speaks(s, speaker)
+		speaker.serve()
 	}
-	if err != nil {
+}
+
+// newSpeaker returns what serves the connection after its handshake, nil for nothing: it is closed then. It is a function of
+// its own so that little of it stays on the stack of a connection that waits.
+func (s *session) newSpeaker(nc net.Conn, protocol string, err error) speaker {
+	switch {
+	case errors.Is(err, errPassed):
+		return newPassage(s, s.through, s.first)
+	case err != nil:
 		s.r.log.Debug("handshake", "client", s.peer.Addr(), "err", err)
 		// A client that has sent a request after its part of the handshake gets to read why it is refused.
 		newWire(s.accepted, &s.r.bufs, &s.r.watch, nil).linger()
-		return
-	}
-	switch protocol {
-	case "", protocolHTTP1:
-		c := newConn(s, nc)
-		s.r.conns.speaks(s, c)
-		c.serve()
-	case protocolHTTP2:
-		m := newMultiplexed(s, nc)
-		s.r.conns.speaks(s, m)
-		m.serve()
+	case protocol == "" || protocol == protocolHTTP1:
+		return newConn(s, nc)
+	case protocol == protocolHTTP2:
+		return newMultiplexed(s, nc)
 	default:
 		s.r.log.Debug("handshake", "client", s.peer.Addr(), "err", "the protocol is not supported", "protocol", protocol)
 		_ = nc.Close()
 	}
+	return nil
 }
 
 // handshake prepares the connection as its listener does, in the time that there is for it.
@@ -119,6 +120,7 @@ func (s *session) handshake() (net.Conn, string, error) {
 		}
 	}
 	if err == nil {
+		s.under, _ = to.(*socket)
 		nc, protocol, err = s.listener.Handshake(ctx, to, s.internal && !s.denied)
 	}
 	if v, ok := nc.(verified); ok && err == nil {

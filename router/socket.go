@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // socket is a TCP connection for what is spoken within it, such as TLS. None of its system calls waits, so that the
@@ -14,7 +16,18 @@ type socket struct {
 	*net.TCPConn
 	raw     syscall.RawConn
 	in, out transfer
+	dry     bool // Read returns errDry instead of reading
+	looked  bool // the wait under way has looked whether there is something to read
 }
+
+// errDry says that nothing is left of what was read from the socket. TLS can go on after it, as after a time limit.
+var errDry net.Error = dryError{}
+
+type dryError struct{}
+
+func (dryError) Error() string   { return "nothing is left to read" }
+func (dryError) Timeout() bool   { return true }
+func (dryError) Temporary() bool { return true }
 
 // newSocket returns c for what is spoken within it.
 func newSocket(c net.Conn) net.Conn {
@@ -33,7 +46,38 @@ func newSocket(c net.Conn) net.Conn {
 }
 
 // Read reads what there is into b.
-func (s *socket) Read(b []byte) (int, error) { return s.in.readFrom(s.raw, b) }
+func (s *socket) Read(b []byte) (int, error) {
+	if s.dry {
+		return 0, errDry
+	}
+	return s.in.readFrom(s.raw, b)
+}
+
+// readRest reads from c, which is spoken within the socket, what has come through the socket before. It returns errDry if
+// nothing is left of that.
+func (s *socket) readRest(c net.Conn, b []byte) (int, error) {
+	s.dry = true
+	defer func() { s.dry = false }()
+	return c.Read(b)
+}
+
+// wait returns when there is something to read, or an error that Read would return. A connection waits here, and not in
+// Read, because the stack of a wait within TLS is twice as large.
+func (s *socket) wait() error {
+	s.looked = false
+	return s.raw.Read(s.arrived)
+}
+
+// arrived looks once whether there is something to read. It is called again only when something has come.
+func (s *socket) arrived(fd uintptr) bool {
+	if s.looked {
+		return true
+	}
+	s.looked = true
+	var b [1]byte
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return errno != syscall.EAGAIN
+}
 
 // Write writes all of b.
 func (s *socket) Write(b []byte) (int, error) { return s.out.writeTo(s.raw, b) }

@@ -19,6 +19,7 @@ type wire struct {
 	tcp    *net.TCPConn    // to splice; nil for one that can't
 	socket syscall.RawConn // to look at: the same, or what the connection is spoken within
 	inet   bool            // the socket is TCP's
+	under  *socket         // the socket that TLS is spoken within, to wait for; nil for none
 	bufs   *buffers
 	read   readLimit
 	write  writeLimit
@@ -125,19 +126,7 @@ func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
 		return nil, 0, err
 	}
 	if w.raw == nil {
-		// Nobody can say whether there is something to read without reading it.
-		if !w.more {
-			size = min(size, smallBlock)
-		}
-		b := w.bufs.get(size)
-		to := b.b[at:min(len(b.b), at+most)]
-		n, err := w.Conn.Read(to)
-		w.more = n == len(to)
-		if n > 0 {
-			return b, n, nil
-		}
-		w.bufs.put(b)
-		return nil, 0, err
+		return w.firstWithin(size, at, most)
 	}
 	w.in.size, w.in.at, w.in.most = size, at, most
 	n, err := w.in.result(w.raw.Read(w.in.read))
@@ -148,6 +137,37 @@ func (w *wire) firstOnce(size, at, most int) (*block, int, error) {
 		return nil, 0, err
 	}
 	return b, n, nil
+}
+
+// firstWithin is firstOnce for a connection that is no plain socket. One by TLS waits for its socket, and takes a block after
+// that. Others hold a block while they wait: only a read tells whether there is something to read.
+func (w *wire) firstWithin(size, at, most int) (*block, int, error) {
+	if !w.more {
+		size = min(size, smallBlock)
+		if w.under != nil {
+			b, n, err := w.readBlock(size, at, most, func(b []byte) (int, error) { return w.under.readRest(w.Conn, b) })
+			if !errors.Is(err, errDry) {
+				return b, n, err
+			}
+			if err := w.under.wait(); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	return w.readBlock(size, at, most, w.Conn.Read)
+}
+
+// readBlock reads once into a block.
+func (w *wire) readBlock(size, at, most int, read func([]byte) (int, error)) (*block, int, error) {
+	b := w.bufs.get(size)
+	to := b.b[at:min(len(b.b), at+most)]
+	n, err := read(to)
+	w.more = n == len(to)
+	if n > 0 {
+		return b, n, nil
+	}
+	w.bufs.put(b)
+	return nil, 0, err
 }
 
 // waiter is a connection that tells when there is something to read.
