@@ -61,6 +61,9 @@ func compare(ctx context.Context, o options) error {
 	if err := b.print(measured); err != nil {
 		return err
 	}
+	if err := b.http3(ctx); err != nil {
+		return err
+	}
 	return b.memory(ctx)
 }
 

@@ -39,7 +39,8 @@ func drive(ctx context.Context, p *proxy, l load, length time.Duration, conns in
 	var sum times
 	var first error
 	var all sync.WaitGroup
-	if l.way == byHTTP2 {
+	multiplexed := l.way == byHTTP2 || l.way == byHTTP3
+	if multiplexed {
 		conns = max(conns/streams, 1) * streams
 	}
 	begin := time.Now()
@@ -50,9 +51,9 @@ func drive(ctx context.Context, p *proxy, l load, length time.Duration, conns in
 			next.every = time.Duration(float64(conns) / rate * float64(time.Second))
 			next.next = begin.Add(next.every * time.Duration(i) / time.Duration(conns))
 		}
-		if l.way == byHTTP2 && i%streams == 0 {
+		if multiplexed && i%streams == 0 {
 			var end func()
-			send, end = newHTTP2(p, l, want)
+			send, end = newMultiplexed(p, l, want)
 			defer end()
 		}
 		send := send

@@ -7,7 +7,8 @@
 // The first table has microseconds of CPU (user and system, from /proc) per request as medians over the rounds, and
 // the median of the ratios of each round. The second has the median and the 99th percentile of the times that requests
 // take: when each connection sends its next request at once, and at half of the rate that the slowest of the three
-// reaches so. The last has the memory of an idle connection by TLS. haproxy and nginx must be in PATH.
+// reaches so. The third has the router's HTTP/3 beside its own HTTP/2, in turns, because Debian's HAProxy and nginx have none.
+// The last has the memory of an idle connection by TLS. haproxy and nginx must be in PATH.
 //
 // All use the same certificate (ECDSA P-256), TLS 1.3, AES-128-GCM and X25519.
 package main
@@ -39,6 +40,7 @@ const (
 	byTLS       // HTTP/1.1 on connections that stay
 	newTLS      // a connection for each request, without resumption
 	byHTTP2     // ten streams at a time on each connection, by TLS
+	byHTTP3     // the same by QUIC
 )
 
 var loads = []load{

@@ -130,7 +130,7 @@ func serveRouter(ctx context.Context, listen, secure, cert string, backends []st
 	if err != nil {
 		return err
 	}
-	handshake, err := terminate(cert)
+	secured, err := terminate(cert)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,17 @@ func serveRouter(ctx context.Context, listen, secure, cert string, backends []st
 		return err
 	}
 	go func() {
-		if err := r.Serve(ctx, tlsListener, router.Listener{Internal: true, Scheme: "https", Handshake: handshake}); err != nil {
+		if err := r.Serve(ctx, tlsListener, router.Listener{Internal: true, Scheme: "https", Handshake: secured.Handshake}); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}()
+	socket, err := net.ListenPacket("udp", secure)
+	if err != nil {
+		return err
+	}
+	go func() {
+		q := router.QUIC{TLS: secured.QUIC, Secret: []byte("secret")}
+		if err := r.ServeHTTP3(ctx, socket, q, router.Listener{Internal: true, Scheme: "https"}); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 	}()

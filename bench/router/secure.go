@@ -20,6 +20,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
 	"github.com/protoduction/micro/router"
 	"github.com/protoduction/micro/router/certs"
 )
@@ -47,17 +50,13 @@ func newCertificate(dir string) (string, error) {
 	return file, os.WriteFile(file, append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), keyText...), 0o600)
 }
 
-// terminate returns the handshake of the router's TLS, as a node has it.
-func terminate(cert string) (func(context.Context, net.Conn, bool) (net.Conn, string, error), error) {
+// terminate returns the router's TLS, as a node has it.
+func terminate(cert string) (*certs.Server, error) {
 	log := slog.New(slog.DiscardHandler)
-	s, err := certs.NewServer(certs.ServerConfig{
+	return certs.NewServer(certs.ServerConfig{
 		Files: certs.NewFiles(certs.FilesConfig{Paths: []string{cert}, Log: log}), Secret: []byte("secret"),
 		Host: func(bool, string) (certs.Clients, bool) { return certs.Clients{}, true }, Protocols: router.Protocols(), Log: log, Now: time.Now,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return s.Handshake, nil
 }
 
 // clientTLS is what clients use, the same for all proxies.
@@ -75,16 +74,24 @@ func connect(ctx context.Context, p *proxy, w way) (net.Conn, error) {
 	return (&tls.Dialer{Config: clientTLS("http/1.1")}).DialContext(ctx, "tcp", p.secure)
 }
 
-// streams is how many requests a connection of HTTP/2 has at a time.
+// streams is how many requests a connection of HTTP/2 or HTTP/3 has at a time.
 const streams = 10
 
-// newHTTP2 returns what sends a request over a connection of HTTP/2 that stays.
-func newHTTP2(p *proxy, l load, want int) (send func() error, end func()) {
+// newMultiplexed returns what sends a request over a connection of HTTP/2 or HTTP/3 that stays.
+func newMultiplexed(p *proxy, l load, want int) (send func() error, end func()) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
-	t := &http.Transport{Protocols: protocols, TLSClientConfig: clientTLS("h2"), DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	tcp := &http.Transport{Protocols: protocols, TLSClientConfig: clientTLS("h2"), DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", p.secure)
 	}}
+	var t http.RoundTripper = tcp
+	end = tcp.CloseIdleConnections
+	if l.way == byHTTP3 {
+		udp := &http3.Transport{TLSClientConfig: clientTLS(), DisableCompression: true, Dial: func(ctx context.Context, _ string, tlsCfg *tls.Config, cfg *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddr(ctx, p.secure, tlsCfg, cfg)
+		}}
+		t, end = udp, func() { _ = udp.Close() }
+	}
 	body := strings.Repeat("x", l.upload)
 	return func() error {
 		method, content := http.MethodGet, io.Reader(nil)
@@ -108,7 +115,7 @@ func newHTTP2(p *proxy, l load, want int) (send func() error, end func()) {
 			err = fmt.Errorf("answer %d with %d bytes", res.StatusCode, n)
 		}
 		return err
-	}, t.CloseIdleConnections
+	}, end
 }
 
 // idle opens connections by TLS, with one request on each.
