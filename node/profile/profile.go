@@ -23,6 +23,7 @@ import (
 	"github.com/protoduction/micro/api"
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/config"
+	"github.com/protoduction/micro/runtime/engine"
 )
 
 // Config has what a node is made of, as far as the machine does not say it.
@@ -55,7 +56,7 @@ func Facts(ctx context.Context, cfg Config) []api.Fact {
 	add("cgroup", version)
 	add("cgroup controllers", controllers)
 	modules := moduleVersions()
-	add("containerd", modules["github.com/containerd/containerd/v2"])
+	add("containerd", engine.Version())
 	add("buildkit", modules["github.com/moby/buildkit"])
 	add("runc", runcVersion(ctx, cfg.Runc))
 	add("shim", Sum(cfg.Shim))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,13 @@ import (
 
 // Snapshotter is the one that images are unpacked into and containers run on.
 const Snapshotter = "overlayfs"
+
+// Version returns containerd's version, such as "v2.4.2". It comes from containerd itself, because a test has no list of its
+// modules.
+func Version() string {
+	release, _, _ := strings.Cut(version.Version, "+")
+	return "v" + release
+}
 
 // Config says where an Engine keeps its things. All folders are absolute.
 type Config struct {
