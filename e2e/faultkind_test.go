@@ -85,6 +85,11 @@ var faultKinds = []faultKind{
 		inject: func(m *machine) error { return m.slowDown() },
 		heal:   func(_ context.Context, m *machine) error { return m.speedUp() },
 	},
+	{
+		name: "clock", most: 6 * time.Second,
+		inject: func(m *machine) error { return m.setClock(time.Duration(m.n%2*2-1) * 48 * time.Hour) },
+		heal:   func(_ context.Context, m *machine) error { return m.setClock(0) },
+	},
 }
 
 // slowDown makes the machine's disk take writes only for 20 ms of each 300.

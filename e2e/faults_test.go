@@ -45,6 +45,8 @@ type trial struct {
 	clients  clients
 	mark     string // in the environment of the app that must not run twice
 	image    string // the archive that is pushed
+	kinds    []faultKind
+	leader   bool // only the node that leads fails
 
 	mu     sync.Mutex
 	faults []fault
@@ -66,7 +68,8 @@ type fault struct {
 // apps web, with an instance for each machine, and solo, which must not run twice. It checks that no acknowledged write is
 // lost, that the history is linearisable, that solo never runs twice, and how soon the others go on. In brief, faults are
 // short, no release is made, and the others may go on ten times as late. FAULT_TIME bounds the time in which new faults
-// begin, and FAULT_SLACK multiplies the bars.
+// begin, and FAULT_SLACK multiplies the bars. FAULT_KINDS has the kinds to choose from, and with FAULT_ON=leader only the node
+// that leads fails.
 func faultsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	brief := len(args) > 0 && args[0] == "brief"
 	if brief {
@@ -84,7 +87,7 @@ func faultsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	t := &trial{
 		log: ts.Logf, brief: brief, machines: machinesOf(ts), random: rand.New(rand.NewPCG(seed, 0)), slack: 1,
-		history: history{began: time.Now()}, mark: "SOLO=" + ts.Getenv("MACHINES"), image: ts.MkAbs("hello.tar"), hosts: []string{"web.micro.test"},
+		kinds: faultKinds, leader: os.Getenv("FAULT_ON") == "leader", history: history{began: time.Now()}, mark: "SOLO=" + ts.Getenv("MACHINES"), image: ts.MkAbs("hello.tar"), hosts: []string{"web.micro.test"},
 	}
 	if brief {
 		t.slack = briefSlack
@@ -92,6 +95,10 @@ func faultsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if s := os.Getenv("FAULT_SLACK"); s != "" {
 		t.slack, err = strconv.ParseFloat(s, 64)
 		ts.Check(err)
+	}
+	if s := os.Getenv("FAULT_KINDS"); s != "" {
+		chosen := strings.Split(s, ",")
+		t.kinds = slices.DeleteFunc(slices.Clone(faultKinds), func(k faultKind) bool { return !slices.Contains(chosen, k.name) })
 	}
 	if s := os.Getenv("FAULT_TIME"); s != "" {
 		t.most, err = time.ParseDuration(s)
@@ -209,9 +216,9 @@ func (t *trial) readAll(count int) error {
 
 // fail lets machines fail while a step of the story is done, and waits until all is as before.
 func (t *trial) fail(ctx context.Context, n int, s chapter) error {
-	kind := faultKinds[n%len(faultKinds)]
-	if n >= len(faultKinds) { // the first ones are each of another kind
-		kind = faultKinds[t.random.IntN(len(faultKinds))]
+	kind := t.kinds[n%len(t.kinds)]
+	if n >= len(t.kinds) { // the first ones are each of another kind
+		kind = t.kinds[t.random.IntN(len(t.kinds))]
 	}
 	if s.do != nil {
 		kind = faultKinds[t.random.IntN(2)] // the node is killed, or its power goes
@@ -289,23 +296,30 @@ func (t *trial) add(f fault) {
 // choose returns the machines that are to fail: the one that leads, or any; of five, sometimes two.
 func (t *trial) choose(n int) []*machine {
 	order := t.random.Perm(len(t.machines))
-	leads, two := t.random.IntN(3) == 0, t.random.IntN(4) == 0
+	leads, two := t.random.IntN(3) == 0 || t.leader, t.random.IntN(4) == 0
 	on := []*machine{t.machines[order[0]]}
 	if leads {
-		for _, m := range t.machines {
-			var c api.Cluster
-			if ask(context.Background(), m, "GET", "/v1/cluster", nil, &c) == nil && c.Leader != "" {
-				if k := slices.IndexFunc(t.machines, func(m *machine) bool { return m.name() == c.Leader }); k >= 0 {
-					on[0] = t.machines[k]
-				}
-				break
-			}
+		if m := leaderOf(context.Background(), t.machines); m != nil {
+			on[0] = m
 		}
 	}
 	if second := t.machines[order[1]]; two && len(t.machines) >= 5 && second != on[0] {
 		on = append(on, second)
 	}
 	return on
+}
+
+// leaderOf returns the machine whose node leads; nil for none.
+func leaderOf(ctx context.Context, all []*machine) *machine {
+	for _, m := range all {
+		var c api.Cluster
+		if ask(ctx, m, "GET", "/v1/cluster", nil, &c) == nil && c.Leader != "" {
+			if k := slices.IndexFunc(all, func(m *machine) bool { return m.name() == c.Leader }); k >= 0 {
+				return all[k]
+			}
+		}
+	}
+	return nil
 }
 
 // awaitWrite waits for a write through a machine that is well.

@@ -78,7 +78,9 @@ func (s *story) tell(round int) []chapter {
 			}
 		}},
 		{"scale", time.Second, do("scale", app+"@r2", "-i", "3")},
-		{"crossfade", 4 * time.Second, do("crossfade", public, "--to", app+"@r2", "--over", "4s", "--steps", "20,60,100", "--yes")},
+		// It takes as long as its evidence: with the usual margins, 600 requests to the new release, which these clients send in
+		// 20 to 60 seconds, whatever fails. These margins need a tenth of that.
+		{"crossfade", 4 * time.Second, do("crossfade", public, "--to", app+"@r2", "--over", "4s", "--steps", "20,60,100", "--guard", "errors", "--errors-margin", "5", "--yes")},
 		{"delete", time.Second, func(ctx context.Context, m *machine) error {
 			s.removeHost(public)
 			pauseFor(ctx, time.Second) // requests that are under way

@@ -80,6 +80,7 @@ func scriptsIn(dir string) testscript.Params {
 			"broker":     brokerCommand,
 			"builder":    builderCommand,
 			"cable":      cableCommand,
+			"clock":      clockCommand,
 			"clients":    clientsCommand,
 			"code":       codeCommand,
 			"containers": containersCommand,

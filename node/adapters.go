@@ -35,8 +35,6 @@ import (
 
 // The adapters in this file implement the small interfaces that the parts declare for each other.
 
-func now() time.Time { return time.Now().UTC() }
-
 func cores() int { return goruntime.NumCPU() }
 
 // newSuffix returns six random letters and digits that make an instance's ID unique.

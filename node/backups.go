@@ -21,7 +21,7 @@ const backupsFolder = "backups"
 // openBackups creates what keeps the files of backups.
 func (n *Node) openBackups() error {
 	n.archives = &backup.Keeper{
-		Node: n.cfg.Name, Dir: n.data.Path(backupsFolder), Keys: func() backup.Keys { return n.keys }, State: n.store.State, Nodes: backupNodes{n}, Now: now,
+		Node: n.cfg.Name, Dir: n.data.Path(backupsFolder), Keys: func() backup.Keys { return n.keys }, State: n.store.State, Nodes: backupNodes{n}, Now: n.now,
 	}
 	return n.archives.Clear()
 }
@@ -30,7 +30,7 @@ func (n *Node) openBackups() error {
 func (n *Node) provider(s apiStore, run commands) *services.Provider {
 	return &services.Provider{
 		Store: s, Views: n.snapshots, Images: n.images, Commands: serviceCommands{run}, Archives: n.archives, Volumes: volumesOfAll{n}, HTTP: broker.NewHTTP(),
-		Node: n.cfg.Name, Process: rand.Text(), Log: n.log, Now: now,
+		Node: n.cfg.Name, Process: rand.Text(), Log: n.log, Now: n.now,
 	}
 }
 

@@ -20,13 +20,13 @@ import (
 // certificates: that begins when the node runs.
 func (n *Node) openCertificates() (err error) {
 	n.vault = &vault.Vault{Engine: n.kv, Keys: n.keys}
-	n.local = certs.NewLocal(certs.LocalConfig{States: states{n.store}, Keys: n.keys, Now: now})
+	n.local = certs.NewLocal(certs.LocalConfig{States: states{n.store}, Keys: n.keys, Now: n.now})
 	n.public = certs.NewPublic(n.vault, n.log)
 	n.files = certs.NewFiles(certs.FilesConfig{Paths: n.cfg.Certificates, Log: n.log})
 	n.ledger = certs.Ledger{Vault: n.vault}
 	n.tls, err = certs.NewServer(certs.ServerConfig{
 		Local: n.local, Public: n.public, Files: n.files, Host: n.tlsHost,
-		Secret: n.secret, Protocols: router.Protocols(), Log: n.log, Now: now,
+		Secret: n.secret, Protocols: router.Protocols(), Log: n.log, Now: n.now,
 	})
 	if err != nil || !n.orders() {
 		return err
@@ -114,7 +114,7 @@ type authority struct {
 
 func (a authority) Own(h cloud.Host) bool {
 	c := a.files.Certificate(strings.Replace(string(h), "*", "x", 1))
-	return c != nil && now().Before(c.Leaf.NotAfter)
+	return c != nil && time.Now().Before(c.Leaf.NotAfter)
 }
 
 // certificateDuty is what only one node does for public hosts; nil where certificates are not ordered here.
@@ -123,7 +123,7 @@ func (n *Node) certificateDuty() []leader.Duty {
 		return nil
 	}
 	return []leader.Duty{&leader.Certificates{
-		Views: n.snapshots, Authority: authority{n.acme, n.files}, Ledger: n.ledger, Events: eventNotes{n.events}, Log: n.log, Now: now,
+		Views: n.snapshots, Authority: authority{n.acme, n.files}, Ledger: n.ledger, Events: eventNotes{n.events}, Log: n.log, Now: n.now,
 	}}
 }
 
@@ -157,7 +157,7 @@ func (c certificateList) Files() map[cloud.Host]api.Certificate {
 		if !f.Expires.IsZero() {
 			shown.Expires = &f.Expires
 		}
-		left := f.Expires.Sub(now())
+		left := time.Until(f.Expires)
 		switch {
 		case left <= 0:
 			shown.Status, shown.Text = api.Fail, "it has ended: clients refuse it"

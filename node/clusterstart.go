@@ -103,7 +103,7 @@ func (n *Node) foundCloud(ctx context.Context, m cluster.Membership, by cloud.Ac
 	if err := n.folder.Remove(); err != nil { // of a start that was interrupted
 		return err
 	}
-	authority, private, err := cluster.NewAuthority(now())
+	authority, private, err := cluster.NewAuthority(n.now())
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (n *Node) foundCloud(ctx context.Context, m cluster.Membership, by cloud.Ac
 	if err != nil {
 		return err
 	}
-	cert, err := authority.Issue(key.Public(), m.Node, m.Addr.Addr(), now())
+	cert, err := authority.Issue(key.Public(), m.Node, m.Addr.Addr(), n.now())
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (n *Node) foundCloud(ctx context.Context, m cluster.Membership, by cloud.Ac
 	if err := n.folder.SaveIdentity(key, cert, authority.DER); err != nil {
 		return err
 	}
-	c := cloud.Cluster{ID: m.Cloud, Certificate: authority.DER, PrivateKey: sealed, Started: now()}
+	c := cloud.Cluster{ID: m.Cloud, Certificate: authority.DER, PrivateKey: sealed, Started: n.now()}
 	if m.Store != nil {
 		c.Store = m.Store.String()
 	}
@@ -208,7 +208,7 @@ func (c clusterControl) NewToken(ctx context.Context, life time.Duration, by clo
 		return t, cloud.Errorf(cloud.Unavailable, "only workers are alive, and no other machine can connect to one").WithCommand("micro node list")
 	}
 	token := cluster.NewToken(m.identity.Fingerprint(), addrs)
-	at := cloud.Stamp{At: now(), By: by.Name}
+	at := cloud.Stamp{At: c.now(), By: by.Name}
 	_, err = c.store.Update(ctx, by, "create join token", token.ID(), func(s *cloud.State) ([]cloud.Change, error) {
 		return s.CreateJoinToken(cloud.JoinToken{ID: token.ID(), Hash: token.Hash(), Expires: at.At.Add(life)}, at)
 	})

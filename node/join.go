@@ -162,7 +162,7 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 	node := cloud.Node{Name: r.Name, Addr: r.Addr, Size: r.Size, Worker: r.Worker}
 	s := n.store.State()
 	// Check the token first: nobody else may make this node connect to an address.
-	if _, err := s.Join(node, token.ID(), token.Hash(), now()); err != nil {
+	if _, err := s.Join(node, token.ID(), token.Hash(), n.now()); err != nil {
 		return answer, err
 	}
 	if domain := s.Settings().Domain; r.Domain != "" && r.Domain != domain {
@@ -188,7 +188,7 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 	if err != nil {
 		return answer, err
 	}
-	if answer.Certificate, err = authority.Issue(public, r.Name, r.Addr.Addr(), now()); err != nil {
+	if answer.Certificate, err = authority.Issue(public, r.Name, r.Addr.Addr(), n.now()); err != nil {
 		return answer, err
 	}
 	if node.PublicKey, err = cluster.KeyHash(public); err != nil {
@@ -200,7 +200,7 @@ func (n *Node) accept(ctx context.Context, r cluster.Request) (answer cluster.An
 		if node.Subnet, err = s.FreeSlice(r.Networks...); err != nil {
 			return nil, err
 		}
-		return s.Join(node, token.ID(), token.Hash(), now())
+		return s.Join(node, token.ID(), token.Hash(), n.now())
 	})
 	if err != nil {
 		return answer, err

@@ -179,5 +179,5 @@ func (usage) Metrics(ctx context.Context, i *cloud.Instance, guards []cloud.Metr
 type eventNotes struct{ events *events.Buffer }
 
 func (n eventNotes) Note(e leader.Event) {
-	n.events.Add(api.Event{Time: now(), Group: e.Group, App: e.App, Release: e.Release, Kind: e.Kind, Object: e.Object, Text: e.Text})
+	n.events.Add(api.Event{Time: time.Now().UTC(), Group: e.Group, App: e.App, Release: e.Release, Kind: e.Kind, Object: e.Object, Text: e.Text})
 }

@@ -30,6 +30,7 @@ type membership struct {
 	removal   sync.Once
 	leads     atomic.Bool // this node has the leader's duties
 	counters  counters
+	clocks    clocks
 	answering *answering
 	// followed is closed when this node has first read what the others observe.
 	followed chan struct{}

@@ -131,7 +131,7 @@ func (n *Node) renewIdentity(ctx context.Context, m *member) error {
 	for {
 		authority, err := n.authority(n.snapshots.View().State)
 		if err == nil {
-			err = m.identity.Renew(authority, now())
+			err = m.identity.Renew(authority, n.now())
 		}
 		if err != nil {
 			n.log.Warn("cannot renew this node's certificate", "err", err)

@@ -89,7 +89,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	if err := n.openMember(ctx); err != nil {
 		return err
 	}
-	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Node: n.cfg.Name, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Observed: n.observed, Now: now})
+	n.store, err = store.Open(ctx, store.Config{Engine: n.kv, Keys: n.openKeys, Log: n.log, Node: n.cfg.Name, Version: n.cfg.Version.Version, AuditLines: n.cfg.Limits.AuditLines, OnState: n.snapshots.SetState, Before: n.awaitObserved, Observed: n.observed, Now: n.now})
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (n *Node) openNames(context.Context) error {
 		return err
 	}
 	n.counted = router.NewFigures(router.DefaultWarmup)
-	n.totals = figures.NewTotals(figures.TotalsConfig{Node: n.cfg.Name, Counted: n.counted, Started: n.started, Peers: peerFigures{n}, Now: now})
+	n.totals = figures.NewTotals(figures.TotalsConfig{Node: n.cfg.Name, Counted: n.counted, Started: n.started, Peers: peerFigures{n}, Now: n.now})
 	n.router = router.New(router.Config{
 		Logger: n.log, Recorder: router.Recorders{n.counted, accesslog.Recorder{Logs: n.logs}}, Waits: n.counted, Mirrors: n.counted,
 		Local: n.addresses.IsLocal, PassKey: n.secret, Challenges: n.challenges, TrustedProxies: n.cfg.Proxies.Trusted, ProxyProtocol: n.cfg.Proxies.Protocol,
@@ -233,13 +233,13 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 		return err
 	}
 	n.copies = imagecopies.New(imagecopies.Config{
-		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClientOf, Log: n.log, Now: now,
+		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClientOf, Log: n.log, Now: n.now,
 	})
 	n.volumes = volumes.Folders{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{
 		Node: n.cfg.Name, Domain: n.cfg.Domain, Cores: cores(), Driver: n.driver, Images: n.copies, Views: n.snapshots,
 		Router: drainer{n}, Logs: n.logs, Memory: crashes{n.db.Local()}, Volume: n.volumes.Folder,
-		Leased: n.member.Load() != nil, Log: n.log, Now: now, Suffix: newSuffix,
+		Leased: n.member.Load() != nil, Log: n.log, Now: n.now, Suffix: newSuffix,
 	})
 	return n.openBuilder(state)
 }

@@ -119,6 +119,7 @@ func (n *Node) sendNode(ctx context.Context, node cloud.NodeName, method, path s
 	if err != nil {
 		return nil, cloud.Errorf(cloud.Unavailable, "node %s does not answer: %w", node, err)
 	}
+	n.noteClock(node, resp)
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()
 		return nil, api.ReadProblem(resp)

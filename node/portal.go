@@ -17,7 +17,7 @@ import (
 // newPortal returns the page at which people log in to hosts that want that.
 func (n *Node) newPortal(callers *access.Access) *portal.Portal {
 	return portal.New(portal.Config{
-		Callers: callers, Provided: callers, Path: router.LoginPath(), Cookie: router.LoginCookie(), Now: now,
+		Callers: callers, Provided: callers, Path: router.LoginPath(), Cookie: router.LoginCookie(), Now: n.now,
 		Sign: func(u *cloud.User, groups []cloud.Subject, host string, until time.Time) string {
 			return router.Visit{User: u.Name, Groups: groups, Host: host, Expires: until.Unix()}.Cookie(n.secret, u)
 		},

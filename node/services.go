@@ -36,12 +36,12 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	n.services = n.provider(writer, run)
 	n.volumeWorks = &volumes.Provider{
 		Store: writer, Views: n.snapshots, Archives: n.archives, Nodes: volumeNodes{n}, Folders: n.volumes,
-		Node: n.cfg.Name, Process: n.services.Process, Log: n.log, Now: now,
+		Node: n.cfg.Name, Process: n.services.Process, Log: n.log, Now: n.now,
 	}
 	crossfades, retention := n.openLeader()
 	n.deployer, err = deploy.New(deploy.Config{
 		Store: writer, Views: n.published, Images: n.images, Builder: n.builder, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Everywhere: n.everywhere, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Everywhere: n.everywhere, Log: n.log, Now: n.now,
 	})
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	}
 	n.status = n.newStatus()
 	n.status.setWaiting("starting")
-	callers := access.New(writer, n.keys, now)
+	callers := access.New(writer, n.keys, n.now)
 	n.portal = n.newPortal(callers)
 	n.api, err = handler.New(handler.Config{
 		Store: writer, Views: n.published,
@@ -72,7 +72,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 			Version: n.cfg.Version.Version, Figures: n.counted, Router: n.router, Queries: &n.queries, Views: n.snapshots,
 		}),
 		Disk: diskSpace{n.cfg.Data, n.images, n.store, n.deployer, retention, n.janitor, n.builder, n.reserve}, Down: n.Down,
-		Domain: n.cfg.Domain, URLs: n.addresses.URLs, PublicURLs: n.addresses.PublicURLs, Ports: n.ports, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: now,
+		Domain: n.cfg.Domain, URLs: n.addresses.URLs, PublicURLs: n.addresses.PublicURLs, Ports: n.ports, Version: n.cfg.Version, AdminGroup: n.cfg.AdminGroup, AdminRole: n.cfg.AdminRole, Log: n.log, Now: n.now,
 	})
 	if err != nil {
 		return err
@@ -89,28 +89,28 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
 	write := leaderWriter{n.store, n.snapshots, n.reserve}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
-		Views: n.snapshots, Writer: write, Counts: counts{n.totals}, Usages: usage{commands{n, n.driver, n.agent}}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: now,
+		Views: n.snapshots, Writer: write, Counts: counts{n.totals}, Usages: usage{commands{n, n.driver, n.agent}}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: n.now,
 	})
 	retention := &leader.Retention{Views: n.snapshots, Writer: write, Log: n.log}
 	n.duties = []leader.Duty{
-		&leader.Places{Views: n.snapshots, Writer: write, Log: n.log, Now: now},
+		&leader.Places{Views: n.snapshots, Writer: write, Log: n.log, Now: n.now},
 		retention,
 		&leader.Backups{Store: n.db, Log: n.log},
-		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: cloudLogs{n, logReader{n.logs}}, Log: n.log, Warm: leader.DefaultWarm, Now: now},
+		&leader.Rollouts{Views: n.snapshots, Writer: write, Logs: cloudLogs{n, logReader{n.logs}}, Log: n.log, Warm: leader.DefaultWarm, Now: n.now},
 		crossfades,
 		leader.NewCron(leader.CronConfig{
-			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n}, Events: eventNotes{n.events}, Log: n.log, Now: now,
+			Views: n.snapshots, Notes: notes{n}, Jobs: jobs{n}, Events: eventNotes{n.events}, Log: n.log, Now: n.now,
 		}),
 	}
 	n.poster = webhook.NewPoster(n.cfg.Version.Version, network.CheckOutside)
-	n.duties = append(n.duties, leader.NewWebhooks(leader.WebhookConfig{Views: n.snapshots, Notes: notes{n}, Poster: n.poster, Log: n.log, Now: now}))
+	n.duties = append(n.duties, leader.NewWebhooks(leader.WebhookConfig{Views: n.snapshots, Notes: notes{n}, Poster: n.poster, Log: n.log, Now: n.now}))
 	n.duties = append(n.duties, n.certificateDuty()...)
 	n.duties = append(n.duties, copyDuty{n, write})
-	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: volumesOfAll{n}, Log: n.log, Now: now})
-	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, HTTP: n.services.HTTP, Log: n.log, Now: now})
-	n.duties = append(n.duties, &services.Brokers{Views: n.snapshots, Writer: write, HTTP: n.services.HTTP, Events: n.events, Log: n.log, Now: now})
+	n.duties = append(n.duties, &services.Purge{Views: n.snapshots, Writer: write, Volumes: volumesOfAll{n}, Log: n.log, Now: n.now})
+	n.duties = append(n.duties, &services.Accounts{Views: n.snapshots, Writer: write, Commands: serviceCommands{commands{n, n.driver, n.agent}}, HTTP: n.services.HTTP, Log: n.log, Now: n.now})
+	n.duties = append(n.duties, &services.Brokers{Views: n.snapshots, Writer: write, HTTP: n.services.HTTP, Events: n.events, Log: n.log, Now: n.now})
 	n.duties = append(n.duties, &volumes.Abandoned{Views: n.snapshots, Writer: write, Log: n.log})
-	n.duties = append(n.duties, &services.Schedules{Views: n.snapshots, Provider: n.services, Events: n.events, Log: n.log, Now: now})
+	n.duties = append(n.duties, &services.Schedules{Views: n.snapshots, Provider: n.services, Events: n.events, Log: n.log, Now: n.now})
 	return crossfades, retention
 }
 

@@ -90,7 +90,7 @@ func (n *Node) takeTurn(ctx context.Context, version string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
-	if err := n.turns().Take(ctx, succession.Turn{Node: n.cfg.Name, Version: version, Since: now()}); err != nil {
+	if err := n.turns().Take(ctx, succession.Turn{Node: n.cfg.Name, Version: version, Since: n.now()}); err != nil {
 		return err
 	}
 	view := n.snapshots.View()
