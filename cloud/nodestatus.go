@@ -11,9 +11,12 @@ type NodeStatus struct {
 	// Alive is false for a node whose lease has ended. By then it has ended its instances that must not run
 	// twice; whether the others still run, nobody can know.
 	Alive bool `json:"alive"`
-	// Fenced is set where a node that is not alive looks at itself: it could not renew its lease. It ends what must not run
-	// twice. But for the others its lease may last for a while, so it must not give its places away.
+	// Fenced says that what must not run twice may still run on a node that is not alive. That is so for some seconds after
+	// its lease has ended, because etcd may end a lease too early. It is also so where a node looks at itself that could not
+	// renew its lease: for the others the lease may last for a while.
 	Fenced bool `json:"-"`
+	// Left says that the node has ended what must not run twice, and gives up its lease.
+	Left bool `json:"left,omitempty"`
 	// Routers are the addresses at which other machines reach the internal listeners of another node, on the usual ports.
 	Routers []netip.Addr `json:"routers,omitempty"`
 }

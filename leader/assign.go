@@ -205,7 +205,7 @@ func (d *draft) placeOf(i *cloud.Instance) int {
 func (d *draft) freeLeft() {
 	d.drop(func(p cloud.Place) bool {
 		token, ok := d.Instances.Left(d.slot(p.Process, p.Index), p.Node)
-		return p.Leaving && (d.dead(p.Node) || ok && token >= p.Token)
+		return p.Leaving && (d.gone(p.Node) || ok && token >= p.Token)
 	})
 }
 
@@ -224,7 +224,7 @@ func (d *draft) drop(chosen func(cloud.Place) bool) {
 // until their nodes have ended them.
 func (d *draft) takeBack(chosen func(cloud.Place) bool) {
 	d.drop(func(p cloud.Place) bool {
-		return !p.Leaving && chosen(p) && (d.dead(p.Node) || !p.Alone && !d.hold)
+		return !p.Leaving && chosen(p) && d.mayDrop(p)
 	})
 	for k, p := range d.places {
 		if !p.Leaving && chosen(p) {
@@ -232,6 +232,9 @@ func (d *draft) takeBack(chosen func(cloud.Place) bool) {
 		}
 	}
 }
+
+// mayDrop says whether a place may be given up before its node has said that nothing runs by it.
+func (d *draft) mayDrop(p cloud.Place) bool { return d.gone(p.Node) || !p.Alone && !d.hold }
 
 // nextToken returns the token of a new place of a slot.
 func (d *draft) nextToken(name cloud.ProcessName, index int) cloud.Revision {

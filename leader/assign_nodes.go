@@ -103,14 +103,20 @@ func (c *cluster) zone(m *machine) int {
 	return k
 }
 
-// dead says whether nothing runs on a node any more that has the right to: its lease has ended. A node of the cloud of which
-// nothing is known yet is not dead, and one that was removed lives until its lease has ended.
+// dead says whether a node is away: its lease has ended, or it is no node of the cloud and has none. A node of the cloud of
+// which nothing is known yet is not dead.
 func (c *cluster) dead(n cloud.NodeName) bool {
 	status, ok := c.Instances.NodeStatus(n)
 	if !ok {
 		return c.machine(n) == nil
 	}
-	return !status.Alive && !status.Fenced
+	return !status.Alive
+}
+
+// gone says whether a dead node has surely ended what must not run twice.
+func (c *cluster) gone(n cloud.NodeName) bool {
+	status, ok := c.Instances.NodeStatus(n)
+	return c.dead(n) && (!ok || !status.Fenced)
 }
 
 // drains says whether instances of a node are to move to others.

@@ -128,7 +128,7 @@ func (p *process) dropUseless() {
 	for index := range p.scale.Instances {
 		fresh, old := p.sort(index)
 		fresh = slices.DeleteFunc(fresh, func(place cloud.Place) bool {
-			if p.dead(place.Node) && !p.atHome(place) {
+			if p.dead(place.Node) && p.mayDrop(place) && !p.atHome(place) {
 				useless = append(useless, place)
 				return true
 			}

@@ -29,6 +29,7 @@ type fenceNode struct {
 	saidLeft        []*cloud.Left
 	saying          bool // a request is on its way
 	deciding        bool // so is one
+	patient         map[cloud.NodeName]int
 
 	// Its lease.
 	lease    int // 0 for none
@@ -63,7 +64,7 @@ func (n *fenceNode) boot() {
 	n.off, n.life, n.began = false, n.life+1, n.now+500+n.IntN(3000)
 	n.state, n.stateAt, n.headAt = n.fenceModel.state, len(n.log)-1, n.head
 	n.seen, n.seenAt, n.said, n.saidLeft, n.deciding = cloud.NewInstances(), -1, nil, nil, false
-	n.saying = false
+	n.saying, n.patient = false, map[cloud.NodeName]int{}
 	n.lease, n.asked, n.held = 0, false, false
 	n.boxes = slices.DeleteFunc(n.boxes, func(b *fenceBox) bool { return !b.running })
 	for _, b := range n.boxes {
@@ -133,6 +134,11 @@ func (n *fenceNode) hear() {
 			n.state, n.headAt = s, n.stateAt
 		}
 	}
+	for s := range n.seen.NodeStatuses() {
+		if s.Fenced && s.Name != n.name && n.now >= n.patient[s.Name] {
+			n.seen = n.seen.WithNode(&cloud.NodeStatus{Name: s.Name})
+		}
+	}
 	if n.now-n.began < unseenAfter {
 		return
 	}
@@ -148,8 +154,9 @@ func (n *fenceNode) see(e fenceEvent) {
 	if e.node == "" || e.node == n.name {
 		return
 	}
-	if e.alive || e.says && e.runs == nil && e.left == nil {
-		n.seen = n.seen.WithNode(&cloud.NodeStatus{Name: e.node, Alive: e.alive})
+	if dead := e.says && e.runs == nil && e.left == nil; e.alive || dead {
+		n.seen = n.seen.WithNode(&cloud.NodeStatus{Name: e.node, Alive: e.alive, Fenced: dead && n.rules.patience})
+		n.patient[e.node] = n.now + leaseTTL
 	}
 	if !e.says {
 		return

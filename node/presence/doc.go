@@ -15,5 +15,7 @@
 //     and counts on the lease only then.
 //   - Each change of places depends on the head, and whoever decides it knows all that was written before (Observed). So it
 //     comes before the node's return, which then knows of it, or it knows of the return.
+//   - When a lease has ended, what must not run twice stays where it is for as long as its shims may take to kill it, because an
+//     etcd that led and stood still may end all leases too early (buried). A node that leaves says so, and nobody waits.
 //   - A node that has lost its lease does not give its own places away: for the others the lease lasts longer.
 package presence

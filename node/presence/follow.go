@@ -92,14 +92,15 @@ func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key s
 		if value == nil {
 			delete(f.keys, full)
 			f.Log.Info("a node is dead: its lease has ended, or it has left", "node", string(node))
-			return o.WithNode(&cloud.NodeStatus{Name: node})
+			was, _ := old.(*cloud.NodeStatus)
+			return o.WithNode(f.buried(node, was != nil && was.Left))
 		}
-		f.keys[full] = node
 		status := &cloud.NodeStatus{}
+		f.keys[full] = status
 		if err := json.Unmarshal(value, status); err != nil {
 			f.Log.Warn("cannot read what another node says of itself", "node", string(node), "err", err)
 		}
-		status.Name, status.Alive = node, true
+		status.Name, status.Alive = node, !status.Left
 		return o.WithNode(status)
 	case value == nil:
 		delete(f.keys, full)
@@ -140,6 +141,25 @@ func (f *follower) applyOne(o *cloud.Instances, node cloud.NodeName, full, key s
 		f.Log.Warn("cannot read what another node says", "node", string(node), "key", key, "err", err)
 	}
 	return o // or of a kind that only a newer micro knows
+}
+
+// buried returns what is known of a node whose lease has ended. An etcd that led, stood still, and goes on may end the leases
+// of all nodes before it hears that another one leads. So unless the node has left by itself, what must not run twice may run
+// there until its shims kill it: until a while after the last renewal, which was before the lease ended.
+func (f *follower) buried(node cloud.NodeName, left bool) *cloud.NodeStatus {
+	if left {
+		return &cloud.NodeStatus{Name: node}
+	}
+	status := &cloud.NodeStatus{Name: node, Fenced: true}
+	time.AfterFunc(ttl, func() {
+		f.Views.Observe(func(o *cloud.Instances) *cloud.Instances {
+			if now, ok := o.NodeStatus(node); !ok || now != status {
+				return o
+			}
+			return o.WithNode(&cloud.NodeStatus{Name: node})
+		})
+	})
+	return status
 }
 
 // Await waits until this node knows what the others observed before an engine's revision. So a release never becomes

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -257,7 +258,12 @@ func (p *Presence) Leave(ctx context.Context) error {
 	if lease == 0 {
 		return nil
 	}
-	return p.Engine.Revoke(ctx, lease)
+	// Say that it is on purpose: what must not run twice has ended here, and may start elsewhere at once.
+	value, err := json.Marshal(cloud.NodeStatus{Name: p.Node, Left: true})
+	if err == nil {
+		_, err = p.Engine.Commit(ctx, kv.Txn{Put: []kv.Put{{Key: seenPrefix + string(p.Node) + "/" + statusKey, Value: value, Lease: lease}}})
+	}
+	return errors.Join(err, p.Engine.Revoke(ctx, lease))
 }
 
 func pause(ctx context.Context, d time.Duration) {
