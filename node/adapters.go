@@ -82,17 +82,18 @@ type leaderWriter struct {
 	store   *store.Store
 	views   *cloud.Cell
 	reserve *disk.Reserve
+	now     func() time.Time
 }
 
 func (w leaderWriter) Write(ctx context.Context, verb, object string, change func(*cloud.State) ([]cloud.Change, error)) error {
 	return w.reserve.Retry(func() error {
-		_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, withConsequences(w.views.View, change))
+		_, err := w.store.Update(ctx, cloud.Actor{Name: "micro", Source: "leader"}, verb, object, withConsequences(w.views.View, w.now, change))
 		return err
 	})
 }
 
 // withConsequences returns a change with the accounts that its releases need, and with the places that follow from both.
-func withConsequences(views func() cloud.View, change func(*cloud.State) ([]cloud.Change, error)) func(*cloud.State) ([]cloud.Change, error) {
+func withConsequences(views func() cloud.View, now func() time.Time, change func(*cloud.State) ([]cloud.Change, error)) func(*cloud.State) ([]cloud.Change, error) {
 	return leader.WithPlaces(views, services.WithAccounts(views, now, change))
 }
 
@@ -103,6 +104,7 @@ type apiStore struct {
 	views, published *cloud.Cell
 	reserve          *disk.Reserve
 	writable         func(context.Context) error
+	now              func() time.Time
 }
 
 // publishTimeout is how long Update waits until the router has a change. The change is already written then.
@@ -139,7 +141,7 @@ func (t apiStore) Update(ctx context.Context, by cloud.Actor, verb, object strin
 		return nil, err
 	}
 	err := t.reserve.Retry(func() (err error) {
-		s, err = t.store.Update(ctx, by, verb, object, withConsequences(t.views.View, fn))
+		s, err = t.store.Update(ctx, by, verb, object, withConsequences(t.views.View, t.now, fn))
 		return err
 	})
 	if err != nil {

@@ -28,7 +28,7 @@ const socketFile = "micro.sock"
 
 // openServices creates the programs that use the parts, and binds the API's socket.
 func (n *Node) openServices(ctx context.Context) (err error) {
-	writer := apiStore{n.store, n.snapshots, n.published, n.reserve, n.writable}
+	writer := apiStore{n.store, n.snapshots, n.published, n.reserve, n.writable, n.now}
 	run := commands{n, n.driver, n.agent}
 	if err := n.openBackups(); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 
 // openLeader creates the duties that only one node of a cloud may have.
 func (n *Node) openLeader() (*leader.Crossfades, *leader.Retention) {
-	write := leaderWriter{n.store, n.snapshots, n.reserve}
+	write := leaderWriter{n.store, n.snapshots, n.reserve, n.now}
 	crossfades := leader.NewCrossfades(leader.CrossfadeConfig{
 		Views: n.snapshots, Writer: write, Counts: counts{n.totals}, Usages: usage{commands{n, n.driver, n.agent}}, Notes: notes{n}, Events: eventNotes{n.events}, Log: n.log, Warm: leader.DefaultWarm, Now: n.now,
 	})
