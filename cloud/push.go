@@ -165,13 +165,18 @@ func (s *State) makeCurrent(app *App, n int, warm time.Time, at Stamp) []Change 
 		if old, ok := s.Release(app.Release(app.Current)); ok {
 			cooled := *old
 			to, made := s.Release(app.Release(n))
-			// A release with other accounts ends: what was unbound must have no session left.
-			if cooled.Spec.Strategy.Kind != Recreate && !cooled.Stopped && made && sameBindings(old, to) {
+			// A release with other accounts ends: what was unbound must have no session left. Beside one with the strategy
+			// recreate nothing of the app runs.
+			keep := maxWarm
+			if made && to.Spec.Strategy.Kind == Recreate {
+				keep = 0
+			}
+			if keep > 0 && cooled.Spec.Strategy.Kind != Recreate && !cooled.Stopped && made && sameBindings(old, to) {
 				cooled.Warm = &warm
 			}
 			cooled.Staged = false
 			changes = append(changes, Put(&cooled))
-			changes = append(changes, s.coolBut(app.AppRef, maxWarm-1, to, app.Current, n)...)
+			changes = append(changes, s.coolBut(app.AppRef, max(keep-1, 0), to, app.Current, n)...)
 		}
 	}
 	next.Current = n

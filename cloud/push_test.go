@@ -215,3 +215,14 @@ func TestCool(t *testing.T) {
 	y.do(y.s.Cool(shop, Stamp{At: noon.Add(10 * time.Minute)}), nil)
 	y.phases(shop, "r1 retired, r2 current")
 }
+
+// Nothing of an app runs beside a release with the strategy recreate, also no release from before that has another one.
+func TestRecreateKeepsNothingWarm(t *testing.T) {
+	y := begin(t)
+	for range 3 {
+		y.pushed(shop, PushSpec{})
+	}
+	y.phases(shop, "r1 warm, r2 warm, r3 current")
+	y.pushed(shop, PushSpec{Strategy: &Strategy{Kind: Recreate}})
+	y.phases(shop, "r1 retired, r2 retired, r3 retired, r4 current")
+}

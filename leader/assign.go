@@ -140,7 +140,7 @@ func (d *draft) want() cloud.Formation {
 		d.wait(d.work.Reason())
 		return nil
 	}
-	if d.n == d.app.Current && d.exclusive() {
+	if d.exclusive() && (d.n == d.app.Current || d.State.PhaseOf(d.rel) == cloud.PhaseWarm) {
 		return nil
 	}
 	before := d.State.AwaitsCommand(d.rel)
@@ -159,7 +159,7 @@ func (d *draft) want() cloud.Formation {
 	return wanted
 }
 
-// exclusive says whether the current release must have ended before the one that is being switched to
+// exclusive says whether the current release and the warm ones must have ended before the one that is being switched to
 // starts. A release command runs before that, unless it would write to the same volumes.
 func (a *assigner) exclusive() bool {
 	r := a.app.Rollout
