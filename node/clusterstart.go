@@ -14,7 +14,6 @@ import (
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/cluster"
 	"github.com/protoduction/micro/config"
-	"github.com/protoduction/micro/store/etcdkv"
 	"github.com/protoduction/micro/store/kv"
 )
 
@@ -140,7 +139,7 @@ func (n *Node) foundCloud(ctx context.Context, m cluster.Membership, by cloud.Ac
 // is saved, the etcd counts and the file does not.
 func (n *Node) moveInto(ctx context.Context, m *member) error {
 	return n.kv.Replace(func(old kv.Engine) (kv.Engine, error) {
-		engine, err := etcdkv.New(ctx, etcdkv.Config{Client: m.access().Client(), Name: string(m.Node), Prefix: m.Prefix()})
+		engine, err := newEngine(ctx, m, m.access())
 		if err != nil {
 			return nil, err
 		}

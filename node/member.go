@@ -215,13 +215,11 @@ func (n *Node) chooseEngine(ctx context.Context, m *member) error {
 	}
 	return n.kv.Replace(func(kv.Engine) (kv.Engine, error) {
 		client := remote
-		cfg := etcdkv.Config{Name: string(m.Node), Prefix: m.Prefix()}
+		var access cluster.Access = remote
 		if local {
-			cfg.Client, cfg.LeaderChanged, client = m.etcd.Client(), m.etcd.LeaderChanged, nil
-		} else {
-			cfg.Client = remote.Client()
+			access, client = m.etcd, nil
 		}
-		engine, err := etcdkv.New(ctx, cfg)
+		engine, err := newEngine(ctx, m, access)
 		if err != nil {
 			if remote != m.remote {
 				remote.Close()
@@ -280,4 +278,13 @@ func (m *member) access() cluster.Access {
 		return m.etcd
 	}
 	return nil
+}
+
+// newEngine returns the store's engine on an etcd.
+func newEngine(ctx context.Context, m *member, access cluster.Access) (*etcdkv.Engine, error) {
+	var leaderChanged func() <-chan struct{} // only an etcd within this process can tell
+	if own, ok := access.(*cluster.Etcd); ok {
+		leaderChanged = own.LeaderChanged
+	}
+	return etcdkv.New(ctx, etcdkv.Config{Client: access.Client(), LeaderChanged: leaderChanged, Name: string(m.Node), Prefix: m.Prefix()})
 }

@@ -104,7 +104,7 @@ func (n *Node) beginAnew(ctx context.Context, m *member, pairs []kv.Pair) error 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	err = n.kv.Replace(func(kv.Engine) (kv.Engine, error) {
-		engine, err := etcdkv.New(ctx, etcdkv.Config{Client: etcd.Client(), Name: string(m.Node)})
+		engine, err := newEngine(ctx, m, etcd)
 		if err != nil {
 			return nil, err
 		}

@@ -110,7 +110,9 @@ type plan struct {
 // planned is a container that can be encoded as JSON.
 type planned struct {
 	runtime.Container
-	AddressEnv any `json:",omitempty"` // hides the function of that name
+	// These hide the functions of those names.
+	AddressEnv any `json:",omitempty"`
+	Await      any `json:",omitempty"`
 }
 
 func runNode(text string) error {
