@@ -21,8 +21,8 @@ ifneq ($(shell id -u),0)
 exec := -exec "sudo -E env PATH=$(PATH)"
 endif
 TESTFLAGS ?=
-# -vet=off, because go vet runs separately with all of its checks.
-gotest = go test -vet=off -timeout 45m $(exec) $(TESTFLAGS)
+# -vet=off, because go vet runs separately with all of its checks. Scripts mostly wait: three at a time keep two CPUs busy.
+gotest = go test -vet=off -parallel 3 -timeout 45m $(exec) $(TESTFLAGS)
 
 .PHONY: build
 build: deps-build $(helpers)/bin ## build bin/micro: one static file that contains everything
