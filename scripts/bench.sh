@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs all measurements, prints the tables and writes them to docs/figures.md. Takes about eight minutes.
+# Runs all measurements, prints the tables and writes them to docs/figures.md. Takes about a quarter of an hour.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin" # knotd
 cd "$(dirname "$0")/.."
