@@ -27,7 +27,6 @@ import (
 
 	"github.com/protoduction/micro/runtime/build"
 	"github.com/protoduction/micro/runtime/engine"
-	"github.com/protoduction/micro/testdata/debimage"
 )
 
 // code N PROGRAM ARGS… runs a program that is to end with exit code N.
@@ -311,13 +310,7 @@ func breakCommand(ts *testscript.TestScript, neg bool, args []string) {
 // archive PRESET… puts archives of images made of Debian packages into the script's folder.
 func archiveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		recipe, ok := debimage.Preset(name)
-		if !ok {
-			ts.Fatalf("no image %q", name)
-		}
-		archive, err := debimage.Build(context.Background(), recipe, false)
-		ts.Check(err)
-		ts.Check(os.Symlink(archive, ts.MkAbs(name+".tar")))
+		ts.Check(os.Symlink(imageArchive(ts, name), ts.MkAbs(name+".tar")))
 	}
 }
 

@@ -439,12 +439,17 @@ func appCommand(ts *testscript.TestScript, neg bool, args []string) {
 // image PRESET… loads images made of Debian packages into the script's node.
 func imageCommand(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		recipe, ok := debimage.Preset(name)
-		if !ok {
-			ts.Fatalf("no image %q", name)
-		}
-		archive, err := debimage.Build(context.Background(), recipe, false)
-		ts.Check(err)
-		ts.Check(ts.Exec("micro", "image", "load", archive))
+		ts.Check(ts.Exec("micro", "image", "load", imageArchive(ts, name)))
 	}
+}
+
+// imageArchive returns the path of an archive of an image made of Debian packages.
+func imageArchive(ts *testscript.TestScript, preset string) string {
+	recipe, ok := debimage.Preset(preset)
+	if !ok {
+		ts.Fatalf("no image %q", preset)
+	}
+	archive, err := debimage.Build(context.Background(), recipe, false)
+	ts.Check(err)
+	return archive
 }
