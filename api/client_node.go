@@ -53,6 +53,11 @@ func (c *Client) LoadImage(ctx context.Context, archive io.Reader) (Image, error
 	return call[Image](ctx, c, http.MethodPost, "/v1/images", nil, struct{ io.Reader }{archive})
 }
 
+// RemoveImageName removes a name that an image has, on all nodes.
+func (c *Client) RemoveImageName(ctx context.Context, name string) (Changed, error) {
+	return call[Changed](ctx, c, http.MethodDelete, "/v1/images/"+url.PathEscape(name), nil, nil)
+}
+
 // Events yields what happened and, with Follow, what happens.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	v := values{}.set("group", string(q.Group)).set("app", string(q.App)).set("after", q.After).time("since", q.Since).flag("follow", q.Follow)

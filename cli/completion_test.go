@@ -30,7 +30,7 @@ func TestComplete(t *testing.T) {
 		{[]string{"ro"}, "rotate rollback role routes"},
 		{[]string{"push", "--ins"}, "--instances"},
 		{[]string{"up", "--d"}, "--data --domain --dns --dns-upstream --dns-private --dns-rate --disk-free --detach"},
-		{[]string{"image", ""}, "load list"},
+		{[]string{"image", ""}, "load list remove"},
 		{[]string{"completion", ""}, "bash fish powershell zsh"},
 		{[]string{"completion", "z"}, "zsh"},
 		{[]string{"push", "--strategy", ""}, "rolling cutover recreate"},

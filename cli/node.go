@@ -164,8 +164,13 @@ func (c *command) image() *urfave.Command {
 			}
 			return c.table([]string{"NAME", "DIGEST", "SIZE", "AGE"}, rows)
 		}))
+	remove := c.changed("remove", "NAME", "remove the name of an image that was loaded, on all nodes", 1, 1, nil,
+		func(ctx context.Context, u *urfave.Context, client *api.Client) (string, api.Changed, error) {
+			changed, err := client.RemoveImageName(ctx, u.Args().First())
+			return u.Args().First() + " names no image any more; micro prune frees its space", changed, err
+		})
 	return &urfave.Command{
-		Name: "image", Usage: "the node's store of images", Subcommands: []*urfave.Command{load, list},
+		Name: "image", Usage: "images that have names", Subcommands: []*urfave.Command{load, list, remove},
 		HideHelpCommand: true, OnUsageError: usageError,
 		Action: func(u *urfave.Context) error { return urfave.ShowSubcommandHelp(u) },
 	}

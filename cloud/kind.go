@@ -35,6 +35,7 @@ var kinds = map[string]func() Object{
 	"groups":      func() Object { return new(Group) },
 	"homes":       func() Object { return new(Home) },
 	"hosts":       func() Object { return new(VirtualHost) },
+	"imagenames":  func() Object { return new(ImageName) },
 	"kinds":       func() Object { return new(ServiceKind) },
 	"links":       func() Object { return new(Link) },
 	"jointokens":  func() Object { return new(JoinToken) },

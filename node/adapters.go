@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"iter"
 	"net/http"
 	"net/netip"
@@ -21,7 +20,6 @@ import (
 	"github.com/protoduction/micro/leader"
 	"github.com/protoduction/micro/node/addresses"
 	"github.com/protoduction/micro/node/disk"
-	"github.com/protoduction/micro/node/imagecopies"
 	"github.com/protoduction/micro/node/janitor"
 	"github.com/protoduction/micro/node/webhook"
 	"github.com/protoduction/micro/router"
@@ -233,31 +231,6 @@ func (r commands) Run(ctx context.Context, o handler.OneOff) (int, error) {
 		}, streams)
 	}
 	return r.agent.RunOnce(ctx, o.Release, o.Process, o.Memory, o.Command)
-}
-
-// imageStore gives the API access to the node's images, and to those of other nodes.
-type imageStore struct {
-	*images.Store
-	copies *imagecopies.Copies
-}
-
-func (i imageStore) Blobs(ctx context.Context, digest string) ([]runtime.Blob, error) {
-	if _, err := i.copies.Get(ctx, digest); err != nil {
-		return nil, err
-	}
-	return i.Store.Blobs(ctx, digest)
-}
-
-func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
-	image, err := i.Import(ctx, archive, progress)
-	if err != nil {
-		return image, err
-	}
-	if image.Name == "" {
-		return image, cloud.Errorf(cloud.Invalid, "the image in the archive has no name, so that FROM could not refer to it").
-			WithHint("save it with a name, for example docker save NAME:TAG")
-	}
-	return image, i.Tag(ctx, image.Digest, image.Name)
 }
 
 // tenants tells the DNS server and the router the group of a container. It asks the network, because containers

@@ -29,7 +29,7 @@ func (n *Node) openBackups() error {
 // provider creates what makes backing services.
 func (n *Node) provider(s apiStore, run commands) *services.Provider {
 	return &services.Provider{
-		Store: s, Views: n.snapshots, Images: n.images, Commands: serviceCommands{run}, Archives: n.archives, Volumes: volumesOfAll{n}, HTTP: broker.NewHTTP(),
+		Store: s, Views: n.snapshots, Images: n.copies, Commands: serviceCommands{run}, Archives: n.archives, Volumes: volumesOfAll{n}, HTTP: broker.NewHTTP(),
 		Node: n.cfg.Name, Process: rand.Text(), Log: n.log, Now: n.now,
 	}
 }

@@ -265,6 +265,7 @@ func (n *Node) Run(ctx context.Context, ready func()) error {
 	p.start(ctx, "routes and names", time.Second, n.publish)
 	p.start(ctx, "events", time.Second, func(ctx context.Context) error { return n.events.Follow(ctx, n.snapshots) })
 	p.start(ctx, "images", 5*time.Second, n.copies.Run)
+	p.start(ctx, "image names", 5*time.Second, n.copies.RunNames)
 	p.start(ctx, "leader", 10*time.Second, n.lead)
 	p.start(ctx, "janitor", 5*time.Second, n.janitor.Run)
 	p.start(ctx, "watchdog", time.Second, func(ctx context.Context) error { return systemd.Watchdog(ctx, n.log) })

@@ -233,7 +233,7 @@ func (n *Node) openRuntime(ctx context.Context) (err error) {
 		return err
 	}
 	n.copies = imagecopies.New(imagecopies.Config{
-		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClientOf, Log: n.log, Now: n.now,
+		Node: n.cfg.Name, Views: n.snapshots, Store: n.images, Client: n.imageClientOf, Adopt: n.adoptImageNames, Log: n.log, Now: n.now,
 	})
 	n.volumes = volumes.Folders{Dir: n.data.Path("volumes")}
 	n.agent = runtime.NewAgent(runtime.Config{

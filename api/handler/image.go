@@ -14,8 +14,12 @@ import (
 
 // Images are those in the node's store.
 type Images interface {
-	// Load reads an archive and keeps its image under the names it has there, for FROM lines to find.
+	// Load reads an archive and returns its image, whose name is in full. The name does not count yet: see ApplyNames.
 	Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error)
+	// FullName returns a name as FROM lines are looked up by it: "docker.io/library/base:latest" for "base".
+	FullName(name string) (string, error)
+	// ApplyNames gives the node's images the names that they have in the state.
+	ApplyNames(ctx context.Context) error
 	// Blobs returns what an image consists of.
 	Blobs(ctx context.Context, digest string) ([]runtime.Blob, error)
 	// Export writes an image as the tar of an OCI layout, but for some blobs.
@@ -43,12 +47,19 @@ func (h *Handler) serveImages() {
 			visible := filter(slices.Values(images), func(i runtime.Image) bool { return all || len(used[i.Digest]) > 0 })
 			return page(visible, *in, imageKey, func(i runtime.Image) api.Image { return image(i, used[i.Digest]) }), nil
 		})
-	get(h, upload(operation("load-image", "POST /v1/images", "Keep an archive's image under its own names, for FROM lines"), "An OCI layout or docker archive, plain or compressed"),
+	get(h, upload(operation("load-image", "POST /v1/images", "Keep an archive's image under its own name, for FROM lines on all nodes"), "An OCI layout or docker archive, plain or compressed"),
 		func(ctx context.Context, _ *nothing) (api.Image, error) {
 			q := requestOf(ctx)
 			defer q.noDeadline()
 			i, err := h.Images.Load(ctx, http.MaxBytesReader(nil, io.NopCloser(q.uploadOf()), api.MaxUpload), func(runtime.Progress) {})
 			if err != nil {
+				return api.Image{}, err
+			}
+			n := 0
+			if _, err := h.update(ctx, "load-image", i.Name, &n, func(s *cloud.State) ([]cloud.Change, error) { return s.NameImage(i.Name, i.Digest), nil }); err != nil {
+				return api.Image{}, err
+			}
+			if err := h.Images.ApplyNames(ctx); err != nil {
 				return api.Image{}, err
 			}
 			var used []string
@@ -58,6 +69,21 @@ func (h *Handler) serveImages() {
 				}
 			}
 			return image(i, used), nil
+		})
+	get(h, operation("remove-image-name", "DELETE /v1/images/{name}", "Remove a name that an image has; the image goes with the next clean-up that finds it unused"),
+		func(ctx context.Context, in *struct {
+			Name string `path:"name" maxLength:"512"`
+		}) (api.Changed, error) {
+			n := 0
+			full, err := h.Images.FullName(in.Name)
+			if err != nil {
+				return api.Changed{}, err
+			}
+			changed, err := h.update(ctx, "remove-image-name", full, &n, func(s *cloud.State) ([]cloud.Change, error) { return s.RemoveImageName(full) })
+			if err != nil {
+				return api.Changed{}, err
+			}
+			return changed, h.Images.ApplyNames(ctx)
 		})
 }
 

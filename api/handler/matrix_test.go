@@ -166,7 +166,7 @@ func calls(g string, staged bool) map[string]call {
 		"recover-cluster": {"POST", "/v1/cluster/recover", `{"lost_all_others":true}`},
 		"drain-node":      {"POST", "/v1/nodes/n1/drain", ""}, "undrain-node": {"POST", "/v1/nodes/n1/undrain", ""},
 		"upgrade-node": {"POST", "/v1/nodes/n1/upgrade", ""}, "remove-node": {"POST", "/v1/nodes/n1/remove", `{}`}, "label-node": {"POST", "/v1/nodes/n1/labels", `{"labels":{"zone":"a"}}`},
-		"images": {"GET", "/v1/images", ""}, "load-image": {"POST", "/v1/images", ""},
+		"images": {"GET", "/v1/images", ""}, "load-image": {"POST", "/v1/images", ""}, "remove-image-name": {"DELETE", "/v1/images/one", ""},
 		"apps": {"GET", group + "/apps", ""}, "instances": {"GET", group + "/instances", ""}, "figures": {"GET", group + "/figures", ""},
 		"routes": {"GET", group + "/routes", ""}, "certificates": {"GET", group + "/certificates", ""}, "domains": {"GET", group + "/domains", ""}, "check-domain": {"GET", group + "/domains/" + g + ".example.com/check", ""},
 		"webhooks": {"GET", group + "/webhooks", ""}, "add-webhook": {"POST", group + "/webhooks", `{"name":"chat","url":"https://chat.example.com/x"}`},
@@ -250,7 +250,7 @@ func calls(g string, staged bool) map[string]call {
 // reaches; "-" where no role in a group is enough, "*" where none is needed. Nothing else is allowed.
 var matrix = map[string][2]cloud.Role{
 	"version": {"auditor", "auditor"}, "openapi": {"auditor", "auditor"}, "node": {"auditor", "auditor"},
-	"doctor": {"-", "-"}, "profile": {"-", "-"}, "disk": {"-", "-"}, "metrics": {"-", "-"}, "prune": {"-", "-"}, "down": {"-", "-"}, "load-image": {"-", "-"},
+	"doctor": {"-", "-"}, "profile": {"-", "-"}, "disk": {"-", "-"}, "metrics": {"-", "-"}, "prune": {"-", "-"}, "down": {"-", "-"}, "load-image": {"-", "-"}, "remove-image-name": {"-", "-"},
 	"cluster": {"-", "-"}, "start-cluster": {"-", "-"}, "create-join-token": {"-", "-"}, "recover-cluster": {"-", "-"}, "drain-node": {"-", "-"}, "undrain-node": {"-", "-"}, "remove-node": {"-", "-"}, "upgrade-node": {"-", "-"}, "label-node": {"-", "-"},
 	"explain": {"auditor", "auditor"}, "events": {"auditor", "auditor"}, "images": {"auditor", "auditor"},
 	"apps": {"auditor", "auditor"}, "instances": {"auditor", "auditor"}, "figures": {"auditor", "auditor"}, "routes": {"auditor", "auditor"}, "certificates": {"auditor", "auditor"},

@@ -72,8 +72,9 @@ var policy = map[string]rule{
 	"label-node":        {needs: cloud.MayAdminister, in: inCloud},
 	"upgrade-node":      {needs: cloud.MayAdminister, in: inCloud},
 
-	"images":     {needs: cloud.MayRead, in: anywhere},
-	"load-image": {needs: cloud.MayAdminister, in: inCloud, read: uploadTimeout},
+	"images":            {needs: cloud.MayRead, in: anywhere},
+	"load-image":        {needs: cloud.MayAdminister, in: inCloud, read: uploadTimeout},
+	"remove-image-name": {needs: cloud.MayAdminister, in: inCloud},
 
 	"apps":           {needs: cloud.MayRead, in: inGroup},
 	"instances":      {needs: cloud.MayRead, in: inGroup},

@@ -21,6 +21,10 @@ type views interface {
 type store interface {
 	Get(ctx context.Context, digest string) (runtime.Image, error)
 	Fetch(ctx context.Context, digest string, from []images.Source, progress func(runtime.Progress)) (runtime.Image, error)
+	Pull(ctx context.Context, name string, progress func(runtime.Progress)) (runtime.Image, error)
+	Names(ctx context.Context) (digests map[string]string, err error)
+	Tag(ctx context.Context, digest, name string) error
+	Untag(ctx context.Context, name string) error
 }
 
 // Config has what Copies needs.
@@ -31,8 +35,10 @@ type Config struct {
 	// Client returns a client whose requests go to the image handler of another node; nil as long as this node is the
 	// whole cloud.
 	Client func(cloud.NodeName) *http.Client
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Adopt writes names into the state that it does not know, by their images' digests.
+	Adopt func(ctx context.Context, digests map[string]string) error
+	Log   *slog.Logger
+	Now   func() time.Time
 }
 
 // Copies is a node's store of images that lacks no image which another node has.
@@ -41,6 +47,9 @@ type Copies struct {
 	mu       sync.Mutex
 	fetching map[string]*fetch
 	copying  map[string]bool // images that Run fetches or is about to
+
+	naming sync.Mutex         // held while names are given
+	named  []*cloud.ImageName // those that this node has given; nil before it has
 }
 
 // fetch is a transfer that several callers may wait for.

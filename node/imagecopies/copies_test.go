@@ -97,6 +97,7 @@ type fakeStore struct {
 	have    map[string]bool
 	fetched map[string]int
 	fail    int // fetches that fail
+	names   map[string]string
 }
 
 func (f *fakeStore) Get(_ context.Context, d string) (runtime.Image, error) {

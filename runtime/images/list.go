@@ -19,7 +19,7 @@ func (s *Store) List(ctx context.Context) ([]runtime.Image, error) {
 	}
 	named := map[string]bool{}
 	for _, r := range records {
-		named[r.Target.Digest.String()] = named[r.Target.Digest.String()] || !strings.HasPrefix(r.Name, Name+"@")
+		named[r.Target.Digest.String()] = named[r.Target.Digest.String()] || !isRecord(r.Name)
 	}
 	var list []runtime.Image
 	for _, r := range records {

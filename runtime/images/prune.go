@@ -56,7 +56,7 @@ func (s *Store) removeUnused(ctx context.Context, lease leases.Lease, keep func(
 	}
 	named := map[string]bool{}
 	for _, r := range all {
-		if !strings.HasPrefix(r.Name, Name+"@") {
+		if !isRecord(r.Name) {
 			named[r.Target.Digest.String()] = true
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -16,7 +15,6 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-	"github.com/distribution/reference"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -231,46 +229,4 @@ func (s *Store) manifest(ctx context.Context, target ocispec.Descriptor) (ocispe
 		return m, cloud.Errorf(cloud.Invalid, "image %s: its manifest is not JSON: %w", target.Digest, err)
 	}
 	return m, nil
-}
-
-// Tag gives an image a name that a Dockerfile's FROM finds without a registry, "micro.local/base:1" or
-// just "base". A name that was another image's moves. Prune keeps images that have names.
-func (s *Store) Tag(ctx context.Context, d, name string) error {
-	full, err := tagName(name)
-	if err != nil {
-		return err
-	}
-	ctx = s.ns(ctx)
-	r, err := s.client.ImageService().Get(ctx, recordName(d))
-	if errdefs.IsNotFound(err) {
-		return cloud.Errorf(cloud.NotFound, "name image %s: not on this node", d)
-	}
-	if err != nil {
-		return fmt.Errorf("name image %s: %w", d, err)
-	}
-	return s.record(ctx, full, r.Target)
-}
-
-// Untag takes a name away again; one that isn't there is no error.
-func (s *Store) Untag(ctx context.Context, name string) error {
-	full, err := tagName(name)
-	if err != nil {
-		return err
-	}
-	if err := s.client.ImageService().Delete(s.ns(ctx), full); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("take the name %s away: %w", name, err)
-	}
-	return nil
-}
-
-// tagName is the full name, as BuildKit looks it up: "base" is "docker.io/library/base:latest".
-func tagName(name string) (string, error) {
-	ref, err := reference.ParseDockerRef(name)
-	if err != nil {
-		return "", cloud.Errorf(cloud.Invalid, "image name %q: %w", name, err)
-	}
-	if _, byDigest := ref.(reference.Canonical); byDigest || strings.HasPrefix(ref.String(), Name+":") {
-		return "", cloud.Errorf(cloud.Invalid, "image name %q: want NAME or NAME:TAG", name)
-	}
-	return ref.String(), nil
 }

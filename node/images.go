@@ -1,0 +1,69 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/protoduction/micro/cloud"
+	"github.com/protoduction/micro/node/imagecopies"
+	"github.com/protoduction/micro/runtime"
+	"github.com/protoduction/micro/runtime/images"
+)
+
+// imageStore gives the API access to the node's images, and to those of other nodes.
+type imageStore struct {
+	*images.Store
+	copies *imagecopies.Copies
+}
+
+func (i imageStore) Blobs(ctx context.Context, digest string) ([]runtime.Blob, error) {
+	if _, err := i.copies.Get(ctx, digest); err != nil {
+		return nil, err
+	}
+	return i.Store.Blobs(ctx, digest)
+}
+
+func (i imageStore) Pull(ctx context.Context, name string, progress func(runtime.Progress)) (runtime.Image, error) {
+	return i.copies.Pull(ctx, name, progress)
+}
+
+// Load implements handler.Images.
+func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error) {
+	image, err := i.Import(ctx, archive, progress)
+	if err != nil {
+		return image, err
+	}
+	if image.Name == "" {
+		return image, cloud.Errorf(cloud.Invalid, "the image in the archive has no name, so that FROM could not refer to it").
+			WithHint("save it with a name, for example docker save NAME:TAG")
+	}
+	image.Name, err = images.FullName(image.Name)
+	return image, err
+}
+
+func (i imageStore) FullName(name string) (string, error) { return images.FullName(name) }
+
+func (i imageStore) ApplyNames(ctx context.Context) error { return i.copies.Name(ctx) }
+
+// namingBuilder builds when this node knows all images that have names, for FROM lines.
+type namingBuilder struct {
+	runtime.Builder
+	copies *imagecopies.Copies
+	log    *slog.Logger
+}
+
+func (b namingBuilder) Build(ctx context.Context, what runtime.Build) (runtime.Image, error) {
+	if err := b.copies.Name(ctx); err != nil { // a name that this build may not need
+		b.log.Warn("build without some images that have names", "err", err)
+	}
+	return b.Builder.Build(ctx, what)
+}
+
+// adoptImageNames writes names into the state that images have on this node alone.
+func (n *Node) adoptImageNames(ctx context.Context, digests map[string]string) error {
+	_, err := n.store.Update(ctx, cloud.Actor{Name: "micro"}, "name-images", "node "+string(n.cfg.Name), func(s *cloud.State) ([]cloud.Change, error) {
+		return s.AdoptImageNames(digests), nil
+	})
+	return err
+}
