@@ -286,6 +286,9 @@ func (c *command) addServiceKind(ctx context.Context, u *urfave.Context, client 
 	if err == nil && u.Bool("json") {
 		return c.printJSON(changed)
 	}
+	if err == nil {
+		c.say("the kind is added: micro service create KIND NAME makes a service of it")
+	}
 	return err
 }
 

@@ -190,7 +190,7 @@ func (s *State) checkBindings(app AppRef, bindings []Binding, env map[string]str
 			errs = append(errs, Errorf(Conflict, "two bindings are called %q", b.Called()))
 		}
 		if b.As != "" {
-			errs = append(errs, CheckEnvName(b.As))
+			errs = append(errs, CheckBoundVariable(b.As))
 		}
 		names[b.Called()], services[b.Service] = true, true
 	}

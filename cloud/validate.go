@@ -23,6 +23,17 @@ func CheckEnvName(name string) error {
 	return nil
 }
 
+// ownUse are variables that programs and shells need for something else; so do all that begin with LD_.
+var ownUse = []string{"PATH", "PORT", "HOME", "USER", "SHELL", "LANG", "TMPDIR", "HOSTNAME", "MEMORY_LIMIT", "IFS", "ENV"}
+
+// CheckBoundVariable reports what keeps a variable from having what a binding tells an app.
+func CheckBoundVariable(name string) error {
+	if slices.Contains(ownUse, name) || strings.HasPrefix(name, "LD_") {
+		return Errorf(Invalid, "environment variable %s cannot tell an app of a service: programs need it for something else", name)
+	}
+	return CheckEnvName(name)
+}
+
 // errorsOf reports everything that is wrong with what a release is to run, all at once.
 func errorsOf(s Spec, f Formation) error {
 	var errs []error

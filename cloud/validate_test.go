@@ -19,3 +19,14 @@ func TestCheckEnvName(t *testing.T) {
 		}
 	}
 }
+
+// A binding cannot take a variable that programs need for something else.
+func TestCheckBoundVariable(t *testing.T) {
+	for name, want := range map[string]bool{
+		"DATABASE_URL": true, "WEIRD_DB": true, "PATH": false, "PORT": false, "HOME": false, "LD_PRELOAD": false, "VCAP_SERVICES": false, "a b": false, "": false,
+	} {
+		if err := CheckBoundVariable(name); (err == nil) != want {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

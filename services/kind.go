@@ -1,18 +1,12 @@
 package services
 
 import (
-	"bytes"
 	"embed"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/protoduction/micro/cloud"
 )
@@ -86,98 +80,6 @@ var own = func() map[string]*Kind {
 	return kinds
 }()
 
-// ParseKind reads a kind's file. It reports all that is wrong with it.
-func ParseKind(text []byte) (*Kind, error) {
-	var k Kind
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&k); err != nil {
-		return nil, cloud.Errorf(cloud.Invalid, "the kind's file: %w", err)
-	}
-	if err := k.validate(); err != nil {
-		return nil, err
-	}
-	return &k, nil
-}
-
-var (
-	kindName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
-	scheme   = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
-	hole     = regexp.MustCompile(`\{([a-z_]+)\}`)
-	moreName = regexp.MustCompile(`^[a-z][a-z_]*$`)
-)
-
-func (k *Kind) validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !kindName.MatchString(k.Name) {
-		bad("name %q is not of 1 to 40 of a-z, 0-9 and -", k.Name)
-	}
-	if err := cloud.CheckEnvName(k.Variable); err != nil {
-		bad("variable: %w", err)
-	}
-	if k.Port < 1 || k.Port > 65535 {
-		bad("port %d is not between 1 and 65535", k.Port)
-	}
-	if _, err := cloud.ParseSize(k.Memory); err != nil {
-		bad("memory: %w", err)
-	}
-	if k.Volume != "" && (!path.IsAbs(k.Volume) || path.Clean(k.Volume) != k.Volume) {
-		bad("volume %q is not an absolute path", k.Volume)
-	}
-	if _, ok := k.Images[k.Default]; !ok {
-		bad("default %q is not a version that images has", k.Default)
-	}
-	if k.Probe == "" {
-		bad("probe is missing")
-	}
-	if (k.Bind == "") != (k.Unbind == "") {
-		bad("bind and unbind need each other")
-	}
-	if (k.Backup == "") != (k.Restore == "") {
-		bad("backup and restore need each other")
-	}
-	for _, s := range k.Schemes {
-		if !scheme.MatchString(s) {
-			bad("scheme %q is not one of a URL", s)
-		}
-	}
-	known := func(key, template string, names ...string) {
-		for _, name := range holesOf(template) {
-			if !slices.Contains(names, name) {
-				bad("%s: {%s} is not one of %s", key, name, strings.Join(names, ", "))
-			}
-		}
-	}
-	basic := []string{"user", "password", "host", "port", "client", "database"}
-	known("database", k.Database, "client")
-	for _, name := range slices.Sorted(maps.Keys(k.More)) {
-		if slices.Contains(append(basic, "url", "bcrypt"), name) || !moreName.MatchString(name) {
-			bad("more: %q cannot be the name of a credential", name)
-		}
-		known("more: "+name, k.More[name], basic...)
-	}
-	known("url", k.URL, append(basic, slices.Sorted(maps.Keys(k.More))...)...)
-	if k.URL == "" {
-		bad("url is missing")
-	}
-	for _, name := range k.variables() {
-		if err := cloud.CheckEnvName(name); err != nil {
-			bad("variables: %w", err)
-		}
-		known("variables: "+name, k.Variables[name], append(basic, slices.Sorted(maps.Keys(k.More))...)...)
-	}
-	for name := range k.Env {
-		if err := cloud.CheckEnvName(name); err != nil {
-			bad("env: %w", err)
-		}
-	}
-	if len(errs) > 0 {
-		return cloud.Errorf(cloud.Invalid, "kind %q: %w", k.Name, errors.Join(errs...))
-	}
-	return nil
-}
-
 func holesOf(template string) (names []string) {
 	for _, m := range hole.FindAllStringSubmatch(template, -1) {
 		names = append(names, m[1])
@@ -207,7 +109,7 @@ func KindOf(s *cloud.State, name string) (*Kind, error) {
 	k := own[name]
 	if ok && said.Text != "" {
 		var err error
-		if k, err = ParseKind([]byte(said.Text)); err != nil {
+		if k, err = storedKind(said.Text); err != nil {
 			return nil, err
 		}
 	}

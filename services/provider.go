@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -256,6 +257,14 @@ func (p *Provider) AddKind(s *cloud.State, text string) ([]cloud.Change, string,
 	if own[k.Name] != nil {
 		return nil, "", cloud.Errorf(cloud.Conflict, "kind %s is micro's own", k.Name).WithHint("choose another name, for example my-%s", k.Name)
 	}
+	for _, other := range Kinds(s) {
+		for _, scheme := range k.Schemes {
+			if other.Name != k.Name && slices.Contains(other.Schemes, scheme) {
+				return nil, "", cloud.Errorf(cloud.Conflict, "kind %s: URLs that begin with %s:// are of kind %s already", k.Name, scheme, other.Name).
+					WithHint("leave %s out of schemes; micro service create external NAME --kind %s --url - works all the same", scheme, k.Name)
+			}
+		}
+	}
 	next := &cloud.ServiceKind{Name: k.Name, Text: text}
 	if was, ok := s.ServiceKind(k.Name); ok {
 		next.Images = was.Images
@@ -266,6 +275,9 @@ func (p *Provider) AddKind(s *cloud.State, text string) ([]cloud.Change, string,
 // SetImage returns the changes after which a version of a kind runs from an image.
 func (p *Provider) SetImage(s *cloud.State, kind, version, image string) ([]cloud.Change, error) {
 	if _, err := KindOf(s, kind); err != nil {
+		return nil, err
+	}
+	if err := checkImage(version, image); err != nil {
 		return nil, err
 	}
 	next := &cloud.ServiceKind{Name: kind, Images: map[string]string{version: image}}
