@@ -170,7 +170,7 @@ func (c *command) image() *urfave.Command {
 			return u.Args().First() + " names no image any more; micro prune frees its space", changed, err
 		})
 	return &urfave.Command{
-		Name: "image", Usage: "images that have names", Subcommands: []*urfave.Command{load, list, remove},
+		Name: "image", Usage: "the images in the store, and their names", Subcommands: []*urfave.Command{load, list, remove},
 		HideHelpCommand: true, OnUsageError: usageError,
 		Action: func(u *urfave.Context) error { return urfave.ShowSubcommandHelp(u) },
 	}

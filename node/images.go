@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"io"
-	"log/slog"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/node/imagecopies"
@@ -44,19 +43,17 @@ func (i imageStore) Load(ctx context.Context, archive io.Reader, progress func(r
 
 func (i imageStore) FullName(name string) (string, error) { return images.FullName(name) }
 
-func (i imageStore) ApplyNames(ctx context.Context) error { return i.copies.Name(ctx) }
+// ApplyNames implements handler.Images.
+func (i imageStore) ApplyNames(ctx context.Context) { i.copies.ApplyNames(ctx) }
 
 // namingBuilder builds when this node knows all images that have names, for FROM lines.
 type namingBuilder struct {
 	runtime.Builder
 	copies *imagecopies.Copies
-	log    *slog.Logger
 }
 
 func (b namingBuilder) Build(ctx context.Context, what runtime.Build) (runtime.Image, error) {
-	if err := b.copies.Name(ctx); err != nil { // a name that this build may not need
-		b.log.Warn("build without some images that have names", "err", err)
-	}
+	b.copies.ApplyNames(ctx) // one that cannot be given, this build may not need
 	return b.Builder.Build(ctx, what)
 }
 

@@ -40,7 +40,7 @@ func (n *Node) openServices(ctx context.Context) (err error) {
 	}
 	crossfades, retention := n.openLeader()
 	n.deployer, err = deploy.New(deploy.Config{
-		Store: writer, Views: n.published, Images: imageStore{n.images, n.copies}, Builder: namingBuilder{n.builder, n.copies, n.log}, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
+		Store: writer, Views: n.published, Images: imageStore{n.images, n.copies}, Builder: namingBuilder{n.builder, n.copies}, Unpack: n.unpack, Limits: n.uploadLimits(), Dir: n.data.Path("uploads"),
 		Domain: n.cfg.Domain, URLs: n.addresses.URLs, Everywhere: n.everywhere, Log: n.log, Now: n.now,
 	})
 	if err != nil {

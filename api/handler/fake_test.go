@@ -66,7 +66,7 @@ func (f *fakes) FullName(name string) (string, error) {
 	return "docker.io/library/" + name + ":latest", nil
 }
 
-func (f *fakes) ApplyNames(context.Context) error { return nil }
+func (f *fakes) ApplyNames(context.Context) {}
 
 func (f *fakes) Blobs(context.Context, string) ([]runtime.Blob, error) {
 	return []runtime.Blob{{Digest: "sha256:m", Size: 1}, {Digest: "sha256:l", Size: 2}}, nil

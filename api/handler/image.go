@@ -18,8 +18,8 @@ type Images interface {
 	Load(ctx context.Context, archive io.Reader, progress func(runtime.Progress)) (runtime.Image, error)
 	// FullName returns a name as FROM lines are looked up by it: "docker.io/library/base:latest" for "base".
 	FullName(name string) (string, error)
-	// ApplyNames gives the node's images the names that they have in the state.
-	ApplyNames(ctx context.Context) error
+	// ApplyNames gives the node's images the names that they have in the state. What cannot be named now is named later.
+	ApplyNames(ctx context.Context)
 	// Blobs returns what an image consists of.
 	Blobs(ctx context.Context, digest string) ([]runtime.Blob, error)
 	// Export writes an image as the tar of an OCI layout, but for some blobs.
@@ -59,9 +59,7 @@ func (h *Handler) serveImages() {
 			if _, err := h.update(ctx, "load-image", i.Name, &n, func(s *cloud.State) ([]cloud.Change, error) { return s.NameImage(i.Name, i.Digest), nil }); err != nil {
 				return api.Image{}, err
 			}
-			if err := h.Images.ApplyNames(ctx); err != nil {
-				return api.Image{}, err
-			}
+			h.Images.ApplyNames(ctx)
 			var used []string
 			for rel := range h.Store.State().AllReleases() {
 				if rel.Spec.Image.Digest == i.Digest {
@@ -83,7 +81,8 @@ func (h *Handler) serveImages() {
 			if err != nil {
 				return api.Changed{}, err
 			}
-			return changed, h.Images.ApplyNames(ctx)
+			h.Images.ApplyNames(ctx)
+			return changed, nil
 		})
 }
 

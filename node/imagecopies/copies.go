@@ -48,8 +48,9 @@ type Copies struct {
 	fetching map[string]*fetch
 	copying  map[string]bool // images that Run fetches or is about to
 
-	naming sync.Mutex         // held while names are given
-	named  []*cloud.ImageName // those that this node has given; nil before it has
+	naming  sync.Mutex         // held while names are given
+	named   []*cloud.ImageName // those that this node has given; nil before it has given all of a view
+	unnamed string             // why it could not give all when it last tried
 }
 
 // fetch is a transfer that several callers may wait for.

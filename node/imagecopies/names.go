@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/protoduction/micro/cloud"
 	"github.com/protoduction/micro/runtime"
@@ -31,28 +32,57 @@ func (c *Copies) Pull(ctx context.Context, name string, progress func(runtime.Pr
 
 // RunNames keeps the names of this node's images those of the cloud, until ctx ends.
 func (c *Copies) RunNames(ctx context.Context) error {
-	said := ""
 	view := c.Views.View()
 	for {
 		wait := cloud.Never
-		if err := c.Name(ctx); err != nil && ctx.Err() == nil {
-			if wait = retryAfter; err.Error() != said {
-				said = err.Error()
-				c.Log.Warn("cannot name images as the cloud does yet", "err", err)
-			}
+		if !c.ApplyNames(ctx) {
+			wait = retryAfter
 		}
 		var err error
-		if view, err = cloud.ChangedWithin(ctx, c.Views, view, wait); err != nil {
+		if view, err = c.namesChanged(ctx, view, wait); err != nil {
 			return nil
 		}
 	}
 }
 
-// Name gives this node's images the names that they have in the cloud. It fetches images that have names from other nodes.
-// Where one fails, it goes on with the others.
-func (c *Copies) Name(ctx context.Context) error {
+// namesChanged returns another view than old as soon as its images have other names, or the latest one after wait. It fails
+// when ctx ends.
+func (c *Copies) namesChanged(ctx context.Context, old cloud.View, wait time.Duration) (cloud.View, error) {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	was := slices.Collect(old.State.ImageNames())
+	for {
+		next, err := c.Views.Changed(waiting, old)
+		if err != nil {
+			return old, ctx.Err() // nil: time is up
+		}
+		if old = next; !slices.Equal(slices.Collect(next.State.ImageNames()), was) {
+			return next, nil
+		}
+	}
+}
+
+// ApplyNames gives this node's images the names that they have in the cloud, and reports whether all of them have theirs. It
+// fetches images that have names from other nodes. The log has why one cannot be named; RunNames tries it again.
+func (c *Copies) ApplyNames(ctx context.Context) bool {
 	c.naming.Lock()
 	defer c.naming.Unlock()
+	said, err := c.unnamed, c.name(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	c.unnamed = ""
+	if err == nil {
+		return true
+	}
+	if c.unnamed = err.Error(); c.unnamed != said {
+		c.Log.Warn("cannot name images as the cloud does yet", "err", err)
+	}
+	return false
+}
+
+// name gives all names that it can, and returns why others cannot be given.
+func (c *Copies) name(ctx context.Context) error {
 	want := slices.Collect(c.Views.View().State.ImageNames())
 	if c.named != nil && slices.Equal(want, c.named) {
 		return nil

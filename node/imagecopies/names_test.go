@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,8 +61,8 @@ func testNames(t *testing.T) {
 		t.Helper()
 		for range 2 { // what the second node adopts is the first one's as well
 			for _, c := range []*Copies{one, two} {
-				if err := c.Name(t.Context()); err != nil {
-					t.Fatal(err)
+				if !c.ApplyNames(t.Context()) {
+					t.Fatal(c.unnamed)
 				}
 			}
 		}
@@ -91,8 +92,8 @@ func testNames(t *testing.T) {
 	}
 	late, store := node("n1")
 	store.names[tool], store.have["sha256:b"] = "sha256:b", true
-	if err := late.Name(t.Context()); err != nil || len(store.names) != 1 || !store.have["sha256:c"] {
-		t.Errorf("%v, %v", store.names, err)
+	if !late.ApplyNames(t.Context()) || len(store.names) != 1 || !store.have["sha256:c"] {
+		t.Errorf("%v, %s", store.names, late.unnamed)
 	}
 
 	// A push finds the cloud's image before this node has named it, and a registry's under any other name.
@@ -107,4 +108,36 @@ func testNames(t *testing.T) {
 	if _, err := alone.Pull(t.Context(), "tool", nil); cloud.CodeOf(err) != cloud.Unavailable {
 		t.Error(err)
 	}
+}
+
+// An image that no node has now is asked for again in intervals, not at each change of anything; the others get their names.
+func TestNamesOfAnImageThatIsNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cell := cloud.NewCell()
+		v := world(2)
+		v.State = v.State.Apply(v.State.Rev()+1, slices.Concat(v.State.NameImage("docker.io/library/a:1", "sha256:a"), v.State.NameImage("docker.io/library/b:1", "sha256:b")))
+		cell.Show(v)
+		store := &fakeStore{have: map[string]bool{"sha256:b": true}, fetched: map[string]int{}, names: map[string]string{}, fail: 2}
+		c := New(Config{
+			Node: "n0", Views: cell, Store: store, Client: func(cloud.NodeName) *http.Client { return http.DefaultClient }, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.RunNames(ctx) }()
+		for k := range 20 {
+			time.Sleep(retryAfter / 10) //nolint:forbidigo // in a bubble
+			v = release(v, cloud.AppName(fmt.Sprintf("app%d", k)), "sha256:x")
+			cell.Show(v)
+		}
+		synctest.Wait()
+		if store.fetched["sha256:a"] != 2 || store.names["docker.io/library/b:1"] != "sha256:b" || len(store.names) != 1 {
+			t.Errorf("asked %d times; names %v", store.fetched["sha256:a"], store.names)
+		}
+		time.Sleep(2 * retryAfter) //nolint:forbidigo // in a bubble
+		if store.names["docker.io/library/a:1"] != "sha256:a" {
+			t.Errorf("names %v", store.names)
+		}
+		cancel()
+		<-ended
+	})
 }
