@@ -19,8 +19,10 @@ import (
 )
 
 // script is a backend that reads heads and no bodies, and sends what its path says, each piece 20 ms after the
-// one before; other paths are answered with what their query says. It closes a connection only after nonsense.
-func script(t testing.TB, answers map[string][]string) string {
+// one before; other paths are answered with what their query says. It closes a connection only after nonsense. Sent gets a
+// value when all pieces of an answer are sent, or the connection is closed.
+func script(t testing.TB, answers map[string][]string) (addr string, sent <-chan struct{}) {
+	done := make(chan struct{}, 100)
 	return rawBackend(t, func(c *net.TCPConn, r *bufio.Reader) {
 		for {
 			q, err := http.ReadRequest(r) // the body stays where it is
@@ -37,12 +39,18 @@ func script(t testing.TB, answers map[string][]string) string {
 				if i > 0 {
 					time.Sleep(20 * time.Millisecond)
 				}
-				if _, err := io.WriteString(c, strings.ReplaceAll(piece, "|", "\r\n")); err != nil {
-					return
+				if _, err = io.WriteString(c, strings.ReplaceAll(piece, "|", "\r\n")); err != nil {
+					break
 				}
 			}
+			if ok {
+				done <- struct{}{}
+			}
+			if err != nil {
+				return
+			}
 		}
-	})
+	}), done
 }
 
 // ask sends a request on a connection of its own and returns the answer's body.
@@ -59,7 +67,7 @@ func ask(t testing.TB, addr, request string) (int, string) {
 func TestUnaskedBytes(t *testing.T) {
 	const poison = "HTTP/1.1 200 OK|Content-Length: 8||poisoned"
 	f := newFront(t, Config{})
-	f.shop(script(t, map[string][]string{
+	addr, sent := script(t, map[string][]string{
 		"/head/body":      {"HTTP/1.1 200 OK|Content-Length: 8||", "the body"},
 		"/head/with-body": {"HTTP/1.1 200 OK|Content-Length: 8||the body"},
 		"/head/chunks":    {"HTTP/1.1 200 OK|Transfer-Encoding: chunked||", "2|hi|0||"},
@@ -75,23 +83,31 @@ func TestUnaskedBytes(t *testing.T) {
 		"/get/at-once":    {"HTTP/1.1 200 OK|Content-Length: 2||ok" + poison},
 		"/get/interim":    {"HTTP/1.1 200 OK|Content-Length: 2||ok", "HTTP/1.1 103 Early Hints||"},
 		"/get/crlf":       {"HTTP/1.1 200 OK|Content-Length: 2||ok", "|"},
-	}))
-	for path, waits := range map[string][]time.Duration{
+	})
+	f.shop(addr)
+	before, after := []bool{false}, []bool{true}
+	both := []bool{false, true}
+	for path, whens := range map[string][]bool{
 		// Whose length is in doubt: the next request comes before the bytes do, or after them.
-		"HEAD /head/body": {0, 40}, "HEAD /head/with-body": {0}, "HEAD /head/chunks": {0, 40}, "HEAD /head/late": {0, 40}, "HEAD /head/none": {0, 40},
-		"GET /204/chunks": {0, 40}, "GET /204/length": {0, 40}, "GET /304/body": {0, 40}, "GET /304/late": {0, 40},
+		"HEAD /head/body": both, "HEAD /head/with-body": before, "HEAD /head/chunks": both, "HEAD /head/late": both, "HEAD /head/none": both,
+		"GET /204/chunks": both, "GET /204/length": both, "GET /304/body": both, "GET /304/late": both,
 		// Beyond an answer of a certain length: the bytes wait on an idle connection.
-		"GET /get/late": {40}, "GET /get/large": {60}, "GET /get/chunks": {40}, "GET /get/at-once": {0}, "GET /get/interim": {40}, "GET /get/crlf": {40},
+		"GET /get/late": after, "GET /get/large": after, "GET /get/chunks": after, "GET /get/at-once": before, "GET /get/interim": after, "GET /get/crlf": after,
 	} {
-		for _, wait := range waits {
+		for _, late := range whens {
 			method, target, _ := strings.Cut(path, " ")
 			ask(t, f.addr, request(method, target, shopHost))
-			time.Sleep(wait * time.Millisecond)
+			if late {
+				<-sent
+			}
 			for _, who := range []string{"alice", "bob", "carol"} {
 				if status, got := ask(t, f.addr, get("/?who="+who, shopHost)); status != 200 || got != who {
-					t.Errorf("%d ms after %s: %s got %d %q", wait, path, who, status, got)
+					t.Errorf("%s (after its bytes: %t): %s got %d %q", path, late, who, status, got)
 				}
 				time.Sleep(5 * time.Millisecond)
+			}
+			if !late {
+				<-sent
 			}
 		}
 	}
@@ -137,7 +153,8 @@ func TestUnreadBody(t *testing.T) {
 		"behind our proxy": {TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	} {
 		f := newFront(t, cfg)
-		f.shop(script(t, nil))
+		addr, _ := script(t, nil)
+		f.shop(addr)
 		smuggled := get("/?who=mallory", shopHost)
 		half := "GET /?who=mallory HTTP/1.1\r\nHost: x\r\nX: "
 		for _, method := range []string{"GET", "HEAD", "OPTIONS", "DELETE", "PROPFIND", "POST", "PUT", "PATCH"} {
