@@ -45,9 +45,7 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		{"network", func() error { return d.net.Detach(id) }},
 		{"snapshot", func() error { return d.removeSnapshot(ctx, id) }},
 		{"files", func() error {
-			// runc's own state remains if the shim ended before runc had finished.
-			runc := filepath.Join(d.engine.State(), "runc", d.engine.Namespace(), id)
-			return errors.Join(d.hideBindings(id), os.RemoveAll(runc), os.RemoveAll(d.folder(id)), os.RemoveAll(d.etc(id)))
+			return errors.Join(d.hideBindings(id), d.removeState(id), os.RemoveAll(d.folder(id)), os.RemoveAll(d.etc(id)))
 		}},
 	} {
 		if e := part.take(); e != nil {
@@ -71,6 +69,17 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 	defer d.mu.Unlock()
 	delete(d.instances, id)
 	return nil
+}
+
+// removeState removes runc's own state of a container, which remains if the shim ended before runc had finished.
+func (d *Driver) removeState(id string) error {
+	return os.RemoveAll(filepath.Join(d.engine.State(), "runc", d.engine.Namespace(), id))
+}
+
+// removeStarted removes what a shim that has ended leaves of a container that it was starting: runc ends with it, but for a
+// moment not the process that runc has put into the cgroup.
+func (d *Driver) removeStarted(id string) error {
+	return errors.Join(d.cgroupOf(id).remove(), d.removeState(id))
 }
 
 // removeSnapshot removes a container's own files and their limit.

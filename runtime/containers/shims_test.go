@@ -2,8 +2,12 @@ package containers
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -71,7 +75,48 @@ func TestSpareShim(t *testing.T) {
 	}
 }
 
-// TestFailedStartLeavesNoShim checks that a container that never gets into its shim leaves no shim.
+// A container starts in another shim where its first one is killed while it starts it, and leaves a process and a state.
+func TestShimThatEndsInAStart(t *testing.T) {
+	r := newRig(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error)
+	go func() { ran <- r.Driver.Run(ctx) }()
+	c := r.container()
+	spare := r.spareOf()
+	left := exec.Command("sleep", "60")
+	if err := left.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.step = func(name string) error {
+		if name != "parts" {
+			return nil
+		}
+		kill(t, spare)
+		for _, controller := range []string{"memory", "devices"} { // runc looks at devices, which version 2 has not
+			procs, err := r.cgroupOf(c.ID).file(controller, "cgroup.procs", "cgroup.procs")
+			if err != nil {
+				continue
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Dir(procs), 0o755), os.WriteFile(procs, []byte(strconv.Itoa(left.Process.Pid)), 0)); err != nil {
+				t.Error(err)
+			}
+		}
+		return os.MkdirAll(filepath.Join(r.engine.State(), "runc", r.engine.Namespace(), c.ID), 0o711)
+	}
+	running := r.start(c)
+	if got := parent(t, running.PID); got == spare {
+		t.Errorf("the killed shim %d has it", got)
+	}
+	if err := left.Wait(); err == nil {
+		t.Error("the process of before lives")
+	}
+	r.ask(running.IP, 80)
+	stop()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}
+
 // A container joins no shim that an older micro started for its release: that one would not give it its secrets.
 func TestShimOfOlderMicro(t *testing.T) {
 	r := newRig(t)
@@ -100,6 +145,7 @@ func TestShimOfOlderMicro(t *testing.T) {
 	}
 }
 
+// TestShimOfNobody checks that a container that never gets into its shim leaves no shim.
 func TestShimOfNobody(t *testing.T) {
 	r := newRig(t)
 	c := r.container()

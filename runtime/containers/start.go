@@ -241,6 +241,9 @@ func (d *Driver) task(ctx context.Context, c runtime.Container, streams *attache
 	task, err := ctr.NewTask(ctx, output, client.WithTaskAPIEndpoint((*process).Endpoint()))
 	// If the shim has just been killed, try again with another one.
 	for try := 1; try < 3 && err != nil && shimEnded(err) && streams == nil; try++ {
+		if err := d.removeStarted(c.ID); err != nil {
+			return nil, nil, err
+		}
 		if *process, err = d.shims.Replace(*process, shimGroup(c)); err != nil {
 			return nil, nil, err
 		}
